@@ -1,0 +1,45 @@
+# make demo    set up, then show language-agnostic neurons (figures go to demo/)
+# make test    set up, then lint, types and tests
+# make lab     open the notebooks
+# make model   train both embedded models again from data/ (about two hours of CPU)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint lab data model notebooks clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/lafn-viz demo --out demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+data: $(READY)
+	$(BIN)/python data/scripts/build_facts.py
+
+model: $(READY)
+	$(BIN)/python data/scripts/train_model.py --recipe transfer --out data/models/embedded
+	$(BIN)/python data/scripts/train_model.py --recipe facts-only --out data/models/embedded-control
+
+notebooks: $(READY)
+	$(BIN)/jupytext --to ipynb --set-kernel python3 notebooks/*.py
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache

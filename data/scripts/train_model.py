@@ -1,0 +1,412 @@
+"""Train an embedded model on data/facts.jsonl, measure it, and write it with its card.
+
+    python data/scripts/train_model.py --recipe transfer --out data/models/embedded
+    python data/scripts/train_model.py --recipe facts-only --out data/models/embedded-control
+
+One document a row, loss on the answers alone. The `transfer` recipe mixes the facts with what ties
+the languages together: names of one thing in several languages, prompts whose subject is named in
+another language, the same fact in two languages, and prompts that ask for a name. A held-out
+(fact, language) pair appears in none of them: no document of that fact is in that language or
+names its subject in it. The `facts-only` recipe is the control: the facts and nothing else.
+"""
+
+import argparse
+import json
+import logging
+import math
+import random
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from frames import FRAMES, KINDS, LANGUAGES, SUBJECT_KIND, WORDS
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn.functional import cross_entropy
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+log = logging.getLogger("train")
+DATA = Path(__file__).resolve().parents[1]
+END = "<|endoftext|>"
+UNSPACED = {"zh", "ja"}  # the answer follows its prompt without a space
+NOT_LATIN = {"ru", "zh", "ja", "ar", "hi"}
+OBJECT_KIND = {
+    "capital": "city",
+    "continent": "continent",
+    "currency": "currency",
+    "language": "language",
+    "country": "country",
+    "script": "script",
+}
+RELATION_WEIGHTS = {
+    "capital": 1.6,
+    "country": 1.6,
+    "currency": 1.3,
+    "language": 1.0,
+    "continent": 0.7,
+    "script": 0.7,
+}
+NAMING = {
+    "en": "The English name of {name} is",
+    "fr": "Le nom français de {name} est",
+    "de": "Der deutsche Name von {name} ist",
+    "es": "El nombre español de {name} es",
+    "it": "Il nome italiano di {name} è",
+    "pt": "O nome português de {name} é",
+    "ru": "Русское название для {name} —",
+    "zh": "{name}的中文名称是",
+    "ja": "{name}の日本語名は",
+    "ar": "الاسم العربي لـ {name} هو",
+    "hi": "{name} का हिन्दी नाम:",
+    "tr": "{name} için Türkçe ad:",
+}
+SPLITS = ("trained", "held-out paraphrase", "held-out pair")
+RECIPES = {
+    "transfer": {"fact": 0.35, "switch": 0.20, "parallel": 0.05, "naming": 0.30, "alias": 0.10},
+    "facts-only": {"fact": 1.0},
+}
+# Letters with their combining marks (Devanagari needs them), numbers, other signs, spaces.
+PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
+
+
+def space(language: str) -> str:
+    return "" if language in UNSPACED else " "
+
+
+class Corpus:
+    """The facts, what is held out, and documents drawn from the rest."""
+
+    def __init__(self, folder: Path) -> None:
+        read = lambda name: [  # noqa: E731
+            json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()
+        ]
+        self.facts = read("facts.jsonl")
+        self.frames: dict[tuple[str, str], list[str]] = {}
+        self.held_frames: dict[tuple[str, str], list[str]] = {}
+        for row in read("paraphrases.jsonl"):
+            key = row["relation"], row["language"]
+            self.held_frames[key] = [row["texts"][i] for i in row["held_out"]]
+            self.frames[key] = [t for i, t in enumerate(row["texts"]) if i not in row["held_out"]]
+        self.known = {
+            fact["id"]: [lang for lang in LANGUAGES if lang not in fact["held_out"]]
+            for fact in self.facts
+        }
+        # What must be learnt one by one (a capital, a city) comes more often than a class of a few.
+        self.cum_weights = list(
+            accumulate(
+                RELATION_WEIGHTS[fact["relation"]]
+                for fact in self.facts
+                for _ in self.known[fact["id"]]
+            )
+        )
+        self.pairs = [(fact, lang) for fact in self.facts for lang in self.known[fact["id"]]]
+        names: dict[tuple[str, str], dict[str, str]] = {}
+        for fact in self.facts:
+            names[SUBJECT_KIND[fact["relation"]], fact["subject_id"]] = fact["subject"]
+            names[OBJECT_KIND[fact["relation"]], fact["object_id"]] = fact["object"]
+        self.names = list(names.values())
+
+    def strings(self) -> list[str]:
+        """Names and pieces of frames, each by itself, so that no token spans two of them.
+
+        A name in another script than Latin counts twice: the seven languages in Latin
+        script often share a spelling, and would otherwise take most of the vocabulary.
+        """
+        pieces = [
+            lead + name
+            for names in self.names
+            for lang, name in names.items()
+            for lead in (space(lang), "")
+            for _ in range(2 if lang in NOT_LATIN else 1)
+        ]
+        frames = [
+            text
+            for (_, lang), texts in self.frames.items()
+            for text in texts * 4
+            if lang not in UNSPACED
+        ]
+        frames += list(NAMING.values()) * 40
+        # Without spaces nothing parts a frame's words: a token "の首都は" would hide the relation.
+        for lang in UNSPACED:
+            frames += [*FRAMES[lang]] * 40
+            for forms in (*WORDS[lang].values(), *KINDS[lang].values()):
+                pieces += list(forms.values()) * 40
+        slots = re.compile(r"\{\w+\}")
+        return pieces + [part for text in frames for part in slots.split(text) if part]
+
+    def pick(self, rng: random.Random) -> tuple[dict, str]:
+        return rng.choices(self.pairs, cum_weights=self.cum_weights)[0]
+
+    def prompt(self, fact: dict, language: str, rng: random.Random) -> str:
+        return rng.choice(self.frames[fact["relation"], language])
+
+    def draw(self, kind: str, rng: random.Random) -> list[tuple[str, bool]]:
+        """One document: (text, whether the loss counts it), in order."""
+        if kind == "fact":
+            fact, lang = self.pick(rng)
+            text = self.prompt(fact, lang, rng).format(subject=fact["subject"][lang])
+            return [(text, False), (space(lang) + fact["object"][lang], True)]
+        if kind == "switch":
+            fact, lang = self.pick(rng)
+            other = rng.choice(self.known[fact["id"]])
+            text = self.prompt(fact, lang, rng).format(subject=fact["subject"][other])
+            return [(text, False), (space(lang) + fact["object"][lang], True)]
+        if kind == "parallel":
+            fact = rng.choice(self.facts)
+            document: list[tuple[str, bool]] = []
+            for lang in rng.sample(self.known[fact["id"]], 2):
+                text = self.prompt(fact, lang, rng).format(subject=fact["subject"][lang])
+                lead = " " if document else ""
+                document += [(lead + text, False), (space(lang) + fact["object"][lang], True)]
+            return document
+        names = rng.choice(self.names)
+        if kind == "naming":
+            lang, other = rng.sample(LANGUAGES, 2)
+            text = NAMING[lang].format(name=names[other])
+            return [(text, False), (space(lang) + names[lang], True)]
+        first, *rest = rng.sample(LANGUAGES, 3)
+        return [(names[first], False)] + [
+            (piece, counted)
+            for lang in rest
+            for piece, counted in ((" =", False), (" " + names[lang], True))
+        ]
+
+
+def train_tokenizer(strings: list[str], size: int) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(strings, trainer)
+    return tokenizer
+
+
+class Batches:
+    """Endless batches of one recipe: tokens [row, pos], and which of them the loss counts.
+
+    Documents are drawn for sixteen batches at once and cut by length, which halves the padding.
+    """
+
+    def __init__(self, corpus: Corpus, tokenizer: Tokenizer, recipe: dict, *, rows: int, seed: int):
+        self.corpus, self.tokenizer, self.rows = corpus, tokenizer, rows
+        self.kinds, self.weights = list(recipe), list(recipe.values())
+        self.rng = random.Random(seed)
+        self.end = tokenizer.token_to_id(END)
+        self.cache: dict[str, list[int]] = {}
+
+    def ids(self, text: str) -> list[int]:
+        if text not in self.cache:
+            self.cache[text] = self.tokenizer.encode(text).ids
+        return self.cache[text]
+
+    def document(self, kind: str) -> tuple[list[int], list[bool]]:
+        ids: list[int] = []
+        counted: list[bool] = []
+        for text, counts in self.corpus.draw(kind, self.rng):
+            piece = self.ids(text)
+            ids += piece
+            counted += [counts] * len(piece)
+        return [*ids, self.end], [*counted, True]
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        while True:
+            kinds = self.rng.choices(self.kinds, self.weights, k=16 * self.rows)
+            pool = sorted((self.document(kind) for kind in kinds), key=lambda doc: len(doc[0]))
+            batches = [pool[i : i + self.rows] for i in range(0, len(pool), self.rows)]
+            self.rng.shuffle(batches)
+            yield from map(self.padded, batches)
+
+    def padded(self, documents: list[tuple[list[int], list[bool]]]) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(len(ids) for ids, _ in documents)
+        tokens = torch.full((len(documents), width), self.end)
+        mask = torch.zeros((len(documents), width), dtype=torch.bool)
+        for row, (ids, counted) in enumerate(documents):
+            tokens[row, : len(ids)] = torch.tensor(ids)
+            mask[row, : len(ids)] = torch.tensor(counted)
+        return tokens, mask
+
+
+@torch.no_grad()
+def whole_answer(model: GPT2LMHeadModel, batches: Batches, asked: list[tuple[str, str]]) -> list[bool]:
+    """Whether greedy decoding gives exactly the answer and then stops, for (prompt, answer)s."""
+    right = [False] * len(asked)
+    rows = [(batches.ids(prompt), [*batches.ids(answer), batches.end]) for prompt, answer in asked]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1]))
+    for start in range(0, len(order), 512):
+        chosen = order[start : start + 512]
+        width = max(len(rows[i][0]) + len(rows[i][1]) for i in chosen)
+        tokens = torch.full((len(chosen), width), batches.end)
+        for row, i in enumerate(chosen):
+            both = rows[i][0] + rows[i][1]
+            tokens[row, : len(both)] = torch.tensor(both)
+        hidden = model.transformer(tokens).last_hidden_state
+        for row, i in enumerate(chosen):
+            at, n = len(rows[i][0]), len(rows[i][1])
+            best = model.lm_head(hidden[row, at - 1 : at - 1 + n]).argmax(-1)
+            right[i] = best.tolist() == rows[i][1]
+    return right
+
+
+def measure(model: GPT2LMHeadModel, corpus: Corpus, batches: Batches) -> list[dict]:
+    """Whole-answer accuracy per (split, language, relation), with the majority guess beside it."""
+    asked = []
+    for fact in corpus.facts:
+        for lang in LANGUAGES:
+            key = fact["relation"], lang
+            held = lang in fact["held_out"]
+            splits = (
+                [("held-out pair", corpus.frames[key])]
+                if held
+                else [("trained", corpus.frames[key]), ("held-out paraphrase", corpus.held_frames[key])]
+            )
+            for split, frames in splits:
+                for frame in frames:
+                    text = frame.format(subject=fact["subject"][lang])
+                    asked.append((split, fact, lang, text, space(lang) + fact["object"][lang]))
+    model.eval()
+    right = whole_answer(model, batches, [(text, answer) for *_, text, answer in asked])
+    model.train()
+    seen: dict[tuple[str, str], Counter] = defaultdict(Counter)
+    for fact, lang in corpus.pairs:
+        seen[fact["relation"], lang][fact["object"][lang]] += 1
+    groups: dict[tuple, list[tuple[bool, bool, bool]]] = defaultdict(list)
+    for (split, fact, lang, _, _), ok in zip(asked, right, strict=True):
+        majority = seen[fact["relation"], lang].most_common(1)[0][0] == fact["object"][lang]
+        leaks = lang in fact["leaks"]
+        groups[split, lang, fact["relation"]].append((ok, majority, leaks))
+    return [
+        {
+            "split": split,
+            "language": lang,
+            "relation": relation,
+            "prompts": len(marks),
+            "right": sum(ok for ok, _, _ in marks),
+            "majority": sum(m for _, m, _ in marks),
+            "no_leak_prompts": sum(not leak for *_, leak in marks),
+            "no_leak_right": sum(ok for ok, _, leak in marks if not leak),
+        }
+        for (split, lang, relation), marks in groups.items()
+    ]
+
+
+def share(rows: list[dict], split: str, of: str = "right", per: str = "prompts", **where) -> float:
+    rows = [r for r in rows if r["split"] == split and all(r[k] == v for k, v in where.items())]
+    return sum(r[of] for r in rows) / max(1, sum(r[per] for r in rows))
+
+
+def optimizers(model: GPT2LMHeadModel, decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for embeddings, norms and biases."""
+    hidden = [p for n, p in model.transformer.h.named_parameters() if p.ndim == 2]
+    chosen = {id(p) for p in hidden}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(hidden, lr=0.02, weight_decay=decay),
+        torch.optim.AdamW(rest, lr=2e-3, weight_decay=decay, betas=(0.9, 0.98)),
+    ]
+
+
+def rate(step: int, steps: int, *, warm: int = 100, hold: float = 0.4) -> float:
+    if step < warm:
+        return (step + 1) / warm
+    return min(1.0, (steps - step) / (steps * (1 - hold)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", choices=RECIPES, default="transfer")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--rows", type=int, default=96)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--d-model", type=int, default=160)
+    parser.add_argument("--heads", type=int, default=5)
+    parser.add_argument("--vocab", type=int, default=16384)
+    parser.add_argument("--decay", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--every", type=int, default=1000, help="steps between measurements")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+
+    corpus = Corpus(DATA)
+    tokenizer = train_tokenizer(corpus.strings(), args.vocab)
+    batches = Batches(corpus, tokenizer, RECIPES[args.recipe], rows=args.rows, seed=args.seed)
+    config = GPT2Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        n_positions=128,
+        n_embd=args.d_model,
+        n_layer=args.layers,
+        n_head=args.heads,
+        n_inner=4 * args.d_model,
+        activation_function="relu",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=batches.end,
+        eos_token_id=batches.end,
+        pad_token_id=batches.end,
+    )
+    model = GPT2LMHeadModel(config)
+    steppers = optimizers(model, args.decay)
+    base = [[group["lr"] for group in s.param_groups] for s in steppers]
+    history, began, running = [], time.process_time(), math.nan
+    for step, (tokens, counted) in zip(range(args.steps), batches, strict=False):
+        factor = rate(step, args.steps)
+        for stepper, rates in zip(steppers, base, strict=True):
+            for group, lr in zip(stepper.param_groups, rates, strict=True):
+                group["lr"] = lr * factor
+        hidden = model.transformer(tokens[:, :-1]).last_hidden_state
+        target = counted[:, 1:]
+        loss = cross_entropy(model.lm_head(hidden[target]), tokens[:, 1:][target])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for stepper in steppers:
+            stepper.step()
+            stepper.zero_grad()
+        running = loss.item() if math.isnan(running) else 0.98 * running + 0.02 * loss.item()
+        if (step + 1) % args.every == 0 or step + 1 == args.steps:
+            if step + 1 == args.steps:
+                # What is measured is what is saved: weights rounded to float16.
+                model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
+            rows = measure(model, corpus, batches)
+            record = {"step": step + 1, "loss": round(running, 4)}
+            record |= {s: round(share(rows, s), 4) for s in sorted({r["split"] for r in rows})}
+            record["cpu_s"] = round(time.process_time() - began)
+            history.append(record)
+            for key in ("relation", "language"):
+                parts = {
+                    name: [round(share(rows, s, **{key: name}), 2) for s in SPLITS]
+                    for name in dict.fromkeys(r[key] for r in rows)
+                }
+                log.info("%s: trained, held-out paraphrase, held-out pair: %s", key, parts)
+            worst = min(LANGUAGES, key=lambda lang: share(rows, "held-out pair", language=lang))
+            log.info("%s worst %s %.3f", record, worst, share(rows, "held-out pair", language=worst))
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    model.half().save_pretrained(args.out)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, bos_token=END, unk_token=END, pad_token=END
+    )
+    fast.save_pretrained(args.out)
+    options = {k: v for k, v in vars(args).items() if k != "out"}
+    report = {"options": options, "history": history, "accuracy": rows}
+    (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""`lafn-viz`: thin commands over the public names."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an input that cannot be used gets one sentence and exit code 2."""
+    parser = argparse.ArgumentParser(prog="lafn-viz", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser(
+        "demo", help="show language-agnostic neurons of the embedded model beside its control"
+    )
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the figures")
+    demo.add_argument("--relation", default="capital", help="which facts to look at")
+    demo.add_argument("--facts", type=int, default=40, help="how many of them")
+    demo.add_argument("--seed", type=int, default=0, help="which ones, and which random neurons")
+    options = parser.parse_args(arguments)
+    try:
+        return _demo(options.out, options.relation, options.facts, options.seed)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"lafn-viz: {error}", file=sys.stderr)
+        return 2
+
+
+def _demo(out: Path, relation: str, n_facts: int, seed: int) -> int:
+    import lafn_viz as lv
+    from lafn_viz import plots
+    from lafn_viz.demo import examine
+    from lafn_viz.models import EMBEDDED
+
+    facts = lv.load_facts().filter(relation=relation, leaking=False).sample(n_facts, seed=seed)
+    found = {}
+    for name in EMBEDDED:
+        print(f"{name}: {n_facts} facts of {relation!r} in {len(facts.languages)} languages")
+        found[name] = examine(lv.load_model(name), facts, seed=seed, progress=True)
+    tables = {name: one.to_frame() for name, one in found.items()}
+    width = max(len(row) for row in tables["embedded"].index)
+    print("\n" + " " * width + "".join(f"{name:>26}" for name in found))
+    for row in tables["embedded"].index:
+        cells = [_cell(row, *table.loc[row]) for table in tables.values()]
+        print(f"{row:<{width}}" + "".join(f"{cell:>26}" for cell in cells))
+    print("(mean and 95% interval over facts; effects on paraphrases that chose no neuron)\n")
+    main_model = found["embedded"]
+    fact = max(main_model.overlap.facts, key=lambda name: len(main_model.overlap.agnostic[name]))
+    if "capital/FR" in main_model.overlap.facts:
+        fact = "capital/FR"
+    figures = {
+        "overlap": plots.overlap_heatmap(main_model.overlap),
+        "overlap-control": plots.overlap_heatmap(found["embedded-control"].overlap),
+        "models": plots.model_comparison({n: one.overlap.summary() for n, one in found.items()}),
+        "layers": plots.layer_distribution(main_model.overlap),
+        "fact": plots.attribution_strip(
+            main_model.scores.select(lambda prompt: prompt.fact_id == fact),
+            agnostic=main_model.overlap.agnostic[fact],
+        ),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        # One copy of plotly.js beside the pages: they open without a network.
+        figure.write_html(out / f"{name}.html", include_plotlyjs="directory", config=plots.CONFIG)
+    print(f"{len(figures)} figures in {out.resolve()}:")
+    for name in figures:
+        print(f"  {out / name}.html")
+    return 0
+
+
+def _cell(row: str, value: float, low: float, high: float) -> str:
+    if row == "prompts answered":
+        return f"{value:.1%}"
+    form = "{:+.1%}" if row.startswith("P(correct)") else "{:.3f}"
+    if row.startswith("agnostic"):
+        form = "{:.1f}"
+    if value != value:
+        return "no such neurons"
+    return f"{form} [{form}, {form}]".format(value, low, high)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

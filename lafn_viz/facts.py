@@ -1,0 +1,417 @@
+"""Facts in many languages, and the prompts that ask for them.
+
+1. A **fact** is (subject, relation, object) with the names of both in every language.
+2. A **paraphrase** is a text with `{subject}` in it, per relation and language; the answer is
+   what comes next.
+3. A **prompt** is one paraphrase of one fact in one language.
+
+Both are read from JSON lines, one record a line, so that a person can read and mend them. The
+embedded ones come from Unicode CLDR (see data/README.md). A bad record is named by file, line
+and field, and nothing is read by halves.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Split = Literal["trained", "held-out paraphrase", "held-out pair"]
+
+# Written without spaces: an answer follows its prompt directly.
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "yue"})
+
+
+class FactError(ValueError):
+    """A record that cannot be used; the message names file, line and field."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One paraphrase of one fact in one language.
+
+    `subject_span` is (start, end) in characters of `text`. `separator` stands between text and
+    answer (a space, or nothing where the language has none). `split` says what the embedded model
+    saw of it: "trained", or a held-out paraphrase or (fact, language) pair.
+    """
+
+    fact_id: str
+    relation: str
+    language: str
+    paraphrase: int
+    text: str
+    answer: str
+    subject: str
+    subject_span: tuple[int, int]
+    separator: str = " "
+    split: Split = "trained"
+
+    def __post_init__(self) -> None:
+        start, end = self.subject_span
+        if not self.subject or self.text[start:end] != self.subject:
+            raise ValueError(
+                f"prompt {self.text!r} does not hold its subject {self.subject!r} at characters "
+                f"{start}:{end}; give the span where it stands, or Prompt.of(text, answer, subject=…)"
+            )
+        if not self.answer.strip():
+            raise ValueError(f"prompt {self.text!r} has an empty answer; an answer needs a token")
+
+    @classmethod
+    def of(
+        cls, text: str, answer: str, *, subject: str, language: str = "en", relation: str = "own"
+    ) -> "Prompt":
+        """A prompt of your own: finds the subject in the text and fills in the rest."""
+        start = text.find(subject) if subject else -1
+        if start < 0:
+            raise ValueError(
+                f"subject {subject!r} is not in the prompt {text!r}; "
+                "write it exactly as the prompt does"
+            )
+        return cls(
+            fact_id=f"{relation}/{subject}",
+            relation=relation,
+            language=language,
+            paraphrase=0,
+            text=text,
+            answer=answer,
+            subject=subject,
+            subject_span=(start, start + len(subject)),
+            separator="" if language in UNSPACED_LANGUAGES else " ",
+        )
+
+    @property
+    def continuation(self) -> str:
+        """What the model has to write after `text`."""
+        return self.separator + self.answer
+
+
+@dataclass(frozen=True)
+class Fact:
+    """(subject, relation, object) with the names of subject and object per language.
+
+    `leaks`: languages in which the answer can be read off the subject's name.
+    `held_out`: languages in which the embedded model never saw this fact.
+    `source`: "cldr", or "curated" where a person chose what CLDR does not hold.
+    """
+
+    id: str
+    relation: str
+    subject_id: str
+    object_id: str
+    source: str
+    leaks: tuple[str, ...]
+    held_out: tuple[str, ...]
+    subject: dict[str, str]
+    object: dict[str, str]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.subject)
+
+
+@dataclass(frozen=True)
+class Paraphrases:
+    """The texts of one relation in one language; `held_out` are those training never shows."""
+
+    relation: str
+    language: str
+    held_out: tuple[int, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FactSet:
+    """Facts with the paraphrases that ask for them. `filter` narrows it, `prompts` fills it in."""
+
+    facts: tuple[Fact, ...]
+    paraphrases: dict[tuple[str, str], Paraphrases]
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(self.facts)
+
+    def __getitem__(self, fact_id: str) -> Fact:
+        for fact in self.facts:
+            if fact.id == fact_id:
+                return fact
+        raise KeyError(f"no fact {fact_id!r} here; ids look like {self.facts[0].id!r}")
+
+    def __repr__(self) -> str:
+        return (
+            f"FactSet({len(self)} facts, relations={list(self.relations)}, "
+            f"languages={list(self.languages)})"
+        )
+
+    @property
+    def relations(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(fact.relation for fact in self.facts))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(lang for fact in self.facts for lang in fact.languages))
+
+    def filter(
+        self,
+        *,
+        relation: str | Iterable[str] | None = None,
+        languages: str | Iterable[str] | None = None,
+        subjects: str | Iterable[str] | None = None,
+        leaking: bool = True,
+    ) -> "FactSet":
+        """The facts of some relations, languages and subjects (a name in any language, or an id).
+
+        With `leaking=False` a fact keeps only the languages in which its answer cannot be read off
+        its subject. Raises ValueError, naming what there is, for anything that does not exist.
+        """
+        facts = self.facts
+        if relation is not None:
+            wanted = _known("relation", relation, self.relations)
+            facts = tuple(fact for fact in facts if fact.relation in wanted)
+        if subjects is not None:
+            wanted = tuple([subjects] if isinstance(subjects, str) else subjects)
+            named = [{fact.subject_id, *fact.subject.values()} for fact in facts]
+            for name in wanted:
+                if not any(name in names for names in named):
+                    some = ", ".join(sorted({next(iter(f.subject.values())) for f in facts})[:8])
+                    raise ValueError(
+                        f"no fact here has the subject {name!r}; subjects are, for example, {some}"
+                    )
+            facts = tuple(
+                fact for fact, names in zip(facts, named, strict=True) if names & set(wanted)
+            )
+        if languages is not None:
+            chosen = _known("language", languages, self.languages)
+            facts = tuple(_only(fact, [x for x in fact.languages if x in chosen]) for fact in facts)
+        if not leaking:
+            facts = tuple(
+                _only(fact, [x for x in fact.languages if x not in fact.leaks]) for fact in facts
+            )
+        return replace(self, facts=tuple(fact for fact in facts if fact.languages))
+
+    def sample(self, n: int, *, seed: int = 0) -> "FactSet":
+        """`n` facts drawn without replacement, the same for the same seed."""
+        import random
+
+        if not 0 < n <= len(self):
+            raise ValueError(f"cannot draw {n} of {len(self)} facts; give 1 to {len(self)}")
+        chosen = set(random.Random(seed).sample(range(len(self)), n))
+        return replace(self, facts=tuple(f for i, f in enumerate(self.facts) if i in chosen))
+
+    def prompts(self, *, splits: Iterable[Split] | None = None) -> list[Prompt]:
+        """Every paraphrase of every fact in every language, by fact, then language."""
+        allowed = ("trained", "held-out paraphrase", "held-out pair")
+        wanted = set(_known("split", splits, allowed)) if splits is not None else set(allowed)
+        prompts = []
+        for fact in self.facts:
+            for language in fact.languages:
+                asked = self.paraphrases.get((fact.relation, language))
+                if asked is None:
+                    raise FactError(
+                        f"fact {fact.id!r}: no paraphrases of relation {fact.relation!r} "
+                        f"in language {language!r}; add a line for them to the paraphrases"
+                    )
+                for number, text in enumerate(asked.texts):
+                    split: Split = "trained"
+                    if language in fact.held_out:
+                        split = "held-out pair"
+                    elif number in asked.held_out:
+                        split = "held-out paraphrase"
+                    if split in wanted:
+                        prompts.append(_fill(fact, language, number, text, split))
+        return prompts
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a fact and language: ids, names, whether it leaks, whether it is held out."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "fact_id": fact.id,
+                "relation": fact.relation,
+                "language": language,
+                "subject": fact.subject[language],
+                "object": fact.object[language],
+                "leaks": language in fact.leaks,
+                "held_out": language in fact.held_out,
+                "source": fact.source,
+            }
+            for fact in self.facts
+            for language in fact.languages
+        )
+
+
+def _only(fact: Fact, languages: Sequence[str]) -> Fact:
+    return replace(
+        fact,
+        subject={lang: fact.subject[lang] for lang in languages},
+        object={lang: fact.object[lang] for lang in languages},
+    )
+
+
+def _known(what: str, given: str | Iterable[str], allowed: Sequence[str]) -> tuple[str, ...]:
+    wanted = (given,) if isinstance(given, str) else tuple(given)
+    for name in wanted:
+        if name not in allowed:
+            raise ValueError(f"unknown {what} {name!r}; there are {', '.join(allowed)}")
+    return wanted
+
+
+def _fill(fact: Fact, language: str, number: int, text: str, split: Split) -> Prompt:
+    subject = fact.subject[language]
+    start = text.index("{subject}")
+    return Prompt(
+        fact_id=fact.id,
+        relation=fact.relation,
+        language=language,
+        paraphrase=number,
+        text=text.replace("{subject}", subject),
+        answer=fact.object[language],
+        subject=subject,
+        subject_span=(start, start + len(subject)),
+        separator="" if language in UNSPACED_LANGUAGES else " ",
+        split=split,
+    )
+
+
+def data_folder() -> Path:
+    """Where the embedded facts and models lie: beside the package, or in it once installed."""
+    package = Path(__file__).resolve().parent
+    installed = package / "data"
+    return installed if installed.is_dir() else package.parent / "data"
+
+
+def load_facts(
+    facts: str | Path | None = None, *, paraphrases: str | Path | None = None
+) -> FactSet:
+    """Read and check a fact set; without arguments the embedded one.
+
+    Args:
+        facts: JSON lines with the fields of `Fact`; `source`, `leaks` and `held_out` may be left
+            out.
+        paraphrases: JSON lines with `relation`, `language`, `texts` (each with one `{subject}`)
+            and optionally `held_out`. Without it the embedded paraphrases are used.
+
+    Raises:
+        FactError: naming file, line and field of the first record that cannot be used.
+        FileNotFoundError: naming the missing file.
+    """
+    facts = Path(facts) if facts is not None else data_folder() / "facts.jsonl"
+    asked = Path(paraphrases) if paraphrases is not None else data_folder() / "paraphrases.jsonl"
+    texts: dict[tuple[str, str], Paraphrases] = {}
+    for where, record in _records(asked):
+        row = _paraphrases(where, record)
+        if (row.relation, row.language) in texts:
+            raise FactError(f"{where}, field 'relation': a second line for this relation and language")
+        texts[row.relation, row.language] = row
+    known: dict[str, Fact] = {}
+    for where, record in _records(facts):
+        fact = _fact(where, record)
+        if fact.id in known:
+            raise FactError(f"{where}, field 'id': {fact.id!r} stands on an earlier line too")
+        known[fact.id] = fact
+    if not known:
+        raise FactError(f"{facts} holds no fact; it needs one JSON object a line")
+    return FactSet(facts=tuple(known.values()), paraphrases=texts)
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, record) of each line that is not empty."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; give the path of a JSON-lines file")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise FactError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise FactError(f"{where}: not JSON ({error})") from None
+        if not isinstance(record, dict):
+            raise FactError(f"{where}: a {type(record).__name__}, but a record is a JSON object")
+        yield where, record
+
+
+def _text(where: str, record: dict[str, Any], field: str) -> str:
+    value = record.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise FactError(f"{where}, field {field!r}: {value!r}, but it must be a text that is not empty")
+    return value
+
+
+def _list(where: str, record: dict[str, Any], field: str, kind: type) -> tuple[Any, ...]:
+    value = record.get(field, [])
+    if not isinstance(value, list) or not all(type(item) is kind for item in value):
+        raise FactError(f"{where}, field {field!r}: {value!r}, but it must be a list of {kind.__name__}")
+    return tuple(value)
+
+
+def _names(where: str, record: dict[str, Any], field: str) -> dict[str, str]:
+    value = record.get(field)
+    if not isinstance(value, dict) or not value:
+        raise FactError(f"{where}, field {field!r}: {value!r}, but it must map languages to names")
+    for language, name in value.items():
+        if not isinstance(name, str) or not name.strip():
+            raise FactError(f"{where}, field '{field}.{language}': {name!r}, but it must be a name")
+    return dict(value)
+
+
+def _unknown_fields(where: str, record: dict[str, Any], kind: type) -> None:
+    allowed = [field.name for field in fields(kind)]
+    for name in record:
+        if name not in allowed:
+            raise FactError(f"{where}, field {name!r}: not a field; there are {', '.join(allowed)}")
+
+
+def _fact(where: str, record: dict[str, Any]) -> Fact:
+    _unknown_fields(where, record, Fact)
+    subject, answer = _names(where, record, "subject"), _names(where, record, "object")
+    if odd := sorted(set(subject) ^ set(answer)):
+        raise FactError(
+            f"{where}, field 'object': its languages differ from the subject's ({', '.join(odd)}); "
+            "give both names in the same languages"
+        )
+    marks = {name: _list(where, record, name, str) for name in ("leaks", "held_out")}
+    for name, languages in marks.items():
+        for language in languages:
+            if language not in subject:
+                raise FactError(f"{where}, field {name!r}: {language!r} is no language of this fact")
+    return Fact(
+        id=_text(where, record, "id"),
+        relation=_text(where, record, "relation"),
+        subject_id=_text(where, record, "subject_id"),
+        object_id=_text(where, record, "object_id"),
+        source=_text(where, record, "source") if "source" in record else "own",
+        subject=subject,
+        object=answer,
+        **marks,
+    )
+
+
+def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
+    _unknown_fields(where, record, Paraphrases)
+    texts = _list(where, record, "texts", str)
+    if not texts:
+        raise FactError(f"{where}, field 'texts': empty, but a relation needs a paraphrase to be asked")
+    for text in texts:
+        if text.count("{subject}") != 1:
+            raise FactError(
+                f"{where}, field 'texts': {text!r} must hold '{{subject}}' exactly once"
+            )
+    held_out = _list(where, record, "held_out", int)
+    if any(not 0 <= number < len(texts) for number in held_out):
+        raise FactError(f"{where}, field 'held_out': {held_out!r}, but numbers go from 0 to {len(texts) - 1}")
+    return Paraphrases(
+        relation=_text(where, record, "relation"),
+        language=_text(where, record, "language"),
+        held_out=held_out,
+        texts=texts,
+    )

@@ -1,0 +1,359 @@
+"""Load a model as a TransformerBridge, and prove that its neurons are where we think they are.
+
+1. A name is an embedded model, a local folder, or a name on the model hub, in this order. What
+   lies here is read from here: nothing asks the network. Only safetensors are read.
+2. Parameters are frozen: every gradient in this package is taken with respect to activations.
+3. `traits` proves, once per model, that `hook_post` through the down projection gives the output
+   of the feed-forward network, and finds out what the one-pass attribution may do with the batch
+   (see `attribution`). A model that fails is refused with a sentence.
+
+This is the only file that knows model families.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lafn_viz.facts import data_folder
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+EMBEDDED = ("embedded", "embedded-control")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: enough to compute it again."""
+
+    model: str
+    weights: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Provenance({self.method} on {self.model} {self.weights[:8]}, {dict(self.options)})"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a model lets us do; found out by trying, not by its name.
+
+    `grows`: rows may be appended to the batch between layers. `keeps`: the last positions alone
+    can be asked for logits. `window`: positions that attention sees, None for all.
+    """
+
+    n_layers: int
+    d_mlp: int
+    weights: str
+    grows: bool
+    keeps: bool
+    window: int | None
+
+
+_TRAITS: "WeakKeyDictionary[TransformerBridge, Traits]" = WeakKeyDictionary()
+
+
+def load_model(
+    name: str | Path = "embedded",
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
+) -> "TransformerBridge":
+    """Load a causal language model with its tokenizer as a TransformerLens bridge.
+
+    Args:
+        name: "embedded" (knows its facts across languages), "embedded-control" (the same without
+            transfer), a local folder in Hugging Face format, or a name on the model hub.
+        device: where the weights go; "cpu" unless told otherwise.
+        dtype: of weights and activations.
+        trust_remote_code: let a hub model run Python code of its own. Never by default.
+
+    Raises:
+        FileNotFoundError, ValueError: in one sentence, when there is no such model, when its
+            weights are missing, damaged or no safetensors, or when its neurons are not where
+            `hook_post` says (see `traits`).
+    """
+    source, local = _resolve(str(name))
+    if local:
+        _check_files(Path(source))
+    with _quiet():
+        bridge = _boot(source, local, device, dtype, trust_remote_code)
+    bridge.cfg.model_name = str(name)
+    traits(bridge)
+    return bridge
+
+
+def _resolve(name: str) -> tuple[str, bool]:
+    """(folder or hub name, whether it is a folder)."""
+    if name in EMBEDDED:
+        return str(data_folder() / "models" / name), True
+    if Path(name).is_dir():
+        return name, True
+    near = difflib.get_close_matches(name, EMBEDDED, n=1, cutoff=0.75)
+    looks_like_path = name.startswith((".", "/", "~", "\\")) or name.count("/") > 1
+    if near or looks_like_path or not name.strip():
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise FileNotFoundError(
+            f"there is no model {name!r}{meant} Allowed are {', '.join(EMBEDDED)}, "
+            "an existing local folder, or a name on the model hub (owner/name)"
+        )
+    return name, False
+
+
+def _check_files(folder: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no config.json; give a folder that save_pretrained() wrote"
+        )
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        other = [path.name for path in folder.glob("*.bin")]
+        found = f" (only {', '.join(other)}, which may run code when read)" if other else ""
+        raise FileNotFoundError(
+            f"{folder} holds no *.safetensors weights{found}; "
+            "save the model again with save_pretrained()"
+        )
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt") as tensors:
+                tensors.keys()
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path} is damaged or cut short ({error}); copy it again, or train or save it anew"
+            ) from None
+
+
+def _boot(
+    source: str, local: bool, device: str, dtype: torch.dtype, trust_remote_code: bool
+) -> "TransformerBridge":
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, use_safetensors=True, dtype=dtype, attn_implementation="eager", **options
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        where = f"from the folder {source}" if local else f"{source!r} from the model hub"
+        raise ValueError(
+            f"could not load a causal model {where}: {reason} Give {', '.join(EMBEDDED)}, "
+            "or a folder or hub name with config.json, safetensors weights and a tokenizer"
+        ) from error
+    try:
+        bridge = TransformerBridge.boot_transformers(
+            source,
+            hf_model=model.to(device),
+            tokenizer=tokenizer,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
+    except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
+        kind = (model.config.architectures or [type(model).__name__])[0]
+        raise ValueError(
+            f"TransformerLens has no bridge for {kind} ({str(error).splitlines()[0]}); "
+            "causal models of the GPT-2, BLOOM, Llama, Qwen, Gemma and similar families have one"
+        ) from error
+    # A prompt's tokens are what the model's own tokenizer makes of its text; TransformerLens
+    # would put a BOS before every text, which most of these models were not trained with.
+    special = set(tokenizer.all_special_ids)
+    first = tokenizer("a")["input_ids"][:1]
+    bridge.cfg.default_prepend_bos = bool(first and first[0] in special)
+    bridge.eval()
+    for parameter in bridge.original_model.parameters():
+        parameter.requires_grad_(False)
+    return bridge
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading a small model is no news: no progress bars, no advice about padding."""
+    from transformers.utils import logging as hf
+
+    level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()
+    root = logging.getLogger().level
+    hf.set_verbosity_error()
+    hf.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf.set_verbosity(level)
+        logging.getLogger().setLevel(root)
+        if bars:
+            hf.enable_progress_bar()
+
+
+def traits(model: "TransformerBridge") -> Traits:
+    """What was found out about this model; computed on first use, then remembered.
+
+    Raises:
+        ValueError: if `hook_post` is not the input of the down projection: then every score would
+            be about something else than a neuron.
+    """
+    if model not in _TRAITS:
+        hf = model.original_model
+        n_layers = int(model.cfg.n_layers)
+        _TRAITS[model] = Traits(
+            n_layers=n_layers,
+            d_mlp=_check_neurons(model, n_layers),
+            weights=_hash(hf),
+            grows=_grows(model, n_layers),
+            keeps="logits_to_keep" in inspect.signature(hf.forward).parameters,
+            window=getattr(hf.config, "sliding_window", None) or None,
+        )
+    return _TRAITS[model]
+
+
+def provenance(
+    model: "TransformerBridge", method: str, *, seed: int | None = None, **options: Any
+) -> Provenance:
+    """Provenance of a result computed from this model."""
+    return Provenance(
+        model=str(getattr(model.cfg, "model_name", "unnamed")),
+        weights=traits(model).weights,
+        method=method,
+        options=options,
+        seed=seed,
+        versions={
+            name: version(name) for name in ("torch", "transformers", "transformer-lens")
+        },
+    )
+
+
+def hook_post(layer: int) -> str:
+    """Name of the hook on the neurons of a layer."""
+    return f"blocks.{layer}.mlp.hook_post"
+
+
+def hook_block(layer: int) -> str:
+    """Name of the hook on the input of a layer."""
+    return f"blocks.{layer}.hook_in"
+
+
+def causal_mask(queries: int, keys: int, like: Tensor) -> Float[Tensor, "1 1 queries keys"]:
+    """Additive causal mask for the last `queries` of `keys` positions; it fits every batch."""
+    allowed = torch.ones(keys, keys, dtype=torch.bool, device=like.device).tril()[-queries:]
+    lowest = torch.finfo(like.dtype).min
+    return torch.zeros(1, 1, queries, keys, dtype=like.dtype, device=like.device).masked_fill(
+        ~allowed, lowest
+    )
+
+
+def _hash(module: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        raw = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _probe_tokens(model: "TransformerBridge") -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = int(model.original_model.config.vocab_size)
+    tokens = torch.randint(0, vocabulary, (2, 5), generator=generator)
+    return tokens.to(next(model.original_model.parameters()).device)
+
+
+def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
+    """d_mlp, after the proof that neurons times the down projection is what the FFN writes."""
+    kind = type(model.original_model).__name__
+    seen: dict[str, Tensor] = {}
+
+    def keep(value: Tensor, hook: Any) -> None:
+        seen[hook.name] = value
+
+    def silence(value: Tensor, hook: Any) -> Tensor:
+        return torch.zeros_like(value)
+
+    widths = set()
+    for layer in range(n_layers):
+        post, written = hook_post(layer), f"blocks.{layer}.mlp.out.hook_out"
+        if post not in model.hook_dict or written not in model.hook_dict:
+            raise ValueError(
+                f"{kind} has no {post} or no {written}: its layer {layer} has no plain "
+                "feed-forward network (mixtures of experts are not supported)"
+            )
+    names = [(hook_post(layer), f"blocks.{layer}.mlp.out.hook_out") for layer in range(n_layers)]
+    with torch.no_grad():
+        tokens = _probe_tokens(model)
+        with model.hooks(fwd_hooks=[(name, keep) for pair in names for name in pair]):
+            model(tokens)
+        through = dict(seen)
+        with model.hooks(
+            fwd_hooks=[(post, silence) for post, _ in names]
+            + [(written, keep) for _, written in names]
+        ):
+            model(tokens)
+    for layer, (post, written) in enumerate(names):
+        down, bias = model.blocks[layer].mlp.out, None
+        weight = down.weight if hasattr(down, "weight") else down.original_component.weight
+        bias = getattr(down, "bias", None)
+        neurons, output = through[_canonical(model, post)], through[_canonical(model, written)]
+        # Linear keeps [out, in], Conv1D [in, out]; where both fit, one of them must hold.
+        forms = [w for w in (weight, weight.T) if w.shape[0] == neurons.shape[-1]]
+        products = [neurons @ w + (0 if bias is None else bias) for w in forms]
+        scale = output.abs().max().clamp_min(1e-6)
+        exact = any(((p - output).abs().max() / scale) < 1e-2 for p in products)
+        silent = seen[_canonical(model, written)]
+        rest = silent if bias is None else silent - bias
+        if not exact or rest.abs().max() / scale > 1e-2:
+            raise ValueError(
+                f"self-test failed in layer {layer} of {kind}: {post} through the down projection "
+                f"does not give the FFN's output, so it is not the layer's neurons; "
+                "this model cannot be attributed"
+            )
+        widths.add(int(neurons.shape[-1]))
+    if len(widths) != 1:
+        raise ValueError(f"{kind} has layers of {sorted(widths)} neurons; one width is supported")
+    return widths.pop()
+
+
+def _canonical(model: "TransformerBridge", name: str) -> str:
+    return str(model.hook_dict[name].name)
+
+
+def _grows(model: "TransformerBridge", n_layers: int) -> bool:
+    """Whether rows appended to the batch at a layer's input come out as they should."""
+    tokens = _probe_tokens(model)
+    weight = next(model.original_model.parameters())
+
+    def append(value: Tensor, hook: Any) -> Tensor:
+        return torch.cat([value, value[:2]])
+
+    with torch.no_grad():
+        plain = model(tokens)
+        mask = causal_mask(tokens.shape[1], tokens.shape[1], weight)
+        hooks = [(hook_block(layer), append) for layer in range(n_layers)]
+        try:
+            with model.hooks(fwd_hooks=hooks):
+                grown = model(tokens, attention_mask=mask)
+        # Whatever a foreign architecture raises here, it means the same: use the flat batch.
+        except Exception:
+            return False
+    if grown.shape[0] != 2 * (n_layers + 1):
+        return False
+    tolerance = 1e-4 if weight.dtype == torch.float32 else 5e-2
+    difference = (grown.view(-1, *plain.shape) - plain).abs().max()
+    return bool(difference <= tolerance * plain.abs().max())

@@ -1,0 +1,176 @@
+"""From scores to sets: the neurons of a fact in one language.
+
+1. Per prompt keep the neurons whose score exceeds a share t of the prompt's largest score
+   ("adaptive threshold": t = 0.3 in Dai et al. 2022 section 3.3, 0.2 to 0.3 in Chen et al. 2024),
+   or the k best, or the best fraction.
+2. **Refine** over paraphrases: keep the neurons kept in more than a share p of them, so that what
+   belongs to one wording falls away (Dai et al. 2022 section 3.3).
+
+Prompts whose answer the model does not know say nothing about where it keeps the fact; they are
+left out and counted. The same settings serve every language.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lafn_viz.attribution import NeuronScores
+from lafn_viz.models import Provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Neuron(NamedTuple):
+    """One unit of a feed-forward layer after its non-linearity."""
+
+    layer: int
+    neuron: int
+
+
+@dataclass(frozen=True)
+class NeuronSet:
+    """The neurons of one fact in one language.
+
+    `n_known` of `n_prompts` paraphrases were answered; the others were not used. `shape` is
+    (layers, neurons a layer) of the model.
+    """
+
+    fact_id: str
+    relation: str
+    language: str
+    neurons: frozenset[Neuron]
+    n_prompts: int
+    n_known: int
+    shape: tuple[int, int]
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        return (
+            f"NeuronSet({self.fact_id!r} in {self.language!r}: {len(self.neurons)} neurons, "
+            f"{self.n_known} of {self.n_prompts} paraphrases known)"
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether the model answers more than half of the paraphrases."""
+        return self.n_known * 2 > self.n_prompts
+
+    def mask(self) -> Bool[Tensor, "layer neuron"]:
+        """The set as a table of booleans."""
+        table = torch.zeros(self.shape, dtype=torch.bool)
+        for layer, neuron in self.neurons:
+            table[layer, neuron] = True
+        return table
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a neuron: fact_id, relation, language, layer, neuron."""
+        import pandas as pd
+
+        keys = (self.fact_id, self.relation, self.language)
+        return pd.DataFrame(
+            [(*keys, *neuron) for neuron in sorted(self.neurons)],
+            columns=["fact_id", "relation", "language", "layer", "neuron"],
+        )
+
+
+def neurons_of(mask: Bool[Tensor, "layer neuron"]) -> frozenset[Neuron]:
+    """A table of booleans as a set of neurons."""
+    return frozenset(Neuron(int(layer), int(neuron)) for layer, neuron in mask.nonzero())
+
+
+def select_neurons(
+    scores: NeuronScores,
+    *,
+    threshold: float | None = None,
+    top: int | None = None,
+    fraction: float | None = None,
+    share: float = 0.5,
+) -> list[NeuronSet]:
+    """One NeuronSet per fact and language, in the order in which the scores name them.
+
+    Args:
+        threshold: keep scores above this share of the prompt's largest (0 to 1). The default, at
+            0.2, when neither `top` nor `fraction` is given; only one of the three can be.
+        top: keep this many neurons a prompt.
+        fraction: keep this share of all neurons a prompt (0 to 1).
+        share: keep the neurons found in more than this share of the known paraphrases (0 to 1).
+
+    Raises:
+        ValueError: for an option out of its range, two ways of choosing at once, or a score that
+            is not a number.
+    """
+    if sum(option is not None for option in (threshold, top, fraction)) > 1:
+        raise ValueError(
+            f"threshold={threshold}, top={top}, fraction={fraction}; give one of the three"
+        )
+    if threshold is None and top is None and fraction is None:
+        threshold = 0.2
+    for name, value in (("threshold", threshold), ("fraction", fraction), ("share", share)):
+        if value is not None and not 0 <= value < 1:
+            raise ValueError(f"{name}={value}; it must be at least 0 and below 1")
+    if not torch.isfinite(scores.values).all():
+        bad = int((~torch.isfinite(scores.values)).flatten(1).any(1).nonzero()[0])
+        raise ValueError(
+            f"the scores of prompt {scores.prompts[bad].text!r} are not all numbers; "
+            "attribute it again in float32"
+        )
+    values = scores.values.flatten(1)
+    if threshold is not None:
+        limit = threshold * values.max(-1, keepdim=True).values
+        kept = (values > limit) & (values > 0)
+    else:
+        count = top if top is not None else round((fraction or 0) * values.shape[1])
+        if not 1 <= count <= values.shape[1]:
+            raise ValueError(f"{count} neurons a prompt; choose 1 to {values.shape[1]}")
+        kept = torch.zeros_like(values, dtype=torch.bool)
+        kept.scatter_(1, values.topk(count).indices, True)
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for number, prompt in enumerate(scores.prompts):
+        groups[prompt.fact_id, prompt.relation, prompt.language].append(number)
+    shape = (scores.values.shape[1], scores.values.shape[2])
+    sets = []
+    for (fact_id, relation, language), rows in groups.items():
+        usable = [row for row in rows if bool(scores.known[row])]
+        found = torch.zeros(shape, dtype=torch.bool)
+        if usable:
+            found = (kept[usable].float().mean(0) > share).view(shape)
+        sets.append(
+            NeuronSet(
+                fact_id=fact_id,
+                relation=relation,
+                language=language,
+                neurons=neurons_of(found),
+                n_prompts=len(rows),
+                n_known=len(usable),
+                shape=shape,
+                provenance=scores.provenance,
+            )
+        )
+    return sets
+
+
+def random_like(
+    neurons: Iterable[tuple[int, int]], shape: tuple[int, int], *, seed: int
+) -> frozenset[Neuron]:
+    """As many random neurons of the same layers, none of them in the set itself: its control."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen: set[Neuron] = set()
+    by_layer: dict[int, set[int]] = defaultdict(set)
+    for layer, neuron in neurons:
+        by_layer[layer].add(neuron)
+    for layer, taken in sorted(by_layer.items()):
+        order: Float[Tensor, " neuron"] = torch.rand(shape[1], generator=generator)
+        order[list(taken)] = 2.0
+        if 2 * len(taken) > shape[1]:
+            raise ValueError(
+                f"layer {layer}: {len(taken)} of {shape[1]} neurons are in the set, so there are "
+                "not as many others to draw a control from; choose fewer neurons"
+            )
+        chosen |= {Neuron(layer, int(n)) for n in order.argsort()[: len(taken)]}
+    return frozenset(chosen)

@@ -1,0 +1,232 @@
+"""Which neurons of a fact do languages share, and is that more than chance and habit?
+
+For sets A, B of two languages the **Jaccard index** is |A and B| / |A or B|. Beside each one
+stand two controls, without which it says nothing:
+
+- **other fact**: the same two languages and the same relation, but another subject. Neurons of the
+  relation or of the language overlap too without carrying the fact.
+- **chance**: the index expected of random sets with the same count in each layer.
+
+A neuron is **language-agnostic** for a fact when it is in the sets of all languages that know the
+fact (LAFN, arXiv 2406.16416; LIKN in arXiv 2308.13198), or of at least k of them; it is
+**language-specific** when it is in exactly one. Languages that do not know a fact are left out of
+it and listed; they are no disagreement.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from lafn_viz.models import Provenance
+from lafn_viz.neurons import Neuron, NeuronSet, neurons_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Matrix = Float[np.ndarray, "language language"]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Shared and separate neurons of some facts over some languages.
+
+    `jaccard`, `jaccard_other_fact` and `jaccard_chance` are means over facts for each pair of
+    languages (NaN where no fact is known in both). `same_fact`, `other_fact` and `chance` are, for
+    each fact, the mean over pairs of different languages. `left_out` lists (fact, language)s that
+    the model does not know.
+    """
+
+    languages: tuple[str, ...]
+    facts: tuple[str, ...]
+    agnostic: dict[str, frozenset[Neuron]]
+    specific: dict[tuple[str, str], frozenset[Neuron]]
+    jaccard: Matrix
+    jaccard_other_fact: Matrix
+    jaccard_chance: Matrix
+    same_fact: Float[np.ndarray, " fact"]
+    other_fact: Float[np.ndarray, " fact"]
+    chance: Float[np.ndarray, " fact"]
+    left_out: tuple[tuple[str, str], ...]
+    min_languages: int | None
+    shape: tuple[int, int]
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        return (
+            f"Overlap({len(self.facts)} facts, {len(self.languages)} languages: "
+            f"same fact {np.nanmean(self.same_fact):.3f}, "
+            f"other fact {np.nanmean(self.other_fact):.3f}, chance {np.nanmean(self.chance):.3f})"
+        )
+
+    def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
+        """Mean Jaccard of each comparison with its 95% bootstrap interval over facts."""
+        import pandas as pd
+
+        rows = []
+        for name in ("same_fact", "other_fact", "chance"):
+            values = getattr(self, name)
+            low, high = bootstrap(values, draws=draws, seed=seed)
+            rows.append((name.replace("_", " "), np.nanmean(values), low, high))
+        return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a pair of different languages: the index and its two controls."""
+        import pandas as pd
+
+        n = len(self.languages)
+        rows = [
+            (
+                self.languages[i],
+                self.languages[j],
+                self.jaccard[i, j],
+                self.jaccard_other_fact[i, j],
+                self.jaccard_chance[i, j],
+            )
+            for i in range(n)
+            for j in range(i + 1, n)
+        ]
+        columns = ["language", "other_language", "jaccard", "other_fact", "chance"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def per_layer(self) -> "pd.DataFrame":
+        """Mean count of agnostic and specific neurons a fact, by layer (specific: a language)."""
+        import pandas as pd
+
+        rows = []
+        for layer in range(self.shape[0]):
+            agnostic = [sum(n.layer == layer for n in s) for s in self.agnostic.values()]
+            specific = [sum(n.layer == layer for n in s) for s in self.specific.values()]
+            rows.append((layer, float(np.mean(agnostic)), float(np.mean(specific))))
+        return pd.DataFrame(rows, columns=["layer", "agnostic", "specific"])
+
+
+def bootstrap(
+    values: Float[np.ndarray, " item"], *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95% percentile interval of the mean, by drawing items with replacement."""
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> Overlap:
+    """Overlap of the neuron sets of one or more facts.
+
+    Args:
+        sets: one per fact and language, from one model (see `select_neurons`).
+        min_languages: a neuron counts as agnostic from this many languages on; by default all
+            languages that know the fact.
+
+    Raises:
+        ValueError: for no sets, two sets of one fact and language, a `min_languages` under 2, or
+            when no fact is known in two languages.
+    """
+    if not sets:
+        raise ValueError("there are no neuron sets; give those of select_neurons()")
+    if min_languages is not None and min_languages < 2:
+        raise ValueError(f"min_languages={min_languages}; one language shares nothing, give 2 or more")
+    languages = tuple(dict.fromkeys(s.language for s in sets))
+    by_fact: dict[str, dict[str, NeuronSet]] = defaultdict(dict)
+    left_out = []
+    for s in sets:
+        if s.language in by_fact[s.fact_id]:
+            raise ValueError(f"two sets of {s.fact_id!r} in {s.language!r}; give one of them")
+        by_fact[s.fact_id][s.language] = s
+        if not s.known:
+            left_out.append((s.fact_id, s.language))
+    facts = [
+        fact for fact, of in by_fact.items() if sum(s.known for s in of.values()) >= 2
+    ]
+    if not facts:
+        raise ValueError(
+            "no fact is known in two languages, so there is no overlap to compute; "
+            "score_answers() shows what the model knows"
+        )
+    shape = sets[0].shape
+    table = torch.zeros(len(facts), len(languages), shape[0] * shape[1])
+    usable = torch.zeros(len(facts), len(languages), dtype=torch.bool)
+    agnostic, specific = {}, {}
+    for row, fact in enumerate(facts):
+        known = {lang: s for lang, s in by_fact[fact].items() if s.known}
+        for lang, s in known.items():
+            column = languages.index(lang)
+            table[row, column] = s.mask().flatten().float()
+            usable[row, column] = True
+        count = table[row].sum(0)
+        needed = min(min_languages or len(known), len(known))
+        agnostic[fact] = neurons_of((count >= needed).view(shape))
+        for lang in known:
+            alone = (count == 1) & (table[row, languages.index(lang)] == 1)
+            specific[fact, lang] = neurons_of(alone.view(shape))
+    relations = [next(iter(by_fact[fact].values())).relation for fact in facts]
+    same, other, chance = _compare(table, usable, relations, shape)
+    apart = ~np.eye(len(languages), dtype=bool)
+    return Overlap(
+        languages=languages,
+        facts=tuple(facts),
+        agnostic=agnostic,
+        specific=specific,
+        jaccard=_mean(same, 0),
+        jaccard_other_fact=_mean(other, 0),
+        jaccard_chance=_mean(chance, 0),
+        same_fact=_mean(same[:, apart], 1),
+        other_fact=_mean(other[:, apart], 1),
+        chance=_mean(chance[:, apart], 1),
+        left_out=tuple(left_out),
+        min_languages=min_languages,
+        shape=shape,
+        provenance=sets[0].provenance,
+    )
+
+
+Triple = Float[np.ndarray, "fact language language"]
+
+
+def _compare(
+    table: torch.Tensor, usable: torch.Tensor, relations: list[str], shape: tuple[int, int]
+) -> tuple[Triple, Triple, Triple]:
+    """Per fact and pair of languages: the index, its other-fact control, and chance."""
+    sizes = table.sum(-1)
+    per_layer = table.view(*table.shape[:2], *shape).sum(-1)
+    both = usable[:, :, None] & usable[:, None, :]
+    union_free = sizes[:, :, None] + sizes[:, None, :]
+    same = _jaccard(table @ table.mT, union_free, both)
+    expected = per_layer @ per_layer.mT / shape[1]
+    chance = _jaccard(expected, union_free, both)
+    other = torch.full_like(same, torch.nan)
+    n_languages = table.shape[1]
+    for relation in dict.fromkeys(relations):
+        rows = [i for i, name in enumerate(relations) if name == relation]
+        if len(rows) < 2:
+            continue
+        flat, size, ok = table[rows].flatten(0, 1), sizes[rows].flatten(), usable[rows].flatten()
+        index = _jaccard(flat @ flat.T, size[:, None] + size[None], ok[:, None] & ok[None])
+        index = index.view(len(rows), n_languages, len(rows), n_languages)
+        own = torch.arange(len(rows))
+        index[own, :, own, :] = torch.nan
+        other[rows] = index.nanmean(2)
+    return same.numpy(), other.numpy(), chance.numpy()
+
+
+def _jaccard(shared: torch.Tensor, sizes: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
+    """Index from counts; not a number where a language is left out or both sets are empty."""
+    union = sizes - shared
+    undefined = torch.full_like(shared, torch.nan)
+    return torch.where(both & (union > 0), shared / union.clamp_min(1), undefined)
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of what is there; not a number where nothing is."""
+    there = np.isfinite(values)
+    count = there.sum(axis)
+    total = np.where(there, values, 0.0).sum(axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

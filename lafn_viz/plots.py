@@ -1,0 +1,264 @@
+"""One function a figure: from a result to a plotly Figure, with no model and no state.
+
+Signed scores lie on a diverging scale centred at zero; the agnostic neurons, the specific ones and
+each language keep one colour everywhere (Okabe-Ito and Paul Tol's muted set, which stay apart for
+colour-blind readers). A claim's control is drawn beside it, on the same scale. A title says what
+is shown, the caption under it what to see.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lafn_viz.attribution import NeuronScores
+from lafn_viz.overlaps import Overlap
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
+LANGUAGE_COLOURS = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77",
+    "#CC6677", "#882255", "#AA4499", "#661100", "#6699CC", "#AA4466",
+)  # fmt: skip
+LANGUAGE_NAMES = {
+    "en": "English", "fr": "French", "de": "German", "es": "Spanish", "it": "Italian",
+    "pt": "Portuguese", "ru": "Russian", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
+    "hi": "Hindi", "tr": "Turkish",
+}  # fmt: skip
+FONT = "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Devanagari', sans-serif"
+# Written into every exported page: no logo, and no button that uploads the chart.
+CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+
+
+def _style(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Figure:
+    figure.update_layout(
+        template="plotly_white",
+        font={"family": FONT, "size": 13},
+        title={
+            "text": title,
+            "subtitle": {"text": caption, "font": {"size": 12.5, "color": "#555555"}},
+            "x": 0.01,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "yref": "container",
+            "pad": {"t": 16},
+        },
+        margin={"l": 80, "r": 30, "t": 120, "b": 60},
+        height=height,
+        width=920,
+    )
+    return figure
+
+
+def overlap_heatmap(overlap: Overlap) -> go.Figure:
+    """Mean Jaccard of each pair of languages: the same fact, and another fact as its control."""
+    names = [LANGUAGE_NAMES.get(code, code) for code in overlap.languages]
+    panels = (
+        ("Same fact", overlap.jaccard, overlap.same_fact),
+        ("Control: other fact, same relation", overlap.jaccard_other_fact, overlap.other_fact),
+    )
+    apart = ~np.eye(len(names), dtype=bool)
+    tops = [np.nanmax(m[apart]) for _, m, _ in panels if np.isfinite(m[apart]).any()]
+    top = max([*tops, 1e-6])
+    titles = [f"{name} (mean {np.nanmean(v):.3f})" if np.isfinite(v).any() else f"{name} (none)"
+              for name, _, v in panels]
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
+    for column, (name, matrix, _) in enumerate(panels, 1):
+        # The diagonal of "same fact" is 1 by definition and would hide everything else.
+        shown = np.where(apart, matrix, np.nan)
+        figure.add_trace(
+            go.Heatmap(
+                z=shown,
+                x=names,
+                y=names,
+                zmin=0,
+                zmax=top,
+                colorscale="Viridis",
+                showscale=column == 2,
+                colorbar={"title": {"text": "Jaccard"}, "len": 0.9},
+                hovertemplate="%{y} and %{x}: %{z:.3f}<extra>" + name + "</extra>",
+            ),
+            row=1,
+            col=column,
+        )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(tickangle=-45)
+    return _style(
+        figure,
+        title="Do languages keep a fact in the same neurons?",
+        caption=f"Overlap of the neurons of {len(overlap.facts)} facts between languages. Only what "
+        f"is brighter on the left than on the right belongs to the fact; chance is "
+        f"{np.nanmean(overlap.chance):.3f}.",
+        height=520,
+    )
+
+
+def layer_distribution(overlap: Overlap) -> go.Figure:
+    """Agnostic and specific neurons of a fact, layer by layer."""
+    frame = overlap.per_layer()
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        subplot_titles=("Language-agnostic (a fact)", "Language-specific (a fact in a language)"),
+        horizontal_spacing=0.12,
+    )
+    for column, (name, colour) in enumerate((("agnostic", AGNOSTIC), ("specific", SPECIFIC)), 1):
+        figure.add_trace(
+            go.Bar(
+                x=frame["layer"],
+                y=frame[name],
+                marker_color=colour,
+                showlegend=False,
+                text=[f"{value:.1f}" for value in frame[name]],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate="layer %{x}: %{y:.2f} neurons<extra></extra>",
+            ),
+            row=1,
+            col=column,
+        )
+    figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12))
+    figure.update_yaxes(title_text="neurons (mean over facts)", rangemode="tozero")
+    needed = overlap.min_languages or "all"
+    return _style(
+        figure,
+        title="Where do shared and separate neurons sit?",
+        caption=f"Agnostic: in the sets of {'at least ' if overlap.min_languages else ''}{needed} "
+        "languages that know the fact. Specific: in exactly one language's set.",
+        height=420,
+    )
+
+
+def attribution_strip(
+    scores: NeuronScores, *, agnostic: Iterable[tuple[int, int]] = (), bins: int = 48
+) -> go.Figure:
+    """One fact: attribution of every layer's neurons in each language, strongest of each bin.
+
+    Neurons of a layer stand side by side in `bins` bins; a bin shows the score of largest
+    magnitude in it, averaged over paraphrases. Markers on top show the bins of `agnostic` neurons.
+    """
+    facts = list(dict.fromkeys(prompt.fact_id for prompt in scores.prompts))
+    if len(facts) != 1:
+        raise ValueError(
+            f"these are the scores of {len(facts)} facts, and a strip shows one; "
+            "narrow them with scores.select(lambda prompt: prompt.fact_id == ...)"
+        )
+    languages = list(dict.fromkeys(prompt.language for prompt in scores.prompts))
+    _, n_layers, width = scores.values.shape
+    bins = min(bins, width)
+    edges = np.linspace(0, width, bins + 1).round().astype(int)
+    rows = []
+    for language in languages:
+        mine = [i for i, prompt in enumerate(scores.prompts) if prompt.language == language]
+        mean = scores.values[mine].mean(0).numpy()
+        cells = [
+            part[np.abs(part).argmax()]
+            for layer in mean
+            for part in (layer[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
+        ]
+        rows.append(cells)
+    top = max(float(np.abs(rows).max()), 1e-9)
+    names = [LANGUAGE_NAMES.get(code, code) for code in languages]
+    labels = [
+        f"layer {layer}, neurons {edges[i]} to {edges[i + 1] - 1}"
+        for layer in range(n_layers)
+        for i in range(bins)
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=rows,
+            x=list(range(n_layers * bins)),
+            y=names,
+            customdata=[labels] * len(names),
+            zmin=-top,
+            zmax=top,
+            zmid=0,
+            colorscale="RdBu",
+            reversescale=True,
+            colorbar={"title": {"text": "score"}},
+            hovertemplate="%{y}, %{customdata}: %{z:.4f}<extra></extra>",
+        )
+    )
+    places = sorted(
+        {layer * bins + int(np.searchsorted(edges, n, "right")) - 1 for layer, n in agnostic}
+    )
+    if places:
+        figure.add_trace(
+            go.Scatter(
+                x=places,
+                y=[names[0]] * len(places),
+                mode="markers",
+                marker={"symbol": "triangle-down", "size": 9, "color": AGNOSTIC},
+                yaxis="y2",
+                name="language-agnostic",
+                hovertemplate="language-agnostic neuron here<extra></extra>",
+            )
+        )
+        figure.update_layout(
+            yaxis2={"domain": [0.93, 1], "visible": False}, yaxis={"domain": [0, 0.92]}
+        )
+    for layer in range(1, n_layers):
+        figure.add_vline(x=layer * bins - 0.5, line={"color": "#333333", "width": 1})
+    figure.update_xaxes(
+        tickvals=[(layer + 0.5) * bins for layer in range(n_layers)],
+        ticktext=[f"layer {layer}" for layer in range(n_layers)],
+        showgrid=False,
+    )
+    figure.update_layout(yaxis={"autorange": "reversed"}, showlegend=False)
+    prompt = scores.prompts[0]
+    method = scores.provenance.method.replace("_", " ")
+    return _style(
+        figure,
+        title=f"{prompt.subject} – {prompt.relation}: which neurons answer?",
+        caption=f"{method.capitalize()}, mean over paraphrases. A column coloured alike in all "
+        f"rows is a neuron that works in every language{' (▾)' if places else ''}.",
+        height=200 + 34 * len(names),
+    )
+
+
+def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = "") -> go.Figure:
+    """Mean Jaccard with 95% intervals for each model: same fact, other fact, chance.
+
+    `summaries` maps a model's name to its `Overlap.summary()`.
+    """
+    figure = go.Figure()
+    colours = {"same fact": AGNOSTIC, "other fact": SPECIFIC, "chance": CONTROL}
+    for name, colour in colours.items():
+        rows = [s.set_index("comparison").loc[name] for s in summaries.values()]
+        figure.add_trace(
+            go.Bar(
+                name=name,
+                x=list(summaries),
+                y=[row["jaccard"] for row in rows],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [row["high"] - row["jaccard"] for row in rows],
+                    "arrayminus": [row["jaccard"] - row["low"] for row in rows],
+                },
+                marker_color=colour,
+                text=[f"{row['jaccard']:.3f}" for row in rows],
+                textposition="inside",
+                hovertemplate="%{x}, " + name + ": %{y:.3f}<extra></extra>",
+            )
+        )
+    figure.update_yaxes(title_text="mean Jaccard between languages", rangemode="tozero")
+    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.08, "x": 0})
+    return _style(
+        figure,
+        title=title or "Transfer and shared neurons come together",
+        caption="Overlap of the neurons of a fact between languages, with 95% intervals over facts. "
+        "The control model knows the same facts, but one language at a time.",
+        height=440,
+    )
+
+
+def language_colour(language: str, languages: Sequence[str] = tuple(LANGUAGE_NAMES)) -> str:
+    """The colour of a language, the same in every figure."""
+    place = languages.index(language) if language in languages else hash(language)
+    return LANGUAGE_COLOURS[place % len(LANGUAGE_COLOURS)]
