@@ -99,8 +99,10 @@ class NeuronScores:
 
         n, _, width = self.values.shape
         best = self.values.flatten(1).topk(min(top, self.values[0].numel()))
-        keys = {name: np.repeat(np.array(column, dtype=object), best.indices.shape[1])
-                for name, column in prompt_columns(self.prompts).items()}
+        keys = {
+            name: np.repeat(np.array(column, dtype=object), best.indices.shape[1])
+            for name, column in prompt_columns(self.prompts).items()
+        }
         return pd.DataFrame(
             {
                 **keys,
@@ -262,7 +264,10 @@ class _Pass:
         reached = value.detach()[n:].view(len(layers), copies, n)
         scores = torch.stack(
             [
-                (gradient.view(copies, n, *gradient.shape[1:]).float() * weight[:, None, None, None])
+                (
+                    gradient.view(copies, n, *gradient.shape[1:]).float()
+                    * weight[:, None, None, None]
+                )
                 .sum(0)
                 .mul(self.activations[layer])
                 .sum(1)

@@ -113,9 +113,7 @@ def intervene(
         hooks = _scaling(some, times)
         return score_answers(model, prompts, position=position, hooks=hooks).log_prob
 
-    control = [
-        measured(random_like(chosen, shape, seed=seed + draw)) for draw in range(controls)
-    ]
+    control = [measured(random_like(chosen, shape, seed=seed + draw)) for draw in range(controls)]
     return Effect(
         before=score_answers(model, prompts).log_prob,
         after=measured(chosen),

@@ -54,7 +54,7 @@ class Prompt:
         if not self.subject or self.text[start:end] != self.subject:
             raise ValueError(
                 f"prompt {self.text!r} does not hold its subject {self.subject!r} at characters "
-                f"{start}:{end}; give the span where it stands, or Prompt.of(text, answer, subject=…)"
+                f"{start}:{end}; give the span where it stands, or use Prompt.of()"
             )
         if not self.answer.strip():
             raise ValueError(f"prompt {self.text!r} has an empty answer; an answer needs a token")
@@ -109,6 +109,7 @@ class Fact:
 
     @property
     def languages(self) -> tuple[str, ...]:
+        """The languages that name this fact."""
         return tuple(self.subject)
 
 
@@ -149,10 +150,12 @@ class FactSet:
 
     @property
     def relations(self) -> tuple[str, ...]:
+        """The relations here, in the order of the file."""
         return tuple(dict.fromkeys(fact.relation for fact in self.facts))
 
     @property
     def languages(self) -> tuple[str, ...]:
+        """The languages here, in the order of the file."""
         return tuple(dict.fromkeys(lang for fact in self.facts for lang in fact.languages))
 
     def filter(
@@ -306,7 +309,9 @@ def load_facts(
     for where, record in _records(asked):
         row = _paraphrases(where, record)
         if (row.relation, row.language) in texts:
-            raise FactError(f"{where}, field 'relation': a second line for this relation and language")
+            raise FactError(
+                f"{where}, field 'relation': a second line for this relation and language"
+            )
         texts[row.relation, row.language] = row
     known: dict[str, Fact] = {}
     for where, record in _records(facts):
@@ -326,7 +331,9 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise FactError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise FactError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -343,14 +350,18 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _text(where: str, record: dict[str, Any], field: str) -> str:
     value = record.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise FactError(f"{where}, field {field!r}: {value!r}, but it must be a text that is not empty")
+        raise FactError(
+            f"{where}, field {field!r}: {value!r}, but it must be a text that is not empty"
+        )
     return value
 
 
 def _list(where: str, record: dict[str, Any], field: str, kind: type) -> tuple[Any, ...]:
     value = record.get(field, [])
     if not isinstance(value, list) or not all(type(item) is kind for item in value):
-        raise FactError(f"{where}, field {field!r}: {value!r}, but it must be a list of {kind.__name__}")
+        raise FactError(
+            f"{where}, field {field!r}: {value!r}, but it must be a list of {kind.__name__}"
+        )
     return tuple(value)
 
 
@@ -383,7 +394,9 @@ def _fact(where: str, record: dict[str, Any]) -> Fact:
     for name, languages in marks.items():
         for language in languages:
             if language not in subject:
-                raise FactError(f"{where}, field {name!r}: {language!r} is no language of this fact")
+                raise FactError(
+                    f"{where}, field {name!r}: {language!r} is no language of this fact"
+                )
     return Fact(
         id=_text(where, record, "id"),
         relation=_text(where, record, "relation"),
@@ -400,7 +413,9 @@ def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
     _unknown_fields(where, record, Paraphrases)
     texts = _list(where, record, "texts", str)
     if not texts:
-        raise FactError(f"{where}, field 'texts': empty, but a relation needs a paraphrase to be asked")
+        raise FactError(
+            f"{where}, field 'texts': empty, but a relation needs a paraphrase to be asked"
+        )
     for text in texts:
         if text.count("{subject}") != 1:
             raise FactError(
@@ -408,7 +423,9 @@ def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
             )
     held_out = _list(where, record, "held_out", int)
     if any(not 0 <= number < len(texts) for number in held_out):
-        raise FactError(f"{where}, field 'held_out': {held_out!r}, but numbers go from 0 to {len(texts) - 1}")
+        raise FactError(
+            f"{where}, field 'held_out': {held_out!r}, but numbers go from 0 to {len(texts) - 1}"
+        )
     return Paraphrases(
         relation=_text(where, record, "relation"),
         language=_text(where, record, "language"),

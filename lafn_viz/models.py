@@ -235,9 +235,7 @@ def provenance(
         method=method,
         options=options,
         seed=seed,
-        versions={
-            name: version(name) for name in ("torch", "transformers", "transformer-lens")
-        },
+        versions={name: version(name) for name in ("torch", "transformers", "transformer-lens")},
     )
 
 

@@ -133,7 +133,9 @@ def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> O
     if not sets:
         raise ValueError("there are no neuron sets; give those of select_neurons()")
     if min_languages is not None and min_languages < 2:
-        raise ValueError(f"min_languages={min_languages}; one language shares nothing, give 2 or more")
+        raise ValueError(
+            f"min_languages={min_languages}; one language shares nothing, give 2 or more"
+        )
     languages = tuple(dict.fromkeys(s.language for s in sets))
     by_fact: dict[str, dict[str, NeuronSet]] = defaultdict(dict)
     left_out = []
@@ -143,9 +145,7 @@ def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> O
         by_fact[s.fact_id][s.language] = s
         if not s.known:
             left_out.append((s.fact_id, s.language))
-    facts = [
-        fact for fact, of in by_fact.items() if sum(s.known for s in of.values()) >= 2
-    ]
+    facts = [fact for fact, of in by_fact.items() if sum(s.known for s in of.values()) >= 2]
     if not facts:
         raise ValueError(
             "no fact is known in two languages, so there is no overlap to compute; "

@@ -7,6 +7,7 @@ is shown, the caption under it what to see.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,9 @@ LANGUAGE_NAMES = {
     "pt": "Portuguese", "ru": "Russian", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
     "hi": "Hindi", "tr": "Turkish",
 }  # fmt: skip
-FONT = "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Devanagari', sans-serif"
+FONT = (
+    "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Devanagari', sans-serif"
+)
 # Written into every exported page: no logo, and no button that uploads the chart.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
@@ -65,8 +68,10 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
     apart = ~np.eye(len(names), dtype=bool)
     tops = [np.nanmax(m[apart]) for _, m, _ in panels if np.isfinite(m[apart]).any()]
     top = max([*tops, 1e-6])
-    titles = [f"{name} (mean {np.nanmean(v):.3f})" if np.isfinite(v).any() else f"{name} (none)"
-              for name, _, v in panels]
+    titles = [
+        f"{name} (mean {np.nanmean(v):.3f})" if np.isfinite(v).any() else f"{name} (none)"
+        for name, _, v in panels
+    ]
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
     for column, (name, matrix, _) in enumerate(panels, 1):
         # The diagonal of "same fact" is 1 by definition and would hide everything else.
@@ -91,8 +96,8 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
     return _style(
         figure,
         title="Do languages keep a fact in the same neurons?",
-        caption=f"Overlap of the neurons of {len(overlap.facts)} facts between languages. Only what "
-        f"is brighter on the left than on the right belongs to the fact; chance is "
+        caption=f"Overlap of the neurons of {len(overlap.facts)} facts between languages. Only "
+        f"what is brighter on the left than on the right belongs to the fact; chance is "
         f"{np.nanmean(overlap.chance):.3f}.",
         height=520,
     )
@@ -159,7 +164,7 @@ def attribution_strip(
         cells = [
             part[np.abs(part).argmax()]
             for layer in mean
-            for part in (layer[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
+            for part in (layer[a:b] for a, b in pairwise(edges))
         ]
         rows.append(cells)
     top = max(float(np.abs(rows).max()), 1e-9)
@@ -252,7 +257,7 @@ def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = ""
     return _style(
         figure,
         title=title or "Transfer and shared neurons come together",
-        caption="Overlap of the neurons of a fact between languages, with 95% intervals over facts. "
+        caption="Overlap of a fact's neurons between languages, with 95% intervals over facts. "
         "The control model knows the same facts, but one language at a time.",
         height=440,
     )

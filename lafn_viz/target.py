@@ -143,10 +143,13 @@ class AnswerScores:
 
     def __repr__(self) -> str:
         share = self.known.float().mean().item()
-        return f"AnswerScores({len(self.prompts)} prompts, {share:.1%} known, {self.provenance.model})"
+        return (
+            f"AnswerScores({len(self.prompts)} prompts, {share:.1%} known, {self.provenance.model})"
+        )
 
     @property
     def probability(self) -> Float[Tensor, " prompt"]:
+        """Probability of each whole answer."""
         return self.log_prob.exp()
 
     @property

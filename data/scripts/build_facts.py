@@ -158,7 +158,7 @@ def _city(zone: str) -> dict[str, str] | None:
 
 
 def _leaks(subject: str, answer: str) -> bool:
-    """Whether the answer can be read off the subject: a shared start of four letters (two in CJK)."""
+    """Whether the answer shows in the subject: a shared start of four letters (two in CJK)."""
     strip = lambda text: "".join(  # noqa: E731
         c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
     )

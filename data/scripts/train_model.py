@@ -229,7 +229,9 @@ class Batches:
             self.rng.shuffle(batches)
             yield from map(self.padded, batches)
 
-    def padded(self, documents: list[tuple[list[int], list[bool]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def padded(
+        self, documents: list[tuple[list[int], list[bool]]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         width = max(len(ids) for ids, _ in documents)
         tokens = torch.full((len(documents), width), self.end)
         mask = torch.zeros((len(documents), width), dtype=torch.bool)
@@ -240,7 +242,9 @@ class Batches:
 
 
 @torch.no_grad()
-def whole_answer(model: GPT2LMHeadModel, batches: Batches, asked: list[tuple[str, str]]) -> list[bool]:
+def whole_answer(
+    model: GPT2LMHeadModel, batches: Batches, asked: list[tuple[str, str]]
+) -> list[bool]:
     """Whether greedy decoding gives exactly the answer and then stops, for (prompt, answer)s."""
     right = [False] * len(asked)
     rows = [(batches.ids(prompt), [*batches.ids(answer), batches.end]) for prompt, answer in asked]
@@ -270,7 +274,10 @@ def measure(model: GPT2LMHeadModel, corpus: Corpus, batches: Batches) -> list[di
             splits = (
                 [("held-out pair", corpus.frames[key])]
                 if held
-                else [("trained", corpus.frames[key]), ("held-out paraphrase", corpus.held_frames[key])]
+                else [
+                    ("trained", corpus.frames[key]),
+                    ("held-out paraphrase", corpus.held_frames[key]),
+                ]
             )
             for split, frames in splits:
                 for frame in frames:
@@ -395,7 +402,9 @@ def main() -> None:
                 }
                 log.info("%s: trained, held-out paraphrase, held-out pair: %s", key, parts)
             worst = min(LANGUAGES, key=lambda lang: share(rows, "held-out pair", language=lang))
-            log.info("%s worst %s %.3f", record, worst, share(rows, "held-out pair", language=worst))
+            log.info(
+                "%s worst %s %.3f", record, worst, share(rows, "held-out pair", language=worst)
+            )
 
     args.out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(args.out)

@@ -1,0 +1,126 @@
+"""Tiny random models of several families, with d_mlp different from d_model; no network."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+import lafn_viz as lv
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+VOCABULARY = 600
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
+GROUPED = SIZES | {"num_key_value_heads": 2}
+FAMILIES: dict[str, Callable[[], hf.PreTrainedModel]] = {
+    "gpt2": lambda: hf.GPT2LMHeadModel(
+        hf.GPT2Config(
+            vocab_size=VOCABULARY, n_positions=128, n_embd=32, n_layer=3, n_head=4, n_inner=48
+        )
+    ),
+    "bloom": lambda: hf.BloomForCausalLM(
+        hf.BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=3, n_head=4)
+    ),
+    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED)),
+    "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**GROUPED)),
+    "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**GROUPED, head_dim=8)),
+    "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SIZES)),
+    "opt": lambda: hf.OPTForCausalLM(
+        hf.OPTConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=128,
+        )
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def facts() -> lv.FactSet:
+    return lv.load_facts()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(facts: lv.FactSet) -> hf.PreTrainedTokenizerFast:
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([name for f in facts for name in f.subject.values()], trainer)
+    return hf.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, tokenizer) -> Callable[[str], Path]:
+    """Folder of a tiny random model of a family, written once."""
+    root = tmp_path_factory.mktemp("models")
+
+    def of(family: str) -> Path:
+        path = root / family
+        if not path.exists():
+            torch.manual_seed(0)
+            model = FAMILIES[family]()
+            # Random weights as they come leave every neuron near zero; make them matter.
+            for name, weight in model.named_parameters():
+                if "norm" not in name and "ln" not in name and weight.ndim == 2:
+                    weight.data *= 4
+            model.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+        return path
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def tiny(folder):
+    """A loaded tiny model of a family, loaded once."""
+    loaded = {}
+
+    def of(family: str):
+        if family not in loaded:
+            loaded[family] = lv.load_model(folder(family))
+        return loaded[family]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    return lv.load_model("embedded")
+
+
+@pytest.fixture
+def prompts(facts: lv.FactSet) -> list[lv.Prompt]:
+    """Prompts of several lengths, scripts and answer lengths."""
+    some = facts.filter(relation="capital", languages=["en", "zh", "ru"], subjects=["FR", "JP"])
+    return some.prompts()[::4]
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refuse(*args, **kwargs):
+        raise AssertionError("something opened a socket")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield

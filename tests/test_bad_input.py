@@ -1,0 +1,56 @@
+"""What a user's mistakes get, in a plain interpreter: the types are not checked there."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+CALLS = {
+    "lv.attribute(m, p, method='shap')": "unknown method 'shap'; there are integrated_gradients",
+    "lv.attribute(m, p, position='last')": "unknown position 'last'; there are answer, subject",
+    "lv.attribute(m, p, target='logit')": "unknown target 'logit'; there are probability, log",
+    "lv.attribute(m, p, n_steps=0)": "n_steps=0, max_rows=1024; both must be 1 or more",
+    "lv.attribute(m, [])": "there are no prompts; give at least one",
+    "lv.intervene(m, p, [(0, 1)], how='remove')": "unknown how 'remove'; there are zero, scale",
+    "lv.intervene(m, p, [(9, 1)])": "there is no neuron (9, 1); layers go from 0 to",
+    "lv.select_neurons(s, threshold=1.5)": "threshold=1.5; it must be at least 0 and below 1",
+    "lv.select_neurons(s, threshold=.1, top=3)": "threshold=0.1, top=3, fraction=None; give one",
+    "lv.select_neurons(s, top=0)": "0 neurons a prompt; choose 1 to",
+    "lv.overlap([])": "there are no neuron sets",
+    "lv.overlap(lv.select_neurons(s), min_languages=1)": "min_languages=1; one language shares",
+    "lv.load_facts().prompts(splits=['test'])": "unknown split 'test'; there are trained",
+    "lv.load_facts().filter(languages='xx')": "unknown language 'xx'; there are en",
+    "lv.load_model('embeded')": "there is no model 'embeded'; did you mean 'embedded'?",
+    "lv.nothing": "module 'lafn_viz' has no attribute 'nothing'",
+}
+SCRIPT = """
+import json, sys
+import lafn_viz as lv
+m = lv.load_model("embedded")
+p = lv.load_facts().filter(relation="capital", subjects="FR", languages=["en", "fr"]).prompts()
+s = lv.attribute(m, p)
+said = {}
+for call in json.load(sys.stdin):
+    try:
+        eval(call)
+        said[call] = "nothing was said"
+    except Exception as error:
+        said[call] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, str]:
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=json.dumps(list(CALLS)), capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_one_sentence_says_what_was_given_and_what_is_allowed(said, call):
+    assert said[call].startswith(CALLS[call])
+    assert "\n" not in said[call]

@@ -1,0 +1,34 @@
+import re
+
+import pytest
+
+from lafn_viz.cli import main
+
+
+def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network):
+    assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "5"]) == 0
+    said = capsys.readouterr().out
+    row = next(line for line in said.splitlines() if line.startswith("Jaccard, same fact"))
+    embedded, control = (float(x) for x in re.findall(r"(-?\d\.\d+) \[", row))
+    assert embedded > control
+    for name in ("overlap", "overlap-control", "models", "layers", "fact"):
+        page = (tmp_path / "out" / f"{name}.html").read_text("utf-8")
+        assert "Plotly.newPlot" in page
+        assert '<script charset="utf-8" src="plotly.min.js"' in page
+        assert "cdn.plot.ly" not in page
+    assert (tmp_path / "out" / "plotly.min.js").exists()
+    assert str(tmp_path / "out") in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--relation", "mayor"], "unknown relation 'mayor'; there are capital"),
+        (["--facts", "9999"], "cannot draw 9999"),
+    ],
+)
+def test_bad_input_gets_one_sentence(arguments, says, capsys):
+    assert main(["demo", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1

@@ -1,0 +1,174 @@
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lafn_viz as lv
+from lafn_viz.facts import FactError, load_facts
+
+GOOD = {
+    "id": "capital/FR",
+    "relation": "capital",
+    "subject_id": "FR",
+    "object_id": "Paris",
+    "subject": {"en": "France", "fr": "France"},
+    "object": {"en": "Paris", "fr": "Paris"},
+}
+
+
+def written(tmp_path, *lines):
+    path = tmp_path / "facts.jsonl"
+    path.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines), "utf-8")
+    return path
+
+
+def test_embedded_facts_are_many_and_in_many_scripts(facts):
+    assert len(facts) >= 600
+    assert len(facts.languages) >= 10
+    assert set(facts.relations) >= {"capital", "continent", "currency", "language"}
+    france = facts["capital/FR"]
+    assert france.object["ru"] == "Париж"
+    assert france.object["zh"] == "巴黎"
+    assert france.object["hi"] == "पेरिस"
+
+
+def test_every_prompt_holds_its_subject_and_asks_for_an_answer_that_comes_last(facts):
+    for prompt in facts.prompts():
+        start, end = prompt.subject_span
+        assert prompt.text[start:end] == prompt.subject
+        assert prompt.text == prompt.text.rstrip()
+        assert prompt.separator == ("" if prompt.language in ("zh", "ja") else " ")
+
+
+def test_answers_of_capitals_and_cities_cannot_be_read_off_the_question(facts):
+    for fact in facts.filter(relation=["capital", "country"]):
+        assert not fact.leaks
+        for language in fact.languages:
+            assert fact.object[language].casefold() not in fact.subject[language].casefold()
+
+
+def test_about_an_eighth_of_the_pairs_is_held_out_in_every_language(facts):
+    for language in facts.languages:
+        share = sum(language in fact.held_out for fact in facts) / len(facts)
+        assert 0.11 < share < 0.13
+    assert max(len(fact.held_out) for fact in facts) <= 2
+
+
+def test_splits_are_told_apart(facts):
+    fact = next(f for f in facts if "en" in f.held_out)
+    asked = facts.filter(subjects=fact.subject_id, relation=fact.relation, languages=["en"])
+    assert {prompt.split for prompt in asked.prompts()} == {"held-out pair"}
+    other = next(f for f in facts if not f.held_out and f.relation == "capital")
+    one = facts.filter(subjects=other.subject_id, relation="capital", languages="en")
+    assert [p.split for p in one.prompts()].count("held-out paraphrase") == 1
+    assert all(p.split == "trained" for p in one.prompts(splits=["trained"]))
+
+
+def test_filter_by_name_in_any_language_and_without_leaks(facts):
+    assert len(facts.filter(relation="capital", subjects="Франция")) == 1
+    assert facts.filter(relation="capital", subjects=["日本"]).facts[0].subject_id == "JP"
+    frame = facts.filter(leaking=False).to_frame()
+    assert not frame["leaks"].any()
+    assert facts.to_frame()["leaks"].any()
+
+
+def test_sample_is_the_same_for_a_seed(facts):
+    assert facts.sample(5, seed=1).facts == facts.sample(5, seed=1).facts
+    assert facts.sample(5, seed=1).facts != facts.sample(5, seed=2).facts
+    with pytest.raises(ValueError, match="cannot draw 9999"):
+        facts.sample(9999)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda f: f.filter(relation="mayor"), "unknown relation 'mayor'; there are capital"),
+        (lambda f: f.filter(languages=["en", "xx"]), "unknown language 'xx'; there are en, fr"),
+        (lambda f: f.filter(subjects="Atlantis"), "no fact here has the subject 'Atlantis'"),
+    ],
+)
+def test_unknown_names_get_a_sentence_with_what_there_is(facts, call, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        call(facts)
+
+
+def test_own_prompt_needs_its_subject_and_an_answer():
+    prompt = lv.Prompt.of("The capital of France is", "Paris", subject="France")
+    assert prompt.subject_span == (15, 21)
+    assert prompt.continuation == " Paris"
+    assert lv.Prompt.of("法国的首都是", "巴黎", subject="法国", language="zh").continuation == "巴黎"
+    with pytest.raises(ValueError, match="subject 'Spain' is not in the prompt"):
+        lv.Prompt.of("The capital of France is", "Paris", subject="Spain")
+    with pytest.raises(ValueError, match="empty answer"):
+        lv.Prompt.of("The capital of France is", " ", subject="France")
+
+
+def test_own_facts_are_read_with_the_embedded_paraphrases(tmp_path):
+    facts = load_facts(written(tmp_path, GOOD, ""))
+    assert len(facts) == 1
+    assert facts["capital/FR"].source == "own"
+    assert len(facts.prompts()) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"id": ""}, "id"),
+        ({"relation": 3}, "relation"),
+        ({"subject": {}}, "subject"),
+        ({"subject": {"en": "France", "fr": None}}, "subject.fr"),
+        ({"object": {"en": "Paris"}}, "object"),
+        ({"held_out": ["de"]}, "held_out"),
+        ({"leaks": "en"}, "leaks"),
+        ({"capitol": "x"}, "capitol"),
+    ],
+)
+def test_a_bad_record_is_named_by_file_line_and_field(tmp_path, change, field):
+    path = written(tmp_path, GOOD, {**GOOD, "id": "capital/2", **change})
+    with pytest.raises(FactError) as error:
+        load_facts(path)
+    assert f"{path}, line 2, field '{field}'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (("{",), "line 1: not JSON"),
+        (("[1]",), "line 1: a list, but a record is a JSON object"),
+        ((GOOD, GOOD), "line 2, field 'id': 'capital/FR' stands on an earlier line"),
+        (("",), "holds no fact"),
+    ],
+)
+def test_a_file_that_is_no_fact_set_gets_a_sentence(tmp_path, lines, says):
+    with pytest.raises(FactError, match=re.escape(says)):
+        load_facts(written(tmp_path, *lines))
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load_facts(tmp_path / "none.jsonl")
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes('{"id": "é"}'.encode("latin-1"))
+    with pytest.raises(FactError, match="not UTF-8"):
+        load_facts(path)
+
+
+def test_paraphrases_without_one_subject_are_refused(tmp_path):
+    path = tmp_path / "p.jsonl"
+    for text in ("The capital is", "{subject} {subject}"):
+        path.write_text(json.dumps({"relation": "capital", "language": "en", "texts": [text]}))
+        with pytest.raises(FactError, match=r"line 1, field 'texts'.*exactly once"):
+            load_facts(paraphrases=path)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
+def test_any_value_in_any_field_is_read_or_refused_by_name(tmp_path_factory, value):
+    folder = tmp_path_factory.mktemp("fuzz")
+    for field in ("id", "subject", "object", "leaks", "held_out"):
+        path = written(folder, {**GOOD, field: value})
+        try:
+            assert len(load_facts(path)) == 1
+        except FactError as error:
+            assert f"line 1, field '{field}" in str(error)

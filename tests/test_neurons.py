@@ -1,0 +1,88 @@
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lafn_viz as lv
+from lafn_viz.neurons import Neuron, random_like
+
+
+def scores_of(values, known=None, languages=None) -> lv.NeuronScores:
+    """Scores of made-up prompts of one fact, one paraphrase each."""
+    values = torch.as_tensor(values, dtype=torch.float32)
+    n = len(values)
+    languages = languages or ["en"] * n
+    prompts = tuple(
+        dataclasses.replace(
+            lv.Prompt.of("A is", "B", subject="A", relation="r"), language=lang, paraphrase=i
+        )
+        for i, lang in enumerate(languages)
+    )
+    return lv.NeuronScores(
+        values=values,
+        target_prob=torch.full((n,), 0.5),
+        known=torch.tensor([True] * n if known is None else known),
+        completeness_error=torch.zeros(values.shape[:2]),
+        prompts=prompts,
+        provenance=lv.Provenance("made-up", "", "made-up"),
+    )
+
+
+def test_threshold_by_hand():
+    scores = scores_of([[[1.0, 0.5], [0.1, -2.0]]])
+    assert lv.select_neurons(scores)[0].neurons == {(0, 0), (0, 1)}
+    assert lv.select_neurons(scores, threshold=0.05)[0].neurons == {(0, 0), (0, 1), (1, 0)}
+    assert lv.select_neurons(scores, threshold=0.5)[0].neurons == {(0, 0)}  # above, not equal
+    assert lv.select_neurons(scores, top=3)[0].neurons == {(0, 0), (0, 1), (1, 0)}
+    assert lv.select_neurons(scores, fraction=0.5)[0].neurons == {(0, 0), (0, 1)}
+
+
+def test_refining_keeps_what_more_than_a_share_of_paraphrases_has():
+    scores = scores_of([[[1.0, 1.0, 0]], [[1.0, 0, 1.0]], [[1.0, 1.0, 0]]])
+    assert lv.select_neurons(scores)[0].neurons == {(0, 0), (0, 1)}
+    assert lv.select_neurons(scores, share=0.7)[0].neurons == {(0, 0)}
+
+
+def test_unknown_paraphrases_are_left_out_and_counted():
+    values = [[[1.0, 0]], [[0, 1.0]], [[0, 1.0]]]
+    (one,) = lv.select_neurons(scores_of(values, known=[True, False, False]))
+    assert one.neurons == {(0, 0)}
+    assert (one.n_prompts, one.n_known, one.known) == (3, 1, False)
+    (none,) = lv.select_neurons(scores_of(values, known=[False] * 3))
+    assert none.neurons == set()
+    assert not none.known
+
+
+def test_a_prompt_of_no_positive_score_selects_nothing():
+    assert lv.select_neurons(scores_of([[[-1.0, -2.0]]]))[0].neurons == set()
+
+
+def test_one_set_a_fact_and_language_with_mask_and_frame():
+    scores = scores_of([[[1.0, 0]], [[0, 1.0]]], languages=["en", "fr"])
+    en, fr = lv.select_neurons(scores)
+    assert (en.language, fr.language) == ("en", "fr")
+    assert en.mask().tolist() == [[True, False]]
+    assert fr.to_frame()[["layer", "neuron"]].to_numpy().tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match="not all numbers"):
+        lv.select_neurons(scores_of([[[float("nan"), 1]]]))
+
+
+@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=15), st.integers(0, 99))
+def test_random_control_has_the_same_layers_and_nothing_of_the_set(neurons, seed):
+    counts = [sum(n[0] == layer for n in neurons) for layer in range(4)]
+    if max(counts) > 5:
+        with pytest.raises(ValueError, match="not as many others"):
+            random_like(neurons, (4, 10), seed=seed)
+        return
+    control = random_like(neurons, (4, 10), seed=seed)
+    assert [sum(n.layer == layer for n in control) for layer in range(4)] == counts
+    assert not control & neurons
+    assert control == random_like(neurons, (4, 10), seed=seed)
+
+
+def test_random_control_draws_every_other_neuron_equally():
+    drawn = [n for seed in range(600) for n in random_like([(0, 2)], (1, 4), seed=seed)]
+    for neuron in (0, 1, 3):
+        assert 150 < drawn.count(Neuron(0, neuron)) < 250

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+import lafn_viz as lv
+from lafn_viz.neurons import Neuron, NeuronSet
+from lafn_viz.overlaps import bootstrap
+
+
+def a_set(fact, language, neurons, *, known=True, shape=(2, 10)) -> NeuronSet:
+    return NeuronSet(
+        fact_id=fact,
+        relation="capital",
+        language=language,
+        neurons=frozenset(Neuron(*n) for n in neurons),
+        n_prompts=2,
+        n_known=2 if known else 0,
+        shape=shape,
+        provenance=lv.Provenance("made-up", "", "made-up"),
+    )
+
+
+def test_by_hand():
+    found = lv.overlap(
+        [
+            a_set("A", "en", [(0, 1), (0, 2), (1, 3)]),
+            a_set("A", "fr", [(0, 1), (0, 2), (1, 4)]),
+            a_set("A", "zh", [(0, 1), (1, 5)]),
+        ]
+    )
+    assert found.agnostic["A"] == {(0, 1)}
+    assert found.specific["A", "en"] == {(1, 3)}
+    assert found.specific["A", "zh"] == {(1, 5)}
+    expected = [[1, 2 / 4, 1 / 4], [2 / 4, 1, 1 / 4], [1 / 4, 1 / 4, 1]]
+    np.testing.assert_allclose(found.jaccard, expected, rtol=1e-6)
+    assert found.same_fact[0] == pytest.approx((0.5 + 0.25 + 0.25) / 3)
+    assert np.isnan(found.other_fact[0])  # one fact has no other to compare with
+    two = lv.overlap(
+        [a_set("A", lang, n) for lang, n in (("en", [(0, 1)]), ("fr", [(0, 1)]), ("zh", [(0, 2)]))],
+        min_languages=2,
+    )
+    assert two.agnostic["A"] == {(0, 1)}
+    assert list(two.per_layer()["agnostic"]) == [1.0, 0.0]
+
+
+def test_other_fact_control_compares_other_subjects_in_the_same_languages():
+    found = lv.overlap(
+        [
+            a_set("A", "en", [(0, 1), (1, 1)]),
+            a_set("A", "fr", [(0, 1), (1, 1)]),
+            a_set("B", "en", [(0, 2), (1, 1)]),
+            a_set("B", "fr", [(0, 2), (1, 1)]),
+        ]
+    )
+    assert found.jaccard[0, 1] == pytest.approx(1.0)
+    assert found.jaccard_other_fact[0, 1] == pytest.approx(1 / 3)
+    # The same language with another fact: the diagonal of the control is no 1.
+    assert found.jaccard_other_fact[0, 0] == pytest.approx(1 / 3)
+
+
+def test_chance_is_what_random_sets_of_the_same_layers_have():
+    rng = np.random.default_rng(0)
+    shape = (2, 40)
+
+    def random_set(fact, language):
+        neurons = [(0, n) for n in rng.choice(40, 12, replace=False)]
+        neurons += [(1, n) for n in rng.choice(40, 5, replace=False)]
+        return a_set(fact, language, neurons, shape=shape)
+
+    facts = [f"F{i}" for i in range(300)]
+    found = lv.overlap([random_set(f, lang) for f in facts for lang in ("en", "fr")])
+    assert found.jaccard[0, 1] == pytest.approx(found.jaccard_chance[0, 1], rel=0.05)
+    assert found.jaccard[0, 1] == pytest.approx(found.jaccard_other_fact[0, 1], rel=0.05)
+
+
+def test_languages_that_do_not_know_the_fact_are_left_out_and_told():
+    found = lv.overlap(
+        [
+            a_set("A", "en", [(0, 1)]),
+            a_set("A", "fr", [(0, 1)]),
+            a_set("A", "zh", [], known=False),
+            a_set("B", "en", [(0, 1)]),
+            a_set("B", "fr", [], known=False),
+        ]
+    )
+    assert found.facts == ("A",)
+    assert found.agnostic["A"] == {(0, 1)}
+    assert set(found.left_out) == {("A", "zh"), ("B", "fr")}
+    assert np.isnan(found.jaccard[0, 2])
+
+
+def test_two_empty_sets_have_no_index():
+    found = lv.overlap([a_set("A", "en", []), a_set("A", "fr", [])])
+    assert np.isnan(found.jaccard[0, 1])
+
+
+def test_nothing_to_compare_gets_a_sentence():
+    with pytest.raises(ValueError, match="no fact is known in two languages"):
+        lv.overlap([a_set("A", "en", [(0, 1)])])
+    with pytest.raises(ValueError, match="two sets of 'A' in 'en'"):
+        lv.overlap([a_set("A", "en", []), a_set("A", "en", [])])
+
+
+def test_bootstrap_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    inside = 0
+    for seed in range(300):
+        low, high = bootstrap(rng.normal(1.0, 2.0, 60), draws=400, seed=seed)
+        inside += low < 1.0 < high
+    assert 0.90 < inside / 300 < 0.99
+    assert all(np.isnan(bootstrap(np.array([1.0]))))
+
+
+def test_frames():
+    found = lv.overlap([a_set("A", "en", [(0, 1)]), a_set("A", "fr", [(0, 1)])])
+    assert found.to_frame().to_dict("records")[0]["jaccard"] == 1.0
+    assert list(found.summary()["comparison"]) == ["same fact", "other fact", "chance"]

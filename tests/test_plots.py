@@ -1,0 +1,85 @@
+"""Figures on made-up arrays that are not square: the right cell must hold the right number."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lafn_viz as lv
+from lafn_viz import plots
+from test_neurons import scores_of
+from test_overlaps import a_set
+
+
+@pytest.fixture
+def found() -> lv.Overlap:
+    return lv.overlap(
+        [
+            a_set("A", "en", [(0, 1), (1, 1)]),
+            a_set("A", "fr", [(0, 1), (1, 2)]),
+            a_set("A", "zh", [(0, 1), (1, 2)]),
+            a_set("B", "en", [(0, 3)]),
+            a_set("B", "fr", [(0, 4)]),
+            a_set("B", "zh", [(0, 3)]),
+        ]
+    )
+
+
+def test_heatmap_shows_claim_and_control_on_one_scale(found):
+    figure = plots.overlap_heatmap(found)
+    claim, control = figure.data
+    assert list(claim.x) == ["English", "French", "Chinese"]
+    assert (claim.zmin, claim.zmax) == (control.zmin, control.zmax)
+    assert claim.z[0][1] == pytest.approx(found.jaccard[0, 1])
+    assert control.z[2][1] == pytest.approx(found.jaccard_other_fact[2, 1])
+    assert np.isnan(np.diag(np.array(claim.z))).all()
+    assert "control" in figure.layout.annotations[1].text.lower()
+    assert "chance" in figure.layout.title.subtitle.text
+
+
+def test_heatmap_without_a_control_says_so():
+    lone = lv.overlap([a_set("A", "en", [(0, 1)]), a_set("A", "fr", [(0, 1)])])
+    assert "(none)" in plots.overlap_heatmap(lone).layout.annotations[1].text
+
+
+def test_layers(found):
+    agnostic, specific = plots.layer_distribution(found).data
+    assert list(agnostic.y) == [0.5, 0.0]
+    assert list(agnostic.x) == [0, 1]
+    assert specific.marker.color != agnostic.marker.color
+
+
+def test_strip_shows_the_strongest_neuron_of_each_bin_where_it_is():
+    values = np.zeros((3, 2, 10))
+    values[0, 1, 7], values[1, 1, 7] = 4.0, 2.0  # two paraphrases of en
+    values[2, 0, 2], values[2, 0, 3] = -3.0, 1.0  # one of ru
+    scores = scores_of(values, languages=["en", "en", "ru"])
+    figure = plots.attribution_strip(scores, agnostic=[(1, 7)], bins=5)
+    cells = np.array(figure.data[0].z)
+    assert cells.shape == (2, 10)
+    assert cells[0, 5 + 3] == pytest.approx(3.0)  # layer 1, neurons 6 to 7
+    assert cells[1, 1] == pytest.approx(-3.0)  # layer 0, neurons 2 to 3: the larger magnitude
+    assert figure.data[0].zmin == -figure.data[0].zmax
+    assert list(figure.data[1].x) == [8]
+    two = scores_of(values[:2])
+    object.__setattr__(two.prompts[1], "fact_id", "other")
+    with pytest.raises(ValueError, match="scores of 2 facts, and a strip shows one"):
+        plots.attribution_strip(two)
+
+
+def test_models_side_by_side_have_intervals():
+    summary = pd.DataFrame(
+        [("same fact", 0.2, 0.1, 0.4), ("other fact", 0.1, 0.1, 0.1), ("chance", 0.0, 0.0, 0.0)],
+        columns=["comparison", "jaccard", "low", "high"],
+    )
+    figure = plots.model_comparison({"one": summary, "two": summary})
+    bars = figure.data[0]
+    assert list(bars.x) == ["one", "two"]
+    assert bars.error_y.array[0] == pytest.approx(0.2)
+    assert bars.error_y.arrayminus[0] == pytest.approx(0.1)
+
+
+def test_languages_have_colours_of_their_own():
+    colours = [plots.language_colour(code) for code in plots.LANGUAGE_NAMES]
+    assert len(set(colours)) == len(colours)
+
+

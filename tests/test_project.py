@@ -1,0 +1,115 @@
+"""The project holds together: imports, environments, notebooks."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+# Imports go down this list, never up.
+ORDER = (
+    "facts", "models", "target", "attribution", "neurons", "overlaps", "causal", "demo", "plots",
+    "cli",
+)  # fmt: skip
+
+
+def test_imports_go_one_way():
+    modules = {path.stem: path for path in (ROOT / "lafn_viz").glob("*.py")}
+    assert set(modules) - {"__init__"} == set(ORDER)
+    for name, path in modules.items():
+        if name == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lafn_viz."):
+                used = node.module.split(".")[1]
+                assert ORDER.index(used) < ORDER.index(name), f"{name} imports {used}"
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    script = "import lafn_viz, sys; print([m for m in ('torch', 'transformers', 'pandas', 'plotly')"
+    script += " if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_public_names_are_there():
+    import lafn_viz as lv
+
+    for name in lv.__all__:
+        assert getattr(lv, name) is not None
+    assert set(lv.__all__) == set(lv._HOME)
+    assert set(lv.__all__) <= set(dir(lv))
+
+
+def test_conda_environment_has_the_names_and_ranges_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    inner = next(item["pip"] for item in listed if isinstance(item, dict))
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["notebook"]}
+    assert {name for name in inner if not name.startswith("--")} == wanted
+    assert f"python{project['requires-python']}" in listed
+
+
+def test_constraints_lie_in_the_ranges():
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
+    needs = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        needs += [need for need in extra if not need.startswith("lafn_viz")]
+    for need in map(Requirement, needs):
+        assert need.name in pinned, f"{need.name} is not pinned"
+        assert need.specifier.contains(pinned[need.name]), need
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
+def test_notebook_is_the_script_and_carries_no_output(path):
+    import jupytext
+
+    notebook = jupytext.read(path.with_suffix(".ipynb"))
+    script = jupytext.read(path)
+    assert [(c.cell_type, c.source) for c in notebook.cells] == [
+        (c.cell_type, c.source) for c in script.cells
+    ], "run `make notebooks`"
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 15, cell.source
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_notebook_runs_from_first_cell_to_last(path, tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}).execute()
+    errors = [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "error"]
+    assert not errors
+    figures = [
+        o
+        for c in notebook.cells
+        for o in c.get("outputs", [])
+        if "application/vnd.plotly.v1+json" in o.get("data", {})
+    ]
+    assert len(figures) >= 3
+
+
+def test_readme_names_only_files_that_exist():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    links = [x for x in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in x]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link

@@ -1,0 +1,95 @@
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import lafn_viz as lv
+from lafn_viz.target import answer_log_prob, batches, encode
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bloom"])
+def test_log_prob_of_the_whole_answer_is_that_of_transformers(tiny, folder, prompts, family):
+    reference = AutoModelForCausalLM.from_pretrained(folder(family), attn_implementation="eager")
+    scores = lv.score_answers(tiny(family), prompts)
+    lengths = set()
+    for number, prompt in enumerate(prompts):
+        item = encode(tiny(family), prompt)
+        lengths.add(len(item.answer))
+        tokens = torch.tensor([[*item.tokens, *item.answer]])
+        with torch.no_grad():
+            out = reference(tokens, labels=tokens.masked_fill(
+                torch.arange(tokens.shape[1]) < len(item.tokens), -100))
+        expected = -out.loss.item() * len(item.answer)
+        assert scores.log_prob[number].item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert max(lengths) > 1
+
+
+def test_log_prob_by_hand():
+    # Two tokens of probability 1/4 and 1/2: log 1/8.
+    logits = torch.tensor([[[9.0, 0, 0]], [[0.0, 0, 0]]]).repeat(1, 2, 1)
+    logits[0, 0] = torch.tensor([0.25, 0.25, 0.5]).log()
+    logits[0, 1] = torch.tensor([0.5, 0.25, 0.25]).log()
+    got = answer_log_prob(logits, torch.tensor([[0, 0], [0, 1]]))
+    assert got.exp().tolist() == pytest.approx([1 / 8, 1 / 9])
+
+
+def test_known_means_that_greedy_decoding_writes_the_answer(embedded, facts):
+    prompts = facts.filter(relation="capital", subjects=["PE", "JP", "EG"]).prompts()
+    scores = lv.score_answers(embedded, prompts)
+    assert 0 < scores.known.sum()
+    for prompt, known in zip(prompts[::7], scores.known[::7], strict=True):
+        n = len(encode(embedded, prompt).answer)
+        text = embedded.generate(
+            prompt.text, max_new_tokens=n, do_sample=False, verbose=False, stop_at_eos=False
+        )
+        assert (text == prompt.text + prompt.continuation) == bool(known)
+
+
+def test_order_and_batch_size_do_not_matter(tiny, prompts):
+    one = lv.score_answers(tiny("gpt2"), prompts)
+    two = lv.score_answers(tiny("gpt2"), prompts[::-1], max_prompts=2)
+    torch.testing.assert_close(one.log_prob, two.log_prob.flip(0))
+    frame = one.to_frame()
+    assert list(frame["text"]) == [p.text for p in prompts]
+    assert frame["probability"].between(0, 1).all()
+
+
+def test_subject_last_is_the_last_token_of_the_subject(embedded, facts):
+    for prompt in facts.filter(relation="capital", subjects=["FR", "JP"]).prompts():
+        item = encode(embedded, prompt)
+        upto = embedded.tokenizer.decode(item.tokens[: item.subject_last + 1])
+        before = embedded.tokenizer.decode(item.tokens[: item.subject_last])
+        assert prompt.subject in upto
+        assert prompt.subject not in before
+
+
+@pytest.mark.parametrize("position", ["answer", "subject_last", "all"])
+def test_batches_mark_the_same_positions_in_every_row(embedded, facts, position):
+    prompts = facts.filter(relation="currency", subjects=["FR"]).prompts()
+    seen = []
+    for batch in batches(embedded, prompts, position=position):
+        seen += batch.index.tolist()
+        assert (batch.where == batch.where[0]).all()
+        n_marked = int(batch.where[0].sum())
+        length = batch.tokens.shape[1] - batch.answers.shape[1] + 1
+        assert n_marked == (length if position == "all" else 1)
+    assert sorted(seen) == list(range(len(prompts)))
+
+
+def test_nothing_to_ask_gets_a_sentence(tiny):
+    with pytest.raises(ValueError, match="there are no prompts; give at least one"):
+        lv.score_answers(tiny("gpt2"), [])
+
+
+def test_an_answer_without_tokens_gets_a_sentence(tiny):
+    invisible = lv.Prompt.of("The capital of France is", "x", subject="France")
+    model = tiny("gpt2")
+    keep = model.tokenizer
+    try:
+        model.tokenizer = lambda text, **k: {
+            "input_ids": keep(text.replace("x", "").rstrip())["input_ids"]
+        } | {"offset_mapping": []}
+        model.tokenizer.all_special_ids = []
+        with pytest.raises(ValueError, match="the answer 'x' of prompt .* has no tokens"):
+            encode(model, invisible)
+    finally:
+        model.tokenizer = keep
