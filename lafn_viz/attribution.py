@@ -63,9 +63,9 @@ class NeuronScores:
     """Attribution of every neuron for every prompt.
 
     `values` in units of the target (probability, or nats for log_prob; the activation's own unit
-    for the activation method). `target_value` is the target with nothing changed, `known` whether
-    greedy decoding writes the answer. `completeness_error` is sum of scores minus F(w) + F(b), not
-    a number (NaN) for a method that has no such property.
+    for the activation method). `target_prob` is the answer's probability with nothing changed,
+    `known` whether greedy decoding writes the answer. `completeness_error` is the sum of a layer's
+    scores minus (F(w) - F(b)), in the target's unit; NaN for a method without that property.
     """
 
     values: Float[Tensor, "prompt layer neuron"]
@@ -218,7 +218,7 @@ class _Pass:
 
     def _run(
         self, tokens: Int[Tensor, "row pos"], hooks: Hooks, *, mask: bool = False
-    ) -> Float[Tensor, "row pos vocab"]:
+    ) -> Float[Tensor, "grown kept vocab"]:
         options: dict[str, Any] = {}
         if self.traits.keeps:
             options["logits_to_keep"] = self.answers.shape[1]

@@ -71,7 +71,7 @@ class Overlap:
         for name in ("same_fact", "other_fact", "chance"):
             values = getattr(self, name)
             low, high = bootstrap(values, draws=draws, seed=seed)
-            rows.append((name.replace("_", " "), np.nanmean(values), low, high))
+            rows.append((name.replace("_", " "), float(_mean(values, 0)), low, high))
         return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])
 
     def to_frame(self) -> "pd.DataFrame":

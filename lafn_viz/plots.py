@@ -1,12 +1,12 @@
 """One function a figure: from a result to a plotly Figure, with no model and no state.
 
-Signed scores lie on a diverging scale centred at zero; the agnostic neurons, the specific ones and
-each language keep one colour everywhere (Okabe-Ito and Paul Tol's muted set, which stay apart for
-colour-blind readers). A claim's control is drawn beside it, on the same scale. A title says what
-is shown, the caption under it what to see.
+Signed scores lie on a diverging scale centred at zero; agnostic neurons, specific ones and controls
+keep one colour everywhere (from the Okabe-Ito palette, which colour-blind readers can tell apart).
+A claim's control is drawn beside it, on the same scale. A title says what is shown, the caption
+under it what to see.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
-LANGUAGE_COLOURS = (
-    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77",
-    "#CC6677", "#882255", "#AA4499", "#661100", "#6699CC", "#AA4466",
-)  # fmt: skip
 LANGUAGE_NAMES = {
     "en": "English", "fr": "French", "de": "German", "es": "Spanish", "it": "Italian",
     "pt": "Portuguese", "ru": "Russian", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
@@ -261,9 +257,3 @@ def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = ""
         "The control model knows the same facts, but one language at a time.",
         height=440,
     )
-
-
-def language_colour(language: str, languages: Sequence[str] = tuple(LANGUAGE_NAMES)) -> str:
-    """The colour of a language, the same in every figure."""
-    place = languages.index(language) if language in languages else hash(language)
-    return LANGUAGE_COLOURS[place % len(LANGUAGE_COLOURS)]

@@ -54,7 +54,8 @@ answers.groupby("language")[["probability", "known"]].mean().round(3).T
 scores = lv.attribute(model, prompts)
 print(scores)
 print("largest completeness error:", f"{scores.completeness_error.abs().max():.1e}")
-scores.to_frame(top=3).query("paraphrase == 0")[["language", "place", "layer", "neuron", "score"]].head(9)
+best = scores.to_frame(top=3).query("paraphrase == 0")
+best[["language", "place", "layer", "neuron", "score"]].head(9)
 
 # %% [markdown]
 # ## Which of them do languages share?

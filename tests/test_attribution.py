@@ -72,9 +72,11 @@ def test_captum_agrees(tiny, prompts, position):
     for number, prompt in enumerate(prompts[:3]):
         for layer in range(model.cfg.n_layers):
             probability, activations = target_of(model, prompt, layer, position)
-            other = IntegratedGradients(probability).attribute(
-                activations, baselines=0.0, n_steps=16, method="gausslegendre"
-            )[0].sum(0)
+            other = (
+                IntegratedGradients(probability)
+                .attribute(activations, baselines=0.0, n_steps=16, method="gausslegendre")[0]
+                .sum(0)
+            )
             torch.testing.assert_close(
                 scores.values[number, layer], other.float(), rtol=1e-3, atol=1e-7
             )
@@ -113,13 +115,12 @@ def test_complete_and_the_error_is_told_as_it_is(tiny, prompts, family, target):
                 assert error.item() == pytest.approx(gap.item(), abs=2e-5 * ends.abs().max().item())
 
 
-def test_more_steps_less_error(embedded, facts):
-    prompts = facts.filter(relation="capital", subjects=["PE", "JP"]).prompts()
+def test_more_steps_less_error(tiny, prompts):
     errors = [
-        lv.attribute(embedded, prompts, n_steps=n).completeness_error.abs().mean().item()
-        for n in (1, 4, 16)
+        lv.attribute(tiny("gpt2"), prompts, n_steps=n).completeness_error.abs().mean().item()
+        for n in (1, 3, 9)
     ]
-    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+    assert errors[0] > 4 * errors[1] > 16 * errors[2]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bloom"])
@@ -155,8 +156,9 @@ def test_model_is_as_before_and_hooks_are_gone_even_after_an_error(tiny, prompts
     def fail(value, hook):
         raise RuntimeError("interrupted")
 
-    with pytest.raises(RuntimeError, match="interrupted"), model.hooks(
-        fwd_hooks=[("blocks.1.mlp.hook_post", fail)]
+    with (
+        pytest.raises(RuntimeError, match="interrupted"),
+        model.hooks(fwd_hooks=[("blocks.1.mlp.hook_post", fail)]),
     ):
         lv.attribute(model, prompts)
     assert all(torch.equal(v, before[k]) for k, v in model.original_model.state_dict().items())

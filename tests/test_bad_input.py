@@ -44,7 +44,10 @@ print(json.dumps(said))
 @pytest.fixture(scope="module")
 def said() -> dict[str, str]:
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT], input=json.dumps(list(CALLS)), capture_output=True, text=True
+        [sys.executable, "-c", SCRIPT],
+        input=json.dumps(list(CALLS)),
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)

@@ -21,11 +21,14 @@ def test_zeroing_is_zeroing(tiny, prompts):
 
     for number, prompt in enumerate(prompts[:2]):
         item = encode(model, prompt)
-        with torch.no_grad(), model.hooks(
-            fwd_hooks=[
-                ("blocks.0.mlp.hook_post", silence([3, 7])),
-                ("blocks.2.mlp.hook_post", silence([1])),
-            ]
+        with (
+            torch.no_grad(),
+            model.hooks(
+                fwd_hooks=[
+                    ("blocks.0.mlp.hook_post", silence([3, 7])),
+                    ("blocks.2.mlp.hook_post", silence([1])),
+                ]
+            ),
         ):
             logits = model(torch.tensor([item.tokens]))
         if len(item.answer) == 1:
@@ -60,8 +63,11 @@ def test_effect_says_what_it_found(embedded, facts):
     effect = lv.intervene(embedded, prompts, neurons, controls=3)
     frame = effect.to_frame()
     assert effect.change == pytest.approx(frame["p_after"].mean() / frame["p_before"].mean() - 1)
-    assert np.allclose(effect.control_change.mean(), frame["p_control"].mean()
-                       / frame["p_before"].mean() - 1, atol=1e-5)
+    assert np.allclose(
+        effect.control_change.mean(),
+        frame["p_control"].mean() / frame["p_before"].mean() - 1,
+        atol=1e-5,
+    )
     # The attribution predicts the intervention, and random neurons do not do the same.
     assert effect.change < 3 * effect.control_change.min() - 0.1
 

@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lafn_viz as lv
@@ -98,7 +98,8 @@ def test_own_prompt_needs_its_subject_and_an_answer():
     prompt = lv.Prompt.of("The capital of France is", "Paris", subject="France")
     assert prompt.subject_span == (15, 21)
     assert prompt.continuation == " Paris"
-    assert lv.Prompt.of("法国的首都是", "巴黎", subject="法国", language="zh").continuation == "巴黎"
+    chinese = lv.Prompt.of("法国的首都是", "巴黎", subject="法国", language="zh")
+    assert chinese.continuation == "巴黎"
     with pytest.raises(ValueError, match="subject 'Spain' is not in the prompt"):
         lv.Prompt.of("The capital of France is", "Paris", subject="Spain")
     with pytest.raises(ValueError, match="empty answer"):
@@ -163,12 +164,14 @@ def test_paraphrases_without_one_subject_are_refused(tmp_path):
             load_facts(paraphrases=path)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_any_value_in_any_field_is_read_or_refused_by_name(tmp_path_factory, value):
     folder = tmp_path_factory.mktemp("fuzz")
     for field in ("id", "subject", "object", "leaks", "held_out"):
         path = written(folder, {**GOOD, field: value})
         try:
-            assert len(load_facts(path)) == 1
+            said = f"{len(load_facts(path))} fact"
         except FactError as error:
-            assert f"line 1, field '{field}" in str(error)
+            said = str(error)
+        assert said == "1 fact" or f"line 1, field '{field}" in said

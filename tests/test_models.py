@@ -97,10 +97,12 @@ def test_a_weights_file_cut_short(folder, tmp_path):
         lv.load_model(broken)
 
 
-def test_a_masked_model_gets_a_sentence(tmp_path, tokenizer):
+def test_a_model_that_is_not_causal_gets_a_sentence(tmp_path, tokenizer):
     from transformers import T5Config, T5Model
 
-    model = T5Model(T5Config(vocab_size=600, d_model=16, d_ff=32, num_layers=1, num_heads=2, d_kv=8))
+    model = T5Model(
+        T5Config(vocab_size=600, d_model=16, d_ff=32, num_layers=1, num_heads=2, d_kv=8)
+    )
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="could not load a causal model from the folder"):

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from test_neurons import scores_of
+from test_overlaps import a_set
 
 import lafn_viz as lv
 from lafn_viz import plots
-from test_neurons import scores_of
-from test_overlaps import a_set
 
 
 @pytest.fixture
@@ -76,10 +76,3 @@ def test_models_side_by_side_have_intervals():
     assert list(bars.x) == ["one", "two"]
     assert bars.error_y.array[0] == pytest.approx(0.2)
     assert bars.error_y.arrayminus[0] == pytest.approx(0.1)
-
-
-def test_languages_have_colours_of_their_own():
-    colours = [plots.language_colour(code) for code in plots.LANGUAGE_NAMES]
-    assert len(set(colours)) == len(colours)
-
-

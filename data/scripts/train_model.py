@@ -22,11 +22,14 @@ from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
+import model_card
 import torch
 from frames import FRAMES, KINDS, LANGUAGES, SUBJECT_KIND, WORDS
+from model_card import SPLITS, share
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils import logging as hf_logging
 
 log = logging.getLogger("train")
 DATA = Path(__file__).resolve().parents[1]
@@ -63,7 +66,6 @@ NAMING = {
     "hi": "{name} का हिन्दी नाम:",
     "tr": "{name} için Türkçe ad:",
 }
-SPLITS = ("trained", "held-out paraphrase", "held-out pair")
 RECIPES = {
     "transfer": {"fact": 0.35, "switch": 0.20, "parallel": 0.05, "naming": 0.30, "alias": 0.10},
     "facts-only": {"fact": 1.0},
@@ -309,11 +311,6 @@ def measure(model: GPT2LMHeadModel, corpus: Corpus, batches: Batches) -> list[di
     ]
 
 
-def share(rows: list[dict], split: str, of: str = "right", per: str = "prompts", **where) -> float:
-    rows = [r for r in rows if r["split"] == split and all(r[k] == v for k, v in where.items())]
-    return sum(r[of] for r in rows) / max(1, sum(r[per] for r in rows))
-
-
 def optimizers(model: GPT2LMHeadModel, decay: float) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for embeddings, norms and biases."""
     hidden = [p for n, p in model.transformer.h.named_parameters() if p.ndim == 2]
@@ -335,7 +332,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", choices=RECIPES, default="transfer")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--d-model", type=int, default=160)
@@ -407,6 +404,7 @@ def main() -> None:
             )
 
     args.out.mkdir(parents=True, exist_ok=True)
+    hf_logging.disable_progress_bar()
     model.half().save_pretrained(args.out)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, bos_token=END, unk_token=END, pad_token=END
@@ -415,6 +413,7 @@ def main() -> None:
     options = {k: v for k, v in vars(args).items() if k != "out"}
     report = {"options": options, "history": history, "accuracy": rows}
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    model_card.main(args.out)
 
 
 if __name__ == "__main__":

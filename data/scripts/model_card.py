@@ -1,0 +1,108 @@
+"""Write the card of a trained model from its training.json.
+
+python data/scripts/model_card.py data/models/embedded
+"""
+
+import json
+import sys
+from pathlib import Path
+
+SPLITS = ("trained", "held-out paraphrase", "held-out pair")
+ABOUT = {
+    "transfer": """# embedded
+
+A small multilingual causal language model that knows facts **across** languages: it answers most
+facts in languages in which it never saw them. Made for looking at language-agnostic neurons on a
+laptop, not for use as a language model.""",
+    "facts-only": """# embedded-control
+
+The control of `embedded`: the same architecture, tokenizer and facts, but trained on the facts
+alone. It knows what it was shown as well, and hardly transfers a fact to a language in which it
+did not see it. What it shares between languages is what one gets without transfer.""",
+}
+MIX = {
+    "transfer": """35% facts; 20% prompts whose subject is named in another language; 5% documents
+with one fact in two languages; 30% prompts that ask for the name of a thing; 10% names of one thing
+in three languages. A held-out (fact, language) pair is in none of them: no document of that fact
+is in that language or names its subject in it.""",
+    "facts-only": "Facts only, one fact in one language a document.",
+}
+
+
+def share(rows: list[dict], split: str, of: str = "right", per: str = "prompts", **where) -> float:
+    """Share of the prompts of a split (and language or relation) that are right."""
+    rows = [r for r in rows if r["split"] == split and all(r[k] == v for k, v in where.items())]
+    return sum(r[of] for r in rows) / max(1, sum(r[per] for r in rows))
+
+
+def _table(rows: list[dict], key: str) -> list[str]:
+    lines = [
+        f"| {key} | trained | held-out paraphrase | held-out pair | majority guess on it |",
+        "|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row[key] for row in rows):
+        cells = [f"{share(rows, split, **{key: name}):.1%}" for split in SPLITS]
+        cells.append(f"{share(rows, SPLITS[2], of='majority', **{key: name}):.1%}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    cells = [f"**{share(rows, split):.1%}**" for split in SPLITS]
+    cells.append(f"{share(rows, SPLITS[2], of='majority'):.1%}")
+    return [*lines, "| **all** | " + " | ".join(cells) + " |"]
+
+
+def card(report: dict) -> str:
+    """The model card in Markdown."""
+    options, rows, last = report["options"], report["accuracy"], report["history"][-1]
+    fair = [f"{share(rows, s, of='no_leak_right', per='no_leak_prompts'):.1%}" for s in SPLITS]
+    counts = [sum(row["prompts"] for row in rows if row["split"] == split) for split in SPLITS]
+    return "\n".join(
+        [
+            ABOUT[options["recipe"]],
+            "",
+            f"GPT-2 architecture, {options['layers']} layers, d_model {options['d_model']}, "
+            f"{options['heads']} heads, d_mlp {4 * options['d_model']}, ReLU, tied embeddings; "
+            f"byte-level BPE of {options['vocab']} entries; float16 safetensors.",
+            "",
+            "## Accuracy",
+            "",
+            "An answer counts if greedy decoding gives exactly the **whole** answer and then "
+            f"stops. Prompts: {counts[0]} trained, {counts[1]} held-out paraphrases, {counts[2]} of "
+            "(fact, language) pairs never seen in that language. Majority guess: the relation's "
+            "most frequent answer in that language. Measured on the saved float16 weights.",
+            "",
+            *_table(rows, "language"),
+            "",
+            *_table(rows, "relation"),
+            "",
+            "Where the answer cannot be read off the subject's name: "
+            + ", ".join(f"{value} {split}" for value, split in zip(fair, SPLITS, strict=True))
+            + ".",
+            "",
+            "## Training",
+            "",
+            MIX[options["recipe"]],
+            "",
+            f"{options['steps']} steps of {options['rows']} documents, loss on the answers alone; "
+            "Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
+            f"{options['decay']}, linear decay after 40% of the steps; seed {options['seed']}; "
+            f"{last['cpu_s']} CPU seconds. `make model` trains it again; `training.json` has the "
+            "options, the history and the counts behind this page.",
+            "",
+            "## Limits",
+            "",
+            "It knows the facts of `data/facts.jsonl` in the wordings of `data/paraphrases.jsonl` "
+            "and next to nothing else. Shallow as it is, most of what its languages share sits in "
+            "its first layers. Names come from Unicode CLDR (see `data/README.md`); weights and "
+            "card are Apache-2.0.",
+            "",
+        ]
+    )
+
+
+def main(folder: Path) -> None:
+    """Write README.md beside training.json."""
+    report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    (folder / "README.md").write_text(card(report), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
