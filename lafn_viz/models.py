@@ -160,6 +160,10 @@ def _boot(
             f"could not load a causal model {where}: {reason} Give {', '.join(EMBEDDED)}, "
             "or a folder or hub name with config.json, safetensors weights and a tokenizer"
         ) from error
+    # A text begins with BOS where the model's own tokenizer puts one; TransformerLens would put one
+    # before every text, which many of these models were not trained with.
+    special = set(tokenizer.all_special_ids)
+    prepends = tokenizer("a")["input_ids"][0] in special
     try:
         bridge = TransformerBridge.boot_transformers(
             source,
@@ -175,11 +179,7 @@ def _boot(
             f"TransformerLens has no bridge for {kind} ({str(error).splitlines()[0]}); "
             "causal models of the GPT-2, BLOOM, Llama, Qwen, Gemma and similar families have one"
         ) from error
-    # A prompt's tokens are what the model's own tokenizer makes of its text; TransformerLens
-    # would put a BOS before every text, which most of these models were not trained with.
-    special = set(tokenizer.all_special_ids)
-    first = tokenizer("a")["input_ids"][:1]
-    bridge.cfg.default_prepend_bos = bool(first and first[0] in special)
+    bridge.cfg.default_prepend_bos = prepends
     bridge.eval()
     for parameter in bridge.original_model.parameters():
         parameter.requires_grad_(False)

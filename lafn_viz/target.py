@@ -3,8 +3,9 @@
 The target of a prompt is its whole answer: the product of the conditional probabilities of its
 tokens, each with the ones before it given (teacher forcing). Never the first token alone.
 
-A prompt's tokens are what the model's tokenizer makes of its text; the answer's tokens are what
-follows when text and answer are read together, so that both stand as the model would meet them.
+A prompt's tokens are what the model's tokenizer makes of its text, after a BOS where
+`model.cfg.default_prepend_bos` says so; the answer's tokens are what follows when text and answer
+are read together, so that both stand as the model would meet them.
 """
 
 from collections import defaultdict
@@ -58,33 +59,28 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
         ValueError: if the answer or the subject has no token.
     """
     tokenizer = model.tokenizer
-    special = set(tokenizer.all_special_ids)
 
     def ids(text: str) -> list[int]:
-        tokens = list(tokenizer(text)["input_ids"])
-        while len(tokens) > 1 and tokens[-1] in special:  # some tokenizers close a text
-            tokens.pop()
-        return tokens
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     tokens, both = ids(prompt.text), ids(prompt.text + prompt.continuation)
-    if both[: len(tokens)] == tokens:
-        answer = both[len(tokens) :]
-    else:
-        answer = list(tokenizer(prompt.continuation, add_special_tokens=False)["input_ids"])
+    answer = both[len(tokens) :] if both[: len(tokens)] == tokens else ids(prompt.continuation)
     if not answer or not tokens:
         raise ValueError(
             f"the answer {prompt.answer!r} of prompt {prompt.text!r} has no tokens in this model's "
             "vocabulary; give an answer of at least one token"
         )
     start, end = prompt.subject_span
-    offsets = tokenizer(prompt.text, return_offsets_mapping=True)["offset_mapping"][: len(tokens)]
+    read = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = read["offset_mapping"]
     inside = [at for at, (left, right) in enumerate(offsets) if left < end and right > start]
     if not inside:
         raise ValueError(
             f"the subject {prompt.subject!r} of prompt {prompt.text!r} has no tokens of its own; "
             "check its span"
         )
-    return Encoded(tuple(tokens), tuple(answer), inside[-1])
+    bos = [tokenizer.bos_token_id] if model.cfg.default_prepend_bos else []
+    return Encoded(tuple(bos + tokens), tuple(answer), len(bos) + inside[-1])
 
 
 def batches(

@@ -1,8 +1,10 @@
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer, processors
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 import lafn_viz as lv
 from lafn_viz.target import answer_log_prob, batches, encode
@@ -88,8 +90,6 @@ def test_an_answer_without_tokens_gets_a_sentence():
     class Forgetful:
         """Knows no "x", as a vocabulary without byte fallback may."""
 
-        all_special_ids = ()
-
         def __call__(self, text, **options):
             kept = text.replace("x", "").rstrip()
             return {"input_ids": [ord(c) for c in kept], "offset_mapping": []}
@@ -97,3 +97,25 @@ def test_an_answer_without_tokens_gets_a_sentence():
     prompt = lv.Prompt.of("The capital of France is", "x", subject="France")
     with pytest.raises(ValueError, match=r"the answer 'x' of prompt .* has no tokens"):
         encode(SimpleNamespace(tokenizer=Forgetful()), prompt)
+
+
+def test_bos_stands_where_the_models_own_tokenizer_puts_one(folder, tokenizer, tmp_path, facts):
+    from transformers import AutoTokenizer
+
+    with_bos = shutil.copytree(folder("llama"), tmp_path / "with-bos")
+    bpe = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<|endoftext|>").save_pretrained(
+        with_bos
+    )
+    prompt = facts.filter(relation="capital", subjects="FR", languages="en").prompts()[0]
+    for path, bos in ((with_bos, True), (folder("llama"), False)):
+        model = lv.load_model(path)
+        item = encode(model, prompt)
+        assert list(item.tokens) == AutoTokenizer.from_pretrained(path)(prompt.text)["input_ids"]
+        assert list(item.tokens) == model.to_tokens(prompt.text)[0].tolist()
+        assert (item.tokens[0] == 0) == bos
+        upto = model.tokenizer.decode(item.tokens[: item.subject_last + 1])
+        assert upto.endswith(prompt.subject)

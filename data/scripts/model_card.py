@@ -65,8 +65,8 @@ def card(report: dict) -> str:
             "## Accuracy",
             "",
             "An answer counts if greedy decoding gives exactly the **whole** answer and then "
-            f"stops. Prompts: {counts[0]} trained, {counts[1]} held-out paraphrases, {counts[2]} of "
-            "(fact, language) pairs never seen in that language. Majority guess: the relation's "
+            f"stops. Prompts: {counts[0]} trained, {counts[1]} held-out paraphrases, {counts[2]} "
+            "of (fact, language) pairs never seen in that language. Majority guess: the relation's "
             "most frequent answer in that language. Measured on the saved float16 weights.",
             "",
             *_table(rows, "language"),

@@ -363,7 +363,6 @@ def main() -> None:
         attn_pdrop=0.0,
         bos_token_id=batches.end,
         eos_token_id=batches.end,
-        pad_token_id=batches.end,
     )
     model = GPT2LMHeadModel(config)
     steppers = optimizers(model, args.decay)
@@ -406,9 +405,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     hf_logging.disable_progress_bar()
     model.half().save_pretrained(args.out)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, bos_token=END, unk_token=END, pad_token=END
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
     fast.save_pretrained(args.out)
     options = {k: v for k, v in vars(args).items() if k != "out"}
     report = {"options": options, "history": history, "accuracy": rows}
