@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TRAIN := $(BIN)/python data/scripts/train_model.py
 
 .PHONY: demo test lint lab data model notebooks clean
 
@@ -35,8 +36,9 @@ data: $(READY)
 	$(BIN)/python data/scripts/build_facts.py
 
 model: $(READY)
-	$(BIN)/python data/scripts/train_model.py --recipe transfer --out data/models/embedded
-	$(BIN)/python data/scripts/train_model.py --recipe facts-only --out data/models/embedded-control
+	$(TRAIN) --recipe transfer --steps 7000 --out data/models/embedded
+	$(TRAIN) --recipe align --steps 3500 --seed 1 --start data/models/embedded --out data/models/embedded
+	$(TRAIN) --recipe facts-only --steps 3500 --out data/models/embedded-control
 
 notebooks: $(READY)
 	$(BIN)/jupytext --to ipynb --set-kernel python3 notebooks/*.py

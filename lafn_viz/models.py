@@ -14,7 +14,6 @@ import contextlib
 import difflib
 import hashlib
 import inspect
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -108,7 +107,7 @@ def _resolve(name: str) -> tuple[str, bool]:
     near = difflib.get_close_matches(name, EMBEDDED, n=1, cutoff=0.75)
     looks_like_path = name.startswith((".", "/", "~", "\\")) or name.count("/") > 1
     if near or looks_like_path or not name.strip():
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = f"; did you mean {near[0]!r}?" if near else "."
         raise FileNotFoundError(
             f"there is no model {name!r}{meant} Allowed are {', '.join(EMBEDDED)}, "
             "an existing local folder, or a name on the model hub (owner/name)"
@@ -192,14 +191,12 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging as hf
 
     level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()
-    root = logging.getLogger().level
     hf.set_verbosity_error()
     hf.disable_progress_bar()
     try:
         yield
     finally:
         hf.set_verbosity(level)
-        logging.getLogger().setLevel(root)
         if bars:
             hf.enable_progress_bar()
 

@@ -1,6 +1,10 @@
 """Tiny random models of several families, with d_mlp different from d_model; no network."""
 
 import os
+
+# Before anything reads it: a test that asks the hub is told at once that it cannot.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +16,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import lafn_viz as lv
 
-os.environ["HF_HUB_OFFLINE"] = "1"
 VOCABULARY = 600
 SIZES = {
     "vocab_size": VOCABULARY,

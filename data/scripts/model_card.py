@@ -25,6 +25,8 @@ MIX = {
 with one fact in two languages; 30% prompts that ask for the name of a thing; 10% names of one thing
 in three languages. A held-out (fact, language) pair is in none of them: no document of that fact
 is in that language or names its subject in it.""",
+    "align": """The same kinds of documents in other shares: 20% facts, 38% subject in another
+language, 4% in two languages, 30% naming, 8% names in three.""",
     "facts-only": "Facts only, one fact in one language a document.",
 }
 
@@ -51,7 +53,9 @@ def _table(rows: list[dict], key: str) -> list[str]:
 
 def card(report: dict) -> str:
     """The model card in Markdown."""
-    options, rows, last = report["options"], report["accuracy"], report["history"][-1]
+    stages, rows = report["stages"], report["accuracy"]
+    options = stages[0]["options"]
+    cpu = sum(stage["history"][-1]["cpu_s"] for stage in stages)
     fair = [f"{share(rows, s, of='no_leak_right', per='no_leak_prompts'):.1%}" for s in SPLITS]
     counts = [sum(row["prompts"] for row in rows if row["split"] == split) for split in SPLITS]
     return "\n".join(
@@ -79,13 +83,17 @@ def card(report: dict) -> str:
             "",
             "## Training",
             "",
-            MIX[options["recipe"]],
+            *[
+                f"{number}. {MIX[stage['options']['recipe']]} {stage['options']['steps']} steps, "
+                f"seed {stage['options']['seed']}."
+                for number, stage in enumerate(stages, 1)
+            ],
             "",
-            f"{options['steps']} steps of {options['rows']} documents, loss on the answers alone; "
-            "Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
-            f"{options['decay']}, linear decay after 40% of the steps; seed {options['seed']}; "
-            f"{last['cpu_s']} CPU seconds. `make model` trains it again; `training.json` has the "
-            "options, the history and the counts behind this page.",
+            f"A step takes {options['rows']} documents, with the loss on the answers alone; Muon "
+            "(0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
+            f"{options['decay']}, warm-up over 100 steps, linear decay after 40%; {cpu} CPU "
+            "seconds in all. `make model` trains it again; `training.json` has the options, the history "
+            "and the counts behind this page.",
             "",
             "## Limits",
             "",
