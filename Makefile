@@ -37,7 +37,6 @@ data: $(READY)
 
 model: $(READY)
 	$(TRAIN) --recipe transfer --steps 7000 --out data/models/embedded
-	$(TRAIN) --recipe align --steps 3500 --seed 1 --start data/models/embedded --out data/models/embedded
 	$(TRAIN) --recipe facts-only --steps 3500 --out data/models/embedded-control
 
 notebooks: $(READY)

@@ -71,7 +71,7 @@ def examine(
     facts: FactSet,
     *,
     select_on: Sequence[int] = (0, 1, 2, 3),
-    fraction: float = 0.04,
+    fraction: float = 0.02,
     min_languages: int | None = 4,
     controls: int = 5,
     seed: int = 0,

@@ -26,7 +26,7 @@ def test_model_cards_tell_what_the_models_do(embedded, facts):
     for name in models.EMBEDDED:
         folder = models.data_folder() / "models" / name
         report = json.loads((folder / "training.json").read_text("utf-8"))
-        final = report["stages"][-1]["history"][-1]
+        final = report["history"][-1]
         model = lv.load_model(name)
         some = facts.sample(40, seed=3)
         for split, count in (

@@ -17,16 +17,15 @@ laptop, not for use as a language model.""",
     "facts-only": """# embedded-control
 
 The control of `embedded`: the same architecture, tokenizer and facts, but trained on the facts
-alone. It knows what it was shown as well, and hardly transfers a fact to a language in which it
-did not see it. What it shares between languages is what one gets without transfer.""",
+alone. It knows what it was shown as well, but transfers little to a language in which it did not
+see a fact, beyond spellings that languages share. What it shares between languages is what one
+gets without transfer.""",
 }
 MIX = {
     "transfer": """35% facts; 20% prompts whose subject is named in another language; 5% documents
 with one fact in two languages; 30% prompts that ask for the name of a thing; 10% names of one thing
 in three languages. A held-out (fact, language) pair is in none of them: no document of that fact
 is in that language or names its subject in it.""",
-    "align": """The same kinds of documents in other shares: 20% facts, 38% subject in another
-language, 4% in two languages, 30% naming, 8% names in three.""",
     "facts-only": "Facts only, one fact in one language a document.",
 }
 
@@ -53,9 +52,7 @@ def _table(rows: list[dict], key: str) -> list[str]:
 
 def card(report: dict) -> str:
     """The model card in Markdown."""
-    stages, rows = report["stages"], report["accuracy"]
-    options = stages[0]["options"]
-    cpu = sum(stage["history"][-1]["cpu_s"] for stage in stages)
+    options, rows, last = report["options"], report["accuracy"], report["history"][-1]
     fair = [f"{share(rows, s, of='no_leak_right', per='no_leak_prompts'):.1%}" for s in SPLITS]
     counts = [sum(row["prompts"] for row in rows if row["split"] == split) for split in SPLITS]
     return "\n".join(
@@ -83,17 +80,13 @@ def card(report: dict) -> str:
             "",
             "## Training",
             "",
-            *[
-                f"{number}. {MIX[stage['options']['recipe']]} {stage['options']['steps']} steps, "
-                f"seed {stage['options']['seed']}."
-                for number, stage in enumerate(stages, 1)
-            ],
+            MIX[options["recipe"]],
             "",
-            f"A step takes {options['rows']} documents, with the loss on the answers alone; Muon "
-            "(0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
-            f"{options['decay']}, warm-up over 100 steps, linear decay after 40%; {cpu} CPU "
-            "seconds in all. `make model` trains it again; `training.json` has the options, the history "
-            "and the counts behind this page.",
+            f"{options['steps']} steps of {options['rows']} documents, loss on the answers alone; "
+            "Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
+            f"{options['decay']}, warm-up over 100 steps, linear decay after 40%; seed "
+            f"{options['seed']}; {last['cpu_s']} CPU seconds. `make model` trains it again; `training.json` has the options, the "
+            "history and the counts behind this page.",
             "",
             "## Limits",
             "",

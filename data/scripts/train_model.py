@@ -1,8 +1,6 @@
 """Train an embedded model on data/facts.jsonl, measure it, and write it with its card.
 
     python data/scripts/train_model.py --recipe transfer --out data/models/embedded
-    python data/scripts/train_model.py --recipe align --start data/models/embedded --steps 3500 \
-        --seed 1 --out data/models/embedded
     python data/scripts/train_model.py --recipe facts-only --steps 3500 \
         --out data/models/embedded-control
 
@@ -10,8 +8,7 @@ One document a row, loss on the answers alone. The `transfer` recipe mixes the f
 the languages together: names of one thing in several languages, prompts whose subject is named in
 another language, the same fact in two languages, and prompts that ask for a name. A held-out
 (fact, language) pair appears in none of them: no document of that fact is in that language or
-names its subject in it. The `align` recipe continues (`--start`) with more of the ties. The
-`facts-only` recipe is the control: the facts and nothing else.
+names its subject in it. The `facts-only` recipe is the control: the facts and nothing else.
 """
 
 import argparse
@@ -72,7 +69,6 @@ NAMING = {
 }
 RECIPES = {
     "transfer": {"fact": 0.35, "switch": 0.20, "parallel": 0.05, "naming": 0.30, "alias": 0.10},
-    "align": {"fact": 0.20, "switch": 0.38, "parallel": 0.04, "naming": 0.30, "alias": 0.08},
     "facts-only": {"fact": 1.0},
 }
 # Letters with their combining marks (Devanagari needs them), numbers, other signs, spaces.
@@ -337,7 +333,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", choices=RECIPES, default="transfer")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="folder of a model to continue from")
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--layers", type=int, default=4)
@@ -354,10 +349,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
 
     corpus = Corpus(DATA)
-    if args.start:
-        tokenizer = Tokenizer.from_file(str(args.start / "tokenizer.json"))
-    else:
-        tokenizer = train_tokenizer(corpus.strings(), args.vocab)
+    tokenizer = train_tokenizer(corpus.strings(), args.vocab)
     batches = Batches(corpus, tokenizer, RECIPES[args.recipe], rows=args.rows, seed=args.seed)
     config = GPT2Config(
         vocab_size=tokenizer.get_vocab_size(),
@@ -374,10 +366,6 @@ def main() -> None:
         eos_token_id=batches.end,
     )
     model = GPT2LMHeadModel(config)
-    stages = []
-    if args.start:
-        model = GPT2LMHeadModel.from_pretrained(args.start, dtype=torch.float32)
-        stages = json.loads((args.start / "training.json").read_text("utf-8"))["stages"]
     steppers = optimizers(model, args.decay)
     base = [[group["lr"] for group in s.param_groups] for s in steppers]
     history, began, running = [], time.process_time(), math.nan
@@ -420,9 +408,8 @@ def main() -> None:
     model.half().save_pretrained(args.out)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
     fast.save_pretrained(args.out)
-    options = {k: v for k, v in vars(args).items() if k not in ("out", "start")}
-    stages.append({"options": options, "history": history})
-    report = {"stages": stages, "accuracy": rows}
+    options = {k: v for k, v in vars(args).items() if k != "out"}
+    report = {"options": options, "history": history, "accuracy": rows}
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     model_card.main(args.out)
 
