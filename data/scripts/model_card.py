@@ -68,7 +68,8 @@ def card(report: dict) -> str:
             "An answer counts if greedy decoding gives exactly the **whole** answer and then "
             f"stops. Prompts: {counts[0]} trained, {counts[1]} held-out paraphrases, {counts[2]} "
             "of (fact, language) pairs never seen in that language. Majority guess: the relation's "
-            "most frequent answer in that language. Measured on the saved float16 weights.",
+            "most frequent answer in that language. The few held-out prompts that another language "
+            "writes alike are left out. Measured on the saved float16 weights.",
             "",
             *_table(rows, "language"),
             "",
