@@ -50,7 +50,13 @@ def _demo(out: Path, relation: str, n_facts: int, seed: int) -> int:
     figures = {
         "overlap": plots.overlap_heatmap(main_model.overlap),
         "overlap-control": plots.overlap_heatmap(found["embedded-control"].overlap),
-        "models": plots.model_comparison({n: one.overlap.summary() for n, one in found.items()}),
+        "models": plots.model_comparison(
+            {
+                f"{name}, {pairs}": one.overlap.summary(across_scripts=across)
+                for name, one in found.items()
+                for pairs, across in (("all pairs", False), ("across scripts", True))
+            }
+        ),
         "layers": plots.layer_distribution(main_model.overlap),
         "fact": plots.attribution_strip(
             main_model.scores.select(lambda prompt: prompt.fact_id == fact),

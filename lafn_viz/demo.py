@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.causal import intervene
-from lafn_viz.facts import FactSet, Prompt
+from lafn_viz.facts import SCRIPTS, FactSet, Prompt
 from lafn_viz.neurons import select_neurons
 from lafn_viz.overlaps import Overlap, bootstrap, overlap
 from lafn_viz.target import score_answers
@@ -34,7 +35,8 @@ class Examination:
 
     `known` is the share of all prompts answered. `own`, `random` and `other` are, for each fact
     with agnostic neurons, the relative change of P(correct) when they are zeroed: on the fact
-    itself, with random neurons instead, and on another fact.
+    itself, with random neurons instead, and on another fact. `own_not_latin` is `own` in the
+    languages of other scripts, which share no spelling with the rest.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Examination:
     scores: NeuronScores
     overlap: Overlap
     own: Float[np.ndarray, " fact"]
+    own_not_latin: Float[np.ndarray, " fact"]
     random: Float[np.ndarray, " fact"]
     other: Float[np.ndarray, " fact"]
 
@@ -51,12 +54,16 @@ class Examination:
 
         counts = np.array([len(neurons) for neurons in self.overlap.agnostic.values()], dtype=float)
         rows = [("prompts answered", self.known, np.nan, np.nan)]
+        everywhere, across = self.overlap.by_fact(), self.overlap.by_fact(across_scripts=True)
         for name, values in (
             ("agnostic neurons a fact", counts),
-            ("Jaccard, same fact", self.overlap.same_fact),
-            ("Jaccard, other fact (control)", self.overlap.other_fact),
-            ("Jaccard, chance (control)", self.overlap.chance),
+            ("Jaccard, same fact", everywhere["same fact"]),
+            ("Jaccard, other fact (control)", everywhere["other fact"]),
+            ("Jaccard, chance (control)", everywhere["chance"]),
+            ("Jaccard across scripts, same fact", across["same fact"]),
+            ("Jaccard across scripts, other fact (control)", across["other fact"]),
             ("P(correct), agnostic zeroed", self.own),
+            ("P(correct) outside Latin script, agnostic zeroed", self.own_not_latin),
             ("P(correct), as many random zeroed (control)", self.random),
             ("P(correct) of another fact, agnostic zeroed (control)", self.other),
         ):
@@ -98,13 +105,16 @@ def examine(
     asked: dict[str, list[Prompt]] = {
         fact: [prompt for prompt in rest if prompt.fact_id == fact] for fact in found.facts
     }
-    own, random, other = [], [], []
+    own, own_not_latin, random, other = [], [], [], []
     for number, fact in enumerate(tqdm(found.facts, disable=not progress, desc="zeroing")):
         neurons = found.agnostic[fact]
         if not neurons:
             continue
         effect = intervene(model, asked[fact], neurons, controls=controls, seed=seed)
         own.append(effect.change)
+        not_latin = torch.tensor([prompt.language in SCRIPTS for prompt in asked[fact]])
+        before, after = effect.before[not_latin].exp(), effect.after[not_latin].exp()
+        own_not_latin.append(float(after.mean() / before.mean() - 1))
         random.append(float(effect.control_change.mean()))
         if len(found.facts) > 1:
             stranger = asked[found.facts[(number + 1) % len(found.facts)]]
@@ -115,6 +125,7 @@ def examine(
         scores=scores,
         overlap=found,
         own=np.array(own),
+        own_not_latin=np.array(own_not_latin),
         random=np.array(random),
         other=np.array(other),
     )

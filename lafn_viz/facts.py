@@ -25,6 +25,26 @@ Split = Literal["trained", "held-out paraphrase", "held-out pair"]
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "yue"})
 
 
+# The script a language is written in; one that is not here counts as Latin.
+SCRIPTS = {
+    "ru": "Cyrillic",
+    "uk": "Cyrillic",
+    "bg": "Cyrillic",
+    "zh": "Han",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "ar": "Arabic",
+    "fa": "Arabic",
+    "ur": "Arabic",
+    "he": "Hebrew",
+    "hi": "Devanagari",
+    "bn": "Bengali",
+    "ta": "Tamil",
+    "th": "Thai",
+    "el": "Greek",
+}
+
+
 class FactError(ValueError):
     """A record that cannot be used; the message names file, line and field."""
 

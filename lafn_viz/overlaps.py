@@ -7,6 +7,9 @@ stand two controls, without which it says nothing:
   relation or of the language overlap too without carrying the fact.
 - **chance**: the index expected of random sets with the same count in each layer.
 
+Languages of one script often spell a name alike, and then share neurons as they share tokens. Pairs
+of different scripts leave that out: look at both (`across_scripts`).
+
 A neuron is **language-agnostic** for a fact when it is in the sets of all languages that know the
 fact (LAFN, arXiv 2406.16416; LIKN in arXiv 2308.13198), or of at least k of them; it is
 **language-specific** when it is in exactly one. Languages that do not know a fact are left out of
@@ -22,6 +25,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from lafn_viz.facts import SCRIPTS
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import Neuron, NeuronSet, neurons_of
 
@@ -35,9 +39,8 @@ Matrix = Float[np.ndarray, "language language"]
 class Overlap:
     """Shared and separate neurons of some facts over some languages.
 
-    `jaccard`, `jaccard_other_fact` and `jaccard_chance` are means over facts for each pair of
-    languages (NaN where no fact is known in both). `same_fact`, `other_fact` and `chance` are, for
-    each fact, the mean over pairs of different languages. `left_out` lists (fact, language)s that
+    `same_fact`, `other_fact` and `chance` are Jaccard indices of each fact and pair of languages
+    (NaN where the model does not know the fact in both). `left_out` lists (fact, language)s that
     the model does not know.
     """
 
@@ -45,33 +48,54 @@ class Overlap:
     facts: tuple[str, ...]
     agnostic: dict[str, frozenset[Neuron]]
     specific: dict[tuple[str, str], frozenset[Neuron]]
-    jaccard: Matrix
-    jaccard_other_fact: Matrix
-    jaccard_chance: Matrix
-    same_fact: Float[np.ndarray, " fact"]
-    other_fact: Float[np.ndarray, " fact"]
-    chance: Float[np.ndarray, " fact"]
+    same_fact: Float[np.ndarray, "fact language language"]
+    other_fact: Float[np.ndarray, "fact language language"]
+    chance: Float[np.ndarray, "fact language language"]
     left_out: tuple[tuple[str, str], ...]
     min_languages: int | None
     shape: tuple[int, int]
     provenance: Provenance
 
     def __repr__(self) -> str:
+        means = [f"{name} {np.nanmean(v):.3f}" for name, v in self.by_fact().items() if len(v)]
         return (
-            f"Overlap({len(self.facts)} facts, {len(self.languages)} languages: "
-            f"same fact {np.nanmean(self.same_fact):.3f}, "
-            f"other fact {np.nanmean(self.other_fact):.3f}, chance {np.nanmean(self.chance):.3f})"
+            f"Overlap({len(self.facts)} facts, {len(self.languages)} languages: {', '.join(means)})"
         )
 
-    def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
+    @property
+    def jaccard(self) -> Matrix:
+        """Mean over facts for each pair of languages (NaN where no fact is known in both)."""
+        return _mean(self.same_fact, 0)
+
+    @property
+    def jaccard_other_fact(self) -> Matrix:
+        """The same between different facts of one relation."""
+        return _mean(self.other_fact, 0)
+
+    @property
+    def jaccard_chance(self) -> Matrix:
+        """The same for random sets with the same count in each layer."""
+        return _mean(self.chance, 0)
+
+    def by_fact(self, *, across_scripts: bool = False) -> dict[str, Float[np.ndarray, " fact"]]:
+        """Mean over pairs of different languages, or only of different scripts, for each fact."""
+        scripts = np.array([SCRIPTS.get(language, "Latin") for language in self.languages])
+        pairs = ~np.eye(len(scripts), dtype=bool)
+        if across_scripts:
+            pairs = scripts[:, None] != scripts[None]
+        named = {"same fact": self.same_fact, "other fact": self.other_fact, "chance": self.chance}
+        return {name: _mean(values[:, pairs], 1) for name, values in named.items()}
+
+    def summary(
+        self, *, across_scripts: bool = False, draws: int = 2000, seed: int = 0
+    ) -> "pd.DataFrame":
         """Mean Jaccard of each comparison with its 95% bootstrap interval over facts."""
         import pandas as pd
 
         rows = []
-        for name in ("same_fact", "other_fact", "chance"):
-            values = getattr(self, name)
+        for name, values in self.by_fact(across_scripts=across_scripts).items():
             low, high = bootstrap(values, draws=draws, seed=seed)
-            rows.append((name.replace("_", " "), float(_mean(values, 0)), low, high))
+            rows.append((name, float(_mean(values, 0)), low, high))
         return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])
 
     def to_frame(self) -> "pd.DataFrame":
@@ -79,13 +103,14 @@ class Overlap:
         import pandas as pd
 
         n = len(self.languages)
+        jaccard, other_fact, chance = self.jaccard, self.jaccard_other_fact, self.jaccard_chance
         rows = [
             (
                 self.languages[i],
                 self.languages[j],
-                self.jaccard[i, j],
-                self.jaccard_other_fact[i, j],
-                self.jaccard_chance[i, j],
+                jaccard[i, j],
+                other_fact[i, j],
+                chance[i, j],
             )
             for i in range(n)
             for j in range(i + 1, n)
@@ -169,18 +194,14 @@ def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> O
             specific[fact, lang] = neurons_of(alone.view(shape))
     relations = [next(iter(by_fact[fact].values())).relation for fact in facts]
     same, other, chance = _compare(table, usable, relations, shape)
-    apart = ~np.eye(len(languages), dtype=bool)
     return Overlap(
         languages=languages,
         facts=tuple(facts),
         agnostic=agnostic,
         specific=specific,
-        jaccard=_mean(same, 0),
-        jaccard_other_fact=_mean(other, 0),
-        jaccard_chance=_mean(chance, 0),
-        same_fact=_mean(same[:, apart], 1),
-        other_fact=_mean(other[:, apart], 1),
-        chance=_mean(chance[:, apart], 1),
+        same_fact=same,
+        other_fact=other,
+        chance=chance,
         left_out=tuple(left_out),
         min_languages=min_languages,
         shape=shape,

@@ -58,18 +58,19 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
     """Mean Jaccard of each pair of languages: the same fact, and another fact as its control."""
     names = [LANGUAGE_NAMES.get(code, code) for code in overlap.languages]
     panels = (
-        ("Same fact", overlap.jaccard, overlap.same_fact),
-        ("Control: other fact, same relation", overlap.jaccard_other_fact, overlap.other_fact),
+        ("Same fact", overlap.jaccard),
+        ("Control: other fact, same relation", overlap.jaccard_other_fact),
     )
     apart = ~np.eye(len(names), dtype=bool)
-    tops = [np.nanmax(m[apart]) for _, m, _ in panels if np.isfinite(m[apart]).any()]
+    tops = [np.nanmax(m[apart]) for _, m in panels if np.isfinite(m[apart]).any()]
     top = max([*tops, 1e-6])
+    means = overlap.by_fact()
     titles = [
         f"{name} (mean {np.nanmean(v):.3f})" if np.isfinite(v).any() else f"{name} (none)"
-        for name, _, v in panels
+        for (name, _), v in zip(panels, (means["same fact"], means["other fact"]), strict=True)
     ]
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
-    for column, (name, matrix, _) in enumerate(panels, 1):
+    for column, (name, matrix) in enumerate(panels, 1):
         # The diagonal of "same fact" is 1 by definition and would hide everything else.
         shown = np.where(apart, matrix, np.nan)
         figure.add_trace(
@@ -94,7 +95,7 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
         title="Do languages keep a fact in the same neurons?",
         caption=f"Overlap of the neurons of {len(overlap.facts)} facts between languages. Only "
         f"what is brighter on the left than on the right belongs to the fact; chance is "
-        f"{np.nanmean(overlap.chance):.3f}.",
+        f"{np.nanmean(means['chance']):.3f}.",
         height=520,
     )
 
@@ -216,8 +217,9 @@ def attribution_strip(
     return _style(
         figure,
         title=f"{prompt.subject} – {prompt.relation}: which neurons answer?",
-        caption=f"{method.capitalize()}, mean over paraphrases. A column coloured alike in all "
-        f"rows is a neuron that works in every language{' (▾)' if places else ''}.",
+        caption=f"{method.capitalize()}, mean over paraphrases; a column shows the strongest of "
+        f"{-(-width // bins)} neurons. Columns coloured alike in all rows work in every language"
+        f"{' (▾: language-agnostic neurons)' if places else ''}.",
         height=200 + 34 * len(names),
     )
 
@@ -245,6 +247,9 @@ def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = ""
                 marker_color=colour,
                 text=[f"{row['jaccard']:.3f}" for row in rows],
                 textposition="inside",
+                insidetextanchor="start",
+                textfont={"size": 11},
+                textangle=0,
                 hovertemplate="%{x}, " + name + ": %{y:.3f}<extra></extra>",
             )
         )

@@ -32,8 +32,9 @@ def test_by_hand():
     assert found.specific["A", "zh"] == {(1, 5)}
     expected = [[1, 2 / 4, 1 / 4], [2 / 4, 1, 1 / 4], [1 / 4, 1 / 4, 1]]
     np.testing.assert_allclose(found.jaccard, expected, rtol=1e-6)
-    assert found.same_fact[0] == pytest.approx((0.5 + 0.25 + 0.25) / 3)
-    assert np.isnan(found.other_fact[0])  # one fact has no other to compare with
+    assert found.by_fact()["same fact"] == pytest.approx([(0.5 + 0.25 + 0.25) / 3])
+    assert found.by_fact(across_scripts=True)["same fact"] == pytest.approx([0.25])
+    assert np.isnan(found.by_fact()["other fact"])  # one fact has no other to compare with
     two = lv.overlap(
         [a_set("A", lang, n) for lang, n in (("en", [(0, 1)]), ("fr", [(0, 1)]), ("zh", [(0, 2)]))],
         min_languages=2,

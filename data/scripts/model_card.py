@@ -86,8 +86,8 @@ def card(report: dict) -> str:
             f"{options['steps']} steps of {options['rows']} documents, loss on the answers alone; "
             "Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
             f"{options['decay']}, warm-up over 100 steps, linear decay after 40%; seed "
-            f"{options['seed']}; {last['cpu_s']} CPU seconds. `make model` trains it again; `training.json` has the options, the "
-            "history and the counts behind this page.",
+            f"{options['seed']}; {last['cpu_s']} CPU seconds. `make model` trains it again; "
+            "`training.json` has the options, the history and the counts behind this page.",
             "",
             "## Limits",
             "",
