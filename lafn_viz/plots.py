@@ -217,9 +217,8 @@ def attribution_strip(
     return _style(
         figure,
         title=f"{prompt.subject} – {prompt.relation}: which neurons answer?",
-        caption=f"{method.capitalize()}, mean over paraphrases; a column shows the strongest of "
-        f"{-(-width // bins)} neurons. Columns coloured alike in all rows work in every language"
-        f"{' (▾: language-agnostic neurons)' if places else ''}.",
+        caption=f"{method.capitalize()}, mean over paraphrases. A column is the strongest of "
+        f"{-(-width // bins)} neurons{'; ▾ marks language-agnostic ones' if places else ''}.",
         height=200 + 34 * len(names),
     )
 
@@ -250,6 +249,7 @@ def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = ""
                 insidetextanchor="start",
                 textfont={"size": 11},
                 textangle=0,
+                constraintext="none",
                 hovertemplate="%{x}, " + name + ": %{y:.3f}<extra></extra>",
             )
         )
