@@ -57,10 +57,11 @@ def test_conda_environment_has_the_names_and_ranges_of_pyproject():
 
 def test_constraints_lie_in_the_ranges():
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pinned = dict(
-        line.split("==")
+        (canonicalize_name(line.split("==")[0]), line.split("==")[1])
         for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
         if line and not line.startswith("#")
     )
@@ -68,8 +69,9 @@ def test_constraints_lie_in_the_ranges():
     for extra in project["optional-dependencies"].values():
         needs += [need for need in extra if not need.startswith("lafn_viz")]
     for need in map(Requirement, needs):
-        assert need.name in pinned, f"{need.name} is not pinned"
-        assert need.specifier.contains(pinned[need.name]), need
+        name = canonicalize_name(need.name)
+        assert name in pinned, f"{name} is not pinned"
+        assert need.specifier.contains(pinned[name]), need
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
