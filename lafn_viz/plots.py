@@ -49,7 +49,7 @@ def _style(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Fi
         },
         margin={"l": 80, "r": 30, "t": 120, "b": 60},
         height=height,
-        width=920,
+        width=840,
     )
     return figure
 
@@ -94,7 +94,7 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
         figure,
         title="Do languages keep a fact in the same neurons?",
         caption=f"Overlap of the neurons of {len(overlap.facts)} facts between languages. Only "
-        f"what is brighter on the left than on the right belongs to the fact; chance is "
+        f"what is brighter on the left belongs to the fact; chance is "
         f"{np.nanmean(means['chance']):.3f}.",
         height=520,
     )
@@ -258,7 +258,7 @@ def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = ""
     return _style(
         figure,
         title=title or "Transfer and shared neurons come together",
-        caption="Overlap of a fact's neurons between languages, with 95% intervals over facts. "
-        "The control model knows the same facts, but one language at a time.",
+        caption="Overlap of a fact's neurons between languages, 95% intervals over facts. The "
+        "control knows the same facts without transfer.",
         height=440,
     )
