@@ -283,14 +283,13 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
         return torch.zeros_like(value)
 
     widths = set()
-    for layer in range(n_layers):
-        post, written = hook_post(layer), f"blocks.{layer}.mlp.out.hook_out"
+    names = [(hook_post(layer), f"blocks.{layer}.mlp.out.hook_out") for layer in range(n_layers)]
+    for layer, (post, written) in enumerate(names):
         if post not in model.hook_dict or written not in model.hook_dict:
             raise ValueError(
                 f"{kind} has no {post} or no {written}: its layer {layer} has no plain "
                 "feed-forward network (mixtures of experts are not supported)"
             )
-    names = [(hook_post(layer), f"blocks.{layer}.mlp.out.hook_out") for layer in range(n_layers)]
     with torch.no_grad():
         tokens = _probe_tokens(model)
         with model.hooks(fwd_hooks=[(name, keep) for pair in names for name in pair]):
@@ -302,7 +301,7 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
         ):
             model(tokens)
     for layer, (post, written) in enumerate(names):
-        down, bias = model.blocks[layer].mlp.out, None
+        down = model.blocks[layer].mlp.out
         weight = down.weight if hasattr(down, "weight") else down.original_component.weight
         bias = getattr(down, "bias", None)
         neurons, output = through[_canonical(model, post)], through[_canonical(model, written)]
