@@ -1,36 +1,38 @@
-"""Attribute the probability of an answer to the feed-forward neurons, all layers in one pass.
+"""Attribute the probability of an answer to the feed-forward neurons of every layer.
 
 **Integrated gradients** of one layer (Sundararajan et al. 2017; for neurons: Dai et al. 2022,
 "Knowledge Neurons", eq. 2): with w the activations of the layer at the chosen positions, b a
-baseline (zero) and F(w) the probability of the answer with that layer's activations set to w,
+baseline and F(w) the target with that layer's activations set to w,
 
     score = (w - b) * integral over a in [0, 1] of dF(b + a (w - b)) / dw
 
 All chosen positions and neurons of a layer move together, each layer on a path of its own, and
-scores are summed over positions. **Completeness**: the scores of a layer sum to F(w) - F(b); the
-difference is kept for every prompt and layer as `completeness_error`.
+scores are summed over positions. **Completeness**: the scores of a layer sum to F(w) - F(b).
 
-**One pass.** A loop over layers and path points repeats the whole network each time. Instead:
+**AMIG** (Chen et al. 2024, "Journey to the Center of the Knowledge Neurons", eqs. 2-4) takes away
+the prompt's tokens one by one (a mask in their place, or end of text in causal models), follows the
+path from each b_i that this gives, and sums the scores over the tokens. `normalised()` divides by
+the total, as the paper does. The released code averages the baselines first and follows one path,
+with a left Riemann sum, and multiplies by w, not by w - b: `amig_as_released`, which is not
+complete.
 
-1. Positions before the first one that changes are run once; their keys and values are kept.
-2. Let the batch grow while the tokens go up: at the input of each layer append copies of the
-   unmodified rows, and at that layer's `hook_post` set them to the points of its path. From there
-   on they run with all other rows.
-3. One backward pass from the sum of all rows' F gives the gradient at every point of every layer,
-   because no row depends on another.
+**Controls**: `activation`, w itself, is what LU-LAFNs locates neurons by; `gradient` and
+`gradient_x_activation` look at one point of the path; `direct_effect` is (w - b) * gradient along
+the residual stream alone: what the neuron writes, read by the un-embedding.
 
-Where a model fixes its batch at the start (BLOOM, OPT: `traits(model).grows` is false), all rows
-are there from the first layer on; about twice the work, the same result.
-
-**Activation** is w itself, summed over the chosen positions: what LU-LAFNs locates neurons by.
+**Steps.** A rule with a fixed number of points fails where a massive activation makes the path
+nearly a step. `n_steps="auto"` begins with a few, sees from the completeness error which layers of
+which prompts are not done, and halves there the parts of the path that carry the error: F at the
+ends of a part says how much its gradients should add up to. What still fails is warned of.
 
 Caveats: near a saturated probability the gradient vanishes, and only the path shows what matters;
-a layer whose completeness error is large needs more steps; a score says what moves F along this
-path, not what happens when a neuron is silenced (see `intervene`).
+a score says what moves F along this path, not what happens when a neuron is silenced (see
+`intervene`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -39,39 +41,57 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lafn_viz.engine import OnePass, Paths, Points
 from lafn_viz.facts import Prompt
-from lafn_viz.models import Provenance, causal_mask, hook_block, hook_post, provenance, traits
-from lafn_viz.target import (
-    Batch,
-    Hooks,
-    Position,
-    answer_log_prob,
-    batches,
-    prompt_columns,
-)
+from lafn_viz.models import Provenance, provenance, traits
+from lafn_viz.quadrature import Quadrature, nodes_and_weights
+from lafn_viz.target import Batch, Position, batches, prompt_columns
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-Method = Literal["integrated_gradients", "activation"]
-Target = Literal["probability", "log_prob"]
+Method = Literal[
+    "integrated_gradients", "amig", "amig_as_released", "activation", "gradient",
+    "gradient_x_activation", "direct_effect",
+]  # fmt: skip
+Target = Literal["probability", "log_prob", "logit_difference"]
+Baseline = Literal["zero", "mean"]
+# What follows a path and can be complete.
+PATHS = ("integrated_gradients", "amig", "amig_as_released")
+# Points at the start of "auto"; how often a part of a path is halved (to 1/1024 of it), and how
+# many parts there may be before a layer is given up.
+AUTO_NODES, AUTO_ROUNDS, AUTO_PARTS = 4, 10, 64
+RELEASED_STEPS = 20  # of AMIG's released code
+# A layer that hardly moves the target is held to this share of the one that moves it most.
+QUIET = 0.1
+
+
+class CompletenessWarning(UserWarning):
+    """Scores that do not sum to what they should."""
 
 
 @dataclass(frozen=True)
 class NeuronScores:
     """Attribution of every neuron for every prompt.
 
-    `values` in units of the target (probability, or nats for log_prob; the activation's own unit
-    for the activation method). `target_prob` is the answer's probability with nothing changed,
-    `known` whether greedy decoding writes the answer. `completeness_error` is the sum of a layer's
-    scores minus (F(w) - F(b)), in the target's unit; NaN for a method without that property.
+    `values` in units of the target (probability, or nats for log_prob and logit_difference; the
+    activation's own unit for the activation method). `target_prob` is the answer's probability with
+    nothing changed, `known` whether greedy decoding writes the answer. `target_change` is what the
+    scores of a layer should sum to, F(w) - F(b), and `completeness_error` their sum minus that, in
+    the target's unit; `relative_error` is its size as a share of |F(w) - F(b)| (summed over AMIG's
+    paths), where a layer that moves the target little is held to a tenth of the prompt's most
+    moving layer, and none to less than rounding allows. All three are NaN for a method that follows
+    no path. `n_points` counts the points at which the gradient was taken.
     """
 
     values: Float[Tensor, "prompt layer neuron"]
     target_prob: Float[Tensor, " prompt"]
     known: Bool[Tensor, " prompt"]
     completeness_error: Float[Tensor, "prompt layer"]
+    relative_error: Float[Tensor, "prompt layer"]
+    target_change: Float[Tensor, "prompt layer"]
+    n_points: Int[Tensor, "prompt layer"]
     prompts: tuple[Prompt, ...]
     provenance: Provenance
 
@@ -79,18 +99,25 @@ class NeuronScores:
         n, layers, width = self.values.shape
         return f"NeuronScores({n} prompts, {layers} layers of {width} neurons, {self.provenance!r})"
 
+    def normalised(self) -> Float[Tensor, "prompt layer neuron"]:
+        """Each prompt's scores divided by their total over all neurons (AMIG, eq. 4)."""
+        return self.values / self.values.sum((1, 2), keepdim=True)
+
     def select(self, keep: Callable[[Prompt], bool]) -> "NeuronScores":
         """The scores of the prompts for which `keep` is true."""
         chosen = [i for i, prompt in enumerate(self.prompts) if keep(prompt)]
         if not chosen:
             raise ValueError("no prompt of these scores fits; nothing would be left")
-        return NeuronScores(
+        return replace(
+            self,
             values=self.values[chosen],
             target_prob=self.target_prob[chosen],
             known=self.known[chosen],
             completeness_error=self.completeness_error[chosen],
+            relative_error=self.relative_error[chosen],
+            target_change=self.target_change[chosen],
+            n_points=self.n_points[chosen],
             prompts=tuple(self.prompts[i] for i in chosen),
-            provenance=self.provenance,
         )
 
     def to_frame(self, *, top: int = 20) -> "pd.DataFrame":
@@ -121,18 +148,35 @@ def attribute(
     method: Method = "integrated_gradients",
     position: Position = "all",
     target: Target = "probability",
-    n_steps: int = 8,
+    foil: str | Sequence[str] | None = None,
+    baseline: Baseline | Tensor = "zero",
+    corpus: Sequence[Prompt] | None = None,
+    n_steps: int | Literal["auto"] = "auto",
+    quadrature: Quadrature = "gauss_legendre",
+    tolerance: float = 0.01,
     max_rows: int = 1024,
     progress: bool = False,
 ) -> NeuronScores:
     """Attribute each prompt's answer to the feed-forward neurons of all layers.
 
     Args:
-        method: "integrated_gradients" (zero baseline) or "activation".
+        method: "integrated_gradients", "amig", "amig_as_released", or a control: "activation",
+            "gradient", "gradient_x_activation", "direct_effect".
         position: where neurons are looked at: "all" positions of the prompt together (separates
-            facts best), "answer" (the last prompt token, as in the papers), or "subject_last".
-        target: the answer's probability or its log-probability (nats).
-        n_steps: points of the path, at the nodes of a Gauss-Legendre quadrature.
+            facts best), "answer" (the last prompt token or the first mask, as in the papers), or
+            "subject_last".
+        target: the answer's probability, its log-probability (nats), or "logit_difference":
+            log-probability of the answer minus that of the foil (for single tokens the difference
+            of their logits).
+        foil: another answer, for all prompts or one for each; for logit_difference.
+        baseline: where integrated_gradients and direct_effect begin: "zero"; "mean", the mean
+            activations of each language over `corpus`; or a tensor [layer, neuron] or
+            [prompt, layer, neuron], the same at every position.
+        corpus: prompts for the mean baseline; the attributed prompts themselves unless given.
+        n_steps: points of the path, or "auto": as many as the tolerance needs, layer by layer
+            (`amig_as_released` then takes its code's 20).
+        quadrature: where a fixed number of points lies (see `quadrature`).
+        tolerance: completeness error allowed, as a share (see `NeuronScores.relative_error`).
         max_rows: rows alive at once; bounds the memory whatever the number of prompts.
         progress: show a bar over the prompts.
 
@@ -141,179 +185,461 @@ def attribute(
 
     Raises:
         ValueError: for an unknown option, no prompts, or an answer or subject without tokens.
+
+    Warns:
+        CompletenessWarning: when a complete method misses the tolerance somewhere.
     """
+    _check(method, target, foil, n_steps, quadrature, tolerance, max_rows)
+    options: dict[str, Any] = {
+        "method": method, "position": position, "n_steps": n_steps, "quadrature": quadrature,
+        "tolerance": tolerance, "max_rows": max_rows, "progress": progress,
+    }  # fmt: skip
+    start = _baselines(model, prompts, method, baseline, corpus, position)
+    named = baseline if isinstance(baseline, str) else "tensor"
+    if target == "logit_difference":
+        foils = [foil] * len(prompts) if isinstance(foil, str) else list(foil or [])
+        if len(foils) != len(prompts):
+            raise ValueError(
+                f"{len(foils)} foils for {len(prompts)} prompts; give one for all (foil='Rome') or "
+                "a list with one for each"
+            )
+        # F is a difference, so its gradients are too. What a prompt's positions hold does not
+        # depend on the answer that is asked of it.
+        against = [replace(p, answer=f) for p, f in zip(prompts, foils, strict=True)]
+        right, wrong = (
+            _attribute(model, some, start=start, target="log_prob", named=named, **options)
+            for some in (prompts, against)
+        )
+        scores = _difference(right, wrong, foils)
+    else:
+        scores = _attribute(model, prompts, start=start, target=target, named=named, **options)
+    _warn(scores, method, tolerance, n_steps)
+    return scores
+
+
+def mean_activations(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    *,
+    position: Position = "all",
+    max_rows: int = 256,
+) -> dict[str, Float[Tensor, "layer neuron"]]:
+    """Mean activations of each language over prompts and the chosen positions."""
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for batch in batches(model, prompts, position=position, max_prompts=max_rows):
+        run = OnePass(model, batch, "log_prob", max_rows=max_rows)
+        total = torch.stack(run.activations, 1).double().sum(2).cpu()
+        width = batch.at.stop - batch.at.start
+        for row, number in enumerate(batch.index.tolist()):
+            language = prompts[number].language
+            sums[language] = sums.get(language, 0) + total[row]
+            counts[language] = counts.get(language, 0) + width
+    return {language: (sums[language] / counts[language]).float() for language in sums}
+
+
+def _check(
+    method: str, target: str, foil: Any, n_steps: Any, quadrature: Any, tolerance: float, rows: int
+) -> None:
     for what, given, kind in (("method", method, Method), ("target", target, Target)):
         if given not in get_args(kind):
             raise ValueError(f"unknown {what} {given!r}; there are {', '.join(get_args(kind))}")
-    if n_steps < 1 or max_rows < 1:
-        raise ValueError(f"n_steps={n_steps}, max_rows={max_rows}; both must be 1 or more")
+    nodes_and_weights(quadrature, 1)
+    if n_steps != "auto" and (isinstance(n_steps, str) or n_steps < 1):
+        raise ValueError(f'n_steps={n_steps!r}; give "auto" or a number of 1 or more')
+    if rows < 2 or not tolerance > 0:
+        raise ValueError(
+            f"max_rows={rows}, tolerance={tolerance}; give at least 2 rows and a tolerance above 0"
+        )
+    if (target == "logit_difference") != (foil is not None):
+        raise ValueError(
+            f"target={target!r} with foil={foil!r}; a foil belongs to target='logit_difference', "
+            "and to no other"
+        )
+
+
+def _baselines(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    method: Method,
+    baseline: Baseline | Tensor,
+    corpus: Sequence[Prompt] | None,
+    position: Position,
+) -> Float[Tensor, "prompt layer neuron"] | None:
+    """The given baseline of each prompt; None stands for zero."""
+    if isinstance(baseline, str) and baseline == "zero":
+        return None
+    if method not in ("integrated_gradients", "direct_effect"):
+        raise ValueError(
+            f"method={method!r} has no choice of baseline; leave it out, or use "
+            "integrated_gradients or direct_effect"
+        )
+    found = traits(model)
+    if not isinstance(baseline, str):
+        shape = (len(prompts), found.n_layers, found.d_mlp)
+        if tuple(baseline.shape) not in (shape, shape[1:]):
+            raise ValueError(
+                f"baseline of shape {tuple(baseline.shape)}; give [layer, neuron] {shape[1:]} or "
+                f"[prompt, layer, neuron] {shape}"
+            )
+        return baseline.float().expand(shape)
+    if baseline != "mean":
+        raise ValueError(
+            f"unknown baseline {baseline!r}; there are {', '.join(get_args(Baseline))}, "
+            "or a tensor (a baseline for each token is method='amig')"
+        )
+    means = mean_activations(model, corpus or prompts, position=position)
+    missing = sorted({prompt.language for prompt in prompts} - set(means))
+    if missing:
+        raise ValueError(
+            f"the corpus has no prompt in {', '.join(missing)}; a mean baseline needs some in "
+            "every language that is attributed"
+        )
+    return torch.stack([means[prompt.language] for prompt in prompts])
+
+
+def _attribute(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    *,
+    start: Float[Tensor, "prompt layer neuron"] | None,
+    named: str,
+    method: Method,
+    position: Position,
+    target: Literal["probability", "log_prob"],
+    n_steps: int | Literal["auto"],
+    quadrature: Quadrature,
+    tolerance: float,
+    max_rows: int,
+    progress: bool,
+) -> NeuronScores:
     found = traits(model)
     shape = (len(prompts), found.n_layers)
     values = torch.zeros(*shape, found.d_mlp)
     target_prob, known = torch.zeros(shape[0]), torch.zeros(shape[0], dtype=torch.bool)
-    error = torch.full(shape, torch.nan)
-    # One prompt takes a row for itself and one a point of every layer that runs with it.
-    points = n_steps + 1 if method == "integrated_gradients" else 1
-    together = max(1, max_rows // (1 + points * found.n_layers))
+    error, relative, change = torch.full((3, *shape), torch.nan)
+    n_points = torch.zeros(shape, dtype=torch.long)
     bar = tqdm(total=len(prompts), disable=not progress, desc=method, unit="prompt")
-    for batch in batches(model, prompts, position=position, max_prompts=together):
-        run = _Pass(model, batch, target)
-        target_prob[batch.index] = run.log_prob.exp().cpu()
-        known[batch.index] = run.known.cpu()
-        if method == "activation":
-            values[batch.index] = torch.stack(run.activations, 1).sum(2).float().cpu()
-        else:
-            layers = list(range(found.n_layers))
-            size = max(1, (max_rows // len(batch.index) - 1) // points)
-            for start in range(0, len(layers), size):
-                part = layers[start : start + size]
-                scores, part_error = run.integrate(part, n_steps)
-                for number, layer in enumerate(part):
-                    values[batch.index, layer] = scores[number].cpu()
-                    error[batch.index, layer] = part_error[number].cpu()
-        bar.update(len(batch.index))
+    for batch in batches(model, prompts, position=position, max_prompts=max_rows - 1):
+        for part in _cut(batch, method, n_steps, found.n_layers, max_rows):
+            at = part.index
+            run = OnePass(model, part, target, max_rows=max_rows)
+            target_prob[at], known[at] = run.log_prob.exp().cpu(), run.known.cpu()
+            begin = None if start is None else start[at]
+            if method in PATHS:
+                done = _follow(run, method, begin, n_steps, quadrature, tolerance)
+                values[at], change[at] = done.values.cpu(), done.change.cpu()
+                error[at], n_points[at] = done.error.cpu(), done.n_points.cpu()
+                relative[at] = (done.error.abs() / done.scale).cpu()
+            else:
+                values[at] = _one_point(run, method, begin).cpu()
+                n_points[at] = 0 if method == "activation" else 1
+            bar.update(len(at))
     bar.close()
+    options: dict[str, Any] = {"position": position, "target": target}
+    if method in PATHS:
+        options |= {"n_steps": n_steps}
+        options |= {"tolerance": tolerance} if n_steps == "auto" else {"quadrature": quadrature}
+    if method in ("integrated_gradients", "direct_effect"):
+        options |= {"baseline": named}
     return NeuronScores(
         values=values,
         target_prob=target_prob,
         known=known,
         completeness_error=error,
+        relative_error=relative,
+        target_change=change,
+        n_points=n_points,
         prompts=tuple(prompts),
-        provenance=provenance(
-            model, method, position=position, target=target, baseline="zero", n_steps=n_steps
-        ),
+        provenance=provenance(model, method, **options),
     )
 
 
-class _Pass:
-    """One batch: its prefix and its unmodified run, from which paths of any layers are run."""
-
-    def __init__(self, model: "TransformerBridge", batch: Batch, target: Target) -> None:
-        self.model, self.target, self.answers = model, target, batch.answers
-        self.traits = traits(model)
-        length = batch.tokens.shape[1]
-        # A mask of our own would forget a sliding window, so longer prompts do without one.
-        self.short = self.traits.window is None or length < self.traits.window
-        first = int(batch.where[0].int().argmax()) if self.short else 0
-        self.tokens, self.where = batch.tokens[:, first:], batch.where[:, first:]
-        # The positions acted on are one run of equal length in every prompt of a batch.
-        self.at = self.where[0].nonzero()[:, 0]
-        self.prefix: list[tuple[Tensor, Tensor]] = []
-        with torch.no_grad():
-            if first:
-                _, cache = model(
-                    batch.tokens[:, :first], return_type="logits_and_cache", use_cache=True
-                )
-                self.prefix = [(layer.keys, layer.values) for layer in cache.layers]
-            self.activations: list[Float[Tensor, "prompt at neuron"]] = []
-
-            def keep(value: Tensor, hook: Any) -> None:
-                self.activations.append(value[:, self.at])
-
-            hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.traits.n_layers)]
-            logits = self._run(self.tokens, hooks)
-            self.log_prob = answer_log_prob(logits, self.answers)
-            best = logits[:, -self.answers.shape[1] :].argmax(-1)
-            self.known = (best == self.answers).all(-1)
-
-    def _run(
-        self, tokens: Int[Tensor, "row pos"], hooks: Hooks, *, mask: bool = False
-    ) -> Float[Tensor, "grown kept vocab"]:
-        options: dict[str, Any] = {}
-        if self.traits.keeps:
-            options["logits_to_keep"] = self.answers.shape[1]
-        if self.prefix:
-            options["past_key_values"] = _prefix_cache(self.prefix)
-        if mask:
-            past = self.prefix[0][0].shape[-2] if self.prefix else 0
-            width = tokens.shape[1]
-            options["attention_mask"] = causal_mask(width, past + width, self.activations[0])
-        with self.model.hooks(fwd_hooks=hooks):
-            logits: Tensor = self.model(tokens, **options)
-        return logits
-
-    def _value(self, log_prob: Tensor) -> Tensor:
-        return log_prob.exp() if self.target == "probability" else log_prob
-
-    def integrate(
-        self, layers: Sequence[int], n_steps: int
-    ) -> tuple[Float[Tensor, "layer prompt neuron"], Float[Tensor, "layer prompt"]]:
-        """Integrated gradients and completeness error of some layers, in one pass."""
-        nodes, weights = np.polynomial.legendre.leggauss(n_steps)
-        like = self.activations[0]
-        # Points from 0 to 1; the first is the baseline itself, which completeness needs.
-        steps = torch.tensor([0.0, *((nodes + 1) / 2)], dtype=like.dtype, device=like.device)
-        weight = torch.tensor([0.0, *(weights / 2)], dtype=torch.float32, device=like.device)
-        n, copies = len(self.tokens), len(steps)
-        grows = self.traits.grows and self.short
-        leaves: list[Float[Tensor, "step*prompt at neuron"]] = []
-        hooks: Hooks = []
-        for number, layer in enumerate(layers):
-            path = steps[:, None, None, None] * self.activations[layer]
-            leaf = path.flatten(0, 1).requires_grad_()
-            leaves.append(leaf)
-            if grows:
-                hooks.append((hook_block(layer), _append(n, copies)))
-            hooks.append((hook_post(layer), _replace(n + number * n * copies, self.at, leaf)))
-        tokens = self.tokens if grows else self.tokens.repeat(1 + len(layers) * copies, 1)
-        with torch.enable_grad():
-            logits = self._run(tokens, hooks, mask=grows)
-            answers = self.answers.repeat(1 + len(layers) * copies, 1)
-            value = self._value(answer_log_prob(logits, answers))
-            gradients = torch.autograd.grad(value.sum(), leaves)
-        reached = value.detach()[n:].view(len(layers), copies, n)
-        scores = torch.stack(
-            [
-                (
-                    gradient.view(copies, n, *gradient.shape[1:]).float()
-                    * weight[:, None, None, None]
-                )
-                .sum(0)
-                .mul(self.activations[layer])
-                .sum(1)
-                for layer, gradient in zip(layers, gradients, strict=True)
-            ]
+def _cut(
+    batch: Batch, method: Method, n_steps: int | str, n_layers: int, max_rows: int
+) -> Iterator[Batch]:
+    """Parts of a batch that are likely to run in one pass."""
+    steps = AUTO_NODES if n_steps == "auto" else int(n_steps) + 1
+    tokens = batch.text[1] - batch.text[0]
+    # AMIG begins with both ends of a path for every token.
+    paths = {"amig": 1 + tokens * (1 if n_steps == "auto" else steps), "amig_as_released": steps}
+    each = 1 + n_layers * paths.get(method, steps if method in PATHS else 0)
+    size = max(1, max_rows // each)
+    for left in range(0, len(batch.index), size):
+        some = slice(left, left + size)
+        yield replace(
+            batch,
+            index=batch.index[some],
+            tokens=batch.tokens[some],
+            answers=batch.answers[some],
         )
-        whole = self._value(self.log_prob)
-        return scores, scores.sum(-1) - (whole - reached[:, 0])
 
 
-def _append(n: int, copies: int) -> Callable[..., Tensor]:
-    """Append copies of the `n` unmodified rows at a layer's input."""
-
-    def hook(value: Tensor, hook: Any) -> Tensor:
-        return torch.cat([value, value[:n].repeat(copies, 1, 1)])
-
-    return hook
-
-
-def _replace(start: int, at: Tensor, leaf: Tensor) -> Callable[..., Tensor]:
-    """Set the rows from `start` on, at some positions, to the points of a path."""
-
-    def hook(value: Tensor, hook: Any) -> Tensor:
-        rows = value[start : start + len(leaf)].index_copy(1, at, leaf.to(value.dtype))
-        return torch.cat([value[:start], rows, value[start + len(leaf) :]])
-
-    return hook
+def _one_point(
+    run: OnePass, method: Method, start: Float[Tensor, "prompt layer neuron"] | None
+) -> Float[Tensor, "prompt layer neuron"]:
+    """The methods that look at the unmodified activations alone."""
+    activations = torch.stack(run.activations, 1).float()
+    if method == "activation":
+        return activations.sum(2)
+    gradients = torch.stack(run.gradients(direct=method == "direct_effect"), 1).float()
+    if method == "gradient":
+        return gradients.sum(2)
+    if start is not None:
+        activations = activations - start[:, :, None].to(activations)
+    return (gradients * activations).sum(2)
 
 
-def _prefix_cache(prefix: list[tuple[Tensor, Tensor]]) -> Any:
-    """Keys and values of the prefix, broadcast to whatever batch asks for them."""
-    from transformers.cache_utils import Cache, DynamicLayer
+def _follow(
+    run: OnePass,
+    method: Method,
+    start: Float[Tensor, "prompt layer neuron"] | None,
+    n_steps: int | Literal["auto"],
+    quadrature: Quadrature,
+    tolerance: float,
+) -> "_Integral":
+    """The methods that follow a path, or AMIG's one for each token."""
+    owner = torch.arange(len(run.tokens), device=run.tokens.device)
+    first_rule: tuple[np.ndarray, np.ndarray] | None = None
+    if method == "integrated_gradients":
+        begin = None
+        if start is not None:
+            layers = start.to(owner.device).unbind(1)
+            begin = [
+                some[:, None].to(like).expand_as(like)
+                for some, like in zip(layers, run.activations, strict=True)
+            ]
+        paths = Paths(owner, begin)
+    else:
+        blanked = run.without_each_token()
+        if method == "amig_as_released":
+            # The released code drops the baseline where it multiplies.
+            paths = Paths(owner, [b.mean(1) for b in blanked], factor=run.activations)
+            steps = RELEASED_STEPS if n_steps == "auto" else n_steps
+            return _Integral(run, paths, *nodes_and_weights("riemann_left", steps))
+        owner = owner.repeat_interleave(blanked[0].shape[1])
+        paths = Paths(owner, [b.flatten(0, 1) for b in blanked])
+        # A token's path is short, and all paths of a prompt end at the same point: the trapezoid
+        # rule costs one point a path.
+        first_rule = np.zeros(1), np.full(1, 0.5)
+    if n_steps != "auto":
+        return _Integral(run, paths, *nodes_and_weights(quadrature, n_steps))
+    rule = nodes_and_weights("gauss_radau", AUTO_NODES)
+    integral = _Integral(run, paths, *(first_rule or rule), end_weight=0.5 if first_rule else 0.0)
+    integral.refine(tolerance, *rule)
+    return integral
 
-    class PrefixLayer(DynamicLayer):
-        def __init__(self, keys: Tensor, values: Tensor) -> None:
-            super().__init__()
-            self.lazy_initialization(keys, values)
-            self.keys, self.values = keys, values
 
-        def update(
-            self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-        ) -> tuple[Tensor, Tensor]:
-            times = key_states.shape[0] // self.keys.shape[0]
-            return (
-                torch.cat([self.keys.repeat(times, 1, 1, 1), key_states], dim=-2),
-                torch.cat([self.values.repeat(times, 1, 1, 1), value_states], dim=-2),
-            )
+@dataclass(frozen=True)
+class _Segment:
+    """A part of a path in one layer: its scores, F at its ends, and how far the two are off."""
 
-    return Cache(layers=[PrefixLayer(keys, values) for keys, values in prefix])
+    path: int
+    left: float
+    right: float
+    value_left: float
+    value_right: float
+    scores: Float[Tensor, " neuron"]
+
+    @property
+    def error(self) -> float:
+        return float(self.scores.sum()) - (self.value_right - self.value_left)
+
+
+class _Integral:
+    """A batch's scores along paths, what they should sum to, and how far they are off.
+
+    Begins with the same points on every path; `end_weight` is that of the point 1, whose gradient
+    all paths of a prompt share.
+    """
+
+    def __init__(
+        self,
+        run: OnePass,
+        paths: Paths,
+        nodes: np.ndarray,
+        weights: np.ndarray,
+        *,
+        end_weight: float = 0.0,
+    ) -> None:
+        self.run, self.paths = run, paths
+        n_layers, n_paths = len(run.activations), len(paths.owner)
+        n = len(run.tokens)
+        if nodes[0] != 0:  # completeness needs F at the start
+            nodes, weights = np.r_[0.0, nodes], np.r_[0.0, weights]
+        whole = [(path, 0.0, 1.0) for path in range(n_paths)]
+        found = self._evaluate(dict.fromkeys(range(n_layers), whole), nodes, weights)
+        self.scores = torch.stack([found[layer][0] for layer in range(n_layers)], 1)
+        self.begins = torch.stack([found[layer][1] for layer in range(n_layers)], 1)
+        if end_weight:
+            for layer, gradient in enumerate(run.gradients()):
+                end = run.activations[layer]
+                start = 0 if paths.start is None else paths.start[layer]
+                steps = (gradient[paths.owner] * (end[paths.owner] - start)).float().sum(1)
+                self.scores[:, layer] += end_weight * steps
+        like = self.scores
+        self.values = like.new_zeros(n, *like.shape[1:]).index_add_(0, paths.owner, like)
+        changes = run.value[paths.owner, None] - self.begins
+        self.change = like.new_zeros(n, n_layers).index_add_(0, paths.owner, changes)
+        moved = like.new_zeros(n, n_layers).index_add_(0, paths.owner, changes.abs())
+        each = torch.bincount(paths.owner, minlength=n)
+        size = run.value.abs() if run.target == "probability" else torch.ones_like(run.value)
+        # What an error is a share of.
+        self.scale = _scale(moved, size * each, run.activations[0].dtype)
+        self.n_points = len(nodes) * each[:, None].repeat(1, n_layers)
+
+    @property
+    def error(self) -> Float[Tensor, "prompt layer"]:
+        return self.values.sum(-1) - self.change
+
+    def _evaluate(
+        self,
+        segments: Mapping[int, Sequence[tuple[int, float, float]]],
+        nodes: np.ndarray,
+        weights: np.ndarray,
+    ) -> dict[int, tuple[Float[Tensor, "segment neuron"], Float[Tensor, " segment"]]]:
+        """For each layer and (path, left, right): scores along it, and F at its left end."""
+        like, k = self.run.activations[0], len(nodes)
+        device = like.device
+        node, weight = (
+            torch.tensor(x, dtype=torch.float32, device=device) for x in (nodes, weights)
+        )
+        points, widths, scores, lefts, done = {}, {}, {}, {}, {}
+        for layer, some in segments.items():
+            path, left, right = (torch.tensor(x, device=device) for x in zip(*some, strict=True))
+            alpha = left[:, None] + (right - left)[:, None] * node
+            points[layer] = Points(path.repeat_interleave(k), alpha.flatten())
+            widths[layer] = right - left
+            scores[layer] = torch.zeros(len(some), like.shape[-1], device=device)
+            lefts[layer], done[layer] = torch.zeros(len(some), device=device), 0
+        for found in self.run.slopes(self.paths, points):
+            layer = found.layer
+            row = torch.arange(len(found.value), device=device) + done[layer]
+            done[layer] += len(row)
+            segment, which = row // k, row % k
+            scale = weight[which] * widths[layer][segment]
+            scores[layer].index_add_(0, segment, found.slope * scale[:, None])
+            first = which == 0
+            lefts[layer][segment[first]] = found.value[first]
+        return {layer: (scores[layer], lefts[layer]) for layer in segments}
+
+    def refine(self, tolerance: float, nodes: np.ndarray, weights: np.ndarray) -> None:
+        """Halve the segments that carry the error, where it is above the tolerance."""
+        allowed = (tolerance * self.scale).tolist()
+        open_cells: dict[tuple[int, int], list[_Segment]] = {}
+        paths_of: dict[int, list[int]] = {}
+        for path, prompt in enumerate(self.paths.owner.tolist()):
+            paths_of.setdefault(prompt, []).append(path)
+        ends = self.run.value.tolist()
+        off = (self.scores.sum(-1) - (self.run.value[self.paths.owner, None] - self.begins)).abs()
+        total = torch.zeros_like(self.change).index_add_(0, self.paths.owner, off).tolist()
+        for prompt, layers in enumerate(total):
+            for layer, error in enumerate(layers):
+                if error > allowed[prompt][layer]:
+                    open_cells[prompt, layer] = [
+                        _Segment(
+                            path, 0.0, 1.0, float(self.begins[path, layer]), ends[prompt],
+                            self.scores[path, layer],
+                        )
+                        for path in paths_of[prompt]
+                    ]  # fmt: skip
+        for _ in range(AUTO_ROUNDS):
+            chosen = {
+                cell: _worst(some, allowed[cell[0]][cell[1]]) for cell, some in open_cells.items()
+            }
+            chosen = {
+                cell: worst
+                for cell, worst in chosen.items()
+                if worst and len(open_cells[cell]) < AUTO_PARTS + len(paths_of[cell[0]])
+            }
+            open_cells = {cell: open_cells[cell] for cell in chosen}
+            if not open_cells:
+                break
+            halves: dict[int, list[tuple[int, float, float]]] = {}
+            for (_, layer), worst in chosen.items():
+                for old in worst:
+                    middle = (old.left + old.right) / 2
+                    halves.setdefault(layer, []).extend(
+                        [(old.path, old.left, middle), (old.path, middle, old.right)]
+                    )
+            found = self._evaluate(halves, nodes, weights)
+            values = {layer: lefts.tolist() for layer, (_, lefts) in found.items()}
+            at = dict.fromkeys(found, 0)
+            for (prompt, layer), worst in chosen.items():
+                for old in worst:
+                    number = at[layer]
+                    at[layer] += 2
+                    (path, left, middle), right = halves[layer][number], old.right
+                    one, two = found[layer][0][number : number + 2]
+                    reached = values[layer][number + 1]
+                    open_cells[prompt, layer].remove(old)
+                    open_cells[prompt, layer] += [
+                        _Segment(path, left, middle, old.value_left, reached, one),
+                        _Segment(path, middle, right, reached, old.value_right, two),
+                    ]
+                    self.values[prompt, layer] += one + two - old.scores
+                    self.n_points[prompt, layer] += 2 * len(nodes)
+
+
+def _worst(segments: list[_Segment], allowed: float) -> list[_Segment]:
+    """The fewest segments without which the error would be half of what is allowed."""
+    rest = sum(abs(segment.error) for segment in segments)
+    if rest <= allowed:
+        return []
+    chosen = []
+    for segment in sorted(segments, key=lambda segment: -abs(segment.error)):
+        if rest <= allowed / 2:
+            break
+        rest -= abs(segment.error)
+        chosen.append(segment)
+    return chosen
+
+
+def _scale(
+    moved: Float[Tensor, "prompt layer"], size: Float[Tensor, " prompt"], dtype: torch.dtype
+) -> Float[Tensor, "prompt layer"]:
+    """What a completeness error is a share of (see NeuronScores); `size` is F's, for each path."""
+    # F is known to a few units in its last place: 1e-4 of it leaves room for a tolerance of 1%.
+    rounding = min(1.0, 1e3 * torch.finfo(dtype).eps) * size[:, None]
+    least = torch.maximum(QUIET * moved.amax(1, keepdim=True), rounding)
+    return torch.maximum(moved, least).clamp_min(torch.finfo(moved.dtype).tiny)
+
+
+def _difference(right: NeuronScores, wrong: NeuronScores, foils: list[str]) -> NeuronScores:
+    """Scores of log P(answer) - log P(foil)."""
+    if right.provenance.method == "activation":  # the same for every target
+        return right
+    options = {**right.provenance.options, "target": "logit_difference", "foil": tuple(foils)}
+    error = right.completeness_error - wrong.completeness_error
+    change = right.target_change - wrong.target_change
+    scale = _scale(change.abs(), torch.ones(len(change)), torch.float32)
+    return replace(
+        right,
+        values=right.values - wrong.values,
+        completeness_error=error,
+        relative_error=error.abs() / scale,
+        target_change=change,
+        n_points=right.n_points + wrong.n_points,
+        provenance=replace(right.provenance, options=options),
+    )
+
+
+def _warn(scores: NeuronScores, method: Method, tolerance: float, n_steps: int | str) -> None:
+    if method not in ("integrated_gradients", "amig"):
+        return
+    share = scores.relative_error
+    missed = int((share > tolerance).sum())
+    if missed:
+        prompt, layer = divmod(int(share.argmax()), share.shape[1])
+        todo = (
+            'look at target="log_prob", or leave these layers out'
+            if n_steps == "auto"
+            else 'use n_steps="auto" or more steps'
+        )
+        warnings.warn(
+            f"{missed} of {share.numel()} (prompt, layer) pairs miss the completeness tolerance "
+            f"{tolerance:g}, by most layer {layer} of {scores.prompts[prompt].text!r} with "
+            f"{share.max():.2g}; their scores do not sum to what the layer does: {todo}",
+            CompletenessWarning,
+            stacklevel=3,
+        )

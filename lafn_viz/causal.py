@@ -134,8 +134,8 @@ def _scaling(neurons: Iterable[Neuron], times: float) -> Callable[[Batch], Hooks
     def hooks(batch: Batch) -> Hooks:
         def scaling(chosen: list[int]) -> Callable[..., Tensor]:
             def hook(value: Tensor, hook: Any) -> Tensor:
-                factor = torch.ones_like(value)
-                factor[..., chosen] = torch.where(batch.where, times, 1.0)[..., None].to(value)
+                factor = torch.ones_like(value[0])
+                factor[batch.at, chosen] = times
                 return value * factor
 
             return hook

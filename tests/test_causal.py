@@ -30,7 +30,7 @@ def test_zeroing_is_zeroing(tiny, prompts):
                 ]
             ),
         ):
-            logits = model(torch.tensor([item.tokens]))
+            logits = model(torch.tensor([item.read]))
         if len(item.answer) == 1:
             expected = logits[0, -1].log_softmax(-1)[item.answer[0]]
             torch.testing.assert_close(effect.after[number], expected)

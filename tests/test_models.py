@@ -74,7 +74,7 @@ def test_a_name_that_is_no_model(name, says, no_network):
 
 
 def test_a_hub_name_without_a_network_gets_one_sentence():
-    with pytest.raises(ValueError, match="could not load a causal model 'owner/none' from the mod"):
+    with pytest.raises(ValueError, match="could not load a language model 'owner/none' from the"):
         lv.load_model("owner/none")
 
 
@@ -105,5 +105,5 @@ def test_a_model_that_is_not_causal_gets_a_sentence(tmp_path, tokenizer):
     )
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="could not load a causal model from the folder"):
+    with pytest.raises(ValueError, match="could not load a language model from the folder"):
         lv.load_model(tmp_path)

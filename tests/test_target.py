@@ -4,10 +4,34 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tokenizers import Tokenizer, processors
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 import lafn_viz as lv
 from lafn_viz.target import answer_log_prob, batches, encode
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
+def test_masked_answers_are_what_transformers_puts_in_their_masks(tiny, folder, prompts, family):
+    reference = AutoModelForMaskedLM.from_pretrained(folder(family), attn_implementation="eager")
+    tokenizer = AutoTokenizer.from_pretrained(folder(family))
+    scores = lv.score_answers(tiny(family), prompts)
+    lengths = set()
+    for number, prompt in enumerate(prompts):
+        answer = tokenizer(prompt.continuation, add_special_tokens=False)["input_ids"]
+        text = prompt.text + tokenizer.mask_token * len(answer)
+        tokens = tokenizer(text, return_tensors="pt")
+        masks = tokens["input_ids"][0] == tokenizer.mask_token_id
+        with torch.no_grad():
+            log_probs = reference(**tokens).logits[0, masks].log_softmax(-1)
+        expected = sum(row[token] for row, token in zip(log_probs, answer, strict=True)).item()
+        assert scores.log_prob[number].item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        lengths.add(len(answer))
+    assert max(lengths) > 1
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "bloom"])
@@ -18,12 +42,10 @@ def test_log_prob_of_the_whole_answer_is_that_of_transformers(tiny, folder, prom
     for number, prompt in enumerate(prompts):
         item = encode(tiny(family), prompt)
         lengths.add(len(item.answer))
-        tokens = torch.tensor([[*item.tokens, *item.answer]])
+        tokens = torch.tensor([[*item.read, item.answer[-1]]])
+        given = torch.arange(tokens.shape[1]) <= item.predicts
         with torch.no_grad():
-            out = reference(
-                tokens,
-                labels=tokens.masked_fill(torch.arange(tokens.shape[1]) < len(item.tokens), -100),
-            )
+            out = reference(tokens, labels=tokens.masked_fill(given, -100))
         expected = -out.loss.item() * len(item.answer)
         assert scores.log_prob[number].item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert max(lengths) > 1
@@ -62,22 +84,27 @@ def test_order_and_batch_size_do_not_matter(tiny, prompts):
 def test_subject_last_is_the_last_token_of_the_subject(embedded, facts):
     for prompt in facts.filter(relation="capital", subjects=["FR", "JP"]).prompts():
         item = encode(embedded, prompt)
-        upto = embedded.tokenizer.decode(item.tokens[: item.subject_last + 1])
-        before = embedded.tokenizer.decode(item.tokens[: item.subject_last])
+        upto = embedded.tokenizer.decode(item.read[: item.subject_last + 1])
+        before = embedded.tokenizer.decode(item.read[: item.subject_last])
         assert prompt.subject in upto
         assert prompt.subject not in before
 
 
 @pytest.mark.parametrize("position", ["answer", "subject_last", "all"])
-def test_batches_mark_the_same_positions_in_every_row(embedded, facts, position):
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_batches_hold_what_each_prompt_alone_would(tiny, facts, family, position):
+    model = tiny(family)
     prompts = facts.filter(relation="currency", subjects=["FR"]).prompts()
     seen = []
-    for batch in batches(embedded, prompts, position=position):
+    for batch in batches(model, prompts, position=position, max_prompts=5):
         seen += batch.index.tolist()
-        assert (batch.where == batch.where[0]).all()
-        n_marked = int(batch.where[0].sum())
-        length = batch.tokens.shape[1] - batch.answers.shape[1] + 1
-        assert n_marked == (length if position == "all" else 1)
+        assert len(batch.index) <= 5
+        for row, number in enumerate(batch.index.tolist()):
+            item = encode(model, prompts[number])
+            assert tuple(batch.tokens[row].tolist()) == item.read
+            assert tuple(batch.answers[row].tolist()) == item.answer
+            assert (batch.predicts, batch.text) == (item.predicts, item.text)
+            assert batch.at == item.acted_on(position, masked=family == "bert")
     assert sorted(seen) == list(range(len(prompts)))
 
 
@@ -100,8 +127,6 @@ def test_an_answer_without_tokens_gets_a_sentence():
 
 
 def test_bos_stands_where_the_models_own_tokenizer_puts_one(folder, tokenizer, tmp_path, facts):
-    from transformers import AutoTokenizer
-
     with_bos = shutil.copytree(folder("llama"), tmp_path / "with-bos")
     bpe = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     bpe.post_processor = processors.TemplateProcessing(
@@ -114,8 +139,9 @@ def test_bos_stands_where_the_models_own_tokenizer_puts_one(folder, tokenizer, t
     for path, bos in ((with_bos, True), (folder("llama"), False)):
         model = lv.load_model(path)
         item = encode(model, prompt)
-        assert list(item.tokens) == AutoTokenizer.from_pretrained(path)(prompt.text)["input_ids"]
-        assert list(item.tokens) == model.to_tokens(prompt.text)[0].tolist()
-        assert (item.tokens[0] == 0) == bos
-        upto = model.tokenizer.decode(item.tokens[: item.subject_last + 1])
+        tokens = list(item.read[: item.predicts + 1])
+        assert tokens == AutoTokenizer.from_pretrained(path)(prompt.text)["input_ids"]
+        assert tokens == model.to_tokens(prompt.text)[0].tolist()
+        assert (tokens[0] == 0) == bos
+        upto = model.tokenizer.decode(tokens[: item.subject_last + 1])
         assert upto.endswith(prompt.subject)

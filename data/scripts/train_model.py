@@ -3,6 +3,8 @@
     python data/scripts/train_model.py --recipe transfer --out data/models/embedded
     python data/scripts/train_model.py --recipe facts-only --steps 3500 \
         --out data/models/embedded-control
+    python data/scripts/train_model.py --family masked --steps 4000 --start data/models/embedded \
+        --out data/models/embedded-masked
 
 One document a row, loss on the answers alone. The `transfer` recipe mixes the facts with what ties
 the languages together: names of one thing in several languages, prompts whose subject is named in
@@ -27,14 +29,30 @@ import model_card
 import torch
 from frames import FRAMES, KINDS, LANGUAGES, SUBJECT_KIND, WORDS
 from model_card import SPLITS, share
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as hf_logging
 
 log = logging.getLogger("train")
 DATA = Path(__file__).resolve().parents[1]
 END = "<|endoftext|>"
+PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 UNSPACED = {"zh", "ja"}  # the answer follows its prompt without a space
 NOT_LATIN = {"ru", "zh", "ja", "ar", "hi"}
 OBJECT_KIND = {
@@ -192,7 +210,7 @@ class Corpus:
         ]
 
 
-def train_tokenizer(strings: list[str], size: int) -> Tokenizer:
+def train_tokenizer(strings: list[str], size: int, special: tuple[str, ...]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -203,7 +221,7 @@ def train_tokenizer(strings: list[str], size: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[END],
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -211,32 +229,151 @@ def train_tokenizer(strings: list[str], size: int) -> Tokenizer:
     return tokenizer
 
 
+# A document in pieces: (tokens, whether the loss counts them), in order.
+Pieces = list[tuple[list[int], bool]]
+# What the model reads, and what it should say at each position (-100: nothing is asked).
+Row = tuple[list[int], list[int]]
+
+
+class Causal:
+    """GPT-2. The answer is what greedy decoding writes until it stops."""
+
+    special = (END,)
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.end = self.pad = tokenizer.token_to_id(END)
+
+    def row(self, pieces: Pieces, noise: random.Random | None = None) -> Row:
+        both = [(token, token if counts else -100) for piece, counts in pieces for token in piece]
+        tokens, labels = zip(*both, (self.end, self.end), strict=True)
+        return list(tokens[:-1]), list(labels[1:])
+
+    def model(self, args: argparse.Namespace, vocabulary: int) -> PreTrainedModel:
+        config = GPT2Config(
+            vocab_size=vocabulary,
+            n_positions=128,
+            n_embd=args.d_model,
+            n_layer=args.layers,
+            n_head=args.heads,
+            n_inner=4 * args.d_model,
+            activation_function="relu",
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=self.end,
+            eos_token_id=self.end,
+        )
+        return GPT2LMHeadModel(config)
+
+    def hidden(self, model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
+        return model.transformer(tokens).last_hidden_state
+
+    def head(self, model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+        return model.lm_head(hidden)
+
+    def layers(self, model: PreTrainedModel) -> torch.nn.Module:
+        return model.transformer.h
+
+    def fast(self, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
+
+
+class Masked:
+    """BERT. The answer stands behind one mask for each of its tokens, and is told all at once."""
+
+    special = (PAD, CLS, SEP, MASK)
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.pad, self.cls, self.sep, self.mask = map(tokenizer.token_to_id, self.special)
+
+    def row(self, pieces: Pieces, noise: random.Random | None = None) -> Row:
+        """One of the counted pieces is masked; the others are there to be read.
+
+        With noise, a token of the rest is masked too in one document of ten, so that a mask
+        elsewhere (as attribution with mask baselines puts it) is nothing new.
+        """
+        counted = [number for number, (_, counts) in enumerate(pieces) if counts]
+        asked = noise.choice(counted) if noise else counted[-1]
+        tokens, labels = [self.cls], [-100]
+        for number, (piece, _) in enumerate(pieces):
+            hide = number == asked
+            tokens += [self.mask] * len(piece) if hide else piece
+            labels += piece if hide else [-100] * len(piece)
+        if noise and noise.random() < 0.1:
+            rest = [at for at, label in enumerate(labels) if at and label == -100]
+            tokens[noise.choice(rest)] = self.mask
+        return [*tokens, self.sep], [*labels, -100]
+
+    def model(self, args: argparse.Namespace, vocabulary: int) -> PreTrainedModel:
+        config = BertConfig(
+            vocab_size=vocabulary,
+            max_position_embeddings=128,
+            type_vocab_size=1,
+            hidden_size=args.d_model,
+            num_hidden_layers=args.layers,
+            num_attention_heads=args.heads,
+            intermediate_size=4 * args.d_model,
+            hidden_act="relu",
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            pad_token_id=self.pad,
+        )
+        return BertForMaskedLM(config)
+
+    def hidden(self, model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
+        return model.bert(tokens, attention_mask=(tokens != self.pad).long()).last_hidden_state
+
+    def head(self, model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+        return model.cls(hidden)
+
+    def layers(self, model: PreTrainedModel) -> torch.nn.Module:
+        return model.bert.encoder.layer
+
+    def fast(self, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{CLS} $A {SEP}", special_tokens=[(CLS, self.cls), (SEP, self.sep)]
+        )
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            pad_token=PAD,
+            cls_token=CLS,
+            sep_token=SEP,
+            mask_token=MASK,
+        )
+
+
+FAMILIES: dict[str, type[Causal] | type[Masked]] = {"causal": Causal, "masked": Masked}
+
+
 class Batches:
-    """Endless batches of one recipe: tokens [row, pos], and which of them the loss counts.
+    """Endless batches of one recipe: what is read and what is asked, both [row, pos].
 
     Documents are drawn for sixteen batches at once and cut by length, which halves the padding.
     """
 
-    def __init__(self, corpus: Corpus, tokenizer: Tokenizer, recipe: dict, *, rows: int, seed: int):
-        self.corpus, self.tokenizer, self.rows = corpus, tokenizer, rows
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        family: Causal | Masked,
+        recipe: dict,
+        *,
+        rows: int,
+        seed: int,
+    ):
+        self.corpus, self.tokenizer, self.family, self.rows = corpus, tokenizer, family, rows
         self.kinds, self.weights = list(recipe), list(recipe.values())
         self.rng = random.Random(seed)
-        self.end = tokenizer.token_to_id(END)
         self.cache: dict[str, list[int]] = {}
 
     def ids(self, text: str) -> list[int]:
         if text not in self.cache:
-            self.cache[text] = self.tokenizer.encode(text).ids
+            self.cache[text] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return self.cache[text]
 
-    def document(self, kind: str) -> tuple[list[int], list[bool]]:
-        ids: list[int] = []
-        counted: list[bool] = []
-        for text, counts in self.corpus.draw(kind, self.rng):
-            piece = self.ids(text)
-            ids += piece
-            counted += [counts] * len(piece)
-        return [*ids, self.end], [*counted, True]
+    def document(self, kind: str) -> Row:
+        pieces = [(self.ids(text), counts) for text, counts in self.corpus.draw(kind, self.rng)]
+        return self.family.row(pieces, self.rng)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         while True:
@@ -246,42 +383,43 @@ class Batches:
             self.rng.shuffle(batches)
             yield from map(self.padded, batches)
 
-    def padded(
-        self, documents: list[tuple[list[int], list[bool]]]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(len(ids) for ids, _ in documents)
-        tokens = torch.full((len(documents), width), self.end)
-        mask = torch.zeros((len(documents), width), dtype=torch.bool)
-        for row, (ids, counted) in enumerate(documents):
-            tokens[row, : len(ids)] = torch.tensor(ids)
-            mask[row, : len(ids)] = torch.tensor(counted)
-        return tokens, mask
+    def padded(self, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(len(tokens) for tokens, _ in rows)
+        read = torch.full((len(rows), width), self.family.pad)
+        asked = torch.full((len(rows), width), -100)
+        for number, (tokens, labels) in enumerate(rows):
+            read[number, : len(tokens)] = torch.tensor(tokens)
+            asked[number, : len(labels)] = torch.tensor(labels)
+        return read, asked
 
 
 @torch.no_grad()
 def whole_answer(
-    model: GPT2LMHeadModel, batches: Batches, asked: list[tuple[str, str]]
+    model: PreTrainedModel, batches: Batches, asked: list[tuple[str, str]]
 ) -> list[bool]:
-    """Whether greedy decoding gives exactly the answer and then stops, for (prompt, answer)s."""
+    """Whether the model says exactly what is asked, at every position, for (prompt, answer)s.
+
+    For a causal model that is the whole answer and then the end.
+    """
+    family = batches.family
+    rows = [
+        family.row([(batches.ids(prompt), False), (batches.ids(answer), True)])
+        for prompt, answer in asked
+    ]
     right = [False] * len(asked)
-    rows = [(batches.ids(prompt), [*batches.ids(answer), batches.end]) for prompt, answer in asked]
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1]))
+    order = sorted(range(len(asked)), key=lambda i: len(rows[i][0]))
     for start in range(0, len(order), 512):
         chosen = order[start : start + 512]
-        width = max(len(rows[i][0]) + len(rows[i][1]) for i in chosen)
-        tokens = torch.full((len(chosen), width), batches.end)
+        read, wanted = batches.padded([rows[i] for i in chosen])
+        hidden = family.hidden(model, read)
         for row, i in enumerate(chosen):
-            both = rows[i][0] + rows[i][1]
-            tokens[row, : len(both)] = torch.tensor(both)
-        hidden = model.transformer(tokens).last_hidden_state
-        for row, i in enumerate(chosen):
-            at, n = len(rows[i][0]), len(rows[i][1])
-            best = model.lm_head(hidden[row, at - 1 : at - 1 + n]).argmax(-1)
-            right[i] = best.tolist() == rows[i][1]
+            at = wanted[row] != -100
+            best = family.head(model, hidden[row, at]).argmax(-1)
+            right[i] = bool((best == wanted[row, at]).all())
     return right
 
 
-def measure(model: GPT2LMHeadModel, corpus: Corpus, batches: Batches) -> list[dict]:
+def measure(model: PreTrainedModel, corpus: Corpus, batches: Batches) -> list[dict]:
     """Whole-answer accuracy per (split, language, relation), with the majority guess beside it.
 
     Held-out prompts that training shows all the same, in another language, are left out.
@@ -332,9 +470,11 @@ def measure(model: GPT2LMHeadModel, corpus: Corpus, batches: Batches) -> list[di
     ]
 
 
-def optimizers(model: GPT2LMHeadModel, decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, AdamW for embeddings, norms and biases."""
-    hidden = [p for n, p in model.transformer.h.named_parameters() if p.ndim == 2]
+def optimizers(
+    model: PreTrainedModel, layers: torch.nn.Module, decay: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the rest."""
+    hidden = [p for p in layers.parameters() if p.ndim == 2]
     chosen = {id(p) for p in hidden}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
@@ -352,7 +492,11 @@ def rate(step: int, steps: int, *, warm: int = 100, hold: float = 0.4) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", choices=RECIPES, default="transfer")
+    parser.add_argument("--family", choices=FAMILIES, default="causal")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--start", type=Path, help="causal model whose tokenizer and word embeddings to begin with"
+    )
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--layers", type=int, default=4)
@@ -369,34 +513,30 @@ def main() -> None:
     torch.manual_seed(args.seed)
 
     corpus = Corpus(DATA)
-    tokenizer = train_tokenizer(corpus.strings(), args.vocab)
-    batches = Batches(corpus, tokenizer, RECIPES[args.recipe], rows=args.rows, seed=args.seed)
-    config = GPT2Config(
-        vocab_size=tokenizer.get_vocab_size(),
-        n_positions=128,
-        n_embd=args.d_model,
-        n_layer=args.layers,
-        n_head=args.heads,
-        n_inner=4 * args.d_model,
-        activation_function="relu",
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=batches.end,
-        eos_token_id=batches.end,
-    )
-    model = GPT2LMHeadModel(config)
-    steppers = optimizers(model, args.decay)
+    kind = FAMILIES[args.family]
+    if args.start:
+        tokenizer = Tokenizer.from_file(str(args.start / "tokenizer.json"))
+        tokenizer.add_special_tokens(list(kind.special))
+    else:
+        tokenizer = train_tokenizer(corpus.strings(), args.vocab, kind.special)
+    family = kind(tokenizer)
+    recipe = RECIPES[args.recipe]
+    batches = Batches(corpus, tokenizer, family, recipe, rows=args.rows, seed=args.seed)
+    model = family.model(args, tokenizer.get_vocab_size())
+    if args.start:
+        words = GPT2LMHeadModel.from_pretrained(args.start).transformer.wte.weight
+        model.get_input_embeddings().weight.data[: len(words)] = words.data.float()
+    steppers = optimizers(model, family.layers(model), args.decay)
     base = [[group["lr"] for group in s.param_groups] for s in steppers]
     history, began, running = [], time.process_time(), math.nan
-    for step, (tokens, counted) in zip(range(args.steps), batches, strict=False):
+    for step, (read, asked) in zip(range(args.steps), batches, strict=False):
         factor = rate(step, args.steps)
         for stepper, rates in zip(steppers, base, strict=True):
             for group, lr in zip(stepper.param_groups, rates, strict=True):
                 group["lr"] = lr * factor
-        hidden = model.transformer(tokens[:, :-1]).last_hidden_state
-        target = counted[:, 1:]
-        loss = cross_entropy(model.lm_head(hidden[target]), tokens[:, 1:][target])
+        at = asked != -100
+        hidden = family.hidden(model, read)[at]
+        loss = cross_entropy(family.head(model, hidden), asked[at])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for stepper in steppers:
@@ -426,9 +566,9 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     hf_logging.disable_progress_bar()
     model.half().save_pretrained(args.out)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
-    fast.save_pretrained(args.out)
+    family.fast(tokenizer).save_pretrained(args.out)
     options = {k: v for k, v in vars(args).items() if k != "out"}
+    options["start"] = args.start and args.start.name
     report = {"options": options, "history": history, "accuracy": rows}
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     model_card.main(args.out)

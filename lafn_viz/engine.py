@@ -1,0 +1,376 @@
+"""Values and gradients of the target at any points of any layers, in one pass of the model.
+
+F(w) is the probability (or log-probability) of a prompt's answer with one layer's activations at
+the chosen positions set to w. A loop over layers and points repeats the whole network each time.
+Instead:
+
+1. Positions before the first one that changes are run once; their keys and values are kept
+   (causal models).
+2. Let the batch grow while the tokens go up: at the input of each layer append copies of the
+   unmodified rows, and at that layer's `hook_post` set them to that layer's points. From there on
+   they run with all other rows.
+3. The un-embedding takes the rows in small chunks and keeps of each its log-probability and the
+   gradient of it, never all logits at once.
+4. One backward pass from the sum of all rows' F gives the gradient at every point of every layer,
+   because no row depends on another.
+
+Where a model fixes its batch at the start (BLOOM, OPT, XGLM: `traits(model).grows` is false), all
+rows are there from the first layer on; about twice the work, the same result.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lafn_viz.models import HOOK_HEAD, Head, attention_mask, hook_block, hook_post, traits
+from lafn_viz.target import Batch, Hooks, answer_log_prob
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+Target = Literal["probability", "log_prob"]
+# Rows whose logits exist at once: enough for a full matrix product, little memory.
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Straight paths that end at the unmodified activations of a batch's prompts.
+
+    `owner` is the prompt of each path. `start` holds for each layer where it begins (None: at
+    zero). A gradient is multiplied by `factor` (None: by end - start, as integrated gradients do).
+    """
+
+    owner: Int[Tensor, " path"]
+    start: Sequence[Float[Tensor, "path at neuron"]] | None = None
+    factor: Sequence[Float[Tensor, "path at neuron"]] | None = None
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of paths in one layer: start + alpha * (end - start)."""
+
+    path: Int[Tensor, " row"]
+    alpha: Float[Tensor, " row"]
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What was found at some points of a layer: F, and gradient times factor over positions."""
+
+    layer: int
+    points: Points
+    value: Float[Tensor, " row"]
+    slope: Float[Tensor, "row neuron"]
+
+
+class OnePass:
+    """One batch: its prefix and its unmodified run, from which paths of any layers are run.
+
+    `activations` of each layer at the positions acted on; `log_prob` of the answers (nats), `known`
+    whether greedy decoding writes them, `value` the target.
+    """
+
+    def __init__(
+        self, model: "TransformerBridge", batch: Batch, target: Target, *, max_rows: int
+    ) -> None:
+        self.model, self.batch, self.target, self.max_rows = model, batch, target, max_rows
+        self.traits = traits(model)
+        length = batch.tokens.shape[1]
+        # A mask of our own would forget a sliding window, so longer prompts do without one.
+        self.short = self.traits.window is None or length < self.traits.window
+        self.first = 0 if self.traits.masked or not self.short else batch.at.start
+        self.tokens = batch.tokens[:, self.first :]
+        self.at = _shifted(batch.at, self.first)
+        self.prefix = self._prefix(self.first)
+        self.activations: list[Float[Tensor, "prompt at neuron"]] = []
+
+        def keep(value: Tensor, hook: Any) -> None:
+            self.activations.append(value[:, self.at])
+
+        hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.traits.n_layers)]
+        with torch.no_grad():
+            self.log_prob, self.known = self._run(self.tokens, self._everyone(), hooks)
+        self.value = self._target(self.log_prob)
+
+    def _everyone(self) -> Int[Tensor, " prompt"]:
+        return torch.arange(len(self.tokens), device=self.tokens.device)
+
+    def _target(self, log_prob: Tensor) -> Tensor:
+        return log_prob.exp() if self.target == "probability" else log_prob
+
+    def _prefix(self, length: int) -> list[tuple[Tensor, Tensor]]:
+        if not length:
+            return []
+        tokens = self.batch.tokens[:, :length]
+        with torch.no_grad():
+            _, cache = self.model(tokens, return_type="logits_and_cache", use_cache=True)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _options(
+        self, owner: Tensor, width: int, prefix: list[tuple[Tensor, Tensor]], *, mask: bool
+    ) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if prefix:
+            options["past_key_values"] = _prefix_cache(prefix, owner)
+        if mask:
+            past = prefix[0][0].shape[-2] if prefix else 0
+            like = next(self.model.original_model.parameters())
+            causal = not self.traits.masked
+            options["attention_mask"] = attention_mask(width, past + width, like, causal=causal)
+        return options
+
+    def _run(
+        self, tokens: Int[Tensor, "row pos"], owner: Int[Tensor, " grown"], hooks: Hooks,
+        *, mask: bool = False,
+    ) -> tuple[Float[Tensor, " grown"], Tensor]:  # fmt: skip
+        """Log-probability of each row's answer, and whether it is the most likely one."""
+        head, kept = self.traits.head, []
+        answers = self.batch.answers[owner]
+        wanted = _shifted(self.batch.predicted, self.first)
+        options = self._options(owner, tokens.shape[1], self.prefix, mask=mask)
+
+        def take(value: Tensor, hook: Any) -> Tensor:
+            kept.append(value[:, wanted])
+            return value[:1, :1]
+
+        if head is not None:
+            with self.model.hooks(fwd_hooks=[*hooks, (HOOK_HEAD, take)]):
+                self.model(tokens, **options)
+            log_prob, best = _AnswerLogProb.apply(kept[0], answers, head)
+            return log_prob, best
+        with self.model.hooks(fwd_hooks=hooks):
+            logits = self.model(tokens, **options)[:, wanted].float()
+        return answer_log_prob(logits, answers), (logits.argmax(-1) == answers).all(-1)
+
+    def gradients(self, *, direct: bool = False) -> list[Float[Tensor, "prompt at neuron"]]:
+        """dF/dw of every layer at the unmodified activations.
+
+        Args:
+            direct: only along the residual stream: later attention and feed-forward layers keep
+                what they write, normalisations are followed.
+        """
+        layers = range(self.traits.n_layers)
+        seen: list[Tensor] = []
+
+        def leaf(value: Tensor, hook: Any) -> Tensor:
+            if direct or not seen:
+                value = value.detach().requires_grad_()
+            seen.append(value)
+            return value
+
+        def cut(value: Tensor, hook: Any) -> Tensor:
+            return value.detach()
+
+        hooks: Hooks = [(hook_post(layer), leaf) for layer in layers]
+        if direct:
+            hooks += [(f"blocks.{layer}.attn.hook_out", cut) for layer in layers]
+        with torch.enable_grad():
+            log_prob, _ = self._run(self.tokens, self._everyone(), hooks)
+            found = torch.autograd.grad(self._target(log_prob).sum(), seen)
+        return [gradient[:, self.at] for gradient in found]
+
+    def without_each_token(self) -> list[Float[Tensor, "prompt token at neuron"]]:
+        """Activations with each token of the prompt in turn replaced by a mask or end of text.
+
+        Rows that differ only late in a causal prompt share what comes before.
+        """
+        blank, tokens, at = self.traits.blank, self.batch.tokens, self.batch.at
+        if blank is None:
+            raise ValueError(
+                "this model's tokenizer has neither a mask nor an end of text to put in place of a "
+                "token; give a baseline (zero, mean or a tensor) with integrated_gradients"
+            )
+        start, stop = self.batch.text
+        causal = not self.traits.masked
+        shares = causal and self.short
+        n, n_tokens = len(tokens), stop - start
+        if causal:  # what comes later changes nothing
+            tokens, stop = tokens[:, : at.stop], min(stop, at.stop)
+        everything = self._prefix(stop - 1) if shares else []
+        most = max(1, self.max_rows // n)
+        size = min(most, max(4, -(-(stop - start) // 4))) if shares else most
+        whole = [a[:, None].repeat(1, n_tokens, 1, 1) for a in self.activations]
+        for left in range(start, stop, size):
+            right = min(left + size, stop)
+            first = left if shares else 0
+            rows = tokens[:, None, first:].repeat(1, right - left, 1)
+            diagonal = torch.arange(right - left)
+            rows[:, diagonal, diagonal + left - first] = blank
+            owner = self._everyone().repeat_interleave(right - left)
+            prefix = [(k[..., :first, :], v[..., :first, :]) for k, v in everything if first]
+            changed = slice(max(at.start, first), at.stop)
+            seen: list[Tensor] = []
+            some = _shifted(changed, first)
+
+            def keep(
+                value: Tensor, hook: Any, seen: list[Tensor] = seen, some: slice = some
+            ) -> None:
+                seen.append(value[:, some])
+
+            def end(value: Tensor, hook: Any) -> Tensor:
+                return value[:1, :1]
+
+            hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.traits.n_layers)]
+            if self.traits.head is not None:
+                hooks.append((HOOK_HEAD, end))
+            options = self._options(owner, rows.shape[-1], prefix, mask=False)
+            with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
+                self.model(rows.flatten(0, 1), **options)
+            for layer, value in enumerate(seen):
+                part = value.unflatten(0, (n, right - left))
+                whole[layer][:, left - start : right - start, changed.start - at.start :] = part
+        return whole
+
+    def slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
+        """F and its gradient along the paths, at some points of some layers, `max_rows` at once."""
+        group: dict[int, Points] = {}
+        room = most = max(1, self.max_rows - len(self.tokens))
+        for layer in sorted(points):
+            path, alpha = points[layer].path, points[layer].alpha
+            done = 0
+            while done < len(path):
+                part = slice(done, done + room)
+                group[layer] = Points(path[part], alpha[part])
+                room -= len(group[layer].path)
+                done += len(group[layer].path)
+                if not room:
+                    yield from self._slopes(paths, group)
+                    group, room = {}, most
+        if group:
+            yield from self._slopes(paths, group)
+
+    def _slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
+        n, grows = len(self.tokens), self.traits.grows and self.short
+        owners = {layer: paths.owner[some.path] for layer, some in points.items()}
+        leaves: dict[int, Float[Tensor, "row at neuron"]] = {}
+        hooks: Hooks = []
+        reached = n
+        for layer, some in points.items():
+            end, path = self.activations[layer][owners[layer]], some.path
+            alpha = some.alpha[:, None, None].to(end)
+            if paths.start is None:
+                leaf = alpha * end
+            else:
+                leaf = torch.lerp(paths.start[layer][path].to(end), end, alpha)
+            leaves[layer] = leaf.requires_grad_()
+            if grows:
+                hooks.append((hook_block(layer), _append(owners[layer])))
+            hooks.append((hook_post(layer), _replace(reached, self.at, leaf)))
+            reached += len(path)
+        owner = torch.cat([self._everyone(), *owners.values()])
+        tokens = self.tokens if grows else self.tokens[owner]
+        with torch.enable_grad():
+            log_prob, _ = self._run(tokens, owner, hooks, mask=grows)
+            value = self._target(log_prob)
+            gradients = torch.autograd.grad(value.sum(), list(leaves.values()))
+        values = value.detach()[n:].split([len(some.path) for some in points.values()])
+        for layer, gradient, reached_value in zip(points, gradients, values, strict=True):
+            path = points[layer].path
+            if paths.factor is not None:
+                factor = paths.factor[layer][path]
+            else:
+                factor = self.activations[layer][owners[layer]]
+                if paths.start is not None:
+                    factor = factor - paths.start[layer][path]
+            slope = (gradient.float() * factor.float()).sum(1)
+            yield Slopes(layer, points[layer], reached_value, slope)
+
+
+class _AnswerLogProb(torch.autograd.Function):
+    """Log-probability of the answers from the input of the un-embedding, a few rows at a time.
+
+    All logits of all rows would take most of the memory and, going back and forth through it, of
+    the time. Here each chunk's logits give the log-probability and at once its gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Float[Tensor, "row answer d_model"],
+        answers: Int[Tensor, "row answer"],
+        head: Head,
+    ) -> tuple[Float[Tensor, " row"], Tensor]:
+        flat, wanted = hidden.flatten(0, 1), answers.flatten()
+        wants_gradient = hidden.requires_grad
+        log_prob = torch.empty(len(flat), device=flat.device)
+        best = torch.empty(len(flat), dtype=torch.bool, device=flat.device)
+        gradient = torch.empty_like(flat) if wants_gradient else None
+        for start in range(0, len(flat), CHUNK):
+            part = slice(start, start + CHUNK)
+            logits, answer = head.logits(flat[part]), wanted[part, None]
+            chosen = logits.gather(1, answer)
+            total = logits.logsumexp(1, keepdim=True)
+            log_prob[part] = (chosen - total)[:, 0]
+            best[part] = logits.argmax(1) == wanted[part]
+            if gradient is not None:
+                slope = 1 if head.cap is None else 1 - (logits / head.cap) ** 2
+                # d(chosen - total)/d logits = one at the answer, minus the softmax.
+                back = logits.sub_(total).exp_().neg_()
+                back.scatter_add_(1, answer, torch.ones_like(chosen))
+                back = back if head.cap is None else back.mul_(slope)
+                gradient[part] = back.to(flat.dtype) @ head.weight
+        if gradient is not None:
+            ctx.save_for_backward(gradient.view_as(hidden))
+        known = best.view_as(answers).all(-1)
+        ctx.mark_non_differentiable(known)
+        return log_prob.view_as(answers).sum(-1), known
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (saved,) = ctx.saved_tensors
+        return (saved * gradients[0][:, None, None]).to(saved.dtype), None, None
+
+
+def _shifted(some: slice, by: int) -> slice:
+    return slice(some.start - by, some.stop - by)
+
+
+def _append(owner: Int[Tensor, " row"]) -> Callable[..., Tensor]:
+    """Append copies of the unmodified rows of some prompts at a layer's input."""
+
+    def hook(value: Tensor, hook: Any) -> Tensor:
+        return torch.cat([value, value.detach()[owner]])
+
+    return hook
+
+
+def _replace(start: int, at: slice, leaf: Float[Tensor, "row at neuron"]) -> Callable[..., Tensor]:
+    """Set the rows from `start` on, at some positions, to the points of a path."""
+
+    def hook(value: Tensor, hook: Any) -> Tensor:
+        stop = start + len(leaf)
+        rows = leaf.to(value.dtype)
+        if leaf.shape[1] < value.shape[1]:
+            old = value[start:stop]
+            rows = torch.cat([old[:, : at.start], rows, old[:, at.stop :]], 1)
+        return torch.cat([value[:start], rows, value[stop:]])
+
+    return hook
+
+
+def _prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]) -> Any:
+    """Keys and values of the prefix, given to each row of a batch by the prompt it comes from."""
+    from transformers.cache_utils import Cache, DynamicLayer
+
+    class PrefixLayer(DynamicLayer):
+        def __init__(self, keys: Tensor, values: Tensor) -> None:
+            super().__init__()
+            self.lazy_initialization(keys, values)
+            self.keys, self.values = keys, values
+
+        def update(
+            self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        ) -> tuple[Tensor, Tensor]:
+            rows = owner[: len(key_states)]
+            if len(self.keys) == 1:
+                keys, values = (x.expand(len(rows), -1, -1, -1) for x in (self.keys, self.values))
+            else:
+                keys, values = self.keys[rows], self.values[rows]
+            return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
+
+    return Cache(layers=[PrefixLayer(keys, values) for keys, values in prefix])
