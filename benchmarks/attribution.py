@@ -1,0 +1,297 @@
+"""Attribution side by side: this package, its peers, a plain loop, and the bare matrix products.
+
+    pip install -e '.[benchmark]'
+    python benchmarks/attribution.py                       # GPT-2-small shape, 5, 26, 100 tokens
+    python benchmarks/attribution.py --model smollm2 --tokens 5 26
+    python benchmarks/attribution.py --model path/to/model --threads 1
+
+Everything is timed in one run on one prompt: the best of `--repeat` rounds, in which the methods
+take turns, so that a machine that slows down slows all of them. Peers run at 20 points a path:
+
+- captum: IntegratedGradients (its default quadrature) on the input of a layer's down projection,
+  through a hook; layer after layer.
+- knowledge-neurons: as on PyPI, GPT-2 alone. It looks at neurons before their non-linearity.
+- loop: 20 points of a layer in one batch, layer after layer, a left Riemann sum.
+- products: the matrix products that the one pass needs, and nothing else: those of the layers for
+  the rows that have joined by then, forward and backward, and those of the un-embedding.
+
+`error` is the completeness error of the worst layer, as a share of |F(w) - F(0)|; `worse in` says
+in how many layers it is above this package's.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+import lafn_viz as lv
+from lafn_viz.attribution import CompletenessWarning
+from lafn_viz.models import _resolve, data_folder
+from lafn_viz.target import encode
+
+STEPS = 20
+WORD = " France"
+
+
+def random_gpt2(folder: Path) -> Path:
+    """GPT-2 small in shape, random in weights, with the embedded model's tokenizer."""
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(data_folder() / "models" / "embedded").save_pretrained(folder)
+    return folder
+
+
+def prompt_of(model, n_tokens: int) -> lv.Prompt:
+    """A prompt of exactly so many tokens."""
+    words = 1
+    while True:
+        text = "The capital of" + WORD * words
+        prompt = lv.Prompt.of(text, "Paris", subject="France")
+        read = encode(model, prompt).predicts + 1
+        if read == n_tokens:
+            return prompt
+        if read > n_tokens:
+            raise SystemExit(f"no prompt of {n_tokens} tokens; the shortest has {read}")
+        words += 1
+
+
+class Peer:
+    """A plain Hugging Face model, one hook on the neurons of one layer at the last position."""
+
+    def __init__(self, model, hf, prompt: lv.Prompt) -> None:
+        item = encode(model, prompt)
+        self.hf, self.n_layers = hf, model.cfg.n_layers
+        self.tokens = torch.tensor([item.read])
+        self.answer, self.at = item.answer[0], item.predicts
+        assert len(item.answer) == 1, "the peers know answers of one token"
+        ends = ("mlp.c_proj", "mlp.down_proj")
+        self.down = [module for name, module in hf.named_modules() if name.endswith(ends)]
+        assert len(self.down) == self.n_layers, "a model of another family: name its projection"
+
+    def activations(self, layer: int) -> Tensor:
+        seen = []
+        hook = self.down[layer].register_forward_pre_hook(lambda m, args: seen.append(args[0]))
+        with torch.no_grad():
+            self.hf(self.tokens)
+        hook.remove()
+        return seen[0][:, self.at].detach()
+
+    def probability(self, layer: int) -> Callable[[Tensor], Tensor]:
+        def run(activations: Tensor) -> Tensor:
+            def put(module, args):
+                value = args[0].clone()
+                value[:, self.at] = activations
+                return (value,)
+
+            hook = self.down[layer].register_forward_pre_hook(put)
+            try:
+                logits = self.hf(self.tokens.expand(len(activations), -1)).logits
+            finally:
+                hook.remove()
+            return logits[:, self.at].softmax(-1)[:, self.answer]
+
+        return run
+
+    def ends(self, layer: int) -> tuple[float, float]:
+        w = self.activations(layer)
+        with torch.no_grad():
+            high, low = self.probability(layer)(torch.cat([w, 0 * w])).tolist()
+        return high, low
+
+    def captum(self) -> Tensor:
+        from captum.attr import IntegratedGradients
+
+        return torch.stack(
+            [
+                IntegratedGradients(self.probability(layer)).attribute(
+                    self.activations(layer), baselines=0.0, n_steps=STEPS
+                )[0]
+                for layer in range(self.n_layers)
+            ]
+        )
+
+    def loop(self) -> Tensor:
+        scores = []
+        for layer in range(self.n_layers):
+            w = self.activations(layer)
+            points = (torch.arange(STEPS)[:, None] / STEPS * w).requires_grad_()
+            value = self.probability(layer)(points).sum()
+            scores.append((torch.autograd.grad(value, points)[0].mean(0) * w)[0])
+        return torch.stack(scores)
+
+
+def knowledge_neurons(model, peer: Peer, prompt: lv.Prompt) -> Callable[[], Tensor] | None:
+    try:
+        from knowledge_neurons import KnowledgeNeurons
+    except ImportError:
+        return None
+    if type(peer.hf).__name__ != "GPT2LMHeadModel":
+        return None
+    kn = KnowledgeNeurons(peer.hf, model.tokenizer, model_type="gpt", device="cpu")
+    answer = prompt.continuation
+    return lambda: kn.get_scores(prompt.text, answer, steps=STEPS, batch_size=STEPS, pbar=False)
+
+
+def products(model, scores: lv.NeuronScores, n_tokens: int) -> Callable[[], None]:
+    """The matrix products of the one pass, for as many points in each layer as were taken."""
+    found = {id(p): p for p in model.original_model.parameters() if p.ndim == 2}
+    matrices = []
+    for block in model.blocks:
+        mine = {id(p): p for p in block.original_component.parameters() if p.ndim == 2}
+        matrices.append([p.data for key, p in mine.items() if key in found])
+    head = model.original_model.get_output_embeddings().weight.data
+    points = scores.n_points[0].tolist()
+    width = head.shape[1]
+
+    def both(rows: int, matrix: Tensor) -> None:
+        d_in, d_out = matrix.shape
+        hidden, back = torch.zeros(rows, d_in), torch.zeros(rows, d_out)
+        hidden @ matrix
+        back @ matrix.T
+
+    def run() -> None:
+        rows = 1
+        for layer, count in zip(matrices, points, strict=True):
+            rows += count
+            for matrix in layer:
+                torch.zeros(n_tokens - 1, matrix.shape[0]) @ matrix  # the prefix
+                both(rows, matrix)
+        for start in range(0, rows, 64):
+            size = min(64, rows - start)
+            logits = torch.zeros(size, width) @ head.T
+            logits @ head
+
+    return run
+
+
+def best(methods: dict[str, Callable], repeat: int) -> tuple[dict[str, float], dict]:
+    times = dict.fromkeys(methods, float("inf"))
+    results = {}
+    for _ in range(repeat):
+        for name, method in methods.items():
+            began = time.perf_counter()
+            results[name] = method()
+            times[name] = min(times[name], time.perf_counter() - began)
+    return times, results
+
+
+def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
+    prompt = prompt_of(model, n_tokens)
+    peer = Peer(model, hf, prompt)
+    here = {"position": "answer", "tolerance": tolerance}
+
+    def ours(**options):
+        return lambda: lv.attribute(model, [prompt], **here, **options)
+
+    first = ours()()
+    methods: dict[str, Callable] = {
+        "lafn_viz": ours(),
+        "lafn_viz, 20 points": ours(n_steps=STEPS, quadrature="riemann_left"),
+        "lafn_viz, amig": ours(method="amig"),
+        "products": products(model, first, n_tokens),
+        "captum": peer.captum,
+        "loop": peer.loop,
+    }
+    other = knowledge_neurons(model, peer, prompt)
+    if other:
+        methods["knowledge-neurons"] = other
+    times, results = best(methods, repeat)
+    ends = [peer.ends(layer) for layer in range(peer.n_layers)]
+    change = torch.tensor([high - low for high, low in ends])
+    scale = torch.maximum(change.abs(), 0.1 * change.abs().max())
+    error = {
+        name: ((values.values[0] if name.startswith("lafn") else values).sum(-1) - change).abs()
+        / scale
+        for name, values in results.items()
+        if name in ("lafn_viz", "lafn_viz, 20 points", "captum", "loop")
+    }
+    fastest = min(times[name] for name in times if name in ("captum", "knowledge-neurons"))
+    print(f"\n{n_tokens} tokens; {first.n_points.float().mean():.1f} points a layer in lafn_viz")
+    print(f"{'':24}{'seconds':>9}{'x lafn_viz':>12}{'error':>10}{'worse in':>10}")
+    for name, seconds in sorted(times.items(), key=lambda item: item[1]):
+        off = f"{error[name].max():.1e}" if name in error else ""
+        worse = ""
+        if name in error and name != "lafn_viz":
+            worse = f"{int((error[name] > error['lafn_viz']).sum())}/{peer.n_layers}"
+        ratio = seconds / times["lafn_viz"]
+        print(f"{name:24}{seconds:9.3f}{ratio:12.2f}{off:>10}{worse:>10}")
+    print(
+        f"lafn_viz against the faster peer: {fastest / times['lafn_viz']:.1f}x as fast; "
+        f"against its bare products: {times['lafn_viz'] / times['products']:.2f}x the time; "
+        f"amig: {times['lafn_viz, amig'] / times['lafn_viz']:.2f}x integrated_gradients, "
+        f"{times['lafn_viz, amig'] / times['lafn_viz, 20 points']:.2f}x it at 20 points"
+    )
+
+
+def scaling(model, repeat: int) -> None:
+    """Time against the number of prompts."""
+    prompts = [prompt_of(model, 12)] * 32
+    print("\nprompts   seconds   seconds a prompt")
+    for count in (1, 4, 16, 32):
+        times, _ = best(
+            {"": lambda count=count: lv.attribute(model, prompts[:count], position="answer")},
+            repeat,
+        )
+        print(f"{count:7}{times['']:10.3f}{times[''] / count:13.3f}")
+
+
+def memory(name: str, threads: int) -> None:
+    """Peak memory of one attribution for several max_rows, each in a process of its own."""
+    print("\nmax_rows   memory above the loaded model (MiB), 8 prompts of 26 tokens, all positions")
+    for rows in (32, 128, 512):
+        command = [sys.executable, __file__, "--model", name, "--probe", str(rows)]
+        command += ["--threads", str(threads)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"{rows:8}{float(run.stdout.split()[-1]):12.0f}")
+
+
+def probe(model, max_rows: int) -> None:
+    prompts = [prompt_of(model, 26)] * 8
+    lv.attribute(model, prompts[:1], position="answer", n_steps=1, max_rows=2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lv.attribute(model, prompts, n_steps=4, max_rows=max_rows)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="gpt2-small", help="gpt2-small, smollm2, or a folder")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[5, 26, 100])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--tolerance", type=float, default=0.01)
+    parser.add_argument("--memory", action="store_true", help="peak memory against max_rows too")
+    parser.add_argument("--probe", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    warnings.simplefilter("ignore", CompletenessWarning)
+    with tempfile.TemporaryDirectory() as place:
+        name = args.model
+        source = random_gpt2(Path(place)) if name == "gpt2-small" else name
+        model = lv.load_model(source)
+        if args.probe:
+            probe(model, args.probe)
+            return
+        # The peers run on a copy that no bridge has touched.
+        folder = Path(_resolve(str(source))[0])
+        hf = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        hf.requires_grad_(False)
+        print(f"{name}, float32, {args.threads} threads, torch {torch.__version__}")
+        for n_tokens in args.tokens:
+            compare(model, hf, n_tokens, args.repeat, args.tolerance)
+        scaling(model, args.repeat)
+    if args.memory:
+        memory(name, args.threads)
+
+
+if __name__ == "__main__":
+    main()
