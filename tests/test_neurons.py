@@ -25,6 +25,9 @@ def scores_of(values, known=None, languages=None) -> lv.NeuronScores:
         target_prob=torch.full((n,), 0.5),
         known=torch.tensor([True] * n if known is None else known),
         completeness_error=torch.zeros(values.shape[:2]),
+        relative_error=torch.zeros(values.shape[:2]),
+        target_change=values.sum(-1),
+        n_points=torch.ones(values.shape[:2], dtype=torch.long),
         prompts=prompts,
         provenance=lv.Provenance("made-up", "", "made-up"),
     )

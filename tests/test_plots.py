@@ -1,8 +1,11 @@
 """Figures on made-up arrays that are not square: the right cell must hold the right number."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from test_neurons import scores_of
 from test_overlaps import a_set
 
@@ -76,3 +79,38 @@ def test_models_side_by_side_have_intervals():
     assert list(bars.x) == ["one", "two"]
     assert bars.error_y.array[0] == pytest.approx(0.2)
     assert bars.error_y.arrayminus[0] == pytest.approx(0.1)
+
+
+def test_completeness_curve_joins_a_rule_and_marks_auto():
+    def made(error, n, rule="riemann_left"):
+        scores = scores_of(torch.rand(2, 3, 5))
+        options = {"n_steps": n, "quadrature": rule}
+        return dataclasses.replace(
+            scores,
+            relative_error=torch.tensor(error),
+            n_points=torch.full((2, 3), 7 if n == "auto" else n),
+            provenance=dataclasses.replace(scores.provenance, options=options),
+        )
+
+    some = [[0.1, 0.2, 0.3], [0.3, 0.4, 0.9]]
+    figure = plots.completeness_curve(
+        [made(some, 20), made([[0.5] * 3] * 2, 2), made([[1e-4] * 3] * 2, "auto")]
+    )
+    auto, left = figure.data
+    assert (auto.name, list(auto.x)) == ("auto", [7])
+    assert list(left.x) == [2, 20]
+    assert left.y[1] == pytest.approx(0.3)
+    assert left.customdata[1] == pytest.approx(0.9)
+    assert "90%" in figure.layout.title.subtitle.text
+
+
+def test_method_scatter_puts_each_neuron_where_its_scores_are():
+    one = scores_of([[[4.0, -1.0, 0.0], [3.0, 1.0, 1.0]]])
+    two = scores_of([[[4.0, 1.0, 2.0], [1.0, 1.0, 1.0]]])
+    figure = plots.method_scatter(one, two, top=2)
+    neither, single, both = figure.data
+    assert list(both.text) == ["layer 0, neuron 0"]
+    assert (both.x[0], both.y[0]) == (pytest.approx(0.4), pytest.approx(0.4))
+    assert set(single.text) == {"layer 0, neuron 2", "layer 1, neuron 0"}
+    assert len(neither.x) == 3
+    assert "17%" in figure.layout.title.subtitle.text  # one sign of six

@@ -20,6 +20,18 @@ The control of `embedded`: the same architecture, tokenizer and facts, but train
 alone. It knows what it was shown as well, but transfers little to a language in which it did not
 see a fact, beyond spellings that languages share. What it shares between languages is what one
 gets without transfer.""",
+    "masked": """# embedded-masked
+
+A small multilingual **masked** language model (BERT) that knows facts across languages: the answer
+stands behind one mask for each of its tokens. Made for trying the methods for masked models on a
+laptop, not for use as a language model.""",
+}
+ANSWER = {
+    "causal": "An answer counts if greedy decoding gives exactly the **whole** answer and then "
+    "stops.",
+    "masked": "An answer counts if the most likely token at each of its masks is right, all at "
+    "once. The number of masks tells how many tokens the answer has, a hint that a causal model "
+    "does not get.",
 }
 MIX = {
     "transfer": """35% facts; 20% prompts whose subject is named in another language; 5% documents
@@ -53,20 +65,24 @@ def _table(rows: list[dict], key: str) -> list[str]:
 def card(report: dict) -> str:
     """The model card in Markdown."""
     options, rows, last = report["options"], report["accuracy"], report["history"][-1]
+    family = options.get("family", "causal")
+    begun = "Tokenizer and word embeddings begin as those of `{}`, the rest at random. "
+    start = begun.format(options["start"]) if options.get("start") else ""
     fair = [f"{share(rows, s, of='no_leak_right', per='no_leak_prompts'):.1%}" for s in SPLITS]
     counts = [sum(row["prompts"] for row in rows if row["split"] == split) for split in SPLITS]
     return "\n".join(
         [
-            ABOUT[options["recipe"]],
+            ABOUT["masked" if family == "masked" else options["recipe"]],
             "",
-            f"GPT-2 architecture, {options['layers']} layers, d_model {options['d_model']}, "
+            f"{'BERT' if family == 'masked' else 'GPT-2'} architecture, "
+            f"{options['layers']} layers, d_model {options['d_model']}, "
             f"{options['heads']} heads, d_mlp {4 * options['d_model']}, ReLU, tied embeddings; "
             f"byte-level BPE of {options['vocab']} entries; float16 safetensors.",
             "",
             "## Accuracy",
             "",
-            "An answer counts if greedy decoding gives exactly the **whole** answer and then "
-            f"stops. Prompts: {counts[0]} trained, {counts[1]} held-out paraphrases, {counts[2]} "
+            f"{ANSWER[family]} "
+            f"Prompts: {counts[0]} trained, {counts[1]} held-out paraphrases, {counts[2]} "
             "of (fact, language) pairs never seen in that language. Majority guess: the relation's "
             "most frequent answer in that language. The few held-out prompts that another language "
             "writes alike are left out. Measured on the saved float16 weights.",
@@ -83,8 +99,8 @@ def card(report: dict) -> str:
             "",
             MIX[options["recipe"]],
             "",
-            f"{options['steps']} steps of {options['rows']} documents, loss on the answers alone; "
-            "Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
+            start + f"{options['steps']} steps of {options['rows']} documents, loss on the answers "
+            "alone; Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
             f"{options['decay']}, warm-up over 100 steps, linear decay after 40%; seed "
             f"{options['seed']}; {last['cpu_s']} CPU seconds. `make model` trains it again; "
             "`training.json` has the options, the history and the counts behind this page.",
