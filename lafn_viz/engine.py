@@ -83,19 +83,26 @@ class OnePass:
         length = batch.tokens.shape[1]
         # A mask of our own would forget a sliding window, so longer prompts do without one.
         self.short = self.traits.window is None or length < self.traits.window
-        self.first = 0 if self.traits.masked or not self.short else batch.at.start
-        self.tokens = batch.tokens[:, self.first :]
-        self.at = _shifted(batch.at, self.first)
-        self.prefix = self._prefix(self.first)
+        self.shares = self.short and not self.traits.masked
         self.activations: list[Float[Tensor, "prompt at neuron"]] = []
 
         def keep(value: Tensor, hook: Any) -> None:
-            self.activations.append(value[:, self.at])
+            self.activations.append(value[:, batch.at])
 
+        # The unmodified run reads every position, and gives the keys and values of all.
+        self.first, self.prefix = 0, []
+        self.tokens, self.at = batch.tokens, batch.at
+        self.everything: list[tuple[Tensor, Tensor]] = []
         hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.traits.n_layers)]
         with torch.no_grad():
-            self.log_prob, self.known = self._run(self.tokens, self._everyone(), hooks)
+            self.log_prob, self.known = self._run(
+                self.tokens, self._everyone(), hooks, remember=self.everything
+            )
         self.value = self._target(self.log_prob)
+        if self.shares:
+            self.first = batch.at.start
+            self.prefix = self._before(self.first)
+            self.tokens, self.at = batch.tokens[:, self.first :], _shifted(batch.at, self.first)
 
     def _everyone(self) -> Int[Tensor, " prompt"]:
         return torch.arange(len(self.tokens), device=self.tokens.device)
@@ -103,13 +110,9 @@ class OnePass:
     def _target(self, log_prob: Tensor) -> Tensor:
         return log_prob.exp() if self.target == "probability" else log_prob
 
-    def _prefix(self, length: int) -> list[tuple[Tensor, Tensor]]:
-        if not length:
-            return []
-        tokens = self.batch.tokens[:, :length]
-        with torch.no_grad():
-            _, cache = self.model(tokens, return_type="logits_and_cache", use_cache=True)
-        return [(layer.keys, layer.values) for layer in cache.layers]
+    def _before(self, length: int) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of the first positions."""
+        return [(k[..., :length, :], v[..., :length, :]) for k, v in self.everything if length]
 
     def _options(
         self, owner: Tensor, width: int, prefix: list[tuple[Tensor, Tensor]], *, mask: bool
@@ -125,26 +128,40 @@ class OnePass:
         return options
 
     def _run(
-        self, tokens: Int[Tensor, "row pos"], owner: Int[Tensor, " grown"], hooks: Hooks,
-        *, mask: bool = False,
-    ) -> tuple[Float[Tensor, " grown"], Tensor]:  # fmt: skip
-        """Log-probability of each row's answer, and whether it is the most likely one."""
+        self,
+        tokens: Int[Tensor, "row pos"],
+        owner: Int[Tensor, " grown"],
+        hooks: Hooks,
+        *,
+        mask: bool = False,
+        remember: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> tuple[Float[Tensor, " grown"], Tensor]:
+        """Log-probability of each row's answer, and whether it is the most likely one.
+
+        `remember` is filled with the keys and values of every layer, where they can be shared.
+        """
         head, kept = self.traits.head, []
         answers = self.batch.answers[owner]
         wanted = _shifted(self.batch.predicted, self.first)
         options = self._options(owner, tokens.shape[1], self.prefix, mask=mask)
+        if remember is not None and self.shares:
+            options |= {"return_type": "logits_and_cache", "use_cache": True}
 
         def take(value: Tensor, hook: Any) -> Tensor:
             kept.append(value[:, wanted])
             return value[:1, :1]
 
         if head is not None:
-            with self.model.hooks(fwd_hooks=[*hooks, (HOOK_HEAD, take)]):
-                self.model(tokens, **options)
+            hooks = [*hooks, (HOOK_HEAD, take)]
+        with self.model.hooks(fwd_hooks=hooks):
+            logits = self.model(tokens, **options)
+        if remember is not None and self.shares:
+            logits, cache = logits
+            remember += [(layer.keys, layer.values) for layer in cache.layers]
+        if head is not None:
             log_prob, best = _AnswerLogProb.apply(kept[0], answers, head)
             return log_prob, best
-        with self.model.hooks(fwd_hooks=hooks):
-            logits = self.model(tokens, **options)[:, wanted].float()
+        logits = logits[:, wanted].float()
         return answer_log_prob(logits, answers), (logits.argmax(-1) == answers).all(-1)
 
     def gradients(self, *, direct: bool = False) -> list[Float[Tensor, "prompt at neuron"]]:
@@ -186,12 +203,10 @@ class OnePass:
                 "token; give a baseline (zero, mean or a tensor) with integrated_gradients"
             )
         start, stop = self.batch.text
-        causal = not self.traits.masked
-        shares = causal and self.short
+        shares = self.shares
         n, n_tokens = len(tokens), stop - start
-        if causal:  # what comes later changes nothing
+        if not self.traits.masked:  # what comes later changes nothing
             tokens, stop = tokens[:, : at.stop], min(stop, at.stop)
-        everything = self._prefix(stop - 1) if shares else []
         most = max(1, self.max_rows // n)
         size = min(most, max(4, -(-(stop - start) // 4))) if shares else most
         whole = [a[:, None].repeat(1, n_tokens, 1, 1) for a in self.activations]
@@ -202,7 +217,7 @@ class OnePass:
             diagonal = torch.arange(right - left)
             rows[:, diagonal, diagonal + left - first] = blank
             owner = self._everyone().repeat_interleave(right - left)
-            prefix = [(k[..., :first, :], v[..., :first, :]) for k, v in everything if first]
+            prefix = self._before(first)
             changed = slice(max(at.start, first), at.stop)
             seen: list[Tensor] = []
             some = _shifted(changed, first)
