@@ -1,7 +1,7 @@
 # make demo    set up, then show language-agnostic neurons (figures go to demo/)
 # make test    set up, then lint, types and tests
 # make lab     open the notebooks
-# make model   train the embedded models again from data/ (about two hours of CPU)
+# make model   train the embedded models again from data/ (about three hours of CPU)
 
 PYTHON ?= python3
 VENV := .venv

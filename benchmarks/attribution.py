@@ -8,6 +8,7 @@
 Everything is timed in one run on one prompt: the best of `--repeat` rounds, in which the methods
 take turns, so that a machine that slows down slows all of them. Peers run at 20 points a path:
 
+- lafn_viz takes as many points as `--tolerance` needs; "tight" as many as 1e-4 needs.
 - captum: IntegratedGradients (its default quadrature) on the input of a layer's down projection,
   through a hook; layer after layer.
 - knowledge-neurons: as on PyPI, GPT-2 alone. It looks at neurons before their non-linearity.
@@ -39,6 +40,7 @@ from lafn_viz.models import _resolve, data_folder
 from lafn_viz.target import encode
 
 STEPS = 20
+TIGHT = 1e-4
 WORD = " France"
 
 
@@ -190,11 +192,12 @@ def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
     here = {"position": "answer", "tolerance": tolerance}
 
     def ours(**options):
-        return lambda: lv.attribute(model, [prompt], **here, **options)
+        return lambda: lv.attribute(model, [prompt], **(here | options))
 
     first = ours()()
     methods: dict[str, Callable] = {
         "lafn_viz": ours(),
+        "lafn_viz, tight": ours(tolerance=TIGHT),
         "lafn_viz, 20 points": ours(n_steps=STEPS, quadrature="riemann_left"),
         "lafn_viz, amig": ours(method="amig"),
         "products": products(model, first, n_tokens),
@@ -212,7 +215,7 @@ def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
         name: ((values.values[0] if name.startswith("lafn") else values).sum(-1) - change).abs()
         / scale
         for name, values in results.items()
-        if name in ("lafn_viz", "lafn_viz, 20 points", "captum", "loop")
+        if name in ("lafn_viz", "lafn_viz, tight", "lafn_viz, 20 points", "captum", "loop")
     }
     fastest = min(times[name] for name in times if name in ("captum", "knowledge-neurons"))
     print(f"\n{n_tokens} tokens; {first.n_points.float().mean():.1f} points a layer in lafn_viz")
