@@ -154,7 +154,7 @@ def attribute(
     n_steps: int | Literal["auto"] = "auto",
     quadrature: Quadrature = "gauss_legendre",
     tolerance: float = 0.01,
-    max_rows: int = 1024,
+    max_rows: int = 256,
     progress: bool = False,
 ) -> NeuronScores:
     """Attribute each prompt's answer to the feed-forward neurons of all layers.
