@@ -232,10 +232,16 @@ def attribution_strip(
     )
 
 
-def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = "") -> go.Figure:
-    """Mean Jaccard with 95% intervals for each model: same fact, other fact, chance.
+def model_comparison(
+    summaries: Mapping[str, "pd.DataFrame"],
+    *,
+    title: str = "Transfer and shared neurons come together",
+    caption: str = "Overlap of a fact's neurons between languages, 95% intervals over facts. The "
+    "control knows the same facts without transfer.",
+) -> go.Figure:
+    """Mean Jaccard with 95% intervals for each model or method: same fact, other fact, chance.
 
-    `summaries` maps a model's name to its `Overlap.summary()`.
+    `summaries` maps a name to its `Overlap.summary()`.
     """
     figure = go.Figure()
     colours = {"same fact": AGNOSTIC, "other fact": SPECIFIC, "chance": CONTROL}
@@ -266,9 +272,8 @@ def model_comparison(summaries: Mapping[str, "pd.DataFrame"], *, title: str = ""
     figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.08, "x": 0})
     return _style(
         figure,
-        title=title or "Transfer and shared neurons come together",
-        caption="Overlap of a fact's neurons between languages, 95% intervals over facts. The "
-        "control knows the same facts without transfer.",
+        title=title,
+        caption=caption,
         height=440,
     )
 
@@ -319,7 +324,11 @@ def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
             )
         )
     figure.add_hline(y=0.01, line={"color": CONTROL, "dash": "dot"})
-    figure.update_xaxes(title_text="points on each path (mean over prompts and layers)", type="log")
+    figure.update_xaxes(
+        title_text="points on each path (mean over prompts and layers)",
+        type="log",
+        tickvals=[1, 2, 5, 10, 20, 50, 100, 200, 500],
+    )
     figure.update_yaxes(
         title_text="completeness error (share of F(w) − F(b))", type="log", exponentformat="power"
     )
@@ -328,8 +337,8 @@ def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
     return _style(
         figure,
         title="Do the scores add up?",
-        caption="Median over prompts and layers, bars from the 10th to the 90th percentile; "
-        f"dotted: the tolerance of 1%. The worst single layer shown misses by {worst:.0%}.",
+        caption="Median over prompts and layers, bars: 10th to 90th percentile; dotted: the "
+        f"tolerance of 1%.<br>The worst single layer shown misses by {worst:.0%}.",
         height=460,
     )
 
@@ -375,11 +384,12 @@ def method_scatter(
     figure.update_xaxes(title_text=f"{labels[0]} (share of all |scores|)")
     figure.update_yaxes(title_text=f"{labels[1]} (share of all |scores|)")
     figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
-    opposite = float(((x * y) < 0).mean())
+    scored = x * y != 0
+    opposite = float((x * y < 0)[scored].mean()) if scored.any() else 0.0
     return _style(
         figure,
-        title=f"{labels[0].capitalize()} against {labels[1]}",
-        caption=f"One dot a neuron. {opposite:.0%} of the neurons change their sign from one "
-        f"method to the other; {len(best[0] & best[1])} of the top {top} are the same.",
+        title=f"{labels[0]} against {labels[1]}",
+        caption=f"One dot a neuron. Of those that both score, {opposite:.0%} change their sign; "
+        f"of the top {top}, {len(best[0] & best[1])} are the same.",
         height=520,
     )
