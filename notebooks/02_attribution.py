@@ -127,6 +127,11 @@ methods = {
     "direct effect": {"method": "direct_effect"},
     "activation": {"method": "activation"},
 }
+
+# %% [markdown]
+# Between scripts only, where no spelling is shared:
+
+# %%
 summaries = {}
 for name, options in methods.items():
     sets = lv.select_neurons(lv.attribute(model, asked, **options), fraction=0.02)
