@@ -64,16 +64,16 @@ def target_of(model, prompt, layer, position, target="probability"):
 
 
 def along(value, start, end, nodes, weights, factor=None):
-    """Weighted gradients on the way from start to end, times factor, point by point."""
-    total = torch.zeros_like(end)
-    for node, weight in zip(nodes, weights, strict=True):
-        point = (start + node * (end - start)).float().requires_grad_()
-        total += weight * torch.autograd.grad(value(point).sum(), point)[0]
+    """Weighted gradients on the way from start to end, times factor; a row for each point."""
+    nodes, weights = (torch.as_tensor(x).float()[:, None, None] for x in (nodes, weights))
+    points = (start + nodes * (end - start)).float().requires_grad_()
+    gradients = torch.autograd.grad(value(points).sum(), points)[0]
+    total = (weights * gradients).sum(0, keepdim=True)
     return (total * (end - start if factor is None else factor))[0].sum(0)
 
 
 def loop(model, prompts, position, n_steps):
-    """Integrated gradients prompt by prompt, layer by layer, point by point."""
+    """Integrated gradients prompt by prompt, layer by layer."""
     rule = nodes_and_weights("gauss_legendre", n_steps)
     scores = []
     for prompt in prompts:
@@ -104,17 +104,18 @@ def test_one_pass_equals_the_loop(tiny, prompts, family, position):
 
 
 def blanked(model, prompt, layer, position):
-    """Activations with each token of the prompt replaced, one plain forward each."""
+    """Activations with each token of the prompt replaced, by one plain forward."""
     tokens, _, at, _ = reads(model, prompt, position)
     text = model.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
     blank = model.tokenizer.mask_token_id
     shift = 0 if blank is None else 1
     blank = model.tokenizer.eos_token_id if blank is None else blank
     name = f"blocks.{layer}.mlp.hook_post"
-    for place in range(shift, shift + len(text)):
-        changed = [*tokens[:place], blank, *tokens[place + 1 :]]
-        _, cache = model.run_with_cache(torch.tensor([changed]), names_filter=name)
-        yield cache[name][:, at].detach()
+    rows = [
+        [*tokens[:place], blank, *tokens[place + 1 :]] for place in range(shift, shift + len(text))
+    ]
+    _, cache = model.run_with_cache(torch.tensor(rows), names_filter=name)
+    return cache[name][:, at].detach().split(1)
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -128,7 +129,7 @@ def test_amig_equals_the_loop_over_tokens(tiny, prompts, family, position):
     for number, prompt in enumerate(some):
         for layer in range(model.cfg.n_layers):
             value, w = target_of(model, prompt, layer, position)
-            starts = list(blanked(model, prompt, layer, position))
+            starts = blanked(model, prompt, layer, position)
             for start in starts:
                 expected[number, layer] += along(value, start, w, *rule)
             mean = torch.stack(starts).mean(0)
