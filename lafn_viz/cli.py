@@ -29,11 +29,10 @@ def _demo(out: Path, relation: str, n_facts: int, seed: int) -> int:
     import lafn_viz as lv
     from lafn_viz import plots
     from lafn_viz.demo import examine
-    from lafn_viz.models import EMBEDDED
 
     facts = lv.load_facts().filter(relation=relation, leaking=False).sample(n_facts, seed=seed)
     found = {}
-    for name in EMBEDDED:
+    for name in ("embedded", "embedded-control"):
         print(f"{name}: {n_facts} facts of {relation!r} in {len(facts.languages)} languages")
         found[name] = examine(lv.load_model(name), facts, seed=seed, progress=True)
     tables = {name: one.to_frame() for name, one in found.items()}
