@@ -479,9 +479,9 @@ class _Integral:
                 self.scores[:, layer] += end_weight * steps
         like = self.scores
         self.values = like.new_zeros(n, *like.shape[1:]).index_add_(0, paths.owner, like)
-        changes = run.value[paths.owner, None] - self.begins
-        self.change = like.new_zeros(n, n_layers).index_add_(0, paths.owner, changes)
-        moved = like.new_zeros(n, n_layers).index_add_(0, paths.owner, changes.abs())
+        self.changes = run.value[paths.owner, None] - self.begins  # of each path
+        self.change = like.new_zeros(n, n_layers).index_add_(0, paths.owner, self.changes)
+        moved = like.new_zeros(n, n_layers).index_add_(0, paths.owner, self.changes.abs())
         each = torch.bincount(paths.owner, minlength=n)
         size = run.value.abs() if run.target == "probability" else torch.ones_like(run.value)
         # What an error is a share of.
@@ -531,7 +531,7 @@ class _Integral:
         for path, prompt in enumerate(self.paths.owner.tolist()):
             paths_of.setdefault(prompt, []).append(path)
         ends = self.run.value.tolist()
-        off = (self.scores.sum(-1) - (self.run.value[self.paths.owner, None] - self.begins)).abs()
+        off = (self.scores.sum(-1) - self.changes).abs()
         total = torch.zeros_like(self.change).index_add_(0, self.paths.owner, off).tolist()
         for prompt, layers in enumerate(total):
             for layer, error in enumerate(layers):

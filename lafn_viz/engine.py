@@ -63,7 +63,6 @@ class Slopes:
     """What was found at some points of a layer: F, and gradient times factor over positions."""
 
     layer: int
-    points: Points
     value: Float[Tensor, " row"]
     slope: Float[Tensor, "row neuron"]
 
@@ -293,7 +292,7 @@ class OnePass:
                 if paths.start is not None:
                     factor = factor - paths.start[layer][path]
             slope = (gradient.float() * factor.float()).sum(1)
-            yield Slopes(layer, points[layer], reached_value, slope)
+            yield Slopes(layer, reached_value, slope)
 
 
 class _AnswerLogProb(torch.autograd.Function):
