@@ -31,7 +31,7 @@ a score says what moves F along this path, not what happens when a neuron is sil
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -41,8 +41,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lafn_viz.engine import OnePass, Paths, Points
+from lafn_viz.engine import OnePass, Paths
 from lafn_viz.facts import Prompt
+from lafn_viz.integral import Integral, integrate, scale_of
 from lafn_viz.models import Provenance, provenance, traits
 from lafn_viz.quadrature import Quadrature, nodes_and_weights
 from lafn_viz.target import Batch, Position, batches, prompt_columns
@@ -59,12 +60,8 @@ Target = Literal["probability", "log_prob", "logit_difference"]
 Baseline = Literal["zero", "mean"]
 # What follows a path and can be complete.
 PATHS = ("integrated_gradients", "amig", "amig_as_released")
-# Points at the start of "auto"; how often a part of a path is halved (to 1/1024 of it), and how
-# many parts there may be before a layer is given up.
-AUTO_NODES, AUTO_ROUNDS, AUTO_PARTS = 4, 10, 64
+AUTO_NODES = 4  # points of "auto" on a path or a part of one
 RELEASED_STEPS = 20  # of AMIG's released code
-# A layer that hardly moves the target is held to this share of the one that moves it most.
-QUIET = 0.1
 
 
 class CompletenessWarning(UserWarning):
@@ -397,10 +394,9 @@ def _follow(
     n_steps: int | Literal["auto"],
     quadrature: Quadrature,
     tolerance: float,
-) -> "_Integral":
+) -> Integral:
     """The methods that follow a path, or AMIG's one for each token."""
     owner = torch.arange(len(run.tokens), device=run.tokens.device)
-    first_rule: tuple[np.ndarray, np.ndarray] | None = None
     if method == "integrated_gradients":
         begin = None
         if start is not None:
@@ -416,193 +412,18 @@ def _follow(
             # The released code drops the baseline where it multiplies.
             paths = Paths(owner, [b.mean(1) for b in blanked], factor=run.activations)
             steps = RELEASED_STEPS if n_steps == "auto" else n_steps
-            return _Integral(run, paths, *nodes_and_weights("riemann_left", steps))
+            return integrate(run, paths, nodes_and_weights("riemann_left", steps))
         owner = owner.repeat_interleave(blanked[0].shape[1])
         paths = Paths(owner, [b.flatten(0, 1) for b in blanked])
-        # A token's path is short, and all paths of a prompt end at the same point: the trapezoid
-        # rule costs one point a path.
-        first_rule = np.zeros(1), np.full(1, 0.5)
     if n_steps != "auto":
-        return _Integral(run, paths, *nodes_and_weights(quadrature, n_steps))
+        return integrate(run, paths, nodes_and_weights(quadrature, n_steps))
     rule = nodes_and_weights("gauss_radau", AUTO_NODES)
-    integral = _Integral(run, paths, *(first_rule or rule), end_weight=0.5 if first_rule else 0.0)
-    integral.refine(tolerance, *rule)
-    return integral
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """A part of a path in one layer: its scores, F at its ends, and how far the two are off."""
-
-    path: int
-    left: float
-    right: float
-    value_left: float
-    value_right: float
-    scores: Float[Tensor, " neuron"]
-
-    @property
-    def error(self) -> float:
-        return float(self.scores.sum()) - (self.value_right - self.value_left)
-
-
-class _Integral:
-    """A batch's scores along paths, what they should sum to, and how far they are off.
-
-    Begins with the same points on every path; `end_weight` is that of the point 1, whose gradient
-    all paths of a prompt share.
-    """
-
-    def __init__(
-        self,
-        run: OnePass,
-        paths: Paths,
-        nodes: np.ndarray,
-        weights: np.ndarray,
-        *,
-        end_weight: float = 0.0,
-    ) -> None:
-        self.run, self.paths = run, paths
-        n_layers, n_paths = len(run.activations), len(paths.owner)
-        n = len(run.tokens)
-        if nodes[0] != 0:  # completeness needs F at the start
-            nodes, weights = np.r_[0.0, nodes], np.r_[0.0, weights]
-        whole = [(path, 0.0, 1.0) for path in range(n_paths)]
-        found = self._evaluate(dict.fromkeys(range(n_layers), whole), nodes, weights)
-        self.scores = torch.stack([found[layer][0] for layer in range(n_layers)], 1)
-        self.begins = torch.stack([found[layer][1] for layer in range(n_layers)], 1)
-        if end_weight:
-            for layer, gradient in enumerate(run.gradients()):
-                end = run.activations[layer]
-                start = 0 if paths.start is None else paths.start[layer]
-                steps = (gradient[paths.owner] * (end[paths.owner] - start)).float().sum(1)
-                self.scores[:, layer] += end_weight * steps
-        like = self.scores
-        self.values = like.new_zeros(n, *like.shape[1:]).index_add_(0, paths.owner, like)
-        self.changes = run.value[paths.owner, None] - self.begins  # of each path
-        self.change = like.new_zeros(n, n_layers).index_add_(0, paths.owner, self.changes)
-        moved = like.new_zeros(n, n_layers).index_add_(0, paths.owner, self.changes.abs())
-        each = torch.bincount(paths.owner, minlength=n)
-        size = run.value.abs() if run.target == "probability" else torch.ones_like(run.value)
-        # What an error is a share of.
-        self.scale = _scale(moved, size * each, run.activations[0].dtype)
-        self.n_points = len(nodes) * each[:, None].repeat(1, n_layers)
-
-    @property
-    def error(self) -> Float[Tensor, "prompt layer"]:
-        return self.values.sum(-1) - self.change
-
-    def _evaluate(
-        self,
-        segments: Mapping[int, Sequence[tuple[int, float, float]]],
-        nodes: np.ndarray,
-        weights: np.ndarray,
-    ) -> dict[int, tuple[Float[Tensor, "segment neuron"], Float[Tensor, " segment"]]]:
-        """For each layer and (path, left, right): scores along it, and F at its left end."""
-        like, k = self.run.activations[0], len(nodes)
-        device = like.device
-        node, weight = (
-            torch.tensor(x, dtype=torch.float32, device=device) for x in (nodes, weights)
-        )
-        points, widths, scores, lefts, done = {}, {}, {}, {}, {}
-        for layer, some in segments.items():
-            path, left, right = (torch.tensor(x, device=device) for x in zip(*some, strict=True))
-            alpha = left[:, None] + (right - left)[:, None] * node
-            points[layer] = Points(path.repeat_interleave(k), alpha.flatten())
-            widths[layer] = right - left
-            scores[layer] = torch.zeros(len(some), like.shape[-1], device=device)
-            lefts[layer], done[layer] = torch.zeros(len(some), device=device), 0
-        for found in self.run.slopes(self.paths, points):
-            layer = found.layer
-            row = torch.arange(len(found.value), device=device) + done[layer]
-            done[layer] += len(row)
-            segment, which = row // k, row % k
-            scale = weight[which] * widths[layer][segment]
-            scores[layer].index_add_(0, segment, found.slope * scale[:, None])
-            first = which == 0
-            lefts[layer][segment[first]] = found.value[first]
-        return {layer: (scores[layer], lefts[layer]) for layer in segments}
-
-    def refine(self, tolerance: float, nodes: np.ndarray, weights: np.ndarray) -> None:
-        """Halve the segments that carry the error, where it is above the tolerance."""
-        allowed = (tolerance * self.scale).tolist()
-        open_cells: dict[tuple[int, int], list[_Segment]] = {}
-        paths_of: dict[int, list[int]] = {}
-        for path, prompt in enumerate(self.paths.owner.tolist()):
-            paths_of.setdefault(prompt, []).append(path)
-        ends = self.run.value.tolist()
-        off = (self.scores.sum(-1) - self.changes).abs()
-        total = torch.zeros_like(self.change).index_add_(0, self.paths.owner, off).tolist()
-        for prompt, layers in enumerate(total):
-            for layer, error in enumerate(layers):
-                if error > allowed[prompt][layer]:
-                    open_cells[prompt, layer] = [
-                        _Segment(
-                            path, 0.0, 1.0, float(self.begins[path, layer]), ends[prompt],
-                            self.scores[path, layer],
-                        )
-                        for path in paths_of[prompt]
-                    ]  # fmt: skip
-        for _ in range(AUTO_ROUNDS):
-            chosen = {
-                cell: _worst(some, allowed[cell[0]][cell[1]]) for cell, some in open_cells.items()
-            }
-            chosen = {
-                cell: worst
-                for cell, worst in chosen.items()
-                if worst and len(open_cells[cell]) < AUTO_PARTS + len(paths_of[cell[0]])
-            }
-            open_cells = {cell: open_cells[cell] for cell in chosen}
-            if not open_cells:
-                break
-            halves: dict[int, list[tuple[int, float, float]]] = {}
-            for (_, layer), worst in chosen.items():
-                for old in worst:
-                    middle = (old.left + old.right) / 2
-                    halves.setdefault(layer, []).extend(
-                        [(old.path, old.left, middle), (old.path, middle, old.right)]
-                    )
-            found = self._evaluate(halves, nodes, weights)
-            values = {layer: lefts.tolist() for layer, (_, lefts) in found.items()}
-            at = dict.fromkeys(found, 0)
-            for (prompt, layer), worst in chosen.items():
-                for old in worst:
-                    number = at[layer]
-                    at[layer] += 2
-                    (path, left, middle), right = halves[layer][number], old.right
-                    one, two = found[layer][0][number : number + 2]
-                    reached = values[layer][number + 1]
-                    open_cells[prompt, layer].remove(old)
-                    open_cells[prompt, layer] += [
-                        _Segment(path, left, middle, old.value_left, reached, one),
-                        _Segment(path, middle, right, reached, old.value_right, two),
-                    ]
-                    self.values[prompt, layer] += one + two - old.scores
-                    self.n_points[prompt, layer] += 2 * len(nodes)
-
-
-def _worst(segments: list[_Segment], allowed: float) -> list[_Segment]:
-    """The fewest segments without which the error would be half of what is allowed."""
-    rest = sum(abs(segment.error) for segment in segments)
-    if rest <= allowed:
-        return []
-    chosen = []
-    for segment in sorted(segments, key=lambda segment: -abs(segment.error)):
-        if rest <= allowed / 2:
-            break
-        rest -= abs(segment.error)
-        chosen.append(segment)
-    return chosen
-
-
-def _scale(
-    moved: Float[Tensor, "prompt layer"], size: Float[Tensor, " prompt"], dtype: torch.dtype
-) -> Float[Tensor, "prompt layer"]:
-    """What a completeness error is a share of (see NeuronScores); `size` is F's, for each path."""
-    # F is known to a few units in its last place: 1e-4 of it leaves room for a tolerance of 1%.
-    rounding = min(1.0, 1e3 * torch.finfo(dtype).eps) * size[:, None]
-    least = torch.maximum(QUIET * moved.amax(1, keepdim=True), rounding)
-    return torch.maximum(moved, least).clamp_min(torch.finfo(moved.dtype).tiny)
+    if method == "integrated_gradients":
+        return integrate(run, paths, rule, tolerance=tolerance, refined_by=rule)
+    # A token's path is short, and all paths of a prompt end at the same point: the trapezoid rule
+    # costs one point a path.
+    start_only = np.zeros(1), np.full(1, 0.5)
+    return integrate(run, paths, start_only, end_weight=0.5, tolerance=tolerance, refined_by=rule)
 
 
 def _difference(right: NeuronScores, wrong: NeuronScores, foils: list[str]) -> NeuronScores:
@@ -612,7 +433,7 @@ def _difference(right: NeuronScores, wrong: NeuronScores, foils: list[str]) -> N
     options = {**right.provenance.options, "target": "logit_difference", "foil": tuple(foils)}
     error = right.completeness_error - wrong.completeness_error
     change = right.target_change - wrong.target_change
-    scale = _scale(change.abs(), torch.ones(len(change)), torch.float32)
+    scale = scale_of(change.abs(), torch.ones(len(change)), torch.float32)
     return replace(
         right,
         values=right.values - wrong.values,

@@ -13,8 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
-    "facts", "models", "target", "quadrature", "engine", "attribution", "neurons", "overlaps",
-    "causal", "demo", "plots", "cli",
+    "facts", "models", "target", "quadrature", "engine", "integral", "attribution", "neurons",
+    "overlaps", "causal", "demo", "plots", "cli",
 )  # fmt: skip
 
 
