@@ -169,8 +169,8 @@ def scale_of(
     How much the layer moves F over all its paths, but at least a tenth of the prompt's most moving
     layer, and no less than rounding allows; `size` is F's own, for each path.
     """
-    # A logit of 10 or 20 is known to 1e-6 in float32, and so is log F: where a layer moves F by less
-    # than a thousandth of it, 1% of that is no more than rounding.
+    # A logit of 10 or 20 is known to 1e-6 in float32, and so is log F: where a layer moves F by
+    # less than a thousandth of it, 1% of that is no more than rounding.
     rounding = min(1.0, 1e4 * torch.finfo(dtype).eps) * size[:, None]
     least = torch.maximum(QUIET * moved.amax(1, keepdim=True), rounding)
     return torch.maximum(moved, least).clamp_min(torch.finfo(moved.dtype).tiny)
