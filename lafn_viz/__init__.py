@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lafn_viz import plots
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
-    from lafn_viz.causal import Effect, intervene
+    from lafn_viz.causal import Effect, Effects, effects, intervene
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.models import Provenance, load_model
     from lafn_viz.neurons import NeuronSet, select_neurons
@@ -21,6 +21,7 @@ _HOME = {
     "AnswerScores": "target",
     "CompletenessWarning": "attribution",
     "Effect": "causal",
+    "Effects": "causal",
     "Fact": "facts",
     "FactError": "facts",
     "FactSet": "facts",
@@ -30,6 +31,7 @@ _HOME = {
     "Prompt": "facts",
     "Provenance": "models",
     "attribute": "attribution",
+    "effects": "causal",
     "intervene": "causal",
     "load_facts": "facts",
     "load_model": "models",
@@ -42,6 +44,7 @@ __all__ = [
     "AnswerScores",
     "CompletenessWarning",
     "Effect",
+    "Effects",
     "Fact",
     "FactError",
     "FactSet",
@@ -51,6 +54,7 @@ __all__ = [
     "Prompt",
     "Provenance",
     "attribute",
+    "effects",
     "intervene",
     "load_facts",
     "load_model",

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from tqdm.auto import tqdm
 
 from lafn_viz.attribution import NeuronScores, attribute
-from lafn_viz.causal import intervene
-from lafn_viz.facts import SCRIPTS, FactSet, Prompt
+from lafn_viz.causal import effects
+from lafn_viz.facts import SCRIPTS, FactSet
 from lafn_viz.neurons import select_neurons
 from lafn_viz.overlaps import Overlap, bootstrap, overlap
 from lafn_viz.target import score_answers
@@ -33,9 +31,9 @@ if TYPE_CHECKING:
 class Examination:
     """What was found in one model.
 
-    `known` is the share of all prompts answered. `own`, `random` and `other` are, for each fact
-    with agnostic neurons, the relative change of P(correct) when they are zeroed: on the fact
-    itself, with random neurons instead, and on another fact. `own_not_latin` is `own` in the
+    `known` is the share of all prompts answered. `own`, `random` and `other` are for each fact the
+    relative change of P(correct) when its agnostic neurons are zeroed: on the fact itself, with
+    random neurons instead, and on another fact (NaN: it has none). `own_not_latin` is `own` in the
     languages of other scripts, which share no spelling with the rest.
     """
 
@@ -102,30 +100,18 @@ def examine(
         )
     scores = attribute(model, chosen, progress=progress)
     found = overlap(select_neurons(scores, fraction=fraction), min_languages=min_languages)
-    asked: dict[str, list[Prompt]] = {
-        fact: [prompt for prompt in rest if prompt.fact_id == fact] for fact in found.facts
-    }
-    own, own_not_latin, random, other = [], [], [], []
-    for number, fact in enumerate(tqdm(found.facts, disable=not progress, desc="zeroing")):
-        neurons = found.agnostic[fact]
-        if not neurons:
-            continue
-        effect = intervene(model, asked[fact], neurons, controls=controls, seed=seed)
-        own.append(effect.change)
-        not_latin = torch.tensor([prompt.language in SCRIPTS for prompt in asked[fact]])
-        before, after = effect.before[not_latin].exp(), effect.after[not_latin].exp()
-        own_not_latin.append(float(after.mean() / before.mean() - 1))
-        random.append(float(effect.control_change.mean()))
-        if len(found.facts) > 1:
-            stranger = asked[found.facts[(number + 1) % len(found.facts)]]
-            other.append(intervene(model, stranger, neurons, controls=0).change)
+    zeroed = effects(
+        model, {"agnostic": found.agnostic}, rest, controls=controls, seed=seed, progress=progress
+    )
+    changes = zeroed.changes(mean_of=zeroed.languages)
+    not_latin = [language for language in zeroed.languages if language in SCRIPTS]
     return Examination(
         model=scores.provenance.model,
         known=score_answers(model, prompts).known.float().mean().item(),
         scores=scores,
         overlap=found,
-        own=np.array(own),
-        own_not_latin=np.array(own_not_latin),
-        random=np.array(random),
-        other=np.array(other),
+        own=changes["own fact"][0, :, 0],
+        own_not_latin=zeroed.changes(mean_of=not_latin)["own fact"][0, :, 0],
+        random=changes["random neurons"][0, :, 0],
+        other=changes["other fact"][0, :, 0],
     )

@@ -163,6 +163,30 @@ class OnePass:
         logits = logits[:, wanted].float()
         return answer_log_prob(logits, answers), (logits.argmax(-1) == answers).all(-1)
 
+    def changed(
+        self,
+        owner: Int[Tensor, " row"],
+        changes: Mapping[int, Callable[[Float[Tensor, "row at neuron"]], Tensor]],
+    ) -> Float[Tensor, " row"]:
+        """Log-probability (nats) of the answers of some prompts with their activations changed.
+
+        Args:
+            owner: the prompt of each row.
+            changes: for each layer, new activations from the old at the positions acted on.
+        """
+
+        def hook_of(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+            def hook(value: Tensor, hook: Any) -> Tensor:
+                value = value.clone()
+                value[:, self.at] = change(value[:, self.at]).to(value.dtype)
+                return value
+
+            return hook
+
+        hooks: Hooks = [(hook_post(layer), hook_of(change)) for layer, change in changes.items()]
+        with torch.no_grad():
+            return self._run(self.tokens[owner], owner, hooks)[0]
+
     def gradients(self, *, direct: bool = False) -> list[Float[Tensor, "prompt at neuron"]]:
         """dF/dw of every layer at the unmodified activations.
 

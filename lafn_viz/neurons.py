@@ -63,10 +63,7 @@ class NeuronSet:
 
     def mask(self) -> Bool[Tensor, "layer neuron"]:
         """The set as a table of booleans."""
-        table = torch.zeros(self.shape, dtype=torch.bool)
-        for layer, neuron in self.neurons:
-            table[layer, neuron] = True
-        return table
+        return mask_of(self.neurons, self.shape)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a neuron: fact_id, relation, language, layer, neuron."""
@@ -79,9 +76,20 @@ class NeuronSet:
         )
 
 
+def mask_of(
+    neurons: Iterable[tuple[int, int]], shape: tuple[int, int]
+) -> Bool[Tensor, "layer neuron"]:
+    """A set of neurons as a table of booleans."""
+    table = torch.zeros(shape, dtype=torch.bool)
+    listed = list(neurons)
+    if listed:
+        table[tuple(torch.tensor(listed).T)] = True
+    return table
+
+
 def neurons_of(mask: Bool[Tensor, "layer neuron"]) -> frozenset[Neuron]:
     """A table of booleans as a set of neurons."""
-    return frozenset(Neuron(int(layer), int(neuron)) for layer, neuron in mask.nonzero())
+    return frozenset(Neuron(*found) for found in mask.nonzero().tolist())
 
 
 def select_neurons(

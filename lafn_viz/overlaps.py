@@ -65,17 +65,17 @@ class Overlap:
     @property
     def jaccard(self) -> Matrix:
         """Mean over facts for each pair of languages (NaN where no fact is known in both)."""
-        return _mean(self.same_fact, 0)
+        return mean_of_known(self.same_fact, 0)
 
     @property
     def jaccard_other_fact(self) -> Matrix:
         """The same between different facts of one relation."""
-        return _mean(self.other_fact, 0)
+        return mean_of_known(self.other_fact, 0)
 
     @property
     def jaccard_chance(self) -> Matrix:
         """The same for random sets with the same count in each layer."""
-        return _mean(self.chance, 0)
+        return mean_of_known(self.chance, 0)
 
     def by_fact(self, *, across_scripts: bool = False) -> dict[str, Float[np.ndarray, " fact"]]:
         """Mean over pairs of different languages, or only of different scripts, for each fact."""
@@ -84,7 +84,7 @@ class Overlap:
         if across_scripts:
             pairs = scripts[:, None] != scripts[None]
         named = {"same fact": self.same_fact, "other fact": self.other_fact, "chance": self.chance}
-        return {name: _mean(values[:, pairs], 1) for name, values in named.items()}
+        return {name: mean_of_known(values[:, pairs], 1) for name, values in named.items()}
 
     def summary(
         self, *, across_scripts: bool = False, draws: int = 2000, seed: int = 0
@@ -95,7 +95,7 @@ class Overlap:
         rows = []
         for name, values in self.by_fact(across_scripts=across_scripts).items():
             low, high = bootstrap(values, draws=draws, seed=seed)
-            rows.append((name, float(_mean(values, 0)), low, high))
+            rows.append((name, float(mean_of_known(values, 0)), low, high))
         return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])
 
     def to_frame(self) -> "pd.DataFrame":
@@ -245,7 +245,7 @@ def _jaccard(shared: torch.Tensor, sizes: torch.Tensor, both: torch.Tensor) -> t
     return torch.where(both & (union > 0), shared / union.clamp_min(1), undefined)
 
 
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
     """Mean of what is there; not a number where nothing is."""
     there = np.isfinite(values)
     count = there.sum(axis)

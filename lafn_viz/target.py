@@ -161,17 +161,6 @@ def answer_log_prob(
     return (chosen - logits.logsumexp(-1)).sum(-1)
 
 
-def answer_logits(
-    model: "TransformerBridge", batch: Batch, hooks: Hooks
-) -> Float[Tensor, "prompt answer vocab"]:
-    """Logits (float32) at the positions that are about the answer, under some hooks."""
-    n_answer = batch.answers.shape[1]
-    keep = traits(model).keeps and not traits(model).masked
-    with model.hooks(fwd_hooks=hooks):
-        logits = model(batch.tokens, **({"logits_to_keep": n_answer} if keep else {}))
-    return (logits if keep else logits[:, batch.predicted]).float()
-
-
 @dataclass(frozen=True)
 class AnswerScores:
     """How well a model knows the answers of some prompts.
@@ -226,22 +215,17 @@ def score_answers(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
     *,
-    position: Position = "all",
-    hooks: Callable[[Batch], Hooks] | None = None,
     max_prompts: int = 256,
 ) -> AnswerScores:
-    """Score the answer of each prompt, optionally with the model changed by hooks.
-
-    Args:
-        position: what `Batch.at` is for the hooks.
-        hooks: called for each batch; returns TransformerLens forward hooks to run it with.
-        max_prompts: prompts in one batch, which bounds the memory.
-    """
+    """Score the answer of each prompt, `max_prompts` in one batch, which bounds the memory."""
     log_prob = torch.empty(len(prompts))
     rank = torch.empty(len(prompts), dtype=torch.long)
+    keeps = traits(model).keeps and not traits(model).masked
     with torch.no_grad():
-        for batch in batches(model, prompts, position=position, max_prompts=max_prompts):
-            logits = answer_logits(model, batch, hooks(batch) if hooks else [])
+        for batch in batches(model, prompts, max_prompts=max_prompts):
+            keep = {"logits_to_keep": batch.answers.shape[1]} if keeps else {}
+            logits = model(batch.tokens, **keep)
+            logits = (logits if keeps else logits[:, batch.predicted]).float()
             chosen = logits.gather(-1, batch.answers[..., None])
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
             rank[batch.index] = (logits > chosen).sum(-1).max(-1).values.cpu()
@@ -249,5 +233,5 @@ def score_answers(
         log_prob=log_prob,
         rank=rank,
         prompts=tuple(prompts),
-        provenance=provenance(model, "score_answers", position=position),
+        provenance=provenance(model, "score_answers"),
     )

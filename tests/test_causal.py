@@ -3,6 +3,10 @@ import pytest
 import torch
 
 import lafn_viz as lv
+from lafn_viz.attribution import mean_activations
+from lafn_viz.changes import measure
+from lafn_viz.models import traits
+from lafn_viz.target import encode
 
 
 def test_zeroing_is_zeroing(tiny, prompts):
@@ -17,8 +21,6 @@ def test_zeroing_is_zeroing(tiny, prompts):
         return hook
 
     effect = lv.intervene(model, prompts[:2], neurons, controls=0)
-    from lafn_viz.target import encode
-
     for number, prompt in enumerate(prompts[:2]):
         item = encode(model, prompt)
         with (
@@ -75,13 +77,103 @@ def test_effect_says_what_it_found(embedded, facts):
 def test_hooks_are_gone_after_an_exception(tiny, prompts, monkeypatch):
     model = tiny("gpt2")
     before = lv.score_answers(model, prompts).log_prob
-    import lafn_viz.target as target
+    from lafn_viz.engine import OnePass
 
-    def fail(*args):
-        raise KeyboardInterrupt
+    def fail(self, owner, changes):
+        with model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", lambda value, hook: value * 0)]):
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(target, "answer_log_prob", fail)
+        patch.setattr(OnePass, "changed", fail)
         with pytest.raises(KeyboardInterrupt):
             lv.intervene(model, prompts, [(0, 1)])
     torch.testing.assert_close(lv.score_answers(model, prompts).log_prob, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "bert"])
+@pytest.mark.parametrize("position", ["all", "answer", "subject_last"])
+def test_many_sets_at_once_are_each_set_alone(tiny, prompts, family, position):
+    model = tiny(family)
+    found = traits(model)
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(7, found.n_layers, found.d_mlp, generator=generator) < 0.2
+    before, together = measure(model, prompts, masks, position=position, max_rows=11)
+    torch.testing.assert_close(before, lv.score_answers(model, prompts).log_prob)
+    for mask, expected in zip(masks, together, strict=True):
+        alone = measure(model, prompts, mask[None], position=position)[1][0]
+        torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mean_and_resampled_values_are_those_of_the_corpus(tiny, facts):
+    model = tiny("gpt2")
+    here = facts.filter(relation="capital", subjects="France", languages=["en", "ru"]).prompts()[:2]
+    there = facts.filter(relation="capital", subjects="Japan", languages=["en", "ru"]).prompts()
+    means = mean_activations(model, there, position="answer")
+    mask = torch.zeros(1, 3, 48, dtype=torch.bool)
+    mask[0, 1, 5:9] = True
+    _, after = measure(model, here, mask, how="mean", corpus=there, position="answer")
+    for number, prompt in enumerate(here):
+        item = encode(model, prompt)
+
+        def put(value, hook, item=item, prompt=prompt):
+            value = value.clone()
+            value[:, item.predicts, 5:9] = means[prompt.language][1, 5:9]
+            return value
+
+        with torch.no_grad(), model.hooks(fwd_hooks=[("blocks.1.mlp.hook_post", put)]):
+            logits = model(torch.tensor([item.read]))[0, item.predicts :]
+        chosen = logits.log_softmax(-1)[range(len(item.answer)), list(item.answer)]
+        torch.testing.assert_close(after[0, number], chosen.sum())
+    # A corpus of one prompt leaves resampling no choice: the prompt itself changes nothing.
+    one = [here[0]]
+    before, after = measure(model, one, mask, how="resample", corpus=one, position="answer")
+    torch.testing.assert_close(after[0], before)
+    _, moved = measure(model, one, mask, how="resample", corpus=there, position="answer")
+    assert not torch.allclose(moved[0], before)
+
+
+@pytest.mark.parametrize("how", ["mean", "resample"])
+def test_what_replaces_activations_must_be_given(tiny, prompts, how):
+    with pytest.raises(ValueError, match="needs a corpus"):
+        lv.intervene(tiny("gpt2"), prompts, [(0, 1)], how=how)
+    english = [prompt for prompt in prompts if prompt.language == "en"]
+    with pytest.raises(ValueError, match="no prompt in ru, zh"):
+        lv.intervene(tiny("gpt2"), prompts, [(0, 1)], how=how, corpus=english)
+
+
+def test_effects_are_those_of_each_fact_alone(tiny, facts):
+    model = tiny("gpt2")
+    some = facts.filter(relation="capital", subjects=["FR", "JP", "PE"], languages=["en", "ru"])
+    prompts = some.prompts()
+    ids = list(dict.fromkeys(prompt.fact_id for prompt in prompts))
+    sets = {
+        "one": {ids[0]: [(0, 3), (1, 4)], ids[1]: [(2, 2)], ids[2]: []},
+        "two": {ids[0]: [(1, 1)]},
+    }
+    found = lv.effects(model, sets, prompts, controls=2)
+    assert found.facts == tuple(ids)
+    assert found.sets == ("one", "two")
+    for number, name in enumerate(found.sets):
+        for row, fact in enumerate(found.facts[:2]):
+            if fact not in sets[name]:
+                continue
+            mine = [p for p in prompts if p.fact_id == fact]
+            effect = lv.intervene(model, mine, sets[name][fact], controls=2).to_frame()
+            by_language = effect.groupby("language", sort=False)["p_after"].mean()
+            column = [found.languages.index(language) for language in by_language.index]
+            np.testing.assert_allclose(found.p[1, number, row, column], by_language, rtol=1e-4)
+    # No neurons, no effect; not a zero.
+    assert np.isnan(found.p[:, 0, 2]).all()
+    assert found.n_neurons[0, 2] == 0
+    table = found.summary(by_language=True)
+    own = found.changes(of="log_p")["own fact"][0, :2, 0]
+    assert table.loc[("one", "own fact", "en"), "log_p"] == pytest.approx(own.mean())
+    stranger = [p for p in prompts if p.fact_id == ids[1]]
+    other = lv.intervene(model, stranger, sets["two"][ids[0]], controls=0).to_frame()
+    got = found.changes(mean_of=found.languages)["other fact"][1, 0, 0]
+    assert got == pytest.approx(other["p_after"].mean() / other["p_before"].mean() - 1, rel=1e-4)
+
+
+def test_effects_of_other_facts_are_refused(tiny, prompts):
+    with pytest.raises(ValueError, match="no fact of the neuron sets"):
+        lv.effects(tiny("gpt2"), {"a": {"nothing": [(0, 1)]}}, prompts)

@@ -63,8 +63,8 @@ def test_chance_is_what_random_sets_of_the_same_layers_have():
     shape = (2, 40)
 
     def random_set(fact, language):
-        neurons = [(0, n) for n in rng.choice(40, 12, replace=False)]
-        neurons += [(1, n) for n in rng.choice(40, 5, replace=False)]
+        neurons = [(0, n) for n in rng.choice(40, 12, replace=False).tolist()]
+        neurons += [(1, n) for n in rng.choice(40, 5, replace=False).tolist()]
         return a_set(fact, language, neurons, shape=shape)
 
     facts = [f"F{i}" for i in range(300)]
