@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
     from lafn_viz.causal import Effect, Effects, effects, intervene
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
+    from lafn_viz.languages import Lape, lape
     from lafn_viz.models import Provenance, load_model
     from lafn_viz.neurons import NeuronSet, select_neurons
+    from lafn_viz.nulls import Significance, significance
     from lafn_viz.overlaps import Overlap, overlap
+    from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.target import AnswerScores, score_answers
 
 _HOME = {
@@ -25,20 +28,27 @@ _HOME = {
     "Fact": "facts",
     "FactError": "facts",
     "FactSet": "facts",
+    "Lape": "languages",
     "NeuronScores": "attribution",
     "NeuronSet": "neurons",
     "Overlap": "overlaps",
     "Prompt": "facts",
     "Provenance": "models",
+    "Significance": "nulls",
+    "Stability": "resampling",
     "attribute": "attribution",
     "effects": "causal",
     "intervene": "causal",
+    "lape": "languages",
     "load_facts": "facts",
     "load_model": "models",
     "overlap": "overlaps",
     "plots": "",
     "score_answers": "target",
     "select_neurons": "neurons",
+    "significance": "nulls",
+    "stability": "resampling",
+    "threshold_curve": "resampling",
 }
 __all__ = [
     "AnswerScores",
@@ -48,20 +58,27 @@ __all__ = [
     "Fact",
     "FactError",
     "FactSet",
+    "Lape",
     "NeuronScores",
     "NeuronSet",
     "Overlap",
     "Prompt",
     "Provenance",
+    "Significance",
+    "Stability",
     "attribute",
     "effects",
     "intervene",
+    "lape",
     "load_facts",
     "load_model",
     "overlap",
     "plots",
     "score_answers",
     "select_neurons",
+    "significance",
+    "stability",
+    "threshold_curve",
 ]
 
 try:

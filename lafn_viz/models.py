@@ -353,6 +353,12 @@ def hook_post(layer: int) -> str:
     return f"blocks.{layer}.mlp.hook_post"
 
 
+def hook_gate(model: "TransformerBridge", layer: int) -> str:
+    """Name of the hook whose sign says whether a neuron fires: the gate of a gated layer."""
+    gate = f"blocks.{layer}.mlp.gate.hook_out"
+    return gate if gate in model.hook_dict else hook_post(layer)
+
+
 def hook_block(layer: int) -> str:
     """Name of the hook on the input of a layer."""
     return f"blocks.{layer}.hook_in"

@@ -113,15 +113,49 @@ def select_neurons(
         ValueError: for an option out of its range, two ways of choosing at once, or a score that
             is not a number.
     """
+    kept = keep_best(scores, threshold=threshold, top=top, fraction=fraction)
+    _check_share("share", share)
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for number, prompt in enumerate(scores.prompts):
+        groups[prompt.fact_id, prompt.relation, prompt.language].append(number)
+    shape = (scores.values.shape[1], scores.values.shape[2])
+    sets = []
+    for (fact_id, relation, language), rows in groups.items():
+        usable = [row for row in rows if bool(scores.known[row])]
+        found = torch.zeros(shape, dtype=torch.bool)
+        if usable:
+            found = kept[usable].float().mean(0) > share
+        sets.append(
+            NeuronSet(
+                fact_id=fact_id,
+                relation=relation,
+                language=language,
+                neurons=neurons_of(found),
+                n_prompts=len(rows),
+                n_known=len(usable),
+                shape=shape,
+                provenance=scores.provenance,
+            )
+        )
+    return sets
+
+
+def keep_best(
+    scores: NeuronScores,
+    *,
+    threshold: float | None = None,
+    top: int | None = None,
+    fraction: float | None = None,
+) -> Bool[Tensor, "prompt layer neuron"]:
+    """The neurons that each prompt keeps (see `select_neurons` for the options)."""
     if sum(option is not None for option in (threshold, top, fraction)) > 1:
         raise ValueError(
             f"threshold={threshold}, top={top}, fraction={fraction}; give one of the three"
         )
     if threshold is None and top is None and fraction is None:
         threshold = 0.2
-    for name, value in (("threshold", threshold), ("fraction", fraction), ("share", share)):
-        if value is not None and not 0 <= value < 1:
-            raise ValueError(f"{name}={value}; it must be at least 0 and below 1")
+    _check_share("threshold", threshold)
+    _check_share("fraction", fraction)
     if not torch.isfinite(scores.values).all():
         bad = int((~torch.isfinite(scores.values)).flatten(1).any(1).nonzero()[0])
         raise ValueError(
@@ -138,29 +172,12 @@ def select_neurons(
             raise ValueError(f"{count} neurons a prompt; choose 1 to {values.shape[1]}")
         kept = torch.zeros_like(values, dtype=torch.bool)
         kept.scatter_(1, values.topk(count).indices, True)
-    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for number, prompt in enumerate(scores.prompts):
-        groups[prompt.fact_id, prompt.relation, prompt.language].append(number)
-    shape = (scores.values.shape[1], scores.values.shape[2])
-    sets = []
-    for (fact_id, relation, language), rows in groups.items():
-        usable = [row for row in rows if bool(scores.known[row])]
-        found = torch.zeros(shape, dtype=torch.bool)
-        if usable:
-            found = (kept[usable].float().mean(0) > share).view(shape)
-        sets.append(
-            NeuronSet(
-                fact_id=fact_id,
-                relation=relation,
-                language=language,
-                neurons=neurons_of(found),
-                n_prompts=len(rows),
-                n_known=len(usable),
-                shape=shape,
-                provenance=scores.provenance,
-            )
-        )
-    return sets
+    return kept.view_as(scores.values)
+
+
+def _check_share(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < 1:
+        raise ValueError(f"{name}={value}; it must be at least 0 and below 1")
 
 
 def random_like(

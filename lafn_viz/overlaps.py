@@ -16,9 +16,9 @@ fact (LAFN, arXiv 2406.16416; LIKN in arXiv 2308.13198), or of at least k of the
 it and listed; they are no disagreement.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,8 +40,10 @@ class Overlap:
     """Shared and separate neurons of some facts over some languages.
 
     `same_fact`, `other_fact` and `chance` are Jaccard indices of each fact and pair of languages
-    (NaN where the model does not know the fact in both). `left_out` lists (fact, language)s that
-    the model does not know.
+    (NaN where the model does not know the fact in both, or both sets are empty); `coefficient` is
+    the overlap coefficient |A and B| / min(|A|, |B|) of the same fact. `sets` are the neurons of
+    the facts and languages that took part, `left_out` lists the (fact, language)s that did not,
+    because the model does not know them.
     """
 
     languages: tuple[str, ...]
@@ -51,6 +53,8 @@ class Overlap:
     same_fact: Float[np.ndarray, "fact language language"]
     other_fact: Float[np.ndarray, "fact language language"]
     chance: Float[np.ndarray, "fact language language"]
+    coefficient: Float[np.ndarray, "fact language language"]
+    sets: dict[tuple[str, str], NeuronSet]
     left_out: tuple[tuple[str, str], ...]
     min_languages: int | None
     shape: tuple[int, int]
@@ -77,6 +81,75 @@ class Overlap:
         """The same for random sets with the same count in each layer."""
         return mean_of_known(self.chance, 0)
 
+    @property
+    def relations(self) -> tuple[str, ...]:
+        """The relation of each fact."""
+        of = {fact: found.relation for (fact, _), found in self.sets.items()}
+        return tuple(of[fact] for fact in self.facts)
+
+    def known_in(self, fact: str) -> tuple[str, ...]:
+        """The languages that took part in a fact."""
+        return tuple(lang for lang in self.languages if (fact, lang) in self.sets)
+
+    def of(self, *, relation: str | None = None, facts: Iterable[str] | None = None) -> "Overlap":
+        """The same for some of the facts; the other-fact control stays what it was."""
+        wanted = set(self.facts if facts is None else facts)
+        unknown = sorted(wanted - set(self.facts))
+        rows = [
+            row
+            for row, (fact, its) in enumerate(zip(self.facts, self.relations, strict=True))
+            if fact in wanted and relation in (None, its)
+        ]
+        if unknown or not rows:
+            raise ValueError(
+                f"relation={relation!r}, facts={sorted(wanted)[:5]}: "
+                + (f"{unknown[0]!r} is not in this overlap" if unknown else "no fact fits both")
+                + f"; it has {', '.join(self.facts[:5])}, ... of {', '.join(set(self.relations))}"
+            )
+        kept = {self.facts[row] for row in rows}
+        return replace(
+            self,
+            facts=tuple(self.facts[row] for row in rows),
+            agnostic={fact: some for fact, some in self.agnostic.items() if fact in kept},
+            specific={key: some for key, some in self.specific.items() if key[0] in kept},
+            same_fact=self.same_fact[rows],
+            other_fact=self.other_fact[rows],
+            chance=self.chance[rows],
+            coefficient=self.coefficient[rows],
+            sets={key: some for key, some in self.sets.items() if key[0] in kept},
+            left_out=tuple(key for key in self.left_out if key[0] in kept),
+        )
+
+    def intersections(self) -> "pd.DataFrame":
+        """How many neurons are in exactly these languages, a fact (mean), most frequent first.
+
+        What an UpSet plot shows: `languages` (tuple), `degree` (their number), `neurons`.
+        """
+        import pandas as pd
+
+        counts: Counter[tuple[str, ...]] = Counter()
+        for fact in self.facts:
+            holders: dict[Neuron, list[str]] = defaultdict(list)
+            for language in self.known_in(fact):
+                for neuron in self.sets[fact, language].neurons:
+                    holders[neuron].append(language)
+            counts.update(tuple(some) for some in holders.values())
+        rows = [(some, len(some), n / len(self.facts)) for some, n in counts.most_common()]
+        return pd.DataFrame(rows, columns=["languages", "degree", "neurons"])
+
+    def linkage(self) -> Float[np.ndarray, "merge 4"]:
+        """Languages clustered by 1 - Jaccard, average linkage (as scipy.cluster.hierarchy)."""
+        from scipy.cluster.hierarchy import linkage
+        from scipy.spatial.distance import squareform
+
+        distance = 1 - self.jaccard
+        np.fill_diagonal(distance, 0)
+        if not np.isfinite(distance).all():
+            raise ValueError(
+                "some languages share no known fact, so they have no distance; leave them out"
+            )
+        return linkage(squareform(distance, checks=False), "average")
+
     def by_fact(self, *, across_scripts: bool = False) -> dict[str, Float[np.ndarray, " fact"]]:
         """Mean over pairs of different languages, or only of different scripts, for each fact."""
         scripts = np.array([SCRIPTS.get(language, "Latin") for language in self.languages])
@@ -93,7 +166,9 @@ class Overlap:
         import pandas as pd
 
         rows = []
-        for name, values in self.by_fact(across_scripts=across_scripts).items():
+        found = self.by_fact(across_scripts=across_scripts)
+        found["same minus other fact"] = found["same fact"] - found["other fact"]
+        for name, values in found.items():
             low, high = bootstrap(values, draws=draws, seed=seed)
             rows.append((name, float(mean_of_known(values, 0)), low, high))
         return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])
@@ -104,6 +179,7 @@ class Overlap:
 
         n = len(self.languages)
         jaccard, other_fact, chance = self.jaccard, self.jaccard_other_fact, self.jaccard_chance
+        coefficient = mean_of_known(self.coefficient, 0)
         rows = [
             (
                 self.languages[i],
@@ -111,11 +187,12 @@ class Overlap:
                 jaccard[i, j],
                 other_fact[i, j],
                 chance[i, j],
+                coefficient[i, j],
             )
             for i in range(n)
             for j in range(i + 1, n)
         ]
-        columns = ["language", "other_language", "jaccard", "other_fact", "chance"]
+        columns = ["language", "other_language", "jaccard", "other_fact", "chance", "coefficient"]
         return pd.DataFrame(rows, columns=columns)
 
     def per_layer(self) -> "pd.DataFrame":
@@ -193,7 +270,7 @@ def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> O
             alone = (count == 1) & (table[row, languages.index(lang)] == 1)
             specific[fact, lang] = neurons_of(alone.view(shape))
     relations = [next(iter(by_fact[fact].values())).relation for fact in facts]
-    same, other, chance = _compare(table, usable, relations, shape)
+    same, other, chance, coefficient = _compare(table, usable, relations, shape)
     return Overlap(
         languages=languages,
         facts=tuple(facts),
@@ -202,6 +279,8 @@ def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> O
         same_fact=same,
         other_fact=other,
         chance=chance,
+        coefficient=coefficient,
+        sets={(s.fact_id, s.language): s for s in sets if s.known and s.fact_id in agnostic},
         left_out=tuple(left_out),
         min_languages=min_languages,
         shape=shape,
@@ -214,13 +293,16 @@ Triple = Float[np.ndarray, "fact language language"]
 
 def _compare(
     table: torch.Tensor, usable: torch.Tensor, relations: list[str], shape: tuple[int, int]
-) -> tuple[Triple, Triple, Triple]:
-    """Per fact and pair of languages: the index, its other-fact control, and chance."""
+) -> tuple[Triple, Triple, Triple, Triple]:
+    """Per fact and pair of languages: the index, its controls, and the overlap coefficient."""
     sizes = table.sum(-1)
     per_layer = table.view(*table.shape[:2], *shape).sum(-1)
     both = usable[:, :, None] & usable[:, None, :]
     union_free = sizes[:, :, None] + sizes[:, None, :]
-    same = _jaccard(table @ table.mT, union_free, both)
+    shared = table @ table.mT
+    same = _jaccard(shared, union_free, both)
+    least = torch.minimum(sizes[:, :, None], sizes[:, None, :])
+    coefficient = torch.where(both & (least > 0), shared / least.clamp_min(1), torch.nan)
     expected = per_layer @ per_layer.mT / shape[1]
     chance = _jaccard(expected, union_free, both)
     other = torch.full_like(same, torch.nan)
@@ -235,7 +317,7 @@ def _compare(
         own = torch.arange(len(rows))
         index[own, :, own, :] = torch.nan
         other[rows] = index.nanmean(2)
-    return same.numpy(), other.numpy(), chance.numpy()
+    return same.numpy(), other.numpy(), chance.numpy(), coefficient.numpy()
 
 
 def _jaccard(shared: torch.Tensor, sizes: torch.Tensor, both: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,21 @@
+"""One function a figure: from a result to a plotly Figure, with no model and no state.
+
+Signed scores lie on a diverging scale centred at zero; agnostic neurons, specific ones and controls
+keep one colour everywhere (from the Okabe-Ito palette, which colour-blind readers can tell apart).
+A claim's control is drawn beside it, on the same scale. A title says what is shown, the caption
+under it what to see.
+"""
+
+from lafn_viz.plots.attributions import attribution_strip, completeness_curve, method_scatter
+from lafn_viz.plots.overlaps import layer_distribution, model_comparison, overlap_heatmap
+from lafn_viz.plots.style import CONFIG
+
+__all__ = [
+    "CONFIG",
+    "attribution_strip",
+    "completeness_curve",
+    "layer_distribution",
+    "method_scatter",
+    "model_comparison",
+    "overlap_heatmap",
+]
