@@ -120,22 +120,50 @@ class Overlap:
             left_out=tuple(key for key in self.left_out if key[0] in kept),
         )
 
-    def intersections(self) -> "pd.DataFrame":
-        """How many neurons are in exactly these languages, a fact (mean), most frequent first.
+    def intersections(self, *, draws: int = 20, seed: int = 0) -> "pd.DataFrame":
+        """How many neurons are in exactly these languages: the rows of an UpSet plot.
 
-        What an UpSet plot shows: `languages` (tuple), `degree` (their number), `neurons`.
+        Columns: `languages` (tuple), `degree` (their number), `neurons` (mean a fact), and
+        `other_facts`, the same when each language's set is that of another fact of the relation
+        (mean over draws; NaN where a relation has one fact). Most frequent first.
         """
         import pandas as pd
 
-        counts: Counter[tuple[str, ...]] = Counter()
-        for fact in self.facts:
-            holders: dict[Neuron, list[str]] = defaultdict(list)
-            for language in self.known_in(fact):
-                for neuron in self.sets[fact, language].neurons:
-                    holders[neuron].append(language)
-            counts.update(tuple(some) for some in holders.values())
-        rows = [(some, len(some), n / len(self.facts)) for some, n in counts.most_common()]
-        return pd.DataFrame(rows, columns=["languages", "degree", "neurons"])
+        relation_of = dict(zip(self.facts, self.relations, strict=True))
+        peers: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for fact, language in self.sets:
+            peers[relation_of[fact], language].append(fact)
+        rng = np.random.default_rng(seed)
+
+        def another(fact: str, language: str) -> str:
+            others = [x for x in peers[relation_of[fact], language] if x != fact]
+            return others[rng.integers(len(others))]
+
+        def count(own: bool) -> Counter[tuple[str, ...]]:
+            counts: Counter[tuple[str, ...]] = Counter()
+            for fact in self.facts:
+                holders: dict[Neuron, list[str]] = defaultdict(list)
+                for language in self.known_in(fact):
+                    source = fact if own else another(fact, language)
+                    for neuron in self.sets[source, language].neurons:
+                        holders[neuron].append(language)
+                counts.update(tuple(some) for some in holders.values())
+            return counts
+
+        control: Counter[tuple[str, ...]] | None = None
+        if all(len(some) > 1 for some in peers.values()):
+            control = sum((count(False) for _ in range(draws)), Counter())
+        n = len(self.facts)
+        rows = [
+            (
+                some,
+                len(some),
+                found / n,
+                np.nan if control is None else control[some] / (n * draws),
+            )
+            for some, found in count(True).most_common()
+        ]
+        return pd.DataFrame(rows, columns=["languages", "degree", "neurons", "other_facts"])
 
     def linkage(self) -> Float[np.ndarray, "merge 4"]:
         """Languages clustered by 1 - Jaccard, average linkage (as scipy.cluster.hierarchy)."""

@@ -1,36 +1,10 @@
-import dataclasses
-
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import scores_of
 
 import lafn_viz as lv
 from lafn_viz.neurons import Neuron, random_like
-
-
-def scores_of(values, known=None, languages=None) -> lv.NeuronScores:
-    """Scores of made-up prompts of one fact, one paraphrase each."""
-    values = torch.as_tensor(values, dtype=torch.float32)
-    n = len(values)
-    languages = languages or ["en"] * n
-    prompts = tuple(
-        dataclasses.replace(
-            lv.Prompt.of("A is", "B", subject="A", relation="r"), language=lang, paraphrase=i
-        )
-        for i, lang in enumerate(languages)
-    )
-    return lv.NeuronScores(
-        values=values,
-        target_prob=torch.full((n,), 0.5),
-        known=torch.tensor([True] * n if known is None else known),
-        completeness_error=torch.zeros(values.shape[:2]),
-        relative_error=torch.zeros(values.shape[:2]),
-        target_change=values.sum(-1),
-        n_points=torch.ones(values.shape[:2], dtype=torch.long),
-        prompts=prompts,
-        provenance=lv.Provenance("made-up", "", "made-up"),
-    )
 
 
 def test_threshold_by_hand():

@@ -1,22 +1,9 @@
 import numpy as np
 import pytest
+from made_up import a_set
 
 import lafn_viz as lv
-from lafn_viz.neurons import Neuron, NeuronSet
 from lafn_viz.overlaps import bootstrap
-
-
-def a_set(fact, language, neurons, *, known=True, shape=(2, 10)) -> NeuronSet:
-    return NeuronSet(
-        fact_id=fact,
-        relation="capital",
-        language=language,
-        neurons=frozenset(Neuron(*n) for n in neurons),
-        n_prompts=2,
-        n_known=2 if known else 0,
-        shape=shape,
-        provenance=lv.Provenance("made-up", "", "made-up"),
-    )
 
 
 def test_by_hand():
@@ -114,4 +101,69 @@ def test_bootstrap_interval_covers_the_mean_as_often_as_it_says():
 def test_frames():
     found = lv.overlap([a_set("A", "en", [(0, 1)]), a_set("A", "fr", [(0, 1)])])
     assert found.to_frame().to_dict("records")[0]["jaccard"] == 1.0
-    assert list(found.summary()["comparison"]) == ["same fact", "other fact", "chance"]
+    names = ["same fact", "other fact", "chance", "same minus other fact"]
+    assert list(found.summary()["comparison"]) == names
+
+
+def test_the_overlap_coefficient_is_one_for_a_subset():
+    found = lv.overlap(
+        [
+            a_set("A", "en", [(0, 1), (0, 2), (1, 3)]),
+            a_set("A", "fr", [(0, 1), (0, 2)]),
+            a_set("A", "zh", []),
+        ]
+    )
+    assert found.coefficient[0, 0, 1] == 1
+    assert found.jaccard[0, 1] == pytest.approx(2 / 3)
+    # An empty set overlaps with nothing in no defined way; not 0, not 1.
+    assert np.isnan(found.coefficient[0, 0, 2])
+
+
+def test_intersections_are_exclusive_and_count_every_neuron_once():
+    sets = [
+        a_set("A", "en", [(0, 1), (0, 2), (0, 3)]),
+        a_set("A", "fr", [(0, 1), (0, 2)]),
+        a_set("A", "zh", [(0, 1), (1, 9)]),
+        a_set("B", "en", [(0, 5)]),
+        a_set("B", "fr", [(0, 5)]),
+        a_set("B", "zh", [(0, 5)]),
+    ]
+    table = lv.overlap(sets).intersections().set_index("languages")
+    assert table["neurons"].to_dict() == {
+        ("en", "fr", "zh"): 1.0, ("en", "fr"): 0.5, ("en",): 0.5, ("zh",): 0.5,
+    }  # fmt: skip
+    # With two facts every set is replaced by the other's: what B shares stands for A and back.
+    assert table.loc[[("en", "fr", "zh")], "other_facts"].tolist() == [1.0]
+    alone = lv.overlap(sets[:3]).intersections()
+    assert alone["other_facts"].isna().all()
+
+
+def test_part_of_an_overlap_keeps_its_controls():
+    sets = [
+        a_set("A", "en", [(0, 1), (0, 2)]),
+        a_set("A", "fr", [(0, 1)]),
+        a_set("B", "en", [(0, 1)]),
+        a_set("B", "fr", [(0, 2)]),
+    ]
+    whole = lv.overlap(sets)
+    part = whole.of(facts=["A"])
+    assert part.facts == ("A",)
+    np.testing.assert_array_equal(part.other_fact[0], whole.other_fact[0])
+    assert set(part.agnostic) == {"A"}
+    assert whole.of(relation="capital").facts == whole.facts
+    with pytest.raises(ValueError, match="'C' is not in this overlap"):
+        whole.of(facts=["C"])
+
+
+def test_languages_that_share_more_are_merged_first():
+    found = lv.overlap(
+        [
+            a_set("A", "en", [(0, 1), (0, 2), (0, 3)]),
+            a_set("A", "zh", [(0, 1), (1, 3), (1, 4)]),
+            a_set("A", "fr", [(0, 1), (0, 2), (0, 4)]),
+        ]
+    )
+    merges = found.linkage()
+    assert set(merges[0, :2]) == {0, 2}
+    assert merges[0, 2] == pytest.approx(0.5)
+    assert merges[1, 2] == pytest.approx(0.8)

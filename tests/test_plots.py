@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_neurons import scores_of
-from test_overlaps import a_set
+from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz import plots

@@ -7,15 +7,31 @@ under it what to see.
 """
 
 from lafn_viz.plots.attributions import attribution_strip, completeness_curve, method_scatter
-from lafn_viz.plots.overlaps import layer_distribution, model_comparison, overlap_heatmap
+from lafn_viz.plots.causal import effects_by_language, effects_matrix, transfer_and_sharing
+from lafn_viz.plots.overlaps import (
+    language_tree,
+    layer_distribution,
+    model_comparison,
+    overlap_heatmap,
+    significance_ladder,
+    threshold_lines,
+    upset,
+)
 from lafn_viz.plots.style import CONFIG
 
 __all__ = [
     "CONFIG",
     "attribution_strip",
     "completeness_curve",
+    "effects_by_language",
+    "effects_matrix",
+    "language_tree",
     "layer_distribution",
     "method_scatter",
     "model_comparison",
     "overlap_heatmap",
+    "significance_ladder",
+    "threshold_lines",
+    "transfer_and_sharing",
+    "upset",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lafn_viz.nulls import NULLS, STATISTICS, Significance
 from lafn_viz.overlaps import Overlap
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LANGUAGE_NAMES, SPECIFIC, styled
 
@@ -139,4 +140,226 @@ def model_comparison(
         title=title,
         caption=caption,
         height=440,
+    )
+
+
+def language_tree(overlap: Overlap) -> go.Figure:
+    """Languages clustered by the neurons they share, beside their overlap in that order."""
+    from scipy.cluster.hierarchy import dendrogram
+
+    tree = dendrogram(overlap.linkage(), no_plot=True)
+    order = tree["leaves"]
+    names = [LANGUAGE_NAMES.get(overlap.languages[i], overlap.languages[i]) for i in order]
+    panels = {"Same fact": overlap.jaccard, "Control: other fact": overlap.jaccard_other_fact}
+    apart = ~np.eye(len(order), dtype=bool)
+    top = max(float(np.nanmax(np.where(apart, m, np.nan))) for m in panels.values())
+    figure = make_subplots(
+        rows=1,
+        cols=3,
+        column_widths=[0.2, 0.4, 0.4],
+        horizontal_spacing=0.03,
+        subplot_titles=["1 − Jaccard", *panels],
+    )
+    for x, y in zip(tree["dcoord"], tree["icoord"], strict=True):
+        # scipy puts leaf i at 5 + 10 i.
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=(np.array(y) - 5) / 10, mode="lines", line={"color": "#333333"},
+                hoverinfo="skip", showlegend=False,
+            ),
+            row=1, col=1,
+        )  # fmt: skip
+    for column, (name, matrix) in enumerate(panels.items(), 2):
+        figure.add_trace(
+            go.Heatmap(
+                z=np.where(apart, matrix, np.nan)[np.ix_(order, order)],
+                x=list(range(len(order))),
+                y=list(range(len(order))),
+                customdata=[[f"{a} and {b}" for b in names] for a in names],
+                zmin=0,
+                zmax=top,
+                colorscale="Viridis",
+                showscale=column == 3,
+                colorbar={"title": {"text": "Jaccard"}, "len": 0.9},
+                hovertemplate="%{customdata}: %{z:.3f}<extra>" + name + "</extra>",
+            ),
+            row=1,
+            col=column,
+        )
+    ticks = {"tickvals": list(range(len(order))), "ticktext": names, "showgrid": False}
+    edge = [-0.5, len(order) - 0.5]
+    figure.update_yaxes(range=edge[::-1], showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(ticks, showticklabels=True, row=1, col=1, side="left")
+    figure.update_xaxes(ticks, tickangle=-45)
+    longest = 1.02 * max(max(x) for x in tree["dcoord"])
+    figure.update_xaxes(
+        range=[longest, 0], tickvals=None, tickangle=0, zeroline=False,
+        tickmode="auto", nticks=3, row=1, col=1,
+    )  # fmt: skip
+    figure = styled(
+        figure,
+        title="Which languages keep facts in the same neurons?",
+        caption="Average linkage of 1 − Jaccard. Languages of one script share most; the control "
+        "says how much of it needs no common fact.",
+        height=500,
+    )
+    return figure.update_layout(margin={"l": 100, "b": 100})
+
+
+def upset(overlap: Overlap, *, top: int = 18, min_degree: int = 2) -> go.Figure:
+    """Neurons in exactly these languages, for the `top` combinations of `min_degree` or more."""
+    table = overlap.intersections()
+    table = table[table["degree"] >= min_degree].head(top).reset_index(drop=True)
+    if table.empty:
+        raise ValueError(
+            f"no neuron is in {min_degree} languages or more; keep more neurons, or lower "
+            "min_degree"
+        )
+    languages = list(overlap.languages)
+    names = [LANGUAGE_NAMES.get(code, code) for code in languages]
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.03
+    )
+    bars = (("same fact", "neurons", AGNOSTIC), ("other facts (control)", "other_facts", CONTROL))
+    for name, column, colour in bars:
+        figure.add_trace(
+            go.Bar(
+                name=name,
+                x=table.index,
+                y=table[column],
+                marker_color=colour,
+                customdata=[", ".join(some) for some in table["languages"]],
+                hovertemplate="%{customdata}: %{y:.2f} neurons<extra>" + name + "</extra>",
+            ),
+            row=1,
+            col=1,
+        )
+    every = [(x, y) for x in table.index for y in range(len(languages))]
+    held = [(x, languages.index(code)) for x in table.index for code in table["languages"][x]]
+    for dots, colour in ((every, "#e5e5e5"), (held, "#333333")):
+        figure.add_trace(
+            go.Scatter(
+                x=[x for x, _ in dots], y=[y for _, y in dots], mode="markers",
+                marker={"color": colour, "size": 11}, hoverinfo="skip", showlegend=False,
+            ),
+            row=2, col=1,
+        )  # fmt: skip
+    for x in table.index:
+        rows = [languages.index(code) for code in table["languages"][x]]
+        figure.add_trace(
+            go.Scatter(
+                x=[x, x], y=[min(rows), max(rows)], mode="lines", hoverinfo="skip",
+                line={"color": "#333333", "width": 2}, showlegend=False,
+            ),
+            row=2, col=1,
+        )  # fmt: skip
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(title_text="neurons (mean a fact)", row=1, col=1)
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False,
+        zeroline=False, row=2, col=1,
+    )  # fmt: skip
+    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.06, "x": 0})
+    return styled(
+        figure,
+        title="Which languages share them exactly?",
+        caption=f"The {len(table)} most frequent combinations of {min_degree} languages or more, "
+        f"over {len(overlap.facts)} facts.<br>Grey: each language's set taken from another fact of "
+        "the relation.",
+        height=340 + 22 * len(names),
+    )
+
+
+def significance_ladder(
+    found: Significance, *, statistic: str = "across scripts", top: int = 40
+) -> go.Figure:
+    """Each fact's statistic beside its 95th percentile under both null models, largest first."""
+    row = STATISTICS.index(statistic)
+    order = np.argsort(-found.observed[row])[:top]
+    figure = go.Figure()
+    for null, colour, symbol in (
+        (1, SPECIFIC, "line-ew-open"),
+        (0, CONTROL, "line-ew-open"),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=[found.facts[i] for i in order],
+                y=found.null_high[null, row, order],
+                mode="markers",
+                marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 3}},
+                name=f"{NULLS[null]}: 95th percentile",
+                hovertemplate="%{x}: %{y:.2f}<extra>" + NULLS[null] + "</extra>",
+            )
+        )
+    q = found.q_value[1, row]
+    for beaten, name, colour in (
+        (True, "q < 0.05 against other facts", AGNOSTIC),
+        (False, "not", "#ffffff"),
+    ):
+        some = [i for i in order if bool(q[i] < 0.05) == beaten]
+        figure.add_trace(
+            go.Scatter(
+                x=[found.facts[i] for i in some],
+                y=found.observed[row, some],
+                mode="markers",
+                marker={"size": 10, "color": colour, "line": {"color": AGNOSTIC, "width": 2}},
+                name=f"observed, {name} ({len(some)})",
+                customdata=q[some],
+                hovertemplate="%{x}: %{y:.2f}, q = %{customdata:.3f}<extra></extra>",
+            )
+        )
+    unit = "agnostic neurons" if statistic == "agnostic" else "shared neurons, mean pair"
+    highest = max(float(np.nanmax(v)) for v in (found.observed[row], found.null_high[:, row]))
+    figure.update_yaxes(title_text=unit, range=[0, 1.08 * highest])
+    figure.update_xaxes(
+        tickangle=-60, categoryorder="array", categoryarray=[found.facts[i] for i in order]
+    )
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
+    figure = styled(
+        figure,
+        title=f"Is it more than chance, and more than habit? ({statistic})",
+        caption=f"{found.n_permutations} permutations. Grey: random neurons of the same layers; "
+        "orange: neurons of other facts of the relation.",
+        height=480,
+    )
+    return figure.update_layout(margin={"b": 110})
+
+
+def threshold_lines(table: "pd.DataFrame") -> go.Figure:
+    """The overlap and its controls over the threshold, from `threshold_curve()`."""
+    option = str(table.columns[0])
+    colours = {"same fact": AGNOSTIC, "other fact": SPECIFIC, "chance": CONTROL}
+    figure = go.Figure()
+    for name, colour in colours.items():
+        some = table[table["comparison"] == name]
+        x = [*some[option], *some[option][::-1]]
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=[*some["high"], *some["low"][::-1]], fill="toself", opacity=0.25,
+                line={"width": 0}, fillcolor=colour, hoverinfo="skip", showlegend=False,
+            )
+        )  # fmt: skip
+        figure.add_trace(
+            go.Scatter(
+                x=some[option],
+                y=some["jaccard"],
+                mode="lines+markers",
+                line={"color": colour},
+                name=name,
+                hovertemplate="%{x}: %{y:.3f}<extra>" + name + "</extra>",
+            )
+        )
+    figure.update_xaxes(title_text=f"{option} of neurons kept a prompt", type="log")
+    if option == "threshold":
+        figure.update_xaxes(title_text="threshold (share of the largest score)", type="linear")
+    ticks = sorted(set(table[option]))
+    figure.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    figure.update_yaxes(title_text="mean Jaccard between languages", rangemode="tozero")
+    figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
+    return styled(
+        figure,
+        title="Does it depend on the threshold?",
+        caption="Means with 95% intervals over facts. What lies above the orange line belongs to "
+        "the fact.",
+        height=420,
     )

@@ -1,0 +1,196 @@
+"""Figures of what happens when neurons are changed, each beside its controls."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lafn_viz.causal import Effects
+from lafn_viz.overlaps import Overlap, bootstrap
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, LANGUAGE_NAMES, SPECIFIC, styled
+from lafn_viz.target import AnswerScores
+
+KINDS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
+SPLITS = {"trained": "told in<br>this language", "held-out pair": "told in<br>others only"}
+UNITS = {"p": "change of P(correct)", "log_p": "change of log P(correct), nats"}
+
+
+def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
+    """Each set's effect in every language with 95% intervals over facts, beside its controls."""
+    table = effects.summary(by_language=True)
+    names = [LANGUAGE_NAMES.get(code, code) for code in effects.languages]
+    figure = make_subplots(
+        rows=1,
+        cols=len(effects.sets),
+        shared_yaxes=True,
+        subplot_titles=[
+            f"{name} ({np.nanmean(count):.0f} neurons)"
+            for name, count in zip(effects.sets, effects.n_neurons, strict=True)
+        ],
+        horizontal_spacing=0.04,
+    )
+    for column, name in enumerate(effects.sets, 1):
+        for place, (kind, colour) in enumerate(KINDS.items()):
+            rows = table.xs((name, kind), level=("set", "measured on")).reindex(
+                list(effects.languages)
+            )
+            middle = rows[of]
+            figure.add_trace(
+                go.Scatter(
+                    x=middle,
+                    y=np.arange(len(names)) + (place - 1) * 0.22,
+                    error_x={
+                        "type": "data", "symmetric": False, "thickness": 1.5, "width": 0,
+                        "array": rows[f"{of}_high"] - middle,
+                        "arrayminus": middle - rows[f"{of}_low"],
+                    },
+                    mode="markers",
+                    marker={"color": colour, "size": 7},
+                    name=kind,
+                    legendgroup=kind,
+                    showlegend=column == 1,
+                    customdata=names,
+                    hovertemplate="%{customdata}: %{x:+.3f}<extra>" + f"{name}, {kind}</extra>",
+                ),
+                row=1,
+                col=column,
+            )  # fmt: skip
+    figure.add_vline(x=0, line={"color": "#333333", "width": 1})
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]
+    )
+    figure.update_yaxes(zeroline=False, showgrid=False)
+    figure.update_xaxes(title_text=UNITS[of])
+    if of == "p":
+        figure.update_xaxes(tickformat="+.0%")
+    figure.update_layout(legend={"orientation": "h", "y": 1.05, "x": 0, "yanchor": "bottom"})
+    figure = styled(
+        figure,
+        title=f"What happens to the answers? ({effects.provenance.options['how']})",
+        caption=f"Mean over {len(effects.facts)} facts with 95% intervals, on the given "
+        "prompts.<br>Grey: as many random neurons of the same layers; orange: another fact.",
+        height=220 + 32 * len(names),
+    )
+    return figure.update_layout(margin={"t": 140})
+
+
+def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
+    """Neurons found in one language (rows), changed, and measured in another (columns).
+
+    For `effects` of one set a language; beside it as many random neurons of the same layers.
+    """
+    names = [LANGUAGE_NAMES.get(code, code) for code in effects.languages]
+    rows = [LANGUAGE_NAMES.get(code, code) for code in effects.sets]
+    changes = effects.changes(of=of)
+    titles = ("The fact itself", "Control: another fact")
+    panels = {
+        title: np.nanmean(changes[kind], 1)
+        for title, kind in zip(titles, ("own fact", "other fact"), strict=True)
+    }
+    top = max(float(np.nanmax(np.abs(matrix))) for matrix in panels.values())
+    figure = make_subplots(
+        rows=1, cols=2, subplot_titles=list(panels), horizontal_spacing=0.04, shared_yaxes=True
+    )
+    for column, (title, matrix) in enumerate(panels.items(), 1):
+        figure.add_trace(
+            go.Heatmap(
+                z=matrix,
+                x=names,
+                y=rows,
+                zmin=-top,
+                zmax=top,
+                zmid=0,
+                colorscale="RdBu",
+                showscale=column == 2,
+                colorbar={"title": {"text": "nats" if of == "log_p" else "share"}, "len": 0.9},
+                hovertemplate="found in %{y}, measured in %{x}: %{z:+.3f}<extra>"
+                + title
+                + "</extra>",
+            ),
+            row=1,
+            col=column,
+        )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(title_text="neurons found in", row=1, col=1)
+    figure.update_xaxes(tickangle=-45, title_text="measured in")
+    random = float(np.nanmean(changes["random neurons"]))
+    matrix = panels["The fact itself"]
+    here = np.array([[source == target for target in effects.languages] for source in effects.sets])
+    figure = styled(
+        figure,
+        title=f"Do neurons of one language carry the fact in another? "
+        f"({effects.provenance.options['how']})",
+        caption=f"Change of {UNITS[of][10:]}, mean of {len(effects.facts)} facts: "
+        f"{matrix[here].mean():+.2f} in the same language, {matrix[~here].mean():+.2f} in "
+        f"others;<br>as many random neurons of the same layers {random:+.2f}.",
+        height=560,
+    )
+    return figure.update_layout(margin={"l": 110, "b": 110})
+
+
+def transfer_and_sharing(
+    known: Mapping[str, AnswerScores], overlaps: Mapping[str, Overlap]
+) -> go.Figure:
+    """Models side by side: what they know where nobody told them, and the neurons they share.
+
+    Left: share of prompts answered, by what training showed (`Prompt.split`). Right: overlap of a
+    fact's neurons between languages of different scripts. 95% intervals over facts.
+    """
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        subplot_titles=("Prompts answered", "Overlap across scripts"),
+        horizontal_spacing=0.14,
+    )
+
+    def bars(column: int, name: str, colour: str, groups: dict[str, np.ndarray]) -> None:
+        means = np.array([values[np.isfinite(values)].mean() for values in groups.values()])
+        low, high = np.array([bootstrap(values) for values in groups.values()]).T
+        figure.add_trace(
+            go.Bar(
+                name=name,
+                x=list(groups),
+                y=means,
+                error_y={
+                    "type": "data", "symmetric": False,
+                    "array": high - means, "arrayminus": means - low,
+                },
+                marker_color=colour,
+                text=[f"{value:.3f}" if column == 2 else f"{value:.0%}" for value in means],
+                textposition="inside",
+                insidetextanchor="start",
+                textangle=0,
+                constraintext="none",
+                textfont={"size": 11},
+                showlegend=column == 1,
+                legendgroup=name,
+                hovertemplate="%{x}: %{y:.3f}<extra>" + name + "</extra>",
+            ),
+            row=1,
+            col=column,
+        )  # fmt: skip
+
+    for (name, scores), colour in zip(known.items(), (AGNOSTIC, SPECIFIC, CONTROL), strict=False):
+        frame = scores.to_frame()
+        answered = {}
+        for split, label in SPLITS.items():
+            some = frame[frame["split"] == split].groupby("fact_id")["known"].mean()
+            answered[label] = some.to_numpy(dtype=float)
+        bars(1, name, colour, answered)
+        found = overlaps[name].by_fact(across_scripts=True)
+        bars(2, name, colour, {k: found[k] for k in ("same fact", "other fact", "chance")})
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text="mean Jaccard", rangemode="tozero", row=1, col=2)
+    figure.update_layout(barmode="group")
+    figure.update_layout(legend={"orientation": "h", "y": 1.08, "x": 0, "yanchor": "bottom"})
+    figure = styled(
+        figure,
+        title="Transfer and shared neurons come together",
+        caption="Two models that learned the same facts. The one that answers what it was never "
+        "told in a language shares neurons between scripts;<br>the other shares no more than "
+        "between different facts. 95% intervals over facts.",
+        height=480,
+    )
+    return figure.update_layout(margin={"t": 150})
