@@ -42,8 +42,8 @@ class Overlap:
     `same_fact`, `other_fact` and `chance` are Jaccard indices of each fact and pair of languages
     (NaN where the model does not know the fact in both, or both sets are empty); `coefficient` is
     the overlap coefficient |A and B| / min(|A|, |B|) of the same fact. `sets` are the neurons of
-    the facts and languages that took part, `left_out` lists the (fact, language)s that did not,
-    because the model does not know them.
+    the facts and languages that took part, `left_out` lists the (fact, language)s that did not:
+    the model does not know the fact in that language, or in no other.
     """
 
     languages: tuple[str, ...]
@@ -90,6 +90,14 @@ class Overlap:
     def known_in(self, fact: str) -> tuple[str, ...]:
         """The languages that took part in a fact."""
         return tuple(lang for lang in self.languages if (fact, lang) in self.sets)
+
+    def neurons_in(self, language: str) -> dict[str, frozenset[Neuron]]:
+        """The neurons of each fact in a language, for the facts known in it."""
+        return {fact: some.neurons for (fact, its), some in self.sets.items() if its == language}
+
+    def specific_to(self, language: str) -> dict[str, frozenset[Neuron]]:
+        """Those of them that no other language holds."""
+        return {fact: some for (fact, its), some in self.specific.items() if its == language}
 
     def of(self, *, relation: str | None = None, facts: Iterable[str] | None = None) -> "Overlap":
         """The same for some of the facts; the other-fact control stays what it was."""
@@ -276,6 +284,8 @@ def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> O
         if not s.known:
             left_out.append((s.fact_id, s.language))
     facts = [fact for fact, of in by_fact.items() if sum(s.known for s in of.values()) >= 2]
+    # What is known in one language alone has nothing to be compared with.
+    left_out += [(s.fact_id, s.language) for s in sets if s.known and s.fact_id not in facts]
     if not facts:
         raise ValueError(
             "no fact is known in two languages, so there is no overlap to compute; "

@@ -72,7 +72,7 @@ def test_languages_that_do_not_know_the_fact_are_left_out_and_told():
     )
     assert found.facts == ("A",)
     assert found.agnostic["A"] == {(0, 1)}
-    assert set(found.left_out) == {("A", "zh"), ("B", "fr")}
+    assert set(found.left_out) == {("A", "zh"), ("B", "fr"), ("B", "en")}
     assert np.isnan(found.jaccard[0, 2])
 
 
