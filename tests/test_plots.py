@@ -113,3 +113,101 @@ def test_method_scatter_puts_each_neuron_where_its_scores_are():
     assert set(single.text) == {"layer 0, neuron 2", "layer 1, neuron 0"}
     assert len(neither.x) == 3
     assert "20%" in figure.layout.title.subtitle.text  # one sign of the five that both score
+
+
+def test_tree_orders_both_panels_alike_and_by_likeness(found):
+    figure = plots.language_tree(found)
+    heatmaps = [trace for trace in figure.data if trace.type == "heatmap"]
+    names = list(figure.layout.xaxis2.ticktext)
+    # English and Chinese share most, so they stand side by side.
+    assert abs(names.index("English") - names.index("Chinese")) == 1
+    order = [["en", "fr", "zh"][["English", "French", "Chinese"].index(name)] for name in names]
+    at = [found.languages.index(code) for code in order]
+    for trace, matrix in zip(heatmaps, (found.jaccard, found.jaccard_other_fact), strict=True):
+        expected = matrix[np.ix_(at, at)].copy()
+        np.fill_diagonal(expected, np.nan)
+        np.testing.assert_array_equal(np.array(trace.z, dtype=float), expected)
+
+
+def test_upset_draws_counts_over_their_languages(found):
+    figure = plots.upset(found)
+    table = found.intersections()
+    table = table[table["degree"] > 1].reset_index(drop=True)
+    same, control = figure.data[:2]
+    np.testing.assert_allclose(same.y, table["neurons"])
+    np.testing.assert_allclose(control.y, table["other_facts"])
+    dots = figure.data[3]
+    for x, languages in enumerate(table["languages"]):
+        rows = {y for at, y in zip(dots.x, dots.y, strict=True) if at == x}
+        assert rows == {found.languages.index(code) for code in languages}
+    with pytest.raises(ValueError, match="no neuron is in 4 languages"):
+        plots.upset(found, min_degree=4)
+
+
+def test_ladder_marks_the_facts_that_beat_the_others(found):
+    sig = lv.significance(found, n_permutations=19)
+    figure = plots.significance_ladder(sig, statistic="shared")
+    shown = {trace.name: trace for trace in figure.data}
+    beaten = [name for name in shown if name.startswith("observed, q")]
+    firm = (sig.q_value[1, 1] < 0.05).sum()
+    assert beaten == [f"observed, q < 0.05 against other facts ({firm})"]
+    dots = [t for t in figure.data if t.name.startswith("observed")]
+    values = {x: y for t in dots for x, y in zip(t.x, t.y, strict=True)}
+    assert values == dict(zip(sig.facts, sig.observed[1], strict=True))
+
+
+def test_threshold_lines_show_each_comparison():
+    table = pd.DataFrame(
+        {
+            "fraction": [0.01, 0.1] * 3,
+            "comparison": ["same fact"] * 2 + ["other fact"] * 2 + ["chance"] * 2,
+            "jaccard": [0.5, 0.6, 0.1, 0.2, 0.0, 0.1],
+            "low": [0.4, 0.5, 0.0, 0.1, 0.0, 0.0],
+            "high": [0.6, 0.7, 0.2, 0.3, 0.1, 0.2],
+        }
+    )
+    lines = {t.name: t for t in plots.threshold_lines(table).data if t.mode == "lines+markers"}
+    assert list(lines["other fact"].y) == [0.1, 0.2]
+    assert list(lines["same fact"].x) == [0.01, 0.1]
+
+
+def made_up_effects():
+    generator = np.random.default_rng(0)
+    log_p = -generator.random((5, 2, 4, 3))
+    return lv.Effects(
+        sets=("en", "zh"),
+        facts=("A", "B", "C", "D"),
+        languages=("en", "fr", "zh"),
+        n_neurons=np.full((2, 4), 7.0),
+        p=np.exp(log_p),
+        log_p=log_p,
+        provenance=lv.Provenance("made-up", "", "effects", {"how": "zero"}),
+    )
+
+
+def test_effects_are_drawn_beside_their_controls():
+    effects = made_up_effects()
+    figure = plots.effects_by_language(effects)
+    drawn = {trace.name: np.array(trace.x) for trace in figure.data[3:]}  # the second panel
+    for kind, values in effects.changes(of="log_p").items():
+        np.testing.assert_allclose(drawn[kind], values[1].mean(0))
+    left, right = plots.effects_matrix(effects).data
+    changes = effects.changes(of="log_p")
+    np.testing.assert_allclose(left.z, changes["own fact"].mean(1))
+    np.testing.assert_allclose(right.z, changes["other fact"].mean(1))
+    assert (left.zmin, left.zmax) == (right.zmin, right.zmax)
+
+
+def test_transfer_is_drawn_by_what_training_showed(found, facts):
+    prompts = facts.filter(relation="capital", subjects=["FR", "JP", "PE"]).prompts()
+    known = lv.AnswerScores(
+        log_prob=torch.zeros(len(prompts)),
+        rank=torch.tensor([int(prompt.split == "held-out pair") for prompt in prompts]),
+        prompts=tuple(prompts),
+        provenance=lv.Provenance("made-up", "", "score_answers"),
+    )
+    figure = plots.transfer_and_sharing({"one": known}, {"one": found})
+    told, sharing = figure.data
+    assert list(told.y) == [1.0, 0.0]
+    across = found.by_fact(across_scripts=True)
+    np.testing.assert_allclose(sharing.y[0], np.nanmean(across["same fact"]))
