@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from lafn_viz import plots
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
     from lafn_viz.causal import Effect, Effects, effects, intervene
+    from lafn_viz.degenerate import Degenerate, find_degenerate
+    from lafn_viz.fact_checking import FactCheck, check_facts
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.models import Provenance, load_model
     from lafn_viz.neurons import NeuronSet, select_neurons
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 _HOME = {
     "AnswerScores": "target",
     "CompletenessWarning": "attribution",
+    "Degenerate": "degenerate",
     "Effect": "causal",
     "Effects": "causal",
     "Fact": "facts",
+    "FactCheck": "fact_checking",
     "FactError": "facts",
     "FactSet": "facts",
     "NeuronScores": "attribution",
@@ -31,7 +35,9 @@ _HOME = {
     "Prompt": "facts",
     "Provenance": "models",
     "attribute": "attribution",
+    "check_facts": "fact_checking",
     "effects": "causal",
+    "find_degenerate": "degenerate",
     "intervene": "causal",
     "load_facts": "facts",
     "load_model": "models",
@@ -43,9 +49,11 @@ _HOME = {
 __all__ = [
     "AnswerScores",
     "CompletenessWarning",
+    "Degenerate",
     "Effect",
     "Effects",
     "Fact",
+    "FactCheck",
     "FactError",
     "FactSet",
     "NeuronScores",
@@ -54,7 +62,9 @@ __all__ = [
     "Prompt",
     "Provenance",
     "attribute",
+    "check_facts",
     "effects",
+    "find_degenerate",
     "intervene",
     "load_facts",
     "load_model",
