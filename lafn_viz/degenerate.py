@@ -109,6 +109,32 @@ class Degenerate:
         )
 
 
+def overview(results: Iterable[Degenerate]) -> "pd.DataFrame":
+    """One row a fact and language: how many sets, and what stands beside them.
+
+    `change` and `expected` are means over the sets, `beyond` counts those that change more than
+    expected of their neurons one by one, `random` is the mean number of sets among random neurons,
+    `together` the change without all candidates.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "fact_id": one.fact_id,
+            "language": one.language,
+            "p_before": one.p_before,
+            "sets": len(one.sets),
+            "change": one.changes.mean() if one.sets else float("nan"),
+            "expected": one.expected.mean() if one.sets else float("nan"),
+            "beyond": int((one.changes < one.expected).sum()),
+            "random": float(np.mean(one.control)) if one.control else float("nan"),
+            "together": one.together,
+            "together_random": one.together_random,
+        }
+        for one in results
+    ).set_index(["fact_id", "language"])
+
+
 def find_degenerate(
     model: "TransformerBridge",
     scores: NeuronScores,

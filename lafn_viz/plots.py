@@ -411,18 +411,17 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
     x = np.zeros(len(names))
     for column, layer in enumerate(layers):
         mine = [place for place, neuron in enumerate(names) if neuron.layer == layer]
-        # Neighbours in rank stand far apart: left and right by turns.
-        order = sorted(range(len(mine)), key=lambda rank: (rank % 2, rank))
-        spread = np.linspace(-0.36, 0.36, len(mine)) if len(mine) > 1 else [0.0]
-        for rank, offset in zip(order, spread, strict=True):
-            x[mine[rank]] = column + offset
+        # Golden-ratio steps: neighbours in rank stand far apart.
+        for rank, place in enumerate(mine):
+            x[place] = column + 0.76 * ((0.25 + 0.618 * rank) % 1) - 0.38
     y, of = result.attribution, result.provenance.options.get("of", "probability")
     product = np.outer(1 + result.single, 1 + result.single) - 1
     pairs = [tuple(sorted(map(names.index, some))) for some in result.sets if len(some) == 2]
     figure = go.Figure()
-    steps = np.linspace(min((result.pair[p] for p in pairs), default=0), 0, 5)
+    joint = [result.pair[pair] for pair in pairs] or [0.0]
+    steps = np.linspace(min(joint), max(joint) + 1e-9, 5)
     for more, name, colour in (
-        (True, "more than one by one", TOGETHER),
+        (True, "together more than one by one", TOGETHER),
         (False, "no more than one by one", CONTROL),
     ):
         shown = False
@@ -461,7 +460,7 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
                 "color": ["white" if abs(v) > 0.6 * reach else "#222222" for v in result.single],
             },
             marker={
-                "size": 29,
+                "size": 27,
                 "color": result.single,
                 "colorscale": "RdBu",
                 "cmin": -reach,
@@ -493,13 +492,15 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
     for column in range(1, len(layers)):
         figure.add_vline(x=column - 0.5, line={"color": "#DDDDDD", "width": 1})
     log = np.log10(y)
-    room = 0.08 * max(float(np.ptp(log)), 0.1) + 0.02
+    room = 0.08 * float(np.ptp(log)) + 0.02
+    ticks = [m * 10.0**power for power in range(-12, 4) for m in (1, 1.5, 2, 3, 5, 7)]
+    ticks = [tick for tick in ticks if abs(np.log10(tick) - log.mean()) < np.ptp(log) + room]
     figure.update_yaxes(
         title_text="attribution (mean over paraphrases)",
         type="log",
         range=[log.min() - room, log.max() + room],
-        dtick="D2",
-        minor={"showgrid": False},
+        tickvals=ticks,
+        ticktext=[f"{tick:.2g}" for tick in ticks],
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.09, "x": 0})
     found = (
@@ -517,8 +518,9 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
     return _style(
         figure,
         title=f"{subject} – {result.relation} in {language}: which neurons stand in for another?",
-        caption=f"{found}; {control}.<br>Without all {len(names)} neurons the {of} changes by "
-        f"{result.together:+.0%}, without as many random ones by {result.together_random:+.0%}.",
+        caption=f"{found}; {control}.<br>Without all {len(names)} at once: "
+        f"{result.together:+.0%} of the {of}; without as many random ones: "
+        f"{result.together_random:+.0%}.",
         height=560,
     )
 
@@ -587,7 +589,9 @@ def fact_checking_roc(check: FactCheck) -> go.Figure:
     )
     figure.update_layout(showlegend=False)
     if check.reason:
-        caption = f"Degenerate neurons judge nothing here:<br>{check.reason}."
+        caption = (
+            f"Degenerate neurons judge nothing here:<br>{check.reason.replace(', ', ',<br>')}."
+        )
     else:
         low, high = (f"{value:+.3f}" for value in check.compare()[1:])
         caption = (
@@ -597,7 +601,7 @@ def fact_checking_roc(check: FactCheck) -> go.Figure:
         )
     return _style(
         figure,
-        title=f"Fact-checking: {check.relation}",
+        title=f"Fact-checking by neurons, {check.relation}: true from false?",
         caption=caption,
         height=560,
     )

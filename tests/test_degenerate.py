@@ -94,6 +94,8 @@ def test_two_neurons_that_stand_in_for_each_other(tiny, made_up):
     assert found.searched == {1: 5, 2: 10, 3: 2}
     assert found.left_out == {1: 0, 2: 0, 3: 0}
     assert calls == [3, 15, 30, 22]  # all together; then one call a size
+    line = degenerate.overview([found]).loc[(found.fact_id, "en")]
+    assert (line["sets"], line["beyond"], line["random"]) == (1, 1, 0)
     row = found.to_frame().iloc[0]
     assert (row["size"], row["neurons"]) == (2, ((0, 1), (1, 5)))
     assert "1 sets; among random neurons 0.0" in repr(found)
