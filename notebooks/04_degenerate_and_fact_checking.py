@@ -50,8 +50,8 @@ for one in found[:2]:
     print(one)
 
 # %% [markdown]
-# Where the model is sure (`p_before` near 1), no two of the candidates bring it down; all 20 at once
-# (`together`) take a part of it. Pairs turn up where it was not so sure.
+# Where the model is sure (`p_before` near 1), no two of the candidates bring it down; all 20 at
+# once (`together`) take a part of it. Pairs turn up where it was not so sure.
 #
 # ## The odds do not saturate
 # From 0.999 to 0.99 the probability loses 1%, the odds P / (1 - P) lose 90%. The same shares, asked
@@ -110,15 +110,13 @@ lv.plots.fact_checking_roc(check)
 # The two controls say what that is worth. **P(candidate)**, the probability that the model gives
 # to the answer, needs no neurons, and it wins: this model knows its capitals. **Random neurons** of
 # the same layers get a part of the way too: attributions grow with the probability that they
-# explain. The degenerate neurons lie between the two. The differences, with their 95% intervals over
-# test facts:
+# explain. The degenerate neurons lie between the two. The differences, with their 95% intervals
+# over test facts:
 
 # %%
 for control in ("random neurons", "P(candidate)"):
     difference, low, high = check.compare(other=control)
-    print(
-        f"AUC of the degenerate neurons minus that of {control}: {difference:+.3f} [{low:+.3f}, {high:+.3f}]"
-    )
+    print(f"degenerate neurons, AUC above {control}: {difference:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 # %% [markdown]
 # ## A masked model
