@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Of = Literal["probability", "odds"]
+AT_ONCE = 2000  # sets in one call of `measure`, which bounds the memory of their masks
 Pick = tuple[int, ...]  # places in a list of neurons, ascending
 
 
@@ -255,10 +256,15 @@ class _Change:
         self.p_before = float("nan")
 
     def __call__(self, sets: Sequence[Iterable[Neuron]]) -> Float[np.ndarray, " set"]:
-        masks = torch.stack([mask_of(some, self.shape) for some in sets])
-        before, after = measure(self.model, self.prompts, masks, position=self.position)
-        self.p_before = float(before.double().exp().mean())
-        return (self._value(after) / self._value(before[None]) - 1).numpy()
+        found = []
+        for start in range(0, len(sets), AT_ONCE):
+            some = [mask_of(neurons, self.shape) for neurons in sets[start : start + AT_ONCE]]
+            before, after = measure(
+                self.model, self.prompts, torch.stack(some), position=self.position
+            )
+            self.p_before = float(before.double().exp().mean())
+            found.append(self._value(after) / self._value(before[None]) - 1)
+        return torch.cat(found).numpy()
 
     def _value(self, log_prob: Float[Tensor, "set prompt"]) -> Float[Tensor, " set"]:
         p = log_prob.double().exp().mean(-1)

@@ -109,9 +109,10 @@ lv.plots.fact_checking_roc(check)
 # %% [markdown]
 # The two controls say what that is worth. **P(candidate)**, the probability that the model gives
 # to the answer, needs no neurons, and it wins: this model knows its capitals. **Random neurons** of
-# the same layers get a part of the way too: attributions grow with the probability that they
-# explain. The degenerate neurons lie between the two. The differences, with their 95% intervals
-# over test facts:
+# the same layers get a part of the way too. The shape of the curves says why: an attribution
+# explains a probability, and where that is next to nothing, as for false answers, all neurons score
+# next to nothing. The degenerate neurons lie between the two controls. The differences, with
+# their 95% intervals over test facts:
 
 # %%
 for control in ("random neurons", "P(candidate)"):
