@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from lafn_viz import plots
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
     from lafn_viz.causal import Effect, Effects, effects, intervene
+    from lafn_viz.degenerate import Degenerate, find_degenerate
+    from lafn_viz.fact_checking import FactCheck, check_facts
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.languages import Lape, lape
     from lafn_viz.models import Provenance, load_model
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
 _HOME = {
     "AnswerScores": "target",
     "CompletenessWarning": "attribution",
+    "Degenerate": "degenerate",
     "Effect": "causal",
     "Effects": "causal",
     "Fact": "facts",
+    "FactCheck": "fact_checking",
     "FactError": "facts",
     "FactSet": "facts",
     "Lape": "languages",
@@ -37,7 +41,9 @@ _HOME = {
     "Significance": "nulls",
     "Stability": "resampling",
     "attribute": "attribution",
+    "check_facts": "fact_checking",
     "effects": "causal",
+    "find_degenerate": "degenerate",
     "intervene": "causal",
     "lape": "languages",
     "load_facts": "facts",
@@ -53,9 +59,11 @@ _HOME = {
 __all__ = [
     "AnswerScores",
     "CompletenessWarning",
+    "Degenerate",
     "Effect",
     "Effects",
     "Fact",
+    "FactCheck",
     "FactError",
     "FactSet",
     "Lape",
@@ -67,7 +75,9 @@ __all__ = [
     "Significance",
     "Stability",
     "attribute",
+    "check_facts",
     "effects",
+    "find_degenerate",
     "intervene",
     "lape",
     "load_facts",

@@ -28,6 +28,8 @@ CALLS = {
     "lv.select_neurons(s, threshold=1.5)": "threshold=1.5; it must be at least 0 and below 1",
     "lv.select_neurons(s, threshold=.1, top=3)": "threshold=0.1, top=3, fraction=None; give one",
     "lv.select_neurons(s, top=0)": "0 neurons a prompt; choose 1 to",
+    "lv.find_degenerate(m, s, of='luck')": "unknown of='luck'; there are probability, odds",
+    "lv.find_degenerate(m, s, t_low=0.5)": "t_low=0.5, t_high=0.25; give 0 <= t_low <= t_high",
     "lv.overlap([])": "there are no neuron sets",
     "lv.overlap(lv.select_neurons(s), min_languages=1)": "min_languages=1; one language shares",
     "lv.load_facts().prompts(splits=['test'])": "unknown split 'test'; there are trained",

@@ -8,6 +8,7 @@ under it what to see.
 
 from lafn_viz.plots.attributions import attribution_strip, completeness_curve, method_scatter
 from lafn_viz.plots.causal import effects_by_language, effects_matrix, transfer_and_sharing
+from lafn_viz.plots.degenerate import degenerate_graph, fact_checking_roc
 from lafn_viz.plots.overlaps import (
     language_tree,
     layer_distribution,
@@ -23,8 +24,10 @@ __all__ = [
     "CONFIG",
     "attribution_strip",
     "completeness_curve",
+    "degenerate_graph",
     "effects_by_language",
     "effects_matrix",
+    "fact_checking_roc",
     "language_tree",
     "layer_distribution",
     "method_scatter",
