@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
     "facts", "models", "target", "quadrature", "engine", "integral", "attribution", "neurons",
-    "overlaps", "nulls", "resampling", "languages", "changes", "causal", "degenerate", "fact_checking", "demo", "plots", "cli",
+    "overlaps", "nulls", "resampling", "languages", "changes", "causal", "degenerate",
+    "fact_checking", "planting", "demo", "plots", "cli",
 )  # fmt: skip
 
 
