@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lafn_viz.models import Provenance, load_model
     from lafn_viz.neurons import NeuronSet, select_neurons
     from lafn_viz.overlaps import Overlap, overlap
+    from lafn_viz.planting import Planted, plant
     from lafn_viz.target import AnswerScores, score_answers
 
 _HOME = {
@@ -28,6 +29,7 @@ _HOME = {
     "NeuronScores": "attribution",
     "NeuronSet": "neurons",
     "Overlap": "overlaps",
+    "Planted": "planting",
     "Prompt": "facts",
     "Provenance": "models",
     "attribute": "attribution",
@@ -36,6 +38,7 @@ _HOME = {
     "load_facts": "facts",
     "load_model": "models",
     "overlap": "overlaps",
+    "plant": "planting",
     "plots": "",
     "score_answers": "target",
     "select_neurons": "neurons",
@@ -51,6 +54,7 @@ __all__ = [
     "NeuronScores",
     "NeuronSet",
     "Overlap",
+    "Planted",
     "Prompt",
     "Provenance",
     "attribute",
@@ -59,6 +63,7 @@ __all__ = [
     "load_facts",
     "load_model",
     "overlap",
+    "plant",
     "plots",
     "score_answers",
     "select_neurons",

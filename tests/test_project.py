@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
     "facts", "models", "target", "quadrature", "engine", "integral", "attribution", "neurons",
-    "overlaps", "changes", "causal", "demo", "plots", "cli",
+    "overlaps", "changes", "causal", "planting", "demo", "plots", "cli",
 )  # fmt: skip
 
 
