@@ -213,7 +213,7 @@ def plant(
     samples = _samples(base, facts, new, relation, rng)
     directions = _directions(base, old, new, spots, rng)
     asked = facts.filter(relation=relation, languages=new.languages).prompts()
-    others = tuple(asked[:: 1 + len(asked) // 400])
+    others = tuple(asked[i] for i in sorted(rng.permutation(len(asked))[:600]))
     level = _usual(base, others)
     inputs = [_inputs(old, samples)]
     for _ in range(ROUNDS):  # inputs change with what lies below: fit to both, before and after
@@ -659,7 +659,7 @@ def _drift(
 ) -> float:
     """Mean absolute change of P over some prompts of the old facts."""
     prompts = facts.prompts()
-    some = [prompts[i] for i in sorted(rng.permutation(len(prompts))[:600])]
+    some = [prompts[i] for i in sorted(rng.permutation(len(prompts))[:400])]
     before, after = (score_answers(one, some).probability for one in (base, model))
     return float((after - before).abs().mean())
 
