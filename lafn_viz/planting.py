@@ -22,7 +22,9 @@ many decoys, and with one neuron alone. Rules of the game: activations of plante
 size of the model's own strongest ones, because a ReLU neuron's activation can be scaled at will
 (its output weights scale back) and would decide alone what the method "activation" finds.
 
-Caveats: planted neurons are cleaner than learned ones: linear detectors, one object, no other work.
+Caveats: an agnostic neuron raises the object's names in all languages, so in many languages they
+compete with each other and each such neuron moves P(right name) less; check `p_without_agnostic`.
+Planted neurons are cleaner than learned ones: linear detectors, one object, no other work.
 A method that fails here fails at the easy case; one that passes has passed that only. The model's
 own neurons that help to write the answer count as wrong here, though they may be right.
 """
