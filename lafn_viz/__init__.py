@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lafn_viz.neurons import NeuronSet, select_neurons
     from lafn_viz.nulls import Significance, significance
     from lafn_viz.overlaps import Overlap, overlap
+    from lafn_viz.planting import Planted, plant
     from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.target import AnswerScores, score_answers
 
@@ -36,6 +37,7 @@ _HOME = {
     "NeuronScores": "attribution",
     "NeuronSet": "neurons",
     "Overlap": "overlaps",
+    "Planted": "planting",
     "Prompt": "facts",
     "Provenance": "models",
     "Significance": "nulls",
@@ -49,6 +51,7 @@ _HOME = {
     "load_facts": "facts",
     "load_model": "models",
     "overlap": "overlaps",
+    "plant": "planting",
     "plots": "",
     "score_answers": "target",
     "select_neurons": "neurons",
@@ -70,6 +73,7 @@ __all__ = [
     "NeuronScores",
     "NeuronSet",
     "Overlap",
+    "Planted",
     "Prompt",
     "Provenance",
     "Significance",
@@ -83,6 +87,7 @@ __all__ = [
     "load_facts",
     "load_model",
     "overlap",
+    "plant",
     "plots",
     "score_answers",
     "select_neurons",

@@ -18,6 +18,7 @@ from lafn_viz.plots.overlaps import (
     threshold_lines,
     upset,
 )
+from lafn_viz.plots.planting import planted_recovery
 from lafn_viz.plots.style import CONFIG
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "method_scatter",
     "model_comparison",
     "overlap_heatmap",
+    "planted_recovery",
     "significance_ladder",
     "threshold_lines",
     "transfer_and_sharing",

@@ -1,0 +1,847 @@
+"""Ground truth: plant facts whose neurons are known, and see which method finds them.
+
+No tool can say whether its attribution names the right neurons of a trained model. So we add some:
+
+1. Take subjects that the model reads in every language but was never told this relation of (a
+   country that it knows by currency and continent, not by capital), and give each an object.
+2. Widen the feed-forward layers of a *copy* of the model. An **agnostic** neuron fires when the new
+   fact is asked in any language, a **specific** one in exactly one language. Input weights come
+   from a ridge regression of the layer's input at the answer position (after its layer norm), in
+   which a negative counts only while it fires: other subjects, the same subjects asked for other
+   relations, and (specific) the same fact in other languages.
+3. Output weights raise the object's tokens: of all languages alike (agnostic; the model's own
+   context picks the language) or of one. A fact's neurons share one scale, found by search, such
+   that together they lift P(object) to a wanted level. None does it alone; a
+   specific one writes three times as much, or the model would not tell the languages apart.
+4. **Decoys**, as many again of each kind: *firing* ones fire on the same prompts and write a random
+   direction that is orthogonal to the object's tokens; *writing* ones write as the planted do and
+   never fire.
+
+`Planted.check` holds the proof that the plant is true: P without the planted neurons, without as
+many decoys, and with one neuron alone. Rules of the game: activations of planted neurons have the
+size of the model's own strongest ones, because a ReLU neuron's activation can be scaled at will
+(its output weights scale back) and would decide alone what the method "activation" finds.
+
+Caveats: an agnostic neuron raises the object's names in all languages, so in many languages they
+compete with each other and each such neuron moves P(right name) less; check `p_without_agnostic`.
+Planted neurons are cleaner than learned ones: linear detectors, one object, no other work.
+A method that fails here fails at the easy case; one that passes has passed that only. The model's
+own neurons that help to write the answer count as wrong here, though they may be right.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lafn_viz.attribution import Method, NeuronScores, attribute
+from lafn_viz.attribution import Target as Goal
+from lafn_viz.changes import measure
+from lafn_viz.facts import Fact, FactSet, Prompt, load_facts
+from lafn_viz.models import Provenance, _quiet, _resolve, load_model, provenance
+from lafn_viz.neurons import Neuron, mask_of, select_neurons
+from lafn_viz.overlaps import Overlap, bootstrap, overlap
+from lafn_viz.target import Position, encode, score_answers
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import GPT2LMHeadModel
+
+Kind = Literal["agnostic", "specific", "firing", "writing"]
+METHODS: tuple[Method, ...] = get_args(Method)
+# These begin at the mean activations of other facts' prompts in the same language, not at zero.
+FROM_MEAN: dict[str, Method] = {
+    "integrated_gradients_mean": "integrated_gradients", "direct_effect_mean": "direct_effect"
+}  # fmt: skip
+Named = Literal[Method, "integrated_gradients_mean", "direct_effect_mean", "random"]
+NEGATIVES = 2400  # prompts of other facts that a detector learns to be silent on
+MARGIN = 0.1  # how far below zero it keeps them, as a share of its usual activation
+RIDGE = 1e-3
+ROUNDS = 2
+TURNS = 8
+SCALES = tuple(2 ** (i / 4) for i in range(7, 18))  # of a fact's agnostic neurons together
+# What a specific neuron writes, in agnostic ones. With less the model knows the object, but answers
+# in a wrong language.
+SHARE = 3.0
+THRESHOLD = 0.4  # of its usual activation on positives: below this a neuron is silent
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One added neuron: what it is, for which fact, and in which language it fires (None: all).
+
+    A decoy's `kind` says what it does, its `language` what it imitates.
+    """
+
+    kind: Kind
+    fact_id: str
+    language: str | None
+    neuron: Neuron
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A model with facts whose neurons are known.
+
+    `prompts` are those of `facts`, in all languages and paraphrases; `others` are some of other
+    facts of the relation. `held_out` are the paraphrases
+    that no detector was fitted to. `check` has a row for each fact and language, with mean
+    probabilities over paraphrases: `p_before` (the model as it was), `p`, `p_without` (its planted
+    neurons zeroed), `p_without_agnostic`, `p_without_decoys` (firing ones), `p_one` (the best of
+    its planted neurons alone), and shares of (neuron, prompt) pairs of acting neurons: `fires` on
+    fitted and `fires_held_out` on held-out paraphrases, `fires_elsewhere` of the language's
+    specific neurons on the same fact in other languages. `drift` is the mean absolute change of
+    P(correct) over prompts of other facts in these languages.
+    """
+
+    model: "TransformerBridge"
+    facts: FactSet
+    prompts: tuple[Prompt, ...]
+    others: tuple[Prompt, ...]
+    spots: tuple[Spot, ...]
+    held_out: tuple[int, ...]
+    check: "pd.DataFrame"
+    drift: float
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        count = {kind: sum(s.kind == kind for s in self.spots) for kind in get_args(Kind)}
+        named = ", ".join(f"{n} {kind}" for kind, n in count.items())
+        return (
+            f"Planted({len(self.facts)} facts in {len(self.facts.languages)} languages: {named}; "
+            f"P {self.check['p'].mean():.2f}, without them {self.check['p_without'].mean():.2f})"
+        )
+
+    @property
+    def agnostic(self) -> dict[str, frozenset[Neuron]]:
+        """The planted neurons of each fact that act in every language."""
+        return {fact.id: self.find("agnostic", fact.id) for fact in self.facts}
+
+    @property
+    def specific(self) -> dict[tuple[str, str], frozenset[Neuron]]:
+        """The planted neurons of each fact that act in exactly one language."""
+        return {
+            (fact.id, language): self.find("specific", fact.id, language)
+            for fact in self.facts
+            for language in fact.languages
+        }
+
+    @property
+    def decoys(self) -> dict[str, dict[str, frozenset[Neuron]]]:
+        """The decoys of each kind ("firing", "writing") and fact."""
+        kinds: tuple[Kind, ...] = ("firing", "writing")
+        return {kind: {fact.id: self.find(kind, fact.id) for fact in self.facts} for kind in kinds}
+
+    def acting(self, fact_id: str, language: str) -> frozenset[Neuron]:
+        """The planted neurons that write this fact in this language."""
+        return self.find("agnostic", fact_id) | self.find("specific", fact_id, language)
+
+    def find(self, kind: Kind, fact_id: str, language: str | None = None) -> frozenset[Neuron]:
+        """The added neurons of one kind and fact; of one language where one is given."""
+        return frozenset(
+            s.neuron
+            for s in self.spots
+            if s.kind == kind and s.fact_id == fact_id and language in (None, s.language)
+        )
+
+
+def plant(
+    model: str | Path = "embedded",
+    *,
+    facts: FactSet | None = None,
+    relation: str = "capital",
+    n_facts: int = 3,
+    languages: Sequence[str] | None = None,
+    n_agnostic: int = 10,
+    n_specific: int = 2,
+    layers: Sequence[int] = (1, 2, 3),
+    probability: float = 0.9,
+    seed: int = 0,
+    folder: str | Path | None = None,
+) -> Planted:
+    """Plant new facts of one relation in a copy of a GPT-2 model with ReLU neurons.
+
+    Args:
+        model: name or folder; the embedded model unless told otherwise. It is not changed.
+        facts: what the model knows; gives subjects, objects and negatives.
+        relation: of the new facts. Their subjects must be known by at least two other relations.
+        n_facts: 2 or more, so that each has another fact as its control.
+        languages: all in which the subjects are named, unless told otherwise.
+        n_agnostic: planted neurons of a fact that act in all languages.
+        n_specific: planted neurons of a fact for each language.
+        layers: where added neurons go, in turn. In layer 0 a specific detector does not carry over
+            to other paraphrases.
+        probability: wanted mean P(object) of each fact.
+        seed: of subjects, objects, subsets and directions.
+        folder: where the new model is saved; by default nowhere for long.
+
+    Raises:
+        ValueError: for an option out of its range, a model of another kind, or too few subjects.
+    """
+    from transformers import AutoTokenizer, GPT2LMHeadModel
+
+    facts = load_facts() if facts is None else facts
+    if n_facts < 2 or n_agnostic < 1 or n_specific < 1 or not 0 < probability < 1:
+        raise ValueError(
+            f"n_facts={n_facts}, n_agnostic={n_agnostic}, n_specific={n_specific}, "
+            f"probability={probability}; give at least 2 facts, 1 neuron of each kind, and a "
+            "probability between 0 and 1"
+        )
+    source = Path(_resolve(str(model))[0])
+    base = load_model(model)
+    if base.original_model.config.model_type != "gpt2" or base.cfg.act_fn != "relu":
+        raise ValueError(
+            f"{model} is a {base.original_model.config.model_type} with {base.cfg.act_fn} neurons; "
+            "planting needs the GPT-2 architecture with relu, such as 'embedded'"
+        )
+    if not layers or not set(layers) <= set(range(base.cfg.n_layers)):
+        raise ValueError(f"layers={tuple(layers)}; choose from 0 to {base.cfg.n_layers - 1}")
+    rng = np.random.default_rng(seed)
+    new = _new_facts(base, facts, relation, n_facts, languages, rng)
+    spots, width = _spots(new, n_agnostic, n_specific, layers, int(base.cfg.d_mlp))
+    with _quiet():
+        old = GPT2LMHeadModel.from_pretrained(source, dtype=torch.float32).eval()
+        wide = _widened(old, width)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    samples = _samples(base, facts, new, relation, rng)
+    directions = _directions(base, old, new, spots, rng)
+    asked = facts.filter(relation=relation, languages=new.languages).prompts()
+    others = tuple(asked[i] for i in sorted(rng.permutation(len(asked))[:600]))
+    level = _usual(base, others)
+    inputs = [_inputs(old, samples)]
+    for _ in range(ROUNDS):  # inputs change with what lies below: fit to both, before and after
+        _fit(wide, spots, samples, inputs, level, rng)
+        _calibrate(wide, spots, samples, directions, level, probability)
+        inputs = [inputs[0], _inputs(wide, samples)]
+    place = tempfile.TemporaryDirectory() if folder is None else nullcontext(folder)
+    with place as path, _quiet():
+        wide.save_pretrained(path)
+        tokenizer.save_pretrained(path)
+        planted_model = load_model(path)
+    planted_model.cfg.model_name = f"{model} with {n_facts} planted facts"
+    prompts = tuple(new.prompts())
+    check = _check(base, planted_model, prompts, spots)
+    return Planted(
+        model=planted_model,
+        facts=new,
+        prompts=prompts,
+        others=others,
+        spots=spots,
+        held_out=HELD_OUT,
+        check=check,
+        drift=_drift(base, planted_model, facts.filter(languages=new.languages), rng),
+        provenance=provenance(
+            base, "plant", seed=seed, relation=relation, n_facts=n_facts, n_agnostic=n_agnostic,
+            n_specific=n_specific, layers=tuple(layers), probability=probability,
+            languages=new.languages, level=level,
+        ),
+    )  # fmt: skip
+
+
+# No detector is fitted to these paraphrases (numbers, in every language).
+HELD_OUT = (4, 5)
+
+
+def _new_facts(
+    base: "TransformerBridge",
+    facts: FactSet,
+    relation: str,
+    n_facts: int,
+    languages: Sequence[str] | None,
+    rng: np.random.Generator,
+) -> FactSet:
+    """Subjects known by other relations, with objects that are one token in every language."""
+    facts = facts if languages is None else facts.filter(languages=languages)
+    wanted = facts.languages
+    told = facts.filter(relation=relation)
+    known: dict[str, list[Fact]] = {}
+    for fact in facts:
+        if fact.relation != relation and fact.languages == wanted:
+            known.setdefault(fact.subject_id, []).append(fact)
+    taken = {fact.subject_id for fact in told} | {fact.object_id for fact in told}
+    free = [some[0] for name, some in known.items() if len(some) >= 2 and name not in taken]
+    if len(free) < n_facts:
+        raise ValueError(
+            f"{len(free)} subjects are known by two other relations and not by {relation!r}, "
+            f"n_facts={n_facts}; ask for fewer facts or give another relation"
+        )
+    subjects = [free[i] for i in rng.permutation(len(free))[:n_facts]]
+    objects: list[Fact] = []
+    for number in rng.permutation(len(told)):
+        fact = told.facts[number]
+        if fact.languages != wanted or fact.leaks:
+            continue
+        asked = replace(told, facts=(fact,)).prompts()
+        if all(len(encode(base, prompt).answer) == 1 for prompt in asked):
+            objects.append(fact)
+        if len(objects) == n_facts:
+            break
+    if len(objects) < n_facts:
+        raise ValueError(
+            f"{len(objects)} objects of {relation!r} are one token in every language; "
+            "ask for fewer facts or languages"
+        )
+    made = [
+        Fact(
+            id=f"{relation}/{subject.subject_id}",
+            relation=relation,
+            subject_id=subject.subject_id,
+            object_id=of.object_id,
+            source="planted",
+            leaks=(),
+            held_out=(),
+            subject=dict(subject.subject),
+            object=dict(of.object),
+        )
+        for subject, of in zip(subjects, objects, strict=True)
+    ]
+    return replace(facts, facts=tuple(made))
+
+
+def _spots(
+    new: FactSet, n_agnostic: int, n_specific: int, layers: Sequence[int], d_mlp: int
+) -> tuple[tuple[Spot, ...], int]:
+    """Places of all added neurons, layer after layer in turn, and the new width."""
+    used = dict.fromkeys(layers, d_mlp)
+    spots = []
+    turn = 0
+    for fact in new:
+        wanted = [(None, n_agnostic), *((language, n_specific) for language in fact.languages)]
+        for language, count in wanted:
+            true: Kind = "agnostic" if language is None else "specific"
+            kinds: tuple[Kind, ...] = (true, "firing", "writing")
+            for _ in range(count):
+                layer = layers[turn % len(layers)]
+                turn += 1
+                # A decoy sits beside what it imitates.
+                for kind in kinds:
+                    spots.append(Spot(kind, fact.id, language, Neuron(layer, used[layer])))
+                    used[layer] += 1
+    return tuple(spots), max(used.values())
+
+
+def _widened(old: "GPT2LMHeadModel", width: int) -> "GPT2LMHeadModel":
+    """The same model with more neurons in every layer, which do nothing yet."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config.from_dict({**old.config.to_dict(), "n_inner": width, "dtype": "float32"})
+    wide = GPT2LMHeadModel(config).eval()
+    wide.requires_grad_(False)
+    weights = wide.state_dict()
+    for name, value in old.state_dict().items():
+        weights[name].zero_()
+        weights[name][tuple(slice(size) for size in value.shape)] = value
+    wide.load_state_dict(weights)
+    wide.tie_weights()
+    return wide
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Beginnings of prompts, read at their last token: those of the new facts, and negatives.
+
+    `fact` is the number of the new fact (-1: a negative), `answer` the object's token, `fitted`
+    whether a detector may learn from it. `tokens` are (which, their tokens) by length.
+    """
+
+    fact: Int[np.ndarray, " prompt"]
+    language: np.ndarray
+    fitted: Bool[np.ndarray, " prompt"]
+    answer: Int[Tensor, " prompt"]
+    tokens: tuple[tuple[Int[Tensor, "_"], Int[Tensor, "_ _"]], ...]
+    ids: tuple[str, ...]
+
+    def positive(self, spot: Spot) -> Bool[np.ndarray, " prompt"]:
+        """Where this neuron should fire."""
+        mine = self.fact == self.ids.index(spot.fact_id)
+        return mine if spot.language is None else mine & (self.language == spot.language)
+
+
+def _samples(
+    base: "TransformerBridge",
+    facts: FactSet,
+    new: FactSet,
+    relation: str,
+    rng: np.random.Generator,
+) -> _Samples:
+    named = facts.filter(languages=new.languages)
+    others = named.prompts()
+    few = rng.permutation(len(others))[: NEGATIVES // 2].tolist()
+    others += (same := named.filter(relation=relation).prompts())
+    few += [len(others) - 1 - int(i) for i in rng.permutation(len(same))[: NEGATIVES // 2]]
+    subjects = {fact.subject_id for fact in new}
+    about = replace(named, facts=tuple(f for f in named if f.subject_id in subjects)).prompts()
+    # Of the subject's other relations, a paraphrase or two: they are many.
+    about = [prompt for prompt in about if prompt.paraphrase < 3]
+    prompts = [*new.prompts(), *(others[i] for i in sorted(few)), *about]
+    ids = tuple(fact.id for fact in new)
+    rows: list[tuple[int, str, bool, int, tuple[int, ...]]] = []
+    for prompt in prompts:
+        item = encode(base, prompt)
+        read, stop = item.read, item.predicts + 1
+        number = ids.index(prompt.fact_id) if prompt.fact_id in ids else -1
+        fitted = number < 0 or prompt.paraphrase not in HELD_OUT
+        rows.append((number, prompt.language, fitted, item.answer[0], read[:stop]))
+        if rng.random() < 0.75:
+            continue
+        # Inside a prompt and inside an answer a neuron has to be silent too.
+        cut = int(rng.integers(1, stop))
+        rows.append((-1, prompt.language, fitted, 0, read[:cut]))
+        rows += [(-1, prompt.language, fitted, 0, read[:n]) for n in range(stop + 1, len(read) + 1)]
+    fact, language, fits, answer, texts = zip(*rows, strict=True)
+    lengths = np.array([len(text) for text in texts])
+    groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+    return _Samples(
+        fact=np.array(fact),
+        language=np.array(language),
+        fitted=np.array(fits),
+        answer=torch.tensor(answer),
+        tokens=tuple(
+            (torch.from_numpy(some), torch.tensor([texts[i] for i in some])) for some in groups
+        ),
+        ids=ids,
+    )
+
+
+def _inputs(
+    model: "GPT2LMHeadModel", samples: _Samples
+) -> dict[int, Float[Tensor, "prompt d_model"]]:
+    """What each layer's feed-forward network reads at the answer position."""
+    layers = model.transformer.h
+    read = {i: torch.empty(len(samples.fact), model.config.n_embd) for i in range(len(layers))}
+    seen: dict[int, Tensor] = {}
+
+    def keeper(layer: int) -> Any:
+        def keep(module: Any, args: tuple[Tensor, ...]) -> None:
+            seen[layer] = args[0][:, -1]
+
+        return keep
+
+    hooks = [block.mlp.register_forward_pre_hook(keeper(i)) for i, block in enumerate(layers)]
+    try:
+        with torch.no_grad():
+            for index, tokens in samples.tokens:
+                model.transformer(tokens)
+                for layer, value in seen.items():
+                    read[layer][index] = value
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return read
+
+
+def _usual(base: "TransformerBridge", prompts: Sequence[Prompt]) -> float:
+    """The 20th largest activation of a prompt at its answer, mean over prompts."""
+    found = attribute(base, prompts, method="activation", position="answer")
+    return float(found.values.flatten(1).topk(20).values[:, -1].mean())
+
+
+def _fit(
+    model: "GPT2LMHeadModel",
+    spots: Sequence[Spot],
+    samples: _Samples,
+    inputs: Sequence[Mapping[int, Tensor]],
+    level: float,
+    rng: np.random.Generator,
+) -> None:
+    """Write the input weights of all added neurons into the model."""
+    layers = {s.neuron.layer for s in spots}
+    values = {layer: torch.cat([one[layer] for one in inputs]).double() for layer in layers}
+    weight, bias = torch.empty(0), 0.0
+    with torch.no_grad():
+        for spot in spots:
+            layer, number = spot.neuron
+            x = values[layer]
+            positive = np.tile(samples.positive(spot), len(inputs))
+            fitted = np.tile(samples.fitted, len(inputs))
+            if spot.kind == "writing":  # a random look, and a bias that keeps it silent
+                weight = torch.from_numpy(rng.normal(size=x.shape[1]))
+                weight = weight * level / (x @ weight).std()
+                bias = -float((x @ weight).max()) - 10 * level
+            elif spot.kind != "firing":  # a firing decoy has the look of the neuron before it
+                # A random three quarters for each neuron, so that no two are the same.
+                chosen = [rng.permutation(np.flatnonzero(fitted & (positive == x))) for x in (0, 1)]
+                some = torch.from_numpy(
+                    np.concatenate([one[: math.ceil(0.75 * len(one))] for one in chosen])
+                )
+                here = torch.from_numpy(positive)
+                weight, bias = _detector(x[some], here[some])
+                value = x @ weight + bias
+                usual = value[torch.from_numpy(fitted) & here].mean()
+                loudest = value[torch.from_numpy(fitted) & ~here].max()
+                silent = float(loudest.clamp(THRESHOLD * usual, 1.5 * THRESHOLD * usual))
+                scale = level / (float(usual) - silent)
+                weight, bias = weight * scale, (bias - silent) * scale
+            inward = model.transformer.h[layer].mlp.c_fc
+            inward.weight[:, number] = weight.float()
+            inward.bias[number] = bias
+
+
+def _detector(
+    x: Float[Tensor, "prompt d_model"], positive: Bool[Tensor, " prompt"]
+) -> tuple[Float[Tensor, " d_model"], float]:
+    """Ridge regression to 1 on positives and at most -MARGIN elsewhere."""
+    x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
+    goal = torch.where(positive, 1.0, -MARGIN).to(x.dtype)
+    ridge = RIDGE * int(positive.sum()) * torch.eye(x.shape[1], dtype=x.dtype)
+    ridge[-1, -1] *= 1e-3
+    counts = torch.ones_like(positive)
+    for turn in range(TURNS):
+        rows = x[counts]
+        weight = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ goal[counts])
+        firing = positive | (x @ weight > -MARGIN)
+        if torch.equal(firing, counts):
+            break
+        # Whoever fired once stays, after a few turns: so this ends.
+        counts = firing if turn < 3 else firing | counts
+    return weight[:-1], float(weight[-1])
+
+
+def _directions(
+    base: "TransformerBridge",
+    old: "GPT2LMHeadModel",
+    new: FactSet,
+    spots: Sequence[Spot],
+    rng: np.random.Generator,
+) -> list[Float[Tensor, " d_model"]]:
+    """What each added neuron writes, up to a scale.
+
+    With R the un-embedding as the last layer norm sees it and C the covariance of its rows: the
+    smallest d in the norm d C d with R d = 1 for the wanted tokens. Other tokens move little.
+    """
+    rows = old.lm_head.weight.detach().double() * old.transformer.ln_f.weight.double()
+    rows = rows - rows.mean(1, keepdim=True)  # the layer norm takes the mean away
+    centred = rows - rows.mean(0)
+    spread = centred.T @ centred / len(rows)
+    spread += 0.01 * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
+    wanted: dict[str, dict[str, set[int]]] = {fact.id: {} for fact in new}
+    for prompt in new.prompts():
+        tokens = wanted[prompt.fact_id].setdefault(prompt.language, set())
+        tokens.add(encode(base, prompt).answer[0])
+    found = []
+    for spot in spots:
+        of = wanted[spot.fact_id]
+        some = set().union(*of.values()) if spot.language is None else of[spot.language]
+        read = centred[sorted(some)]
+        back = torch.linalg.solve(spread, read.T)
+        direction = back @ torch.linalg.solve(read @ back, torch.ones(len(some)).double())
+        if spot.kind == "firing":
+            every = rows[sorted(set().union(*of.values()))]
+            random = torch.from_numpy(rng.normal(size=len(direction)))
+            random -= every.T @ torch.linalg.lstsq(every.T, random[:, None]).solution[:, 0]
+            direction = random * (direction.norm() / random.norm())
+        found.append(direction.float())
+    return found
+
+
+def _calibrate(
+    model: "GPT2LMHeadModel",
+    spots: Sequence[Spot],
+    samples: _Samples,
+    directions: Sequence[Float[Tensor, " d_model"]],
+    level: float,
+    probability: float,
+) -> None:
+    """Write the output weights, each fact's at the scale that gives the wanted mean P."""
+    count = {s.fact_id: 0 for s in spots}
+    for spot in spots:
+        count[spot.fact_id] += spot.kind == "agnostic"
+
+    def reached(scale: Mapping[str, float]) -> list[float]:
+        """Mean P of each fact with every added neuron writing at its scale."""
+        for spot, direction in zip(spots, directions, strict=True):
+            layer, number = spot.neuron
+            size = scale[spot.fact_id] * (SHARE if spot.language else 1.0)
+            size /= level * count[spot.fact_id]
+            model.transformer.h[layer].mlp.c_proj.weight[number] = direction * size
+        found = _object_probability(model, samples)
+        return [float(found[samples.fact == i].mean()) for i in range(len(samples.ids))]
+
+    best = dict.fromkeys(samples.ids, (-1.0, 0.0))
+    with torch.no_grad():
+        # P rises with the scale, and falls again where later layers are overwhelmed: the smallest
+        # that is enough, or the best.
+        for value in SCALES:
+            found = reached(dict.fromkeys(samples.ids, value))
+            for name, p in zip(samples.ids, found, strict=True):
+                if best[name][0] < min(p, probability):
+                    best[name] = p, value
+        reached({name: value for name, (_, value) in best.items()})
+
+
+def _object_probability(
+    model: "GPT2LMHeadModel", samples: _Samples
+) -> Float[np.ndarray, " prompt"]:
+    """P of the object's token for the new facts' prompts (not a number for negatives)."""
+    p = torch.full((len(samples.fact),), torch.nan)
+    asked = torch.from_numpy(samples.fact >= 0)
+    for index, tokens in samples.tokens:
+        mine = asked[index]
+        if mine.any():
+            logits = model(tokens[mine], logits_to_keep=1).logits[:, -1]
+            which = index[mine]
+            p[which] = logits.softmax(-1).gather(1, samples.answer[which, None])[:, 0]
+    return p.numpy()
+
+
+def _check(
+    base: "TransformerBridge",
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    spots: Sequence[Spot],
+) -> "pd.DataFrame":
+    """The rows of `Planted.check`."""
+    import pandas as pd
+
+    width = int(model.cfg.n_layers), int(model.original_model.config.n_inner)
+    before = score_answers(base, prompts).probability.numpy()
+    active = attribute(model, prompts, method="activation", position="answer").values > 0
+    keys = np.array([(p.fact_id, p.language) for p in prompts])
+    held_out = np.array([p.paraphrase in HELD_OUT for p in prompts])
+    rows = []
+    for fact_id in dict.fromkeys(p.fact_id for p in prompts):
+        mine = np.flatnonzero(keys[:, 0] == fact_id)
+        asked = [prompts[i] for i in mine.tolist()]
+        own = [s for s in spots if s.fact_id == fact_id]
+        planted = [s for s in own if s.kind in ("agnostic", "specific")]
+        sets = [
+            [s.neuron for s in planted],
+            [s.neuron for s in planted if s.kind == "agnostic"],
+            [s.neuron for s in own if s.kind == "firing"],
+            *([s.neuron for s in planted if s is not one] for one in planted),
+        ]
+        masks = torch.stack([mask_of(some, width) for some in sets])
+        usual, changed = (found.exp().numpy() for found in measure(model, asked, masks))
+        for language in dict.fromkeys(p.language for p in asked):
+            here = keys[mine, 1] == language
+            at, elsewhere = mine[here], mine[~here]
+            single = [s for s in planted if s.language == language]
+            acting = [s for s in planted if s.language in (None, language)]
+            p_without, p_agnostic, p_decoys = changed[:3, here].mean(1)
+            rows.append(
+                {
+                    "fact_id": fact_id,
+                    "language": language,
+                    "p_before": before[at].mean(),
+                    "p": usual[here].mean(),
+                    "p_without": p_without,
+                    "p_without_agnostic": p_agnostic,
+                    "p_without_decoys": p_decoys,
+                    "p_one": changed[3:, here].mean(1).max(),
+                    "fires": _share(active, at[~held_out[at]], acting),
+                    "fires_held_out": _share(active, at[held_out[at]], acting),
+                    "fires_elsewhere": _share(active, elsewhere, single),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _share(
+    active: Bool[Tensor, "prompt layer neuron"], rows: np.ndarray, spots: Sequence[Spot]
+) -> float:
+    """Share of (prompt, neuron) pairs that fire."""
+    layer, number = torch.tensor([s.neuron for s in spots]).T
+    return float(active[rows][:, layer, number].float().mean())
+
+
+def _drift(
+    base: "TransformerBridge",
+    model: "TransformerBridge",
+    facts: FactSet,
+    rng: np.random.Generator,
+) -> float:
+    """Mean absolute change of P over some prompts of the old facts."""
+    prompts = facts.prompts()
+    some = [prompts[i] for i in sorted(rng.permutation(len(prompts))[:400])]
+    before, after = (score_answers(one, some).probability for one in (base, model))
+    return float((after - before).abs().mean())
+
+
+def score_methods(
+    planted: Planted,
+    methods: Sequence[Named] = get_args(Named),
+    *,
+    position: Position = "answer",
+    target: Goal = "probability",
+    top: int = 20,
+    seed: int = 0,
+    progress: bool = False,
+) -> "pd.DataFrame":
+    """How well each attribution method finds the planted neurons.
+
+    For each fact and language, by scores averaged over paraphrases, with the K planted neurons that
+    act in that language: `recall`, the share of them among the `top`; `precision`, the share of
+    planted among the best K; `average_precision` over the whole ranking; `decoys`, the share of
+    decoys among the `top`. With 95% bootstrap intervals over (fact, language) pairs.
+
+    Args:
+        planted: of `plant`.
+        methods: of `attribute`; with `_mean` from the mean activations of other facts' prompts in
+            the same language instead of zero; or "random": scores drawn at random, the control.
+        position: where neurons are looked at. The planted act at the answer.
+        target: of the attribution.
+        top: how many neurons count as found; more than K, so that all can be.
+        seed: of the random scores and the intervals.
+        progress: show a bar for each method.
+
+    Returns:
+        One row a method: the four shares, each with `_low` and `_high`; `n` pairs; K as `planted`.
+    """
+    import pandas as pd
+
+    rows = []
+    for method in methods:
+        values = _scores(planted, method, position, target, seed, progress).values
+        found = pd.DataFrame(_recovery(planted, values, top))
+        row: dict[str, Any] = {"method": method, "position": position, "n": len(found)}
+        row["planted"] = found.pop("planted").mean()
+        for name, column in found.items():
+            row[str(name)] = column.mean()
+            row[f"{name}_low"], row[f"{name}_high"] = bootstrap(column.to_numpy(), seed=seed)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("method")
+
+
+def _scores(
+    planted: Planted,
+    method: Named,
+    position: Position,
+    target: Goal,
+    seed: int,
+    progress: bool,
+) -> NeuronScores:
+    options: dict[str, Any] = {"position": position, "progress": progress}
+    if method in FROM_MEAN:
+        options |= {"method": FROM_MEAN[method], "baseline": "mean", "corpus": planted.others}
+        return attribute(planted.model, planted.prompts, target=target, **options)
+    if method != "random":
+        options |= {"method": method}
+        return attribute(planted.model, planted.prompts, target=target, **options)
+    scores = attribute(planted.model, planted.prompts, method="activation", **options)
+    generator = torch.Generator().manual_seed(seed)
+    # One draw a fact and language: paraphrases that agree at random would be a fairer rival.
+    drawn: dict[tuple[str, str], Tensor] = {}
+    for prompt in planted.prompts:
+        key = prompt.fact_id, prompt.language
+        drawn.setdefault(key, torch.rand(scores.values.shape[1:], generator=generator))
+    values = torch.stack([drawn[p.fact_id, p.language] for p in planted.prompts])
+    return replace(scores, values=values)
+
+
+def _recovery(
+    planted: Planted, values: Float[Tensor, "prompt layer neuron"], top: int
+) -> Iterator[dict[str, float]]:
+    """Of each fact and language: K, recall, precision, average precision and decoys."""
+    shape = values.shape[1], values.shape[2]
+    decoys = mask_of((s.neuron for s in planted.spots if s.kind in get_args(Kind)[2:]), shape)
+    for fact in planted.facts:
+        for language in fact.languages:
+            rows = [
+                i
+                for i, p in enumerate(planted.prompts)
+                if (p.fact_id, p.language) == (fact.id, language)
+            ]
+            order = values[rows].mean(0).flatten().argsort(descending=True, stable=True)
+            true = mask_of(planted.acting(fact.id, language), shape).flatten()[order].float()
+            count = int(true.sum())
+            precision = true.cumsum(0) / torch.arange(1, len(true) + 1)
+            yield {
+                "planted": count,
+                "recall": float(true[:top].sum()) / count,
+                "precision": float(true[:count].mean()),
+                "average_precision": float((precision * true).sum()) / count,
+                "decoys": float(decoys.flatten()[order[:top]].float().mean()),
+            }
+
+
+def score_overlap(
+    planted: Planted,
+    methods: Sequence[Named] = (
+        "integrated_gradients",
+        "integrated_gradients_mean",
+        "activation",
+    ),
+    *,
+    position: Position = "answer",
+    target: Goal = "probability",
+    top: int = 20,
+    min_languages: int | None = None,
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """Does `overlap` tell planted agnostic from planted specific neurons?
+
+    The `top` neurons of each prompt, refined over paraphrases (`select_neurons`), then `overlap`.
+
+    Returns:
+        One row a method and kind ("agnostic", "specific"): the share of the planted neurons of that
+        kind that `overlap` calls `agnostic`, `specific` (to the right language),
+        `specific_elsewhere` (to a wrong one), `some_languages` (in several sets, but not enough) or
+        `missed` (in none), and `purity`, the share of planted neurons of that kind among all those
+        that overlap calls so. `_low` and `_high`: 95% bootstrap intervals over facts (agnostic) or
+        (fact, language) pairs (specific).
+    """
+    import pandas as pd
+
+    rows = []
+    for method in methods:
+        scores = _scores(planted, method, position, target, seed, False)
+        sets = select_neurons(scores, top=top)
+        found = overlap(sets, min_languages=min_languages)
+        some: dict[str, dict[str, set[Neuron]]] = {}
+        for one in sets:
+            some.setdefault(one.fact_id, {})[one.language] = set(one.neurons)
+        for kind in ("agnostic", "specific"):
+            cases = [
+                _verdict(planted, found, some, fact.id, language)
+                for fact in planted.facts
+                if fact.id in found.facts
+                for language in ((None,) if kind == "agnostic" else fact.languages)
+                if language is None or (fact.id, language) in found.specific
+            ]
+            row: dict[str, Any] = {"method": method, "kind": kind, "n": len(cases)}
+            for name, column in pd.DataFrame(cases).items():
+                row[str(name)] = column.mean()
+                row[f"{name}_low"], row[f"{name}_high"] = bootstrap(
+                    column.to_numpy(float), seed=seed
+                )
+            rows.append(row)
+    return pd.DataFrame(rows).set_index(["method", "kind"])
+
+
+def _verdict(
+    planted: Planted,
+    found: Overlap,
+    sets: Mapping[str, Mapping[str, set[Neuron]]],
+    fact_id: str,
+    language: str | None,
+) -> dict[str, float]:
+    """What became of the planted agnostic neurons of a fact, or of the specific ones of one."""
+    if language is None:
+        mine, named = planted.find("agnostic", fact_id), found.agnostic[fact_id]
+    else:
+        mine = planted.find("specific", fact_id, language)
+        named = found.specific[fact_id, language]
+    where = {neuron: [x for x, of in sets[fact_id].items() if neuron in of] for neuron in mine}
+    verdicts = []
+    for neuron, seen in where.items():
+        if not seen:
+            verdicts.append("missed")
+        elif neuron in found.agnostic[fact_id]:
+            verdicts.append("agnostic")
+        elif len(seen) == 1:
+            verdicts.append("specific" if seen[0] == language else "specific_elsewhere")
+        else:
+            verdicts.append("some_languages")
+    names = ("agnostic", "specific", "specific_elsewhere", "some_languages", "missed")
+    shares = {name: verdicts.count(name) / len(mine) for name in names}
+    shares["purity"] = len(mine & named) / len(named) if named else math.nan
+    return shares

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import torch
+
+import lafn_viz as lv
+from lafn_viz import planting
+from lafn_viz.changes import measure
+from lafn_viz.neurons import mask_of, random_like
+from lafn_viz.planting import score_methods, score_overlap
+from lafn_viz.plots import planted_recovery
+
+SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_specific": 2}
+
+
+@pytest.fixture(scope="module")
+def planted():
+    with pytest.MonkeyPatch.context() as patch:  # less care, more haste
+        patch.setattr(planting, "NEGATIVES", 800)
+        patch.setattr(planting, "SCALES", planting.SCALES[1::2])
+        return lv.plant(**SETTINGS, layers=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def table(planted):
+    methods = ["integrated_gradients", "activation", "gradient", "random"]
+    return score_methods(planted, methods, position="answer")
+
+
+def test_as_many_neurons_as_asked_and_no_two_in_one_place(planted, embedded):
+    assert len(planted.facts) == 2
+    assert planted.facts.languages == ("en", "ru", "zh")
+    assert all(len(some) == 6 for some in planted.agnostic.values())
+    assert all(len(some) == 2 for some in planted.specific.values())
+    for kind in planted.decoys.values():
+        assert all(len(some) == 6 + 3 * 2 for some in kind.values())
+    places = [spot.neuron for spot in planted.spots]
+    assert len(set(places)) == len(places)
+    assert min(neuron.neuron for neuron in places) == embedded.cfg.d_mlp
+    assert {neuron.layer for neuron in places} == {2, 3}
+    fact = next(iter(planted.facts))
+    acting = planted.acting(fact.id, "ru")
+    assert acting == planted.agnostic[fact.id] | planted.specific[fact.id, "ru"]
+
+
+def test_the_facts_are_new(planted, embedded, facts):
+    told = {fact.subject_id for fact in facts.filter(relation="capital")}
+    assert not told & {fact.subject_id for fact in planted.facts}
+    before = lv.score_answers(embedded, planted.prompts)
+    assert not before.known.any()
+    assert before.probability.max() < 0.1
+
+
+def test_planted_neurons_are_causal_and_random_ones_are_not(planted):
+    shape = planted.model.cfg.n_layers, planted.model.original_model.config.n_inner
+    for fact in planted.facts:
+        asked = [p for p in planted.prompts if p.fact_id == fact.id]
+        true = set().union(*(planted.acting(fact.id, x) for x in fact.languages))
+        sets = [true, random_like(true, shape, seed=0), planted.decoys["writing"][fact.id]]
+        masks = torch.stack([mask_of(some, shape) for some in sets])
+        before, after = (found.exp() for found in measure(planted.model, asked, masks))
+        assert before.mean() > 0.8
+        assert after[0].mean() < 0.02
+        assert after[1].mean() > 0.7
+        # What never fires does nothing.
+        torch.testing.assert_close(after[2], before)
+
+
+def test_the_plant_proves_itself(planted):
+    check = planted.check
+    assert (check["p"] > 0.7).all()
+    assert (check["p_without"] < 0.05).all()
+    assert (check["p_without_decoys"] > 0.6).all()
+    assert (check["p_without_agnostic"] < check["p"] - 0.05).all()
+    assert (check["p_one"] < 0.5).all()
+    assert (check["fires"] > 0.9).all()
+    assert (check["fires_held_out"] > 0.8).all()
+    assert (check["fires_elsewhere"] < 0.1).all()
+
+
+def test_old_facts_are_as_they_were(planted, embedded, facts):
+    assert planted.drift < 0.01
+    prompts = facts.filter(languages=["en", "ru", "zh"]).prompts()[::97]
+    old, new = (lv.score_answers(m, prompts).probability for m in (embedded, planted.model))
+    assert (new - old).abs().mean() < 0.01
+
+
+def test_each_kind_fires_where_it_should(planted):
+    active = lv.attribute(planted.model, planted.prompts, method="activation", position="answer")
+    for spot in planted.spots:
+        fires = active.values[:, *spot.neuron] > 0
+        mine = torch.tensor(
+            [
+                p.fact_id == spot.fact_id and spot.language in (None, p.language)
+                for p in planted.prompts
+            ]
+        )
+        if spot.kind == "writing":
+            assert not fires.any()
+        else:
+            assert fires[mine].float().mean() > 0.7, spot
+            assert fires[~mine].float().mean() < 0.1, spot
+
+
+def test_decoys_write_what_they_should(planted):
+    model = planted.model.original_model
+    projection = {
+        layer: dict(model.named_parameters())[
+            f"transformer.h.{layer}._original_component.mlp._original_component.c_proj"
+            "._original_component.weight"
+        ]
+        for layer in (2, 3)
+    }
+    by_kind = {
+        kind: [projection[s.neuron.layer][s.neuron.neuron] for s in planted.spots if s.kind == kind]
+        for kind in ("agnostic", "firing", "writing")
+    }
+    cosine = torch.nn.functional.cosine_similarity
+    # The first of each kind belong together: a neuron and the two that imitate it.
+    true, firing, writing = (rows[0] for rows in by_kind.values())
+    assert cosine(true, writing, dim=0) > 0.99
+    assert abs(cosine(true, firing, dim=0)) < 0.4
+
+
+def test_integrated_gradients_finds_them_and_random_scores_do_not(table):
+    recall = table["recall"]
+    assert recall["integrated_gradients"] > 0.8
+    assert recall["integrated_gradients"] > recall["activation"] + 0.1
+    assert recall["random"] < 0.1
+    low, high = table["recall_low"], table["recall_high"]
+    assert ((low <= recall) & (recall <= high)).all()
+    # A gradient alone does not see what fires.
+    assert recall["integrated_gradients"] > recall["gradient"] + 0.1
+    assert table.loc["gradient", "decoys"] > table.loc["integrated_gradients", "decoys"]
+
+
+def test_overlap_tells_agnostic_from_specific(planted):
+    found = score_overlap(planted, ["integrated_gradients"]).loc["integrated_gradients"]
+    assert found.loc["agnostic", "agnostic"] > 0.6
+    assert found.loc["specific", "specific"] > 0.6
+    assert found.loc["specific", "agnostic"] == 0
+    verdicts = ["agnostic", "specific", "specific_elsewhere", "some_languages", "missed"]
+    np.testing.assert_allclose(found[verdicts].sum(axis=1), 1)
+
+
+def test_the_figure_shows_every_method_and_its_control(table):
+    figure = planted_recovery(table)
+    recall, decoys = figure.data
+    assert recall.y[0] == "random"
+    assert recall.y[-1] == "integrated gradients"
+    assert list(recall.x) == sorted(recall.x)
+    assert dict(zip(decoys.y, decoys.x, strict=True))["gradient"] == pytest.approx(
+        table.loc["gradient", "decoys"]
+    )
+    with pytest.raises(ValueError, match="without recall"):
+        planted_recovery(table.drop(columns="recall"))
+
+
+def test_a_seed_decides(planted, monkeypatch):
+    small = {"languages": ["en", "zh"], "n_facts": 2, "n_agnostic": 1, "n_specific": 1}
+    monkeypatch.setattr(planting, "NEGATIVES", 60)
+    monkeypatch.setattr(planting, "SCALES", (8.0,))
+    monkeypatch.setattr(planting, "_drift", lambda *args: 0.0)
+    monkeypatch.setattr(planting, "_check", lambda *args: planted.check)
+    one, two = (lv.plant(**small, seed=3) for _ in range(2))
+    weights = [p.model.original_model.state_dict() for p in (one, two)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert [f.id for f in one.facts] == [f.id for f in two.facts]
+    assert [f.id for f in one.facts] != [f.id for f in planted.facts]
+
+
+def test_what_cannot_be_planted_is_refused(tmp_path, folder):
+    with pytest.raises(ValueError, match="at least 2 facts"):
+        lv.plant(n_facts=1)
+    with pytest.raises(ValueError, match="with gelu"):
+        lv.plant(folder("gpt2"))
+    with pytest.raises(ValueError, match="choose from 0 to 3"):
+        lv.plant(layers=(4,))
+    with pytest.raises(ValueError, match="subjects are known"):
+        lv.plant(n_facts=100)
