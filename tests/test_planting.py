@@ -16,7 +16,6 @@ SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_s
 def planted():
     with pytest.MonkeyPatch.context() as patch:  # less care, more haste
         patch.setattr(planting, "NEGATIVES", 800)
-        patch.setattr(planting, "SCALES", planting.SCALES[1::2])
         return lv.plant(**SETTINGS, layers=(2, 3))
 
 
@@ -158,7 +157,7 @@ def test_the_figure_shows_every_method_and_its_control(table):
 def test_a_seed_decides(planted, monkeypatch):
     small = {"languages": ["en", "zh"], "n_facts": 2, "n_agnostic": 1, "n_specific": 1}
     monkeypatch.setattr(planting, "NEGATIVES", 60)
-    monkeypatch.setattr(planting, "SCALES", (8.0,))
+    monkeypatch.setattr(planting, "STEPS", 5)
     monkeypatch.setattr(planting, "_drift", lambda *args: 0.0)
     monkeypatch.setattr(planting, "_check", lambda *args: planted.check)
     one, two = (lv.plant(**small, seed=3) for _ in range(2))
