@@ -144,6 +144,38 @@ print(f"specific to some fact: {len(of_languages & of_facts) / len(of_languages)
 print(f"{len(of_facts) / (n_layers * d_mlp):.0%} of all neurons")
 
 # %% [markdown]
+# ## Ground truth
+# Nobody knows which neurons of a trained model are the right ones. So plant some: two countries get
+# capitals that the model was never told, written by added neurons that fire in every language or in
+# one, beside decoys that fire on the same prompts and write something else, and decoys that write
+# the answer and never fire. `check` proves the plant: the answer's probability with it, and with
+# the planted neurons zeroed.
+
+# %%
+from lafn_viz.planting import score_methods, score_overlap
+
+planted = lv.plant(languages=["en", "ru", "zh"], n_facts=2)
+planted.check.groupby("language").mean(numeric_only=True)[["p_before", "p", "p_without"]].round(3)
+
+# %% [markdown]
+# Integrated gradients find most of the planted neurons among their top 20, from the mean of other
+# facts more than from zero. The plain activation takes the decoys that fire, the gradient those
+# that write. (Direct effect does best because planted neurons write straight to the answer; learned
+# ones need not.)
+
+# %%
+methods = ["integrated_gradients", "integrated_gradients_mean", "direct_effect", "activation"]
+lv.plots.planted_recovery(score_methods(planted, [*methods, "gradient", "random"]))
+
+# %% [markdown]
+# Neurons of one language are called so. Of those planted for all, only a part is found in *every*
+# language: asking for all of them is strict, and a missing agnostic neuron is weak evidence.
+
+# %%
+found = score_overlap(planted)
+found[["agnostic", "specific", "some_languages", "missed", "purity"]].round(2)
+
+# %% [markdown]
 # ## Limits
 # - One small model, and facts about capitals; the model was trained to transfer. On your own model
 #   begin with the controls.
