@@ -562,14 +562,13 @@ class _Writing:
                     logits = functional_call(model, weights, (tokens,), options).logits[:, -1]
                     chosen = logits.log_softmax(-1).gather(1, samples.answer[index, None])[:, 0]
                     log_p[index] = chosen
-                reached = [
-                    log_p[wanted & (fact == n)].exp().mean() for n in range(len(samples.ids))
-                ]
-                open_facts = torch.tensor([float(p) < goal for p in reached])
+                p = log_p.detach().exp()
+                reached = [float(p[wanted & (fact == n)].mean()) for n in range(len(samples.ids))]
+                open_facts = torch.tensor([some < goal for some in reached])
                 if not open_facts.any():
                     break
-                some = wanted & (fact >= 0) & open_facts[fact.clamp_min(0)]
-                (-log_p[some].mean()).backward()
+                rows_left = wanted & (fact >= 0) & open_facts[fact.clamp_min(0)]
+                (-log_p[rows_left].mean()).backward()
                 assert direction.grad is not None
                 mine = torch.tensor(
                     [bool(open_facts[samples.ids.index(fact_id)]) for fact_id, _ in self.group]
