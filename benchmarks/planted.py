@@ -24,8 +24,8 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.attribution import CompletenessWarning
-from lafn_viz.planting import Named, score_methods, score_overlap
 from lafn_viz.plots import planted_recovery
+from lafn_viz.recovery import Named, score_methods, score_overlap
 
 MEASURES = ("recall", "precision", "average_precision", "decoys")
 VERDICTS = ("agnostic", "specific", "specific_elsewhere", "some_languages", "missed", "purity")

@@ -31,7 +31,7 @@ from lafn_viz.attribution import NeuronScores
 from lafn_viz.changes import measure
 from lafn_viz.facts import Prompt
 from lafn_viz.models import Provenance, provenance
-from lafn_viz.neurons import Neuron, mask_of, random_like
+from lafn_viz.neurons import Neuron, mask_of, random_like, require_numbers
 from lafn_viz.target import Position
 
 if TYPE_CHECKING:
@@ -177,12 +177,7 @@ def find_degenerate(
             f"top={top}, max_size={max_size}, max_sets={max_sets}, controls={controls}; "
             "give at least 2, 2, 1 and 0"
         )
-    if not torch.isfinite(scores.values).all():
-        bad = int((~torch.isfinite(scores.values)).flatten(1).any(1).nonzero()[0])
-        raise ValueError(
-            f"the scores of prompt {scores.prompts[bad].text!r} are not all numbers; "
-            "attribute it again in float32"
-        )
+    require_numbers(scores)
     shape = (scores.values.shape[1], scores.values.shape[2])
     made = provenance(
         model, "find_degenerate", seed=seed, top=top, t_low=t_low, t_high=t_high,

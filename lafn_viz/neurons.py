@@ -156,12 +156,7 @@ def keep_best(
         threshold = 0.2
     _check_share("threshold", threshold)
     _check_share("fraction", fraction)
-    if not torch.isfinite(scores.values).all():
-        bad = int((~torch.isfinite(scores.values)).flatten(1).any(1).nonzero()[0])
-        raise ValueError(
-            f"the scores of prompt {scores.prompts[bad].text!r} are not all numbers; "
-            "attribute it again in float32"
-        )
+    require_numbers(scores)
     values = scores.values.flatten(1)
     if threshold is not None:
         limit = threshold * values.max(-1, keepdim=True).values
@@ -173,6 +168,16 @@ def keep_best(
         kept = torch.zeros_like(values, dtype=torch.bool)
         kept.scatter_(1, values.topk(count).indices, True)
     return kept.view_as(scores.values)
+
+
+def require_numbers(scores: NeuronScores) -> None:
+    """Refuse scores that are not all numbers, and name the first prompt of them."""
+    if not torch.isfinite(scores.values).all():
+        bad = int((~torch.isfinite(scores.values)).flatten(1).any(1).nonzero()[0])
+        raise ValueError(
+            f"the scores of prompt {scores.prompts[bad].text!r} are not all numbers; "
+            "attribute it again in float32"
+        )
 
 
 def _check_share(name: str, value: float | None) -> None:

@@ -6,8 +6,8 @@ import lafn_viz as lv
 from lafn_viz import planting
 from lafn_viz.changes import measure
 from lafn_viz.neurons import mask_of, random_like
-from lafn_viz.planting import score_methods, score_overlap
 from lafn_viz.plots import planted_recovery
+from lafn_viz.recovery import score_methods, score_overlap
 
 SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_specific": 2}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def planted_recovery(table: "pd.DataFrame") -> go.Figure:
     """Of each attribution method: planted neurons among its top, and the decoys beside them.
 
-    `table` is that of `planting.score_methods` for one position; "random" is the control.
+    `table` is that of `recovery.score_methods` for one position; "random" is the control.
     """
     missing = {"position", "recall", "recall_low", "decoys", "decoys_high"} - set(table.columns)
     if missing or table["position"].nunique() != 1:
