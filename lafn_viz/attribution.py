@@ -22,7 +22,7 @@ the residual stream alone: what the neuron writes, read by the un-embedding.
 
 **Steps.** A rule with a fixed number of points fails where a massive activation makes the path
 nearly a step. `n_steps="auto"` begins with a few, sees from the completeness error which layers of
-which prompts are not done, and halves there the parts of the path that carry the error: F at the
+which prompts are not done, and cuts there the parts of the path that carry the error: F at the
 ends of a part says how much its gradients should add up to. What still fails is warned of.
 
 Caveats: near a saturated probability the gradient vanishes, and only the path shows what matters;

@@ -2,8 +2,8 @@
 
 F at the two ends of a part of a path says what the gradients along it should add up to
 (completeness), so the error of every part is known without a second rule. Begin with every path as
-one part; while a prompt's error in a layer is above what is allowed, halve there the parts that
-carry it. All halves of all layers are run together (see `engine`).
+one part; while a prompt's error in a layer is above what is allowed, cut there the parts that carry
+it. The pieces of all layers are run together (see `engine`).
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from torch import Tensor
 from lafn_viz.engine import OnePass, Paths, Points
 
 Rule = tuple[np.ndarray, np.ndarray]  # nodes in [0, 1] and their weights
-# How often a part of a path is halved (to 1/1024 of it), and how many parts there may be before a
-# layer is given up.
-ROUNDS, MOST_PARTS = 10, 64
+# How often a part of a path is cut, in two at first and then in four (to 1/2048 of it), and how
+# many parts there may be before a layer is given up.
+ROUNDS, MOST_PARTS = 6, 160
 # A layer that hardly moves the target is held to this share of the one that moves it most.
 QUIET = 0.1
 
@@ -65,26 +65,28 @@ class _Parts(_Spans):
     def error(self) -> Float[Tensor, " part"]:
         return (self.scores.sum(-1) - self.change).abs()
 
-    def halves(self, chosen: Bool[Tensor, " part"]) -> _Spans:
-        left, right = self.left[chosen], self.right[chosen]
-        middle = (left + right) / 2
+    def cut(self, chosen: Bool[Tensor, " part"], into: int) -> _Spans:
+        """The chosen parts in equal pieces, one after the other."""
+        left, width = self.left[chosen], (self.right - self.left)[chosen]
+        step = torch.arange(into, device=left.device)
         return _Spans(
-            self.path[chosen].repeat_interleave(2), _zip(left, middle), _zip(middle, right)
+            self.path[chosen].repeat_interleave(into),
+            (left[:, None] + width[:, None] * (step / into)).flatten(),
+            (left[:, None] + width[:, None] * ((step + 1) / into)).flatten(),
         )
 
-    def halved(
+    def replaced(
         self,
         chosen: Bool[Tensor, " part"],
-        halves: _Spans,
-        scores: Float[Tensor, "half neuron"],
-        value_left: Float[Tensor, " half"],
+        pieces: _Spans,
+        scores: Float[Tensor, "piece neuron"],
+        value_left: Float[Tensor, " piece"],
     ) -> "_Parts":
-        """With the chosen parts replaced by their halves."""
-        middle = value_left[1::2]
-        new = _Parts(
-            halves.path, halves.left, halves.right,
-            _zip(self.value_left[chosen], middle), _zip(middle, self.value_right[chosen]), scores,
-        )  # fmt: skip
+        """With the chosen parts replaced by their pieces."""
+        starts = value_left.unflatten(0, (int(chosen.sum()), -1))[:, 1:]
+        left = torch.cat([self.value_left[chosen, None], starts], 1).flatten()
+        right = torch.cat([starts, self.value_right[chosen, None]], 1).flatten()
+        new = _Parts(pieces.path, pieces.left, pieces.right, left, right, scores)
         pairs = zip(_fields(self), _fields(new), strict=True)
         return _Parts(*(torch.cat([old[~chosen], made]) for old, made in pairs))
 
@@ -105,7 +107,7 @@ def integrate(
         end_weight: weight of the point 1 beside the rule's: its gradient is shared by all paths of
             a prompt, so it costs one point a prompt.
         tolerance: error allowed as a share of `scale`; None: the rule alone, whatever it gives.
-        refined_by: the rule of halved parts.
+        refined_by: the rule of parts that were cut.
     """
     owner, n, layers = paths.owner, len(run.tokens), range(len(run.activations))
     everywhere = torch.zeros(len(owner), device=owner.device)
@@ -143,19 +145,22 @@ def integrate(
     scale = scale_of(moved, size * each, run.activations[0].dtype)
     if tolerance is not None and refined_by is not None:
         allowed = tolerance * scale
-        for _ in range(ROUNDS):
+        for first in [True] + [False] * (ROUNDS - 1):
             chosen = {
                 layer: _worst(part.error, owner[part.path], allowed[:, layer], MOST_PARTS + each)
                 for layer, part in parts.items()
             }
-            halves = {
-                layer: parts[layer].halves(some) for layer, some in chosen.items() if some.any()
+            # What one cut does not mend is likely a step: two cuts at once then cost no more points
+            # and half the passes.
+            into = 2 if first else 4
+            pieces = {
+                layer: parts[layer].cut(some, into) for layer, some in chosen.items() if some.any()
             }
-            if not halves:
+            if not pieces:
                 break
-            for layer, (scores, value) in _evaluate(run, paths, halves, refined_by).items():
-                made = halves[layer]
-                parts[layer] = parts[layer].halved(chosen[layer], made, scores, value)
+            for layer, (scores, value) in _evaluate(run, paths, pieces, refined_by).items():
+                made = pieces[layer]
+                parts[layer] = parts[layer].replaced(chosen[layer], made, scores, value)
                 new = torch.bincount(owner[made.path], minlength=n)
                 n_points[:, layer] += new * len(refined_by[0])
     return Integral(sums("scores"), change, scale, n_points)
@@ -228,11 +233,6 @@ def _worst(
     chosen = torch.zeros_like(error, dtype=torch.bool)
     chosen[order] = going_on[at] & (rest > allowed[at] / 2)
     return chosen
-
-
-def _zip(one: Float[Tensor, " part"], two: Float[Tensor, " part"]) -> Float[Tensor, " half"]:
-    """one[0], two[0], one[1], two[1], ..."""
-    return torch.stack([one, two], 1).flatten()
 
 
 def _fields(some: _Spans) -> list[Tensor]:
