@@ -235,6 +235,16 @@ def mean_activations(
     return {language: (sums[language] / counts[language]).float() for language in sums}
 
 
+def require_languages(prompts: Sequence[Prompt], corpus: Sequence[Prompt], what: str) -> None:
+    """Refuse a corpus that lacks a language of the prompts; `what` needs it."""
+    missing = sorted({p.language for p in prompts} - {p.language for p in corpus})
+    if missing:
+        raise ValueError(
+            f"the corpus has no prompt in {', '.join(missing)}; {what} needs some in every "
+            "language of the prompts"
+        )
+
+
 def _check(
     method: str, target: str, foil: Any, n_steps: Any, quadrature: Any, tolerance: float, rows: int
 ) -> None:
@@ -285,13 +295,9 @@ def _baselines(
             f"unknown baseline {baseline!r}; there are {', '.join(get_args(Baseline))}, "
             "or a tensor (a baseline for each token is method='amig')"
         )
-    means = mean_activations(model, corpus or prompts, position=position)
-    missing = sorted({prompt.language for prompt in prompts} - set(means))
-    if missing:
-        raise ValueError(
-            f"the corpus has no prompt in {', '.join(missing)}; a mean baseline needs some in "
-            "every language that is attributed"
-        )
+    corpus = corpus or prompts
+    require_languages(prompts, corpus, "a mean baseline")
+    means = mean_activations(model, corpus, position=position)
     return torch.stack([means[prompt.language] for prompt in prompts])
 
 

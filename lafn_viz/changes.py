@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution import mean_activations
+from lafn_viz.attribution import mean_activations, require_languages
 from lafn_viz.engine import OnePass
 from lafn_viz.facts import Prompt
 from lafn_viz.target import Position, batches
@@ -92,12 +92,7 @@ def _fill(
             f"how={how!r} needs a corpus: prompts whose activations take the place of these, "
             "such as corpus=facts.prompts()"
         )
-    missing = sorted({p.language for p in prompts} - {p.language for p in corpus})
-    if missing:
-        raise ValueError(
-            f"the corpus has no prompt in {', '.join(missing)}; it needs some in every language "
-            "that is measured"
-        )
+    require_languages(prompts, corpus, f"how={how!r}")
     languages = [prompt.language for prompt in prompts]
     if how == "mean":
         means = mean_activations(model, corpus, position=position)

@@ -6,7 +6,7 @@ one part; while a prompt's error in a layer is above what is allowed, cut there 
 it. The pieces of all layers are run together (see `engine`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,19 +128,16 @@ def integrate(
             parts[layer].scores.add_(end_weight * step.float().sum(1))
         n_points += 1
 
-    def sums(of: str) -> Float[Tensor, "prompt layer ..."]:
-        """A property of the parts, summed over those of each prompt."""
+    def sums(of: Callable[[_Parts], Tensor]) -> Float[Tensor, "prompt layer ..."]:
+        """Something of the parts, summed over those of each prompt."""
         columns = []
         for part in parts.values():
-            value = getattr(part, of)
+            value = of(part)
             total = value.new_zeros(n, *value.shape[1:])
             columns.append(total.index_add_(0, owner[part.path], value))
         return torch.stack(columns, 1)
 
-    change = sums("change")
-    moved = torch.stack(
-        [change.new_zeros(n).index_add_(0, owner, p.change.abs()) for p in parts.values()], 1
-    )
+    change, moved = sums(lambda part: part.change), sums(lambda part: part.change.abs())
     size = run.value.abs() if run.target == "probability" else torch.ones_like(run.value)
     scale = scale_of(moved, size * each, run.activations[0].dtype)
     if tolerance is not None and refined_by is not None:
@@ -163,7 +160,7 @@ def integrate(
                 parts[layer] = parts[layer].replaced(chosen[layer], made, scores, value)
                 new = torch.bincount(owner[made.path], minlength=n)
                 n_points[:, layer] += new * len(refined_by[0])
-    return Integral(sums("scores"), change, scale, n_points)
+    return Integral(sums(lambda part: part.scores), change, scale, n_points)
 
 
 def scale_of(

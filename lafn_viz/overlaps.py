@@ -338,11 +338,11 @@ def _compare(
     both = usable[:, :, None] & usable[:, None, :]
     union_free = sizes[:, :, None] + sizes[:, None, :]
     shared = table @ table.mT
-    same = _jaccard(shared, union_free, both)
+    same = jaccard_index(shared, union_free, both)
     least = torch.minimum(sizes[:, :, None], sizes[:, None, :])
     coefficient = torch.where(both & (least > 0), shared / least.clamp_min(1), torch.nan)
     expected = per_layer @ per_layer.mT / shape[1]
-    chance = _jaccard(expected, union_free, both)
+    chance = jaccard_index(expected, union_free, both)
     other = torch.full_like(same, torch.nan)
     n_languages = table.shape[1]
     for relation in dict.fromkeys(relations):
@@ -350,7 +350,7 @@ def _compare(
         if len(rows) < 2:
             continue
         flat, size, ok = table[rows].flatten(0, 1), sizes[rows].flatten(), usable[rows].flatten()
-        index = _jaccard(flat @ flat.T, size[:, None] + size[None], ok[:, None] & ok[None])
+        index = jaccard_index(flat @ flat.T, size[:, None] + size[None], ok[:, None] & ok[None])
         index = index.view(len(rows), n_languages, len(rows), n_languages)
         own = torch.arange(len(rows))
         index[own, :, own, :] = torch.nan
@@ -358,11 +358,13 @@ def _compare(
     return same.numpy(), other.numpy(), chance.numpy(), coefficient.numpy()
 
 
-def _jaccard(shared: torch.Tensor, sizes: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
-    """Index from counts; not a number where a language is left out or both sets are empty."""
+def jaccard_index(
+    shared: torch.Tensor, sizes: torch.Tensor, both: torch.Tensor | bool = True
+) -> torch.Tensor:
+    """Index from |A and B| and |A| + |B|; NaN where not `both` take part, or both are empty."""
     union = sizes - shared
     undefined = torch.full_like(shared, torch.nan)
-    return torch.where(both & (union > 0), shared / union.clamp_min(1), undefined)
+    return torch.where((union > 0) & both, shared / union.clamp_min(1), undefined)
 
 
 def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:

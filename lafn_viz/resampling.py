@@ -21,7 +21,7 @@ from torch import Tensor
 from lafn_viz.attribution import NeuronScores
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import Neuron, keep_best, select_neurons
-from lafn_viz.overlaps import overlap
+from lafn_viz.overlaps import jaccard_index, overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,8 +115,7 @@ def stability(
         )
         shared = sets @ sets.mT
         sizes = sets.sum(-1)
-        union = sizes[:, :, None] + sizes[:, None, :] - shared
-        index = torch.where(union > 0, shared / union.clamp_min(1), torch.nan).numpy()
+        index = jaccard_index(shared, sizes[:, :, None] + sizes[:, None, :]).numpy()
         at = [found.languages.index(lang) for lang in languages]
         table = np.full((draws, n, n), np.nan)
         table[:, np.array(at)[:, None], at] = index
