@@ -224,8 +224,11 @@ def score_answers(
     with torch.no_grad():
         for batch in batches(model, prompts, max_prompts=max_prompts):
             keep = {"logits_to_keep": batch.answers.shape[1]} if keeps else {}
-            logits = model(batch.tokens, **keep)
-            logits = (logits if keeps else logits[:, batch.predicted]).float()
+            # Prompts that differ in the answer's last token alone, or in what masks hide, are read
+            # once.
+            tokens, row = batch.tokens.unique(dim=0, return_inverse=True)
+            logits = model(tokens, **keep)
+            logits = (logits if keeps else logits[:, batch.predicted]).float()[row]
             chosen = logits.gather(-1, batch.answers[..., None])
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
             rank[batch.index] = (logits > chosen).sum(-1).max(-1).values.cpu()

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +71,19 @@ def test_known_means_that_greedy_decoding_writes_the_answer(embedded, facts):
             prompt.text, max_new_tokens=n, do_sample=False, verbose=False, stop_at_eos=False
         )
         assert (text == prompt.text + prompt.continuation) == bool(known)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_answers_that_share_what_is_read_are_scored_as_each_alone(tiny, prompts, family):
+    names = [*sorted({p.answer for p in prompts}), "Q", "X"]
+    asked = [replace(p, answer=name) for name in names for p in (prompts[0], prompts[-1])]
+    together = lv.score_answers(tiny(family), asked)
+    for number, prompt in enumerate(asked):
+        alone = lv.score_answers(tiny(family), [prompt])
+        assert together.log_prob[number].item() == pytest.approx(alone.log_prob.item(), abs=1e-4)
+        assert together.rank[number] == alone.rank[0]
+    read = [encode(tiny(family), prompt).read for prompt in asked]
+    assert len(set(read)) < len(read)
 
 
 def test_order_and_batch_size_do_not_matter(tiny, prompts):
