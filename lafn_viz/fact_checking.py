@@ -8,15 +8,20 @@ Fact-checking of Chen et al. 2024, "Journey to the Center of the Knowledge Neuro
    threshold that is fitted on the training part alone.
 3. Judge true and false answers of the other facts: ROC, AUC, accuracy.
 
-Two controls go through the same: the candidate's own probability, which costs one pass and no
-neurons, and as many random neurons of the same layers.
+Three controls go through the same: the candidate's own probability, which costs one pass and no
+neurons; as many neurons that are often among the best by attribution but are not kept, so that one
+sees what degeneracy adds to that; and as many random neurons of the same layers.
+
+Caveat: a false answer drawn at random is mostly one that the model gives next to no probability.
+`false_answers="plausible"` asks for the likeliest wrong one. It is chosen by what the control
+P(candidate) judges by, so that this control is at its worst there, and the neurons are not.
 """
 
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -28,13 +33,15 @@ from lafn_viz.facts import FactSet, Prompt
 from lafn_viz.models import Provenance, provenance
 from lafn_viz.neurons import Neuron, mask_of, random_like
 from lafn_viz.overlaps import bootstrap
-from lafn_viz.target import Position, prompt_columns
+from lafn_viz.target import Position, prompt_columns, score_answers
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-DKN, P, RANDOM = "degenerate neurons", "P(candidate)", "random neurons"
+DKN, TOP = "degenerate neurons", "top neurons"
+P, RANDOM = "P(candidate)", "random neurons"
+FalseAnswers = Literal["random", "plausible"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +49,19 @@ class FactCheck:
     """Candidate answers of one relation, judged.
 
     `prompts` ask for a candidate each, `truth` says whether it is the right one. `judges` name the
-    rows of `scores` (mean attribution over neurons, or probability): degenerate neurons,
-    P(candidate), and one row for each draw of random neurons. A candidate passes above the
+    rows of `scores` (mean attribution over neurons, or probability): degenerate neurons, top
+    neurons, P(candidate), and one row for each draw of random neurons. A candidate passes above the
     judge's threshold, fitted on the facts in `train`. `found` are the degenerate neurons of those,
-    `neurons` the frequent ones. Without any, `reason` says why and their scores are NaN.
+    `neurons` the frequent ones, `top` as many others that are most often among the best by
+    attribution. Without any frequent ones, `reason` says why, their scores are NaN, and top and
+    random neurons are not asked.
     """
 
     relation: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     neurons: tuple[Neuron, ...]
+    top: tuple[Neuron, ...]
     found: tuple[Degenerate, ...]
     prompts: tuple[Prompt, ...]
     truth: Bool[np.ndarray, " item"]
@@ -167,6 +177,7 @@ def check_facts(
     languages: str | Iterable[str] | None = None,
     paraphrases: Sequence[int] | None = None,
     max_facts: int | None = None,
+    false_answers: FalseAnswers = "random",
     train_share: float = 0.8,
     share: float = 0.7,
     top: int = 20,
@@ -189,6 +200,8 @@ def check_facts(
         facts: with at least two facts of the relation and two different objects.
         paraphrases: which ones to ask, by number; all unless given.
         max_facts: only as many, drawn with the seed. False answers may come from all.
+        false_answers: "random", or "plausible": of all wrong objects in that language the one that
+            the model gives the highest log-probability, mean over the asked paraphrases.
         train_share: of the facts that find the neurons and fit the thresholds.
         share: a neuron is frequent when it is degenerate for more training facts and languages than
             this share of the most frequent neuron's count (the paper: 0.7).
@@ -200,12 +213,17 @@ def check_facts(
     Raises:
         ValueError: for an option out of its range or too few facts, prompts or objects.
     """
+    if false_answers not in get_args(FalseAnswers):
+        raise ValueError(
+            f"unknown false_answers={false_answers!r}; "
+            f"there are {', '.join(get_args(FalseAnswers))}"
+        )
     pool = facts.filter(relation=relation, languages=languages)
     some = (
         pool if max_facts is None or max_facts >= len(pool) else pool.sample(max_facts, seed=seed)
     )
     asked = [p for p in some.prompts() if paraphrases is None or p.paraphrase in paraphrases]
-    true, false = _candidates(pool, asked, seed)
+    true, false = _candidates(model, pool, asked, false_answers, seed)
     ids = list(dict.fromkeys(prompt.fact_id for prompt in true))
     n_train = round(train_share * len(ids))
     if not 0 < n_train < len(ids):
@@ -226,6 +244,7 @@ def check_facts(
     count = Counter(neuron for one in found for neuron in one.neurons)
     limit = share * max(count.values(), default=0)
     neurons = tuple(sorted(neuron for neuron, times in count.items() if times > limit))
+    often = _by_frequency(found, without=neurons)[: len(neurons)]
     values = torch.cat([scores.values for scores in judged])
     shape = (values.shape[1], values.shape[2])
 
@@ -233,9 +252,12 @@ def check_facts(
         mask = mask_of(chosen, shape)
         return values[:, mask].double().mean(1).numpy()  # of no neuron: not a number
 
-    rows = [mean_over(neurons), torch.cat([s.target_prob for s in judged]).double().numpy()]
-    draws = controls if neurons else 0
-    rows += [mean_over(random_like(neurons, shape, seed=seed + draw)) for draw in range(draws)]
+    probability = torch.cat([s.target_prob for s in judged]).double().numpy()
+    rows = [(DKN, mean_over(neurons)), (P, probability)]
+    if often:
+        rows.insert(1, (TOP, mean_over(often)))
+    for draw in range(controls if neurons else 0):
+        rows.append((RANDOM, mean_over(random_like(neurons, shape, seed=seed + draw))))
     truth = np.repeat([True, False], [len(true), len(false)])
     fit_on = np.array([prompt.fact_id in train for prompt in (*true, *false)], dtype=bool)
     reason = None
@@ -250,12 +272,13 @@ def check_facts(
         train=train,
         test=test,
         neurons=neurons,
+        top=often,
         found=tuple(found),
         prompts=(*true, *false),
         truth=truth,
-        judges=(DKN, P, *[RANDOM] * draws),
-        scores=np.stack(rows),
-        thresholds=np.array([fit_threshold(row[fit_on], truth[fit_on]) for row in rows]),
+        judges=tuple(judge for judge, _ in rows),
+        scores=np.stack([row for _, row in rows]),
+        thresholds=np.array([fit_threshold(row[fit_on], truth[fit_on]) for _, row in rows]),
         reason=reason,
         provenance=provenance(
             model,
@@ -264,13 +287,30 @@ def check_facts(
             attribution=method,
             share=share,
             train_share=train_share,
+            false_answers=false_answers,
             **settings,
         ),
     )
 
 
+def _by_frequency(found: Iterable[Degenerate], without: Iterable[Neuron]) -> tuple[Neuron, ...]:
+    """The other candidates, from the most frequent to the least; ties by their attribution."""
+    count: Counter[Neuron] = Counter()
+    total: dict[Neuron, float] = defaultdict(float)
+    for one in found:
+        count.update(one.candidates)
+        for neuron, score in zip(one.candidates, one.attribution.tolist(), strict=True):
+            total[neuron] += score
+    left = count.keys() - set(without)
+    return tuple(sorted(left, key=lambda neuron: (-count[neuron], -total[neuron], neuron)))
+
+
 def _candidates(
-    pool: FactSet, asked: Sequence[Prompt], seed: int
+    model: "TransformerBridge",
+    pool: FactSet,
+    asked: Sequence[Prompt],
+    false_answers: FalseAnswers,
+    seed: int,
 ) -> tuple[list[Prompt], list[Prompt]]:
     """The prompts as they are, and each with a false answer; without those that have none."""
     objects: dict[str, set[str]] = defaultdict(set)
@@ -279,20 +319,34 @@ def _candidates(
         for language, name in fact.object.items():
             objects[language].add(name)
             right[fact.subject_id, language].add(name)
-    true, false = [], []
+    together: dict[tuple[str, str], list[Prompt]] = defaultdict(list)
     for prompt in asked:
-        wrong = objects[prompt.language] - right[pool[prompt.fact_id].subject_id, prompt.language]
-        if wrong:
-            # The same for all paraphrases, and whatever else is asked.
-            draw = random.Random(f"{seed} {prompt.fact_id} {prompt.language}")
-            true.append(prompt)
-            false.append(replace(prompt, answer=draw.choice(sorted(wrong))))
+        together[prompt.fact_id, prompt.language].append(prompt)
+    # The same for all paraphrases, and whatever else is asked.
+    answers: dict[tuple[str, str], str] = {}
+    for (fact_id, language), prompts in together.items():
+        wrong = sorted(objects[language] - right[pool[fact_id].subject_id, language])
+        if wrong and false_answers == "random":
+            draw = random.Random(f"{seed} {fact_id} {language}")
+            answers[fact_id, language] = draw.choice(wrong)
+        elif wrong:
+            answers[fact_id, language] = _likeliest(model, prompts, wrong)
+    true = [prompt for prompt in asked if (prompt.fact_id, prompt.language) in answers]
     if not true:
         raise ValueError(
             f"{len(asked)} prompts and no false answer for any; give paraphrases that exist and "
             "facts with at least two different objects in a language"
         )
-    return true, false
+    return true, [replace(p, answer=answers[p.fact_id, p.language]) for p in true]
+
+
+def _likeliest(
+    model: "TransformerBridge", prompts: Sequence[Prompt], answers: Sequence[str]
+) -> str:
+    """The answer of the highest log-probability, mean over prompts of one fact and language."""
+    candidates = [replace(prompt, answer=answer) for answer in answers for prompt in prompts]
+    log_prob = score_answers(model, candidates).log_prob.view(len(answers), len(prompts))
+    return answers[int(log_prob.double().mean(1).argmax())]
 
 
 def _interval(values: Float[np.ndarray, " draw"], facts: int) -> tuple[float, float]:

@@ -30,6 +30,8 @@ CALLS = {
     "lv.select_neurons(s, top=0)": "0 neurons a prompt; choose 1 to",
     "lv.find_degenerate(m, s, of='luck')": "unknown of='luck'; there are probability, odds",
     "lv.find_degenerate(m, s, t_low=0.5)": "t_low=0.5, t_high=0.25; give 0 <= t_low <= t_high",
+    "lv.check_facts(m, lv.load_facts(), 'capital', false_answers='hard')": "unknown false_answers="
+    "'hard'; there are random, plausible",
     "lv.significance(lv.overlap(lv.select_neurons(s)), n_permutations=5)": "n_permutations=5; give",
     "lv.stability(s.select(lambda x: x.paraphrase == 0))": "there is one known paraphrase only",
     "lv.lape(m, p[:1])": "prompts in en only; a neuron is specific",

@@ -8,10 +8,10 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz import fact_checking, plots
-from lafn_viz.fact_checking import DKN, RANDOM, P, fit_threshold, roc
+from lafn_viz.fact_checking import DKN, RANDOM, TOP, P, fit_threshold, roc
 from lafn_viz.neurons import Neuron
 
-FREQUENT, SELDOM = Neuron(0, 3), Neuron(2, 7)
+FREQUENT, SELDOM, OFTEN = Neuron(0, 3), Neuron(2, 7), Neuron(1, 5)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def checked(tiny, facts, monkeypatch):
         def find(model, scores, **_):
             keys = dict.fromkeys((p.fact_id, p.language) for p in scores.prompts)
             return [
-                made(*key, sets=({FREQUENT, SELDOM} if not number else {FREQUENT},) * found)
+                made(*key, sets=([{FREQUENT, SELDOM}, {FREQUENT}][number > 0],) * found)
                 for number, key in enumerate(keys)
             ]
 
@@ -54,15 +54,17 @@ def checked(tiny, facts, monkeypatch):
 
 
 def made(fact_id, language, sets) -> lv.Degenerate:
+    candidates = (FREQUENT, SELDOM, OFTEN)[: 3 if len(sets) < 2 else 2]
+    n = len(candidates)
     return lv.Degenerate(
         fact_id=fact_id,
         relation="capital",
         language=language,
         prompts=(),
-        candidates=(),
-        attribution=np.zeros(0),
-        single=np.zeros(0),
-        pair=np.zeros((0, 0)),
+        candidates=candidates,
+        attribution=np.arange(n, 0.0, -1),
+        single=np.zeros(n),
+        pair=np.zeros((n, n)),
         sets=tuple(frozenset(some) for some in sets),
         changes=np.zeros(len(sets)),
         p_before=0.5,
@@ -89,7 +91,7 @@ def brute_auc(scores, truth):
 def test_auc_counts_pairs_and_is_the_area_under_the_curve(checked):
     check = checked(lambda prompt, right: 1.5 * (prompt.answer == right))
     summary = check.summary(draws=200)
-    for judge in (DKN, P, RANDOM):
+    for judge in (DKN, TOP, P, RANDOM):
         scores, truth = check.rows(judge)
         expected = np.mean([brute_auc(row, truth) for row in scores])
         assert summary.loc[judge, "auc"] == pytest.approx(expected)
@@ -128,10 +130,50 @@ def test_frequent_neurons_and_false_answers(checked, facts):
     for prompt in check.prompts[half:]:
         assert chosen.setdefault((prompt.fact_id, prompt.language), prompt.answer) == prompt.answer
     assert check.rows(RANDOM)[0].shape[0] == 10
+    assert check.judges == (DKN, TOP, P, *[RANDOM] * 10)
     again = checked(lambda prompt, right: 0.0)
     assert again.prompts == check.prompts
     other = checked(lambda prompt, right: 0.0, seed=1)
     assert set(other.test) != set(check.test)
+
+
+def test_top_neurons_are_the_most_frequent_candidates_left(checked):
+    # SELDOM is a candidate everywhere, OFTEN in all facts but one; FREQUENT is kept.
+    check = checked(lambda prompt, right: 0.0)
+    assert check.neurons == (FREQUENT,)
+    assert check.top == (SELDOM,)
+    signal = checked(lambda prompt, right: 3.0 * (prompt.answer == right))
+    summary = signal.summary(draws=2)
+    assert summary.loc[DKN, "auc"] > 0.9  # on FREQUENT alone
+    assert abs(summary.loc[TOP, "auc"] - 0.5) < 0.25
+    found = [made("a", "en", ({FREQUENT},)), made("b", "en", ({FREQUENT}, {SELDOM}))]
+    left = fact_checking._by_frequency(found, without={SELDOM})
+    assert left == (FREQUENT, OFTEN)
+    tied = fact_checking._by_frequency(found[:1], without=())
+    assert tied == (FREQUENT, SELDOM, OFTEN)  # one count, so by attribution
+
+
+def test_plausible_false_answers_are_the_likeliest_of_the_wrong(checked, tiny, facts):
+    few = {"languages": ["ru"], "max_facts": 3, "train_share": 0.5}
+    check = checked(lambda prompt, right: 0.0, false_answers="plausible", **few)
+    assert check.provenance.options["false_answers"] == "plausible"
+    pool = facts.filter(relation="capital", languages="ru")
+    true, false = check.prompts[:6], check.prompts[6:]
+    assert [p.paraphrase for p in true] == [0, 1] * 3
+    for fact in dict.fromkeys(p.fact_id for p in true):
+        first, second = (p for p in true if p.fact_id == fact)
+        names = sorted({f.object["ru"] for f in pool} - {first.answer})
+        of_first, of_second = (
+            lv.score_answers(tiny("gpt2"), [dataclasses.replace(p, answer=x) for x in names])
+            for p in (first, second)
+        )
+        both = dict(zip(names, (of_first.log_prob + of_second.log_prob).tolist(), strict=True))
+        chosen = {p.answer for p in false if p.fact_id == fact}
+        assert len(chosen) == 1
+        assert both[chosen.pop()] == pytest.approx(max(both.values()), abs=1e-4)
+    drawn = checked(lambda prompt, right: 0.0, **few)
+    assert drawn.prompts[:6] == true
+    assert drawn.prompts[6:] != false
 
 
 def test_threshold_never_sees_a_test_fact(checked):
@@ -175,22 +217,23 @@ def test_without_degenerate_neurons_there_is_no_number(checked):
     assert np.isnan(summary.loc[DKN, ["auc", "low", "accuracy_true"]].to_numpy(float)).all()
     assert np.isnan(check.thresholds[0])
     assert 0 <= summary.loc[P, "auc"] <= 1
-    assert RANDOM not in summary.index
+    assert not {TOP, RANDOM} & set(summary.index)
     assert np.isnan(check.compare()).all()
     figure = plots.fact_checking_roc(check)
     assert len(figure.data) == 1
     assert "judge nothing here" in figure.layout.title.subtitle.text
 
 
-def test_roc_figure_has_both_controls(checked):
+def test_roc_figure_has_all_controls(checked):
     check = checked(lambda prompt, right: 1.5 * (prompt.answer == right))
     figure = plots.fact_checking_roc(check)
-    assert [trace.name for trace in figure.data] == [P, DKN, f"{RANDOM}, 95% of draws", RANDOM]
+    names = [P, DKN, TOP, f"{RANDOM}, 95% of draws", RANDOM]
+    assert [trace.name for trace in figure.data] == names
     scores, truth = check.rows(DKN)
     np.testing.assert_allclose([figure.data[1].x, figure.data[1].y], roc(scores[0], truth))
     auc = check.summary().loc[DKN, "auc"]
     assert any(f"AUC {auc:.3f}" in note.text for note in figure.layout.annotations)
-    assert {"true", "part", "candidate", DKN, P, RANDOM} <= set(check.to_frame())
+    assert {"true", "part", "candidate", DKN, TOP, P, RANDOM} <= set(check.to_frame())
     assert "AUC: degenerate neurons" in repr(check)
 
 
@@ -216,5 +259,10 @@ def test_a_real_model_is_checked_from_end_to_end(embedded, facts):
     mean = np.mean([direct.values[0, n.layer, n.neuron].item() for n in check.neurons])
     assert check.scores[0, 0] == pytest.approx(mean, rel=1e-3, abs=1e-6)
     expected = lv.score_answers(embedded, check.prompts).probability.numpy()
-    np.testing.assert_allclose(check.scores[1], expected, atol=1e-5)
+    np.testing.assert_allclose(check.scores[check.judges.index(P)], expected, atol=1e-5)
+    assert len(check.top) <= len(check.neurons)
+    assert set(check.top) <= {n for one in check.found for n in one.candidates}
+    assert not set(check.top) & set(check.neurons)
+    mean = np.mean([direct.values[0, n.layer, n.neuron].item() for n in check.top])
+    assert check.scores[check.judges.index(TOP), 0] == pytest.approx(mean, rel=1e-3, abs=1e-6)
     assert {p.fact_id for one in check.found for p in one.prompts} <= set(check.train)

@@ -6,10 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lafn_viz.degenerate import Degenerate
-from lafn_viz.fact_checking import DKN, RANDOM, FactCheck, P, roc
+from lafn_viz.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LANGUAGE_NAMES, SPECIFIC, styled
 
 TOGETHER = "#009E73"  # what neurons do only together
+OFTEN = "#CC79A7"  # neurons of high attribution that are not degenerate
 
 
 def degenerate_graph(result: Degenerate) -> go.Figure:
@@ -140,11 +141,11 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
 
 
 def fact_checking_roc(check: FactCheck) -> go.Figure:
-    """True and false answers told apart by degenerate neurons, and by the two controls."""
+    """True and false answers told apart by degenerate neurons, and by the three controls."""
     figure = go.Figure()
     summary = check.summary()
     grid = np.linspace(0, 1, 101)
-    colours = {P: SPECIFIC, DKN: AGNOSTIC, RANDOM: CONTROL}
+    colours = {P: SPECIFIC, DKN: AGNOSTIC, TOP: OFTEN, RANDOM: CONTROL}
     labels = []
     for judge, colour in colours.items():
         scores, truth = check.rows(judge)
@@ -207,11 +208,14 @@ def fact_checking_roc(check: FactCheck) -> go.Figure:
             f"Degenerate neurons judge nothing here:<br>{check.reason.replace(', ', ',<br>')}."
         )
     else:
-        low, high = (f"{value:+.3f}" for value in check.compare()[1:])
+        above = {}
+        for other in (TOP, RANDOM):
+            difference, low, high = check.compare(other=other)
+            above[other] = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
         caption = (
             f"{len(check.neurons)} neurons, {len(check.test)} test facts, 95% intervals over them. "
-            f"Above the random<br>neurons by {check.compare()[0]:+.3f} AUC [{low}, {high}]; what "
-            "the probability alone tells is the bar to pass."
+            f"AUC above the top neurons<br>{above[TOP]}, above the random ones {above[RANDOM]}; "
+            "what the probability alone tells is the bar to pass."
         )
     return styled(
         figure,
