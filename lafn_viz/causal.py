@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -24,7 +23,7 @@ from tqdm.auto import tqdm
 from lafn_viz.changes import How, measure
 from lafn_viz.facts import Prompt
 from lafn_viz.models import Provenance, provenance, traits
-from lafn_viz.neurons import Neuron, mask_of, neurons_of, random_like
+from lafn_viz.neurons import Neuron, masks_of, random_like
 from lafn_viz.overlaps import bootstrap, mean_of_known
 from lafn_viz.target import Position, prompt_columns
 
@@ -135,19 +134,16 @@ def intervene(
     random = [random_like(chosen, shape, seed=seed + draw) for draw in range(controls)]
     sets = [chosen, *random, *named.values()]
     before, after = measure(
-        model, prompts, torch.stack([mask_of(some, shape) for some in sets]),
+        model, prompts, masks_of(sets, shape),
         how=how, factor=factor, position=position, corpus=corpus, seed=seed,
     )  # fmt: skip
-    options: dict[str, Any] = {"how": how, "position": position}
-    if how == "scale":
-        options["factor"] = factor
     return Effect(
         before=before,
         after=after[0],
         control=after[1 : 1 + controls],
         neurons=chosen,
         prompts=tuple(prompts),
-        provenance=provenance(model, "intervene", seed=seed, **options),
+        provenance=provenance(model, "intervene", seed=seed, **_said(how, factor, position)),
         others=dict(zip(named, after[1 + controls :], strict=True)),
     )
 
@@ -283,13 +279,13 @@ def effects(
     by_fact: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_fact.setdefault(prompt.fact_id, []).append(prompt)
-    masks = {
-        (name, fact): mask_of(_checked(some, shape), shape)
+    chosen = {
+        (name, fact): _checked(some, shape)
         for name, of in sets.items()
         for fact, some in of.items()
         if fact in by_fact
     }
-    facts = tuple(fact for fact in by_fact if any((name, fact) in masks for name in sets))
+    facts = tuple(fact for fact in by_fact if any((name, fact) in chosen for name in sets))
     if not facts:
         raise ValueError(
             "no fact of the neuron sets is among the prompts; give prompts of the same facts"
@@ -314,21 +310,20 @@ def effects(
 
     for row, fact in enumerate(tqdm(facts, disable=not progress, desc=how)):
         own = {
-            number: masks[name, fact] for number, name in enumerate(sets) if (name, fact) in masks
+            number: chosen[name, fact] for number, name in enumerate(sets) if (name, fact) in chosen
         }
-        for number, mask in own.items():
-            n_neurons[number, row] = int(mask.sum())
-        own = {number: mask for number, mask in own.items() if mask.any()}
+        for number, some in own.items():
+            n_neurons[number, row] = len(some)
+        own = {number: some for number, some in own.items() if some}
         if not own:
             continue
-        table = torch.stack(list(own.values()))
         random = [
-            mask_of(random_like(neurons_of(mask), shape, seed=seed + draw), shape)
-            for mask in table
+            random_like(some, shape, seed=seed + draw)
+            for some in own.values()
             for draw in range(controls)
         ]
-        everything = torch.stack([*table, *random])
-        before, after = measure(model, by_fact[fact], everything, **options)
+        masks = masks_of([*own.values(), *random], shape)
+        before, after = measure(model, by_fact[fact], masks, **options)
         drawn = after[len(own) :].unflatten(0, (len(own), controls)) if controls else after[:0]
         for place, number in enumerate(own):
             put("before", (number, row), before, by_fact[fact])
@@ -338,7 +333,7 @@ def effects(
         same = [other for other in facts if relations[other] == relations[fact]]
         if len(same) > 1:
             stranger = by_fact[same[(same.index(fact) + 1) % len(same)]]
-            before, after = measure(model, stranger, table, **options)
+            before, after = measure(model, stranger, masks[: len(own)], **options)
             for place, number in enumerate(own):
                 put("other_before", (number, row), before, stranger)
                 put("other", (number, row), after[place], stranger)
@@ -347,7 +342,7 @@ def effects(
         facts=facts,
         languages=languages,
         n_neurons=n_neurons,
-        provenance=provenance(model, "effects", seed=seed, how=how, position=position),
+        provenance=provenance(model, "effects", seed=seed, **_said(how, factor, position)),
         **found,
     )
 
@@ -355,6 +350,11 @@ def effects(
 def _shape(model: "TransformerBridge") -> tuple[int, int]:
     found = traits(model)
     return found.n_layers, found.d_mlp
+
+
+def _said(how: How, factor: float, position: Position) -> dict[str, Any]:
+    """The options that a provenance names."""
+    return {"how": how, "position": position} | ({"factor": factor} if how == "scale" else {})
 
 
 def _checked(neurons: Iterable[tuple[int, int]], shape: tuple[int, int]) -> frozenset[Neuron]:

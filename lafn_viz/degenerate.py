@@ -31,7 +31,7 @@ from lafn_viz.attribution import NeuronScores
 from lafn_viz.changes import measure
 from lafn_viz.facts import Prompt
 from lafn_viz.models import Provenance, provenance
-from lafn_viz.neurons import Neuron, mask_of, random_like, require_numbers
+from lafn_viz.neurons import Neuron, masks_of, random_like, require_numbers
 from lafn_viz.target import Position
 
 if TYPE_CHECKING:
@@ -253,10 +253,8 @@ class _Change:
     def __call__(self, sets: Sequence[Iterable[Neuron]]) -> Float[np.ndarray, " set"]:
         found = []
         for start in range(0, len(sets), AT_ONCE):
-            some = [mask_of(neurons, self.shape) for neurons in sets[start : start + AT_ONCE]]
-            before, after = measure(
-                self.model, self.prompts, torch.stack(some), position=self.position
-            )
+            some = masks_of(sets[start : start + AT_ONCE], self.shape)
+            before, after = measure(self.model, self.prompts, some, position=self.position)
             self.p_before = float(before.double().exp().mean())
             found.append(self._value(after) / self._value(before[None]) - 1)
         return torch.cat(found).numpy()

@@ -112,7 +112,7 @@ def integrate(
     owner, n, layers = paths.owner, len(run.tokens), range(len(run.activations))
     everywhere = torch.zeros(len(owner), device=owner.device)
     whole = _Spans(torch.arange(len(owner), device=owner.device), everywhere, everywhere + 1)
-    nodes = rule[0] if rule[0][0] == 0 else np.r_[0.0, rule[0]]
+    rule = _from_start(rule)
     found = _evaluate(run, paths, dict.fromkeys(layers, whole), rule)
     ends = run.value[owner]
     parts = {
@@ -120,7 +120,7 @@ def integrate(
         for layer, (scores, value) in found.items()
     }
     each = torch.bincount(owner, minlength=n)
-    n_points = (len(nodes) * each[:, None]).repeat(1, len(layers))
+    n_points = (len(rule[0]) * each[:, None]).repeat(1, len(layers))
     if end_weight:
         for layer, gradient in enumerate(run.gradients()):
             start = 0 if paths.start is None else paths.start[layer]
@@ -141,6 +141,7 @@ def integrate(
     size = run.value.abs() if run.target == "probability" else torch.ones_like(run.value)
     scale = scale_of(moved, size * each, run.activations[0].dtype)
     if tolerance is not None and refined_by is not None:
+        refined_by = _from_start(refined_by)
         allowed = tolerance * scale
         for first in [True] + [False] * (ROUNDS - 1):
             chosen = {
@@ -178,17 +179,18 @@ def scale_of(
     return torch.maximum(moved, least).clamp_min(torch.finfo(moved.dtype).tiny)
 
 
+def _from_start(rule: Rule) -> Rule:
+    """The rule with a node at the left end, where completeness needs F."""
+    nodes, weights = rule
+    return rule if nodes[0] == 0 else (np.r_[0.0, nodes], np.r_[0.0, weights])
+
+
 def _evaluate(
     run: OnePass, paths: Paths, spans: Mapping[int, _Spans], rule: Rule
 ) -> dict[int, tuple[Float[Tensor, "part neuron"], Float[Tensor, " part"]]]:
-    """For each layer and part: the scores along it, and F at its left end."""
-    nodes, weights = rule
-    if nodes[0] != 0:  # completeness needs F at the left end
-        nodes, weights = np.r_[0.0, nodes], np.r_[0.0, weights]
-    like, k = run.activations[0], len(nodes)
-    node, weight = (
-        torch.tensor(x, dtype=torch.float32, device=like.device) for x in (nodes, weights)
-    )
+    """For each layer and part: the scores along it, and F at its left end (the first node)."""
+    like, k = run.activations[0], len(rule[0])
+    node, weight = (torch.tensor(x, dtype=torch.float32, device=like.device) for x in rule)
     points, scores, lefts, done = {}, {}, {}, {}
     for layer, some in spans.items():
         alpha = some.left[:, None] + (some.right - some.left)[:, None] * node

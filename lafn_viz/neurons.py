@@ -87,6 +87,13 @@ def mask_of(
     return table
 
 
+def masks_of(
+    sets: Iterable[Iterable[tuple[int, int]]], shape: tuple[int, int]
+) -> Bool[Tensor, "set layer neuron"]:
+    """Several sets of neurons, at least one, as tables of booleans."""
+    return torch.stack([mask_of(neurons, shape) for neurons in sets])
+
+
 def neurons_of(mask: Bool[Tensor, "layer neuron"]) -> frozenset[Neuron]:
     """A table of booleans as a set of neurons."""
     return frozenset(Neuron(*found) for found in mask.nonzero().tolist())

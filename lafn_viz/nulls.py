@@ -26,7 +26,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.facts import SCRIPTS
 from lafn_viz.models import Provenance
 from lafn_viz.overlaps import Overlap
 
@@ -181,8 +180,7 @@ class _Members:
         needed = known.sum(1)
         if overlap.min_languages is not None:
             needed = needed.clamp_max(overlap.min_languages)
-        scripts = tuple(SCRIPTS.get(language, "Latin") for language in overlap.languages)
-        return cls(lists, known, relation, needed, scripts, shape)
+        return cls(lists, known, relation, needed, overlap.scripts, shape)
 
     @property
     def width(self) -> int:

@@ -87,6 +87,11 @@ class Overlap:
         of = {fact: found.relation for (fact, _), found in self.sets.items()}
         return tuple(of[fact] for fact in self.facts)
 
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The script of each language."""
+        return tuple(SCRIPTS.get(language, "Latin") for language in self.languages)
+
     def known_in(self, fact: str) -> tuple[str, ...]:
         """The languages that took part in a fact."""
         return tuple(lang for lang in self.languages if (fact, lang) in self.sets)
@@ -188,7 +193,7 @@ class Overlap:
 
     def by_fact(self, *, across_scripts: bool = False) -> dict[str, Float[np.ndarray, " fact"]]:
         """Mean over pairs of different languages, or only of different scripts, for each fact."""
-        scripts = np.array([SCRIPTS.get(language, "Latin") for language in self.languages])
+        scripts = np.array(self.scripts)
         pairs = ~np.eye(len(scripts), dtype=bool)
         if across_scripts:
             pairs = scripts[:, None] != scripts[None]

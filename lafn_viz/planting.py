@@ -43,7 +43,7 @@ from lafn_viz.attribution import attribute
 from lafn_viz.changes import measure
 from lafn_viz.facts import Fact, FactSet, Prompt, load_facts
 from lafn_viz.models import Provenance, _quiet, _resolve, load_model, provenance
-from lafn_viz.neurons import Neuron, mask_of
+from lafn_viz.neurons import Neuron, masks_of
 from lafn_viz.target import encode, score_answers
 
 if TYPE_CHECKING:
@@ -616,8 +616,8 @@ def _check(
             [s.neuron for s in own if s.kind == "firing"],
             *([s.neuron for s in planted if s is not one] for one in planted),
         ]
-        masks = torch.stack([mask_of(some, width) for some in sets])
-        usual, changed = (found.exp().numpy() for found in measure(model, asked, masks))
+        found = measure(model, asked, masks_of(sets, width))
+        usual, changed = (log_prob.exp().numpy() for log_prob in found)
         for language in dict.fromkeys(p.language for p in asked):
             here = keys[mine, 1] == language
             at, elsewhere = mine[here], mine[~here]

@@ -177,3 +177,14 @@ def test_effects_are_those_of_each_fact_alone(tiny, facts):
 def test_effects_of_other_facts_are_refused(tiny, prompts):
     with pytest.raises(ValueError, match="no fact of the neuron sets"):
         lv.effects(tiny("gpt2"), {"a": {"nothing": [(0, 1)]}}, prompts)
+
+
+def test_provenance_names_the_factor_where_it_counts(tiny, prompts):
+    model, fact = tiny("gpt2"), prompts[0].fact_id
+    for how, named in (("scale", {"factor": 3.0}), ("zero", {})):
+        said = {"how": how, "position": "all"} | named
+        one = lv.intervene(model, prompts, [(1, 4)], how=how, factor=3.0, controls=0)
+        many = lv.effects(model, {"a": {fact: [(1, 4)]}}, prompts, how=how, factor=3.0, controls=0)
+        assert one.provenance.options.items() >= said.items()
+        assert one.provenance.options == many.provenance.options
+        assert ("factor" in one.provenance.options) == bool(named)

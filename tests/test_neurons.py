@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from made_up import scores_of
 
 import lafn_viz as lv
-from lafn_viz.neurons import Neuron, random_like
+from lafn_viz.neurons import Neuron, masks_of, neurons_of, random_like
 
 
 def test_threshold_by_hand():
@@ -63,3 +63,10 @@ def test_random_control_draws_every_other_neuron_equally():
     drawn = [n for seed in range(600) for n in random_like([(0, 2)], (1, 4), seed=seed)]
     for neuron in (0, 1, 3):
         assert 150 < drawn.count(Neuron(0, neuron)) < 250
+
+
+def test_masks_hold_the_sets_one_after_the_other():
+    sets = [{Neuron(0, 2), Neuron(1, 0)}, [], [(1, 3)]]
+    masks = masks_of(sets, (2, 4))
+    assert masks.shape == (3, 2, 4)
+    assert [neurons_of(mask) for mask in masks] == [frozenset(Neuron(*n) for n in s) for s in sets]

@@ -21,6 +21,7 @@ def test_by_hand():
     np.testing.assert_allclose(found.jaccard, expected, rtol=1e-6)
     assert found.by_fact()["same fact"] == pytest.approx([(0.5 + 0.25 + 0.25) / 3])
     assert found.by_fact(across_scripts=True)["same fact"] == pytest.approx([0.25])
+    assert found.scripts == ("Latin", "Latin", "Han")
     assert np.isnan(found.by_fact()["other fact"])  # one fact has no other to compare with
     two = lv.overlap(
         [a_set("A", lang, n) for lang, n in (("en", [(0, 1)]), ("fr", [(0, 1)]), ("zh", [(0, 2)]))],

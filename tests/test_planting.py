@@ -5,7 +5,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz import planting
 from lafn_viz.changes import measure
-from lafn_viz.neurons import mask_of, random_like
+from lafn_viz.neurons import masks_of, random_like
 from lafn_viz.plots import planted_recovery
 from lafn_viz.recovery import score_methods, score_overlap
 
@@ -55,8 +55,8 @@ def test_planted_neurons_are_causal_and_random_ones_are_not(planted):
         asked = [p for p in planted.prompts if p.fact_id == fact.id]
         true = set().union(*(planted.acting(fact.id, x) for x in fact.languages))
         sets = [true, random_like(true, shape, seed=0), planted.decoys["writing"][fact.id]]
-        masks = torch.stack([mask_of(some, shape) for some in sets])
-        before, after = (found.exp() for found in measure(planted.model, asked, masks))
+        found = measure(planted.model, asked, masks_of(sets, shape))
+        before, after = (log_prob.exp() for log_prob in found)
         assert before.mean() > 0.8
         assert after[0].mean() < 0.02
         assert after[1].mean() > 0.7

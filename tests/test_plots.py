@@ -10,6 +10,7 @@ from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz import plots
+from lafn_viz.plots.style import interval, language_name
 
 
 @pytest.fixture
@@ -211,3 +212,10 @@ def test_transfer_is_drawn_by_what_training_showed(found, facts):
     assert list(told.y) == [1.0, 0.0]
     across = found.by_fact(across_scripts=True)
     np.testing.assert_allclose(sharing.y[0], np.nanmean(across["same fact"]))
+
+
+def test_error_bars_reach_from_low_to_high():
+    bars = interval([2.0, 5.0], [1.5, 1.0], [4.0, 5.5], width=3)
+    assert (list(bars["array"]), list(bars["arrayminus"])) == ([2.0, 0.5], [0.5, 4.0])
+    assert (bars["symmetric"], bars["width"]) == (False, 3)
+    assert [language_name(code) for code in ("hi", "xx")] == ["Hindi", "xx"]

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lafn_viz.attribution import NeuronScores
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LANGUAGE_NAMES, SPECIFIC, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
 
 # One colour a rule of where the points of a path lie.
 RULES = {
@@ -49,7 +49,7 @@ def attribution_strip(
         ]
         rows.append(cells)
     top = max(float(np.abs(rows).max()), 1e-9)
-    names = [LANGUAGE_NAMES.get(code, code) for code in languages]
+    names = [language_name(code) for code in languages]
     labels = [
         f"layer {layer}, neurons {edges[i]} to {edges[i + 1] - 1}"
         for layer in range(n_layers)
@@ -135,14 +135,7 @@ def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
             go.Scatter(
                 x=points,
                 y=middle,
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": high - middle,
-                    "arrayminus": middle - low,
-                    "thickness": 1,
-                    "width": 3,
-                },
+                error_y=interval(middle, low, high, thickness=1, width=3),
                 mode="lines+markers",
                 name=rule.replace("_", " "),
                 line={"color": colour},

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from lafn_viz.causal import Effects
 from lafn_viz.overlaps import Overlap, bootstrap
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LANGUAGE_NAMES, SPECIFIC, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
 from lafn_viz.target import AnswerScores
 
 KINDS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
@@ -20,7 +20,7 @@ UNITS = {"p": "change of P(correct)", "log_p": "change of log P(correct), nats"}
 def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
     """Each set's effect in every language with 95% intervals over facts, beside its controls."""
     table = effects.summary(by_language=True)
-    names = [LANGUAGE_NAMES.get(code, code) for code in effects.languages]
+    names = [language_name(code) for code in effects.languages]
     figure = make_subplots(
         rows=1,
         cols=len(effects.sets),
@@ -41,11 +41,9 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
                 go.Scatter(
                     x=middle,
                     y=np.arange(len(names)) + (place - 1) * 0.22,
-                    error_x={
-                        "type": "data", "symmetric": False, "thickness": 1.5, "width": 0,
-                        "array": rows[f"{of}_high"] - middle,
-                        "arrayminus": middle - rows[f"{of}_low"],
-                    },
+                    error_x=interval(
+                        middle, rows[f"{of}_low"], rows[f"{of}_high"], thickness=1.5, width=0
+                    ),
                     mode="markers",
                     marker={"color": colour, "size": 7},
                     name=kind,
@@ -81,8 +79,8 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
 
     For `effects` of one set a language; beside it as many random neurons of the same layers.
     """
-    names = [LANGUAGE_NAMES.get(code, code) for code in effects.languages]
-    rows = [LANGUAGE_NAMES.get(code, code) for code in effects.sets]
+    names = [language_name(code) for code in effects.languages]
+    rows = [language_name(code) for code in effects.sets]
     changes = effects.changes(of=of)
     titles = ("The fact itself", "Control: another fact")
     panels = {
@@ -153,10 +151,7 @@ def transfer_and_sharing(
                 name=name,
                 x=list(groups),
                 y=means,
-                error_y={
-                    "type": "data", "symmetric": False,
-                    "array": high - means, "arrayminus": means - low,
-                },
+                error_y=interval(means, low, high),
                 marker_color=colour,
                 text=[f"{value:.3f}" if column == 2 else f"{value:.0%}" for value in means],
                 textposition="inside",

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from lafn_viz.degenerate import Degenerate
 from lafn_viz.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LANGUAGE_NAMES, SPECIFIC, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, language_name, styled
 
 TOGETHER = "#009E73"  # what neurons do only together
 OFTEN = "#CC79A7"  # neurons of high attribution that are not degenerate
@@ -129,7 +129,7 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
         else "no control was searched"
     )
     subject = result.prompts[0].subject
-    language = LANGUAGE_NAMES.get(result.language, result.language)
+    language = language_name(result.language)
     return styled(
         figure,
         title=f"{subject} – {result.relation} in {language}: which neurons stand in for another?",

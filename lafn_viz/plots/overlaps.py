@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from lafn_viz.nulls import NULLS, STATISTICS, Significance
 from lafn_viz.overlaps import Overlap
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LANGUAGE_NAMES, SPECIFIC, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def overlap_heatmap(overlap: Overlap) -> go.Figure:
     """Mean Jaccard of each pair of languages: the same fact, and another fact as its control."""
-    names = [LANGUAGE_NAMES.get(code, code) for code in overlap.languages]
+    names = [language_name(code) for code in overlap.languages]
     panels = (
         ("Same fact", overlap.jaccard),
         ("Control: other fact, same relation", overlap.jaccard_other_fact),
@@ -117,12 +117,9 @@ def model_comparison(
                 name=name,
                 x=list(summaries),
                 y=[row["jaccard"] for row in rows],
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [row["high"] - row["jaccard"] for row in rows],
-                    "arrayminus": [row["jaccard"] - row["low"] for row in rows],
-                },
+                error_y=interval(
+                    *([row[which] for row in rows] for which in ("jaccard", "low", "high"))
+                ),
                 marker_color=colour,
                 text=[f"{row['jaccard']:.3f}" for row in rows],
                 textposition="inside",
@@ -149,7 +146,7 @@ def language_tree(overlap: Overlap) -> go.Figure:
 
     tree = dendrogram(overlap.linkage(), no_plot=True)
     order = tree["leaves"]
-    names = [LANGUAGE_NAMES.get(overlap.languages[i], overlap.languages[i]) for i in order]
+    names = [language_name(overlap.languages[i]) for i in order]
     panels = {"Same fact": overlap.jaccard, "Control: other fact": overlap.jaccard_other_fact}
     apart = ~np.eye(len(order), dtype=bool)
     top = max(float(np.nanmax(np.where(apart, m, np.nan))) for m in panels.values())
@@ -216,7 +213,7 @@ def upset(overlap: Overlap, *, top: int = 18, min_degree: int = 2) -> go.Figure:
             "min_degree"
         )
     languages = list(overlap.languages)
-    names = [LANGUAGE_NAMES.get(code, code) for code in languages]
+    names = [language_name(code) for code in languages]
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.03
     )

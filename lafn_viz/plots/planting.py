@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +44,9 @@ def planted_recovery(table: "pd.DataFrame") -> go.Figure:
             go.Scatter(
                 x=value,
                 y=names,
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": table[f"{name}_high"] - value,
-                    "arrayminus": value - table[f"{name}_low"],
-                    "thickness": 1.5,
-                    "width": 4,
-                },
+                error_x=interval(
+                    value, table[f"{name}_low"], table[f"{name}_high"], thickness=1.5, width=4
+                ),
                 mode="markers",
                 marker={
                     "size": 11,

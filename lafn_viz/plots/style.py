@@ -1,6 +1,10 @@
 """What every figure shares: colours, names of languages, fonts, title and caption."""
 
+from typing import Any
+
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 LANGUAGE_NAMES = {
@@ -13,6 +17,23 @@ FONT = (
 )
 # Written into every exported page: no logo, and no button that uploads the chart.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+
+
+def language_name(code: str) -> str:
+    """A language in English, or its code where that is not known."""
+    return LANGUAGE_NAMES.get(code, code)
+
+
+def interval(value: ArrayLike, low: ArrayLike, high: ArrayLike, **look: Any) -> dict[str, Any]:
+    """Error bars from `low` to `high` around `value`; `look` is plotly's width and thickness."""
+    value, low, high = (np.asarray(x, dtype=float) for x in (value, low, high))
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high - value,
+        "arrayminus": value - low,
+        **look,
+    }
 
 
 def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Figure:
