@@ -36,7 +36,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 import lafn_viz as lv
 from lafn_viz.attribution import CompletenessWarning
-from lafn_viz.models import _resolve, data_folder
+from lafn_viz.models import data_folder, resolve
 from lafn_viz.target import encode
 
 STEPS = 20
@@ -295,7 +295,7 @@ def main() -> None:
             probe(model, args.probe)
             return
         # The peers run on a copy that no bridge has touched.
-        folder = Path(_resolve(str(source))[0])
+        folder = Path(resolve(str(source))[0])
         hf = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         hf.requires_grad_(False)
         print(f"{name}, float32, {args.threads} threads, torch {torch.__version__}")

@@ -25,9 +25,11 @@ import torch
 import lafn_viz as lv
 from lafn_viz.attribution import CompletenessWarning
 from lafn_viz.plots import planted_recovery
-from lafn_viz.recovery import Named, score_methods, score_overlap
+from lafn_viz.recovery import Named, method_scores, score_methods, score_overlap
 
 MEASURES = ("recall", "precision", "average_precision", "decoys")
+# Whose neurons go into `overlap`.
+OVERLAPS = ("integrated_gradients", "integrated_gradients_mean", "activation")
 VERDICTS = ("agnostic", "specific", "specific_elsewhere", "some_languages", "missed", "purity")
 
 
@@ -76,16 +78,18 @@ def main() -> None:
                 for name in get_args(Named)
                 if name != "ablation" or (position, target) == ("answer", "probability")
             ]
-            table = score_methods(
+            scores = method_scores(
                 planted, methods, position=position, target=target, seed=args.seed
             )
+            table = score_methods(planted, scores, seed=args.seed)
             print(f"\n{position}, {target} ({time.perf_counter() - begin:.0f} s)")
             print(readable(table, MEASURES))
             if args.figure:
                 planted_recovery(table).write_html(args.figure)
                 args.figure = None
-        found = score_overlap(planted, position=position, seed=args.seed)
-        print(f"\noverlap, {position}\n{readable(found, VERDICTS)}")
+            some = {name: scores[name] for name in OVERLAPS}
+            found = score_overlap(planted, some, seed=args.seed)
+            print(f"\noverlap, {position}, {target}\n{readable(found, VERDICTS)}")
     print(f"\n{time.perf_counter() - start:.0f} s in all")
 
 

@@ -120,18 +120,22 @@ def load_model(
             weights are missing, damaged or no safetensors, or when its neurons are not where
             `hook_post` says (see `traits`).
     """
-    source, local = _resolve(str(name))
+    source, local = resolve(str(name))
     if local:
         _check_files(Path(source))
-    with _quiet():
+    with quiet():
         bridge = _boot(source, local, device, dtype, trust_remote_code)
     bridge.cfg.model_name = str(name)
     traits(bridge)
     return bridge
 
 
-def _resolve(name: str) -> tuple[str, bool]:
-    """(folder or hub name, whether it is a folder)."""
+def resolve(name: str) -> tuple[str, bool]:
+    """Where a model's files are: (folder or hub name, whether it is a folder).
+
+    Raises:
+        FileNotFoundError: when the name is neither and looks like no name on the hub.
+    """
     if name in EMBEDDED:
         return str(data_folder() / "models" / name), True
     if name == "smollm2":
@@ -175,7 +179,7 @@ def _smollm2() -> Path:
     log.info("converting %s to %s, once", files[0].name, folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Whoever comes in between, or is stopped half way, leaves no half a model.
-    with tempfile.TemporaryDirectory(dir=folder.parent) as place, _quiet():
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place, quiet():
         options = {"gguf_file": files[0].name, "local_files_only": True}
         # Four bits were kept of each weight: 16 hold what they stand for.
         read = AutoModelForCausalLM.from_pretrained(files[0].parent, dtype=torch.float16, **options)
@@ -280,7 +284,7 @@ def _model_class(config: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Loading a small model is no news: no progress bars, no advice about padding."""
     from transformers.utils import logging as hf
 

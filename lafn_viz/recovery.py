@@ -38,15 +38,36 @@ FROM_MEAN: dict[str, Method] = {
 Named = Literal[Method, "integrated_gradients_mean", "direct_effect_mean", "ablation", "random"]
 
 
-def score_methods(
+def method_scores(
     planted: Planted,
     methods: Sequence[Named] = get_args(Named),
     *,
     position: Position = "answer",
     target: Goal = "probability",
-    top: int = 20,
     seed: int = 0,
     progress: bool = False,
+) -> dict[str, NeuronScores]:
+    """Attribute the prompts of the planted facts by each method.
+
+    Args:
+        planted: of `plant`.
+        methods: of `attribute`; with `_mean` from the mean activations of other facts' prompts in
+            the same language instead of zero; "ablation": what P loses without each neuron alone,
+            which is what an attribution hopes to predict (a pass for every neuron: minutes); or
+            "random": scores drawn at random, the control.
+        position: where neurons are looked at. The planted act at the answer.
+        target: of the attribution.
+        seed: of the random scores.
+        progress: show a bar for each method.
+
+    Returns:
+        The scores of each method, for `score_methods` and `score_overlap`.
+    """
+    return {name: _scores(planted, name, position, target, seed, progress) for name in methods}
+
+
+def score_methods(
+    planted: Planted, scores: Mapping[str, NeuronScores], *, top: int = 20, seed: int = 0
 ) -> "pd.DataFrame":
     """How well each attribution method finds the planted neurons.
 
@@ -57,32 +78,44 @@ def score_methods(
 
     Args:
         planted: of `plant`.
-        methods: of `attribute`; with `_mean` from the mean activations of other facts' prompts in
-            the same language instead of zero; "ablation": what P loses without each neuron alone,
-            which is what an attribution hopes to predict (a pass for every neuron: minutes); or
-            "random": scores drawn at random, the control.
-        position: where neurons are looked at. The planted act at the answer.
-        target: of the attribution.
+        scores: of its prompts, by the name of the method, such as `method_scores` makes.
         top: how many neurons count as found; more than K, so that all can be.
-        seed: of the random scores and the intervals.
-        progress: show a bar for each method.
+        seed: of the intervals.
 
     Returns:
         One row a method: the four shares, each with `_low` and `_high`; `n` pairs; K as `planted`.
+
+    Raises:
+        ValueError: for scores of other prompts.
     """
     import pandas as pd
 
+    _of_its_prompts(planted, scores)
     rows = []
-    for method in methods:
-        values = _scores(planted, method, position, target, seed, progress).values
-        found = pd.DataFrame(_recovery(planted, values, top))
-        row: dict[str, Any] = {"method": method, "position": position, "n": len(found)}
-        row["planted"] = found.pop("planted").mean()
-        for name, column in found.items():
-            row[str(name)] = column.mean()
-            row[f"{name}_low"], row[f"{name}_high"] = bootstrap(column.to_numpy(), seed=seed)
-        rows.append(row)
+    for method, one in scores.items():
+        found = pd.DataFrame(_recovery(planted, one.values, top))
+        count, position = found.pop("planted").mean(), one.provenance.options["position"]
+        row = {"method": method, "position": position, "n": len(found), "planted": count}
+        rows.append(row | _means(found, seed))
     return pd.DataFrame(rows).set_index("method")
+
+
+def _of_its_prompts(planted: Planted, scores: Mapping[str, NeuronScores]) -> None:
+    for method, one in scores.items():
+        if one.prompts != planted.prompts:
+            raise ValueError(
+                f"the scores of {method!r} are of other prompts; attribute planted.prompts, or use "
+                "method_scores(planted)"
+            )
+
+
+def _means(cases: "pd.DataFrame", seed: int) -> dict[str, float]:
+    """Mean of each column, with its 95% bootstrap interval as `_low` and `_high`."""
+    found: dict[str, float] = {}
+    for name, column in cases.items():
+        low, high = bootstrap(column.to_numpy(float), seed=seed)
+        found |= {f"{name}": column.mean(), f"{name}_low": low, f"{name}_high": high}
+    return found
 
 
 def _scores(
@@ -110,7 +143,8 @@ def _scores(
         key = prompt.fact_id, prompt.language
         drawn.setdefault(key, torch.rand(scores.values.shape[1:], generator=generator))
     values = torch.stack([drawn[p.fact_id, p.language] for p in planted.prompts])
-    return replace(scores, values=values)
+    made = replace(scores.provenance, method="random", options={"position": position, "seed": seed})
+    return replace(scores, values=values, provenance=made)
 
 
 def _ablated(planted: Planted, position: Position) -> NeuronScores:
@@ -125,7 +159,8 @@ def _ablated(planted: Planted, position: Position) -> NeuronScores:
             planted.model, planted.prompts, masks, position=position, max_rows=1024
         )
         values.append((before.exp() - after.exp()).T)
-    return replace(scores, values=torch.cat(values, 1).view_as(scores.values))
+    made = replace(scores.provenance, method="ablation")
+    return replace(scores, values=torch.cat(values, 1).view_as(scores.values), provenance=made)
 
 
 def _recovery(
@@ -157,14 +192,8 @@ def _recovery(
 
 def score_overlap(
     planted: Planted,
-    methods: Sequence[Named] = (
-        "integrated_gradients",
-        "integrated_gradients_mean",
-        "activation",
-    ),
+    scores: Mapping[str, NeuronScores],
     *,
-    position: Position = "answer",
-    target: Goal = "probability",
     top: int = 20,
     min_languages: int | None = None,
     seed: int = 0,
@@ -173,6 +202,8 @@ def score_overlap(
 
     The `top` neurons of each prompt, refined over paraphrases (`select_neurons`), then `overlap`.
 
+    `scores` are of the prompts of `planted`, by the name of the method (see `method_scores`).
+
     Returns:
         One row a method and kind ("agnostic", "specific"): the share of the planted neurons of that
         kind that `overlap` calls `agnostic`, `specific` (to the right language),
@@ -180,17 +211,20 @@ def score_overlap(
         `missed` (in none), and `purity`, the share of planted neurons of that kind among all those
         that overlap calls so. `_low` and `_high`: 95% bootstrap intervals over facts (agnostic) or
         (fact, language) pairs (specific).
+
+    Raises:
+        ValueError: for scores of other prompts.
     """
     import pandas as pd
 
+    _of_its_prompts(planted, scores)
     rows = []
-    for method in methods:
-        scores = _scores(planted, method, position, target, seed, False)
-        sets = select_neurons(scores, top=top)
+    for method, one in scores.items():
+        sets = select_neurons(one, top=top)
         found = overlap(sets, min_languages=min_languages)
         some: dict[str, dict[str, set[Neuron]]] = {}
-        for one in sets:
-            some.setdefault(one.fact_id, {})[one.language] = set(one.neurons)
+        for each in sets:
+            some.setdefault(each.fact_id, {})[each.language] = set(each.neurons)
         for kind in ("agnostic", "specific"):
             cases = [
                 _verdict(planted, found, some, fact.id, language)
@@ -199,13 +233,8 @@ def score_overlap(
                 for language in ((None,) if kind == "agnostic" else fact.languages)
                 if language is None or (fact.id, language) in found.specific
             ]
-            row: dict[str, Any] = {"method": method, "kind": kind, "n": len(cases)}
-            for name, column in pd.DataFrame(cases).items():
-                row[str(name)] = column.mean()
-                row[f"{name}_low"], row[f"{name}_high"] = bootstrap(
-                    column.to_numpy(float), seed=seed
-                )
-            rows.append(row)
+            row = {"method": method, "kind": kind, "n": len(cases)}
+            rows.append(row | _means(pd.DataFrame(cases), seed))
     return pd.DataFrame(rows).set_index(["method", "kind"])
 
 

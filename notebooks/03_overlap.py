@@ -152,7 +152,7 @@ print(f"{len(of_facts) / (n_layers * d_mlp):.0%} of all neurons")
 # the planted neurons zeroed.
 
 # %%
-from lafn_viz.recovery import score_methods, score_overlap
+from lafn_viz.recovery import method_scores, score_methods, score_overlap
 
 planted = lv.plant(languages=["en", "ru", "zh"], n_facts=2)
 planted.check.groupby("language").mean(numeric_only=True)[["p_before", "p", "p_without"]].round(3)
@@ -165,14 +165,16 @@ planted.check.groupby("language").mean(numeric_only=True)[["p_before", "p", "p_w
 
 # %%
 methods = ["integrated_gradients", "integrated_gradients_mean", "direct_effect", "activation"]
-lv.plots.planted_recovery(score_methods(planted, [*methods, "gradient", "random"]))
+by_method = method_scores(planted, [*methods, "gradient", "random"])
+lv.plots.planted_recovery(score_methods(planted, by_method))
 
 # %% [markdown]
 # Neurons of one language are called so. Of those planted for all, only a part is found in *every*
 # language: asking for all of them is strict, and a missing agnostic neuron is weak evidence.
 
 # %%
-found = score_overlap(planted)
+some = ("integrated_gradients", "integrated_gradients_mean", "activation")
+found = score_overlap(planted, {name: by_method[name] for name in some})
 found[["agnostic", "specific", "some_languages", "missed", "purity"]].round(2)
 
 # %% [markdown]

@@ -3,11 +3,11 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz import planting
+from lafn_viz import planting, wiring
 from lafn_viz.changes import measure
 from lafn_viz.neurons import masks_of, random_like
 from lafn_viz.plots import planted_recovery
-from lafn_viz.recovery import score_methods, score_overlap
+from lafn_viz.recovery import method_scores, score_methods, score_overlap
 
 SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_specific": 2}
 
@@ -15,14 +15,18 @@ SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_s
 @pytest.fixture(scope="module")
 def planted():
     with pytest.MonkeyPatch.context() as patch:  # less care, more haste
-        patch.setattr(planting, "NEGATIVES", 800)
+        patch.setattr(wiring, "NEGATIVES", 800)
         return lv.plant(**SETTINGS, layers=(2, 3))
 
 
 @pytest.fixture(scope="module")
-def table(planted):
-    methods = ["integrated_gradients", "activation", "gradient", "random"]
-    return score_methods(planted, methods, position="answer")
+def scores(planted):
+    return method_scores(planted, ["integrated_gradients", "activation", "gradient", "random"])
+
+
+@pytest.fixture(scope="module")
+def table(planted, scores):
+    return score_methods(planted, scores)
 
 
 def test_as_many_neurons_as_asked_and_no_two_in_one_place(planted, embedded):
@@ -132,13 +136,22 @@ def test_integrated_gradients_finds_them_and_random_scores_do_not(table):
     assert table.loc["gradient", "decoys"] > table.loc["integrated_gradients", "decoys"]
 
 
-def test_overlap_tells_agnostic_from_specific(planted):
-    found = score_overlap(planted, ["integrated_gradients"]).loc["integrated_gradients"]
+def test_overlap_tells_agnostic_from_specific(planted, scores):
+    one = {"integrated_gradients": scores["integrated_gradients"]}
+    found = score_overlap(planted, one).loc["integrated_gradients"]
     assert found.loc["agnostic", "agnostic"] > 0.6
     assert found.loc["specific", "specific"] > 0.6
     assert found.loc["specific", "agnostic"] == 0
     verdicts = ["agnostic", "specific", "specific_elsewhere", "some_languages", "missed"]
     np.testing.assert_allclose(found[verdicts].sum(axis=1), 1)
+
+
+def test_scores_say_whose_they_are_and_others_are_refused(planted, scores):
+    assert [one.provenance.method for one in scores.values()] == list(scores)
+    few = {"gradient": scores["gradient"].select(lambda prompt: prompt.paraphrase < 2)}
+    for score in (score_methods, score_overlap):
+        with pytest.raises(ValueError, match="scores of 'gradient' are of other prompts"):
+            score(planted, few)
 
 
 def test_the_figure_shows_every_method_and_its_control(table):
@@ -156,8 +169,8 @@ def test_the_figure_shows_every_method_and_its_control(table):
 
 def test_a_seed_decides(planted, monkeypatch):
     small = {"languages": ["en", "zh"], "n_facts": 2, "n_agnostic": 1, "n_specific": 1}
-    monkeypatch.setattr(planting, "NEGATIVES", 60)
-    monkeypatch.setattr(planting, "STEPS", 5)
+    monkeypatch.setattr(wiring, "NEGATIVES", 60)
+    monkeypatch.setattr(wiring, "STEPS", 5)
     monkeypatch.setattr(planting, "_drift", lambda *args: 0.0)
     monkeypatch.setattr(planting, "_check", lambda *args: planted.check)
     one, two = (lv.plant(**small, seed=3) for _ in range(2))

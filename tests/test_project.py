@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "facts", "models", "target", "quadrature", "engine", "integral", "attribution", "neurons",
     "overlaps", "nulls", "resampling", "languages", "changes", "causal", "degenerate",
-    "fact_checking", "planting", "recovery", "demo", "plots", "cli",
+    "fact_checking", "wiring", "planting", "recovery", "demo", "plots", "cli",
 )  # fmt: skip
 
 
