@@ -67,8 +67,8 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
     figure = styled(
         figure,
         title=f"What happens to the answers? ({effects.provenance.options['how']})",
-        caption=f"Mean over {len(effects.facts)} facts with 95% intervals, on the given "
-        "prompts.<br>Grey: as many random neurons of the same layers; orange: another fact.",
+        caption=f"Mean over {len(effects.facts)} facts with 95% intervals; every panel has its own "
+        "scale.<br>Grey: as many random neurons of the same layers; orange: another fact.",
         height=220 + 32 * len(names),
     )
     return figure.update_layout(margin={"t": 140})
@@ -154,7 +154,8 @@ def transfer_and_sharing(
                 error_y=interval(means, low, high),
                 marker_color=colour,
                 text=[f"{value:.3f}" if column == 2 else f"{value:.0%}" for value in means],
-                textposition="inside",
+                # White on next to nothing could not be read.
+                textposition=np.where(means > 0.1 * means.max(), "inside", "outside"),
                 insidetextanchor="start",
                 textangle=0,
                 constraintext="none",

@@ -118,11 +118,10 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
         ticktext=[f"{tick:.2g}" for tick in ticks],
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.09, "x": 0})
-    found = (
-        f"{len(pairs)} pairs (lines) and {len(larger)} larger sets are degenerate"
-        if result.sets
-        else "No set of neurons is degenerate"
-    )
+    found = "No set of neurons is degenerate"
+    if result.sets:
+        beside = f" and {len(larger)} larger sets" if max(result.searched) > 2 else ""
+        found = f"{len(pairs)} degenerate pairs (lines, thick where they cost most){beside}"
     control = (
         f"{np.mean(result.control):.1f} among as many random neurons"
         if result.control
@@ -133,7 +132,7 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
     return styled(
         figure,
         title=f"{subject} – {result.relation} in {language}: which neurons stand in for another?",
-        caption=f"{found}; {control}.<br>Without all {len(names)} at once: "
+        caption=f"{found}; {control}.<br>Circles: neurons by number. Without all {len(names)}: "
         f"{result.together:+.0%} of the {of}; without as many random ones: "
         f"{result.together_random:+.0%}.",
         height=560,
@@ -203,6 +202,7 @@ def fact_checking_roc(check: FactCheck) -> go.Figure:
         title_text="true answers that pass", range=[-0.02, 1.02], tickformat=".0%", zeroline=False
     )
     figure.update_layout(showlegend=False)
+    false = check.provenance.options["false_answers"]
     if check.reason:
         caption = (
             f"Degenerate neurons judge nothing here:<br>{check.reason.replace(', ', ',<br>')}."
@@ -213,13 +213,14 @@ def fact_checking_roc(check: FactCheck) -> go.Figure:
             difference, low, high = check.compare(other=other)
             above[other] = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
         caption = (
-            f"{len(check.neurons)} neurons, {len(check.test)} test facts, 95% intervals over them. "
-            f"AUC above the top neurons<br>{above[TOP]}, above the random ones {above[RANDOM]}; "
-            "what the probability alone tells is the bar to pass."
+            f"{len(check.neurons)} neurons of {check.provenance.model}, {len(check.test)} test "
+            "facts, 95% intervals over them (band: of the random draws).<br>AUC above the top "
+            f"neurons {above[TOP]}, above the random ones {above[RANDOM]}. The bar to pass is "
+            "P(candidate)."
         )
     return styled(
         figure,
-        title=f"Fact-checking by neurons, {check.relation}: true from false?",
+        title=f"Fact-checking by neurons, {check.relation}: true from {false} false answers?",
         caption=caption,
         height=560,
     )

@@ -187,12 +187,11 @@ def language_tree(overlap: Overlap) -> go.Figure:
     edge = [-0.5, len(order) - 0.5]
     figure.update_yaxes(range=edge[::-1], showticklabels=False, showgrid=False, zeroline=False)
     figure.update_yaxes(ticks, showticklabels=True, row=1, col=1, side="left")
-    figure.update_xaxes(ticks, tickangle=-45)
+    figure.update_xaxes(ticks, tickangle=-45, zeroline=False)
     longest = 1.02 * max(max(x) for x in tree["dcoord"])
     figure.update_xaxes(
-        range=[longest, 0], tickvals=None, tickangle=0, zeroline=False,
-        tickmode="auto", nticks=3, row=1, col=1,
-    )  # fmt: skip
+        range=[longest, 0], tickvals=None, tickangle=0, tickmode="auto", nticks=3, row=1, col=1
+    )
     figure = styled(
         figure,
         title="Which languages keep facts in the same neurons?",
@@ -259,7 +258,7 @@ def upset(overlap: Overlap, *, top: int = 18, min_degree: int = 2) -> go.Figure:
     figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.06, "x": 0})
     return styled(
         figure,
-        title="Which languages share them exactly?",
+        title="Which languages, exactly, share neurons?",
         caption=f"The {len(table)} most frequent combinations of {min_degree} languages or more, "
         f"over {len(overlap.facts)} facts.<br>Grey: each language's set taken from another fact of "
         "the relation.",
@@ -332,8 +331,9 @@ def threshold_lines(table: "pd.DataFrame") -> go.Figure:
         x = [*some[option], *some[option][::-1]]
         figure.add_trace(
             go.Scatter(
-                x=x, y=[*some["high"], *some["low"][::-1]], fill="toself", opacity=0.25,
-                line={"width": 0}, fillcolor=colour, hoverinfo="skip", showlegend=False,
+                x=x, y=[*some["high"], *some["low"][::-1]], mode="lines", fill="toself",
+                opacity=0.25, line={"width": 0}, fillcolor=colour, hoverinfo="skip",
+                showlegend=False,
             )
         )  # fmt: skip
         figure.add_trace(
@@ -346,13 +346,13 @@ def threshold_lines(table: "pd.DataFrame") -> go.Figure:
                 hovertemplate="%{x}: %{y:.3f}<extra>" + name + "</extra>",
             )
         )
-    figure.update_xaxes(title_text=f"{option} of neurons kept a prompt", type="log")
+    figure.update_xaxes(title_text=f"{option} of neurons kept for each prompt", type="log")
     if option == "threshold":
         figure.update_xaxes(title_text="threshold (share of the largest score)", type="linear")
     ticks = sorted(set(table[option]))
     figure.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     figure.update_yaxes(title_text="mean Jaccard between languages", rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
     return styled(
         figure,
         title="Does it depend on the threshold?",
