@@ -466,7 +466,7 @@ def _warn(scores: NeuronScores, method: Method, tolerance: float, n_steps: int |
         warnings.warn(
             f"{missed} of {share.numel()} (prompt, layer) pairs miss the completeness tolerance "
             f"{tolerance:g}, by most layer {layer} of {scores.prompts[prompt].text!r} with "
-            f"{share.max():.2g}; their scores do not sum to what the layer does: {todo}",
+            f"{share.max():.3g}; their scores do not sum to what the layer does: {todo}",
             CompletenessWarning,
             stacklevel=3,
         )

@@ -78,7 +78,8 @@ class Significance:
                     (statistic, null, np.nanmean(self.observed[s]), mean, share, there.sum())
                 )
         columns = ["statistic", "null", "observed", "expected", "share", "facts"]
-        return pd.DataFrame(rows, columns=columns).sort_values("statistic", kind="stable")
+        table = pd.DataFrame(rows, columns=columns)
+        return table.sort_values("statistic", kind="stable", ignore_index=True)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a fact, statistic and null: observed, expected, 95th percentile, p, q."""
