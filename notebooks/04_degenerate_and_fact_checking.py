@@ -52,7 +52,8 @@ for one in found[:2]:
 
 # %% [markdown]
 # Where the model is sure (`p_before` near 1), no two of the candidates bring it down; all 20 at
-# once (`together`) take a part of it. Pairs turn up where it was not so sure.
+# once (`together`) take between 5% and 84% of it. Pairs turn up where it was not so
+# sure.
 #
 # ## The odds do not saturate
 # From 0.999 to 0.99 the probability loses 1%, the odds P / (1 - P) lose 90%. The same shares, asked
@@ -80,7 +81,8 @@ japan[0].to_frame().sort_values("change")[["neurons", "change", "expected"]].hea
 # %% [markdown]
 # ## Larger sets
 # Of three neurons, only those with no degenerate pair in them are looked for. `searched` and
-# `left_out` say how many sets of each size were measured and how many were not (`max_sets`).
+# `left_out` say how many sets of each size were measured and how many were not (`max_sets`). The
+# figure draws pairs only; hover over a neuron for the larger sets that it is in.
 
 # %%
 peru = scores.select(lambda prompt: prompt.fact_id == "capital/PE" and prompt.language == "ru")
@@ -95,7 +97,7 @@ lv.plots.degenerate_graph(larger)
 # candidate answer's score is its mean attribution over these neurons; the threshold is fitted on
 # the same half. The other capitals are then asked with their true answer and a false one, the
 # capital of another country. (The paper takes four fifths, the default; with half there are enough
-# left to test.) A `CompletenessWarning` names the rare prompt whose attributions do not add up.
+# left to test.)
 
 # %%
 check = lv.check_facts(
@@ -127,9 +129,10 @@ for control in ("random neurons", "top neurons", "P(candidate)"):
 # A capital drawn at random is easy to refuse: the model gives it a probability of 0.000003
 # (median). `false_answers="plausible"` takes of all wrong capitals the one that the model finds
 # likeliest. It is picked by the very thing that P(candidate) looks at, so none is harder for that
-# control. Yet it hardly slips: this model is sure of its capitals, and the likeliest wrong one has
+# control. Yet it does not slip: this model is sure of its capitals, and the likeliest wrong one has
 # a probability of 0.0007 (median of 30 facts). It stays in front, random neurons stay behind, and
-# the degenerate and the top ones between them are still too close to tell apart.
+# the degenerate and the top ones between them are still too close to tell apart. (The
+# `CompletenessWarning` names a rare prompt whose attributions do not quite add up.)
 
 # %%
 hard = lv.check_facts(
