@@ -167,7 +167,9 @@ def test_threshold_lines_show_each_comparison():
             "high": [0.6, 0.7, 0.2, 0.3, 0.1, 0.2],
         }
     )
-    lines = {t.name: t for t in plots.threshold_lines(table).data if t.mode == "lines+markers"}
+    figure = plots.threshold_lines(table)
+    assert {t.mode for t in figure.data if t.fill} == {"lines"}  # no dots on the bands
+    lines = {t.name: t for t in figure.data if t.mode == "lines+markers"}
     assert list(lines["other fact"].y) == [0.1, 0.2]
     assert list(lines["same fact"].x) == [0.01, 0.1]
 
