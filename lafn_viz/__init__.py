@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lafn_viz.fact_checking import FactCheck, check_facts
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.languages import Lape, lape
+    from lafn_viz.matching import Match, SubjectMatcher
     from lafn_viz.models import Provenance, load_model
     from lafn_viz.neurons import NeuronSet, select_neurons
     from lafn_viz.nulls import Significance, significance
@@ -34,6 +35,7 @@ _HOME = {
     "FactError": "facts",
     "FactSet": "facts",
     "Lape": "languages",
+    "Match": "matching",
     "NeuronScores": "attribution",
     "NeuronSet": "neurons",
     "Overlap": "overlaps",
@@ -42,6 +44,7 @@ _HOME = {
     "Provenance": "models",
     "Significance": "nulls",
     "Stability": "resampling",
+    "SubjectMatcher": "matching",
     "attribute": "attribution",
     "check_facts": "fact_checking",
     "effects": "causal",
@@ -70,6 +73,7 @@ __all__ = [
     "FactError",
     "FactSet",
     "Lape",
+    "Match",
     "NeuronScores",
     "NeuronSet",
     "Overlap",
@@ -78,6 +82,7 @@ __all__ = [
     "Provenance",
     "Significance",
     "Stability",
+    "SubjectMatcher",
     "attribute",
     "check_facts",
     "effects",

@@ -38,6 +38,8 @@ CALLS = {
     "lv.effects(m, {'a': {}}, p)": "no fact of the neuron sets is among the prompts",
     "lv.intervene(m, p, [(0, 1)], how='mean')": "how='mean' needs a corpus",
     "lv.plant(n_facts=1)": "n_facts=1, n_agnostic=10",
+    "lv.SubjectMatcher({'FR': {'en': 'France'}}, rules=['regex'])": "unknown rule 'regex'; there "
+    "are exact, normalised, alias, fuzzy",
     "lv.overlap([])": "there are no neuron sets",
     "lv.overlap(lv.select_neurons(s), min_languages=1)": "min_languages=1; one language shares",
     "lv.load_facts().prompts(splits=['test'])": "unknown split 'test'; there are trained",

@@ -13,9 +13,10 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
-    "facts", "models", "target", "quadrature", "engine", "integral", "attribution", "neurons",
-    "overlaps", "nulls", "resampling", "languages", "changes", "causal", "degenerate",
-    "fact_checking", "wiring", "planting", "recovery", "demo", "plots", "cli",
+    "facts", "folding", "resemblance", "matching", "models", "target", "quadrature", "engine",
+    "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages", "changes",
+    "causal", "degenerate", "fact_checking", "wiring", "planting", "recovery", "demo", "plots",
+    "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,164 @@
+"""A text as words that compare equal however they are written, each with its place in the text.
+
+1. A text is read in **clusters**: a character with the marks on it, so that no span cuts an accent.
+2. Each cluster is **folded**: NFKC, casefold, digits of every script as 0-9; accents of Latin and
+   Greek letters, Arabic vowel signs and hamzas, Hebrew points and the Devanagari nukta dropped.
+   Vowel signs and letters that tell words apart stay (Devanagari, Thai, й). Characters that are
+   not seen (bidirectional controls, joiners, tatweel) are dropped and split no word.
+3. Clusters make **words**: runs of letters, marks and digits. Scripts without spaces (Han,
+   Hiragana, Thai, Lao, Khmer, Burmese, Tibetan) make a word of each cluster; Katakana, which writes
+   borrowed words, makes words of runs. All else (punctuation, space, NUL) separates.
+
+A name is in a text when its words are there in a row. So "Niger" is not in "Nigeria", nor インド in
+インドネシア, while 日本 is in 日本の.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+# First and last code points of the scripts that put no space between words.
+_UNSPACED = (
+    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x2FDF),  # Han radicals
+    (0x3005, 0x3007),
+    (0x3040, 0x309F),  # Hiragana
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+)
+_KATAKANA = ((0x30A0, 0x30FF), (0x31F0, 0x31FF))
+# Letters that Unicode does not take apart, or that writers use for each other.
+_LETTERS = str.maketrans(
+    {
+        "ı": "i", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th",
+        "ى": "ي", "ی": "ي", "ة": "ه", "ک": "ك", "ـ": "", "ँ": "ं",
+    }
+)  # fmt: skip
+# A longer pile of marks is no writing; it would take time that grows with its square.
+_MAX_MARKS = 12
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The words of a text; word i stands at characters `starts[i]` to `ends[i]` of it.
+
+    `unspaced[i]`: whether it is a cluster of a script without spaces.
+    """
+
+    words: tuple[str, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    unspaced: tuple[bool, ...]
+
+
+def fold(text: str) -> Folded:
+    """The folded words of any string, lone surrogates and NULs too."""
+    words: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    kinds: list[str] = []
+    joined = False
+    for start, end in _clusters(text):
+        form, kind = _folded_cluster(text[start:end])
+        if kind == "separator":
+            joined = False
+        elif kind == "unseen":
+            continue
+        elif joined and kind == kinds[-1] and kind != "unspaced":
+            words[-1] += form
+            ends[-1] = end
+        else:
+            words.append(form)
+            starts.append(start)
+            ends.append(end)
+            kinds.append(kind)
+            joined = True
+    unspaced = tuple(kind == "unspaced" for kind in kinds)
+    return Folded(tuple(words), tuple(starts), tuple(ends), unspaced)
+
+
+def fold_word(word: str) -> str:
+    """`word` folded, what separates left out."""
+    return "".join(fold(word).words)
+
+
+def skip(text: str, start: int, n: int) -> int:
+    """Where the text goes on after the clusters from `start` that fold to `n` characters."""
+    for first, end in _clusters(text[start : start + 64]):
+        if n <= 0:
+            return start + first
+        form, _ = _folded_cluster(text[start + first : start + end])
+        n -= len(form)
+    return min(start + 64, len(text))
+
+
+def has_case(text: str) -> bool:
+    """Whether the script tells capitals from small letters."""
+    return text.lower() != text.upper()
+
+
+def _clusters(text: str) -> list[tuple[int, int]]:
+    """Characters `start` to `end` of each character with its marks."""
+    clusters = []
+    start = 0
+    for place, character in enumerate(text):
+        if place > start and not (_is_mark(character) and place - start <= _MAX_MARKS):
+            clusters.append((start, place))
+            start = place
+    if text:
+        clusters.append((start, len(text)))
+    return clusters
+
+
+@cache  # as many as there are characters, at most
+def _is_mark(character: str) -> bool:
+    # So do the later parts of Korean syllables, and the voicing marks of narrow Katakana.
+    return (
+        unicodedata.category(character)[0] == "M"
+        or "\u1160" <= character <= "\u11ff"
+        or character in "\uff9e\uff9f"
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _folded_cluster(cluster: str) -> tuple[str, str]:
+    """(what it folds to, kind): kind is word, katakana, unspaced, separator or unseen."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cluster).casefold())
+    kept = []
+    base = ""
+    for character in unicodedata.normalize("NFD", plain):
+        category = unicodedata.category(character)
+        if category[0] == "M":
+            if not _drops(base, character):
+                kept.append(character)
+        elif category != "Cf":
+            base = character
+            digit = unicodedata.decimal(character, None)
+            kept.append(character if digit is None else str(digit))
+    seen = unicodedata.normalize("NFC", "".join(kept))
+    form = "".join(c for c in seen if unicodedata.category(c)[0] in "LNM").translate(_LETTERS)
+    if not form:
+        return "", "separator" if seen.translate(_LETTERS) else "unseen"
+    if _within(form[0], _UNSPACED):
+        return form, "unspaced"
+    return form, "katakana" if _within(form[0], _KATAKANA) else "word"
+
+
+def _drops(base: str, mark: str) -> bool:
+    """Whether a mark tells no words apart: on Latin and Greek, or by itself."""
+    if not base:  # a mark on nothing
+        return True
+    if "\ufe00" <= mark <= "\ufe0f" or unicodedata.category(mark) == "Me" or mark == "\u093c":
+        return True
+    if "\u0400" <= base <= "\u052f":  # Cyrillic: й and ї are letters; stress and ё are not told
+        return not (mark == "\u0306" or (mark == "\u0308" and base == "і"))
+    arabic = "\u064b" <= mark <= "\u065f" or mark == "\u0670" or "\u06d6" <= mark <= "\u06ed"
+    return arabic or "\u0591" <= mark <= "\u05c7" or base < "\u0400"
+
+
+def _within(character: str, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(first <= ord(character) <= last for first, last in ranges)
