@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lafn_viz import plots
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
+    from lafn_viz.cache import EditCache, EditError, edited
     from lafn_viz.causal import Effect, Effects, effects, intervene
     from lafn_viz.degenerate import Degenerate, find_degenerate
+    from lafn_viz.editing import Edit, lafn_edit
     from lafn_viz.fact_checking import FactCheck, check_facts
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.languages import Lape, lape
@@ -28,6 +30,9 @@ _HOME = {
     "AnswerScores": "target",
     "CompletenessWarning": "attribution",
     "Degenerate": "degenerate",
+    "Edit": "editing",
+    "EditCache": "cache",
+    "EditError": "cache",
     "Effect": "causal",
     "Effects": "causal",
     "Fact": "facts",
@@ -47,9 +52,11 @@ _HOME = {
     "SubjectMatcher": "matching",
     "attribute": "attribution",
     "check_facts": "fact_checking",
+    "edited": "cache",
     "effects": "causal",
     "find_degenerate": "degenerate",
     "intervene": "causal",
+    "lafn_edit": "editing",
     "lape": "languages",
     "load_facts": "facts",
     "load_model": "models",
@@ -66,6 +73,9 @@ __all__ = [
     "AnswerScores",
     "CompletenessWarning",
     "Degenerate",
+    "Edit",
+    "EditCache",
+    "EditError",
     "Effect",
     "Effects",
     "Fact",
@@ -85,9 +95,11 @@ __all__ = [
     "SubjectMatcher",
     "attribute",
     "check_facts",
+    "edited",
     "effects",
     "find_degenerate",
     "intervene",
+    "lafn_edit",
     "lape",
     "load_facts",
     "load_model",

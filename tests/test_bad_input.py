@@ -45,6 +45,10 @@ CALLS = {
     "lv.load_facts().prompts(splits=['test'])": "unknown split 'test'; there are trained",
     "lv.load_facts().filter(languages='xx')": "unknown language 'xx'; there are en",
     "lv.load_model('embeded')": "there is no model 'embeded'; did you mean 'embedded'?",
+    "lv.lafn_edit(m, lv.load_facts(), subject='Peru', relation='capital', new_object='Rome', "
+    "locate='luck')": "unknown locate='luck'; there are pruned, attribution, activation",
+    "lv.lafn_edit(m, lv.load_facts(), subject='Peru', relation='capital', new_object='Rome', "
+    "position='last')": "unknown position 'last'; there are subject_last, from_subject, answer",
     "lv.nothing": "module 'lafn_viz' has no attribute 'nothing'",
 }
 SCRIPT = """

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "facts", "folding", "resemblance", "matching", "models", "target", "quadrature", "engine",
     "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages", "changes",
-    "causal", "degenerate", "fact_checking", "wiring", "planting", "recovery", "demo", "plots",
-    "cli",
+    "causal", "degenerate", "fact_checking", "wiring", "planting", "recovery", "reading", "editing",
+    "cache", "demo", "plots", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,406 @@
+"""Keep many edits, and apply each where its subject is read.
+
+1. The cache holds edits under (subject, relation); a matcher knows the names of all subjects.
+2. While it is `applied`, every text that a model begins to read is searched for them once. Each
+   row of a batch gets its own edits, from its own position on.
+3. Tokens that follow through a key/value cache keep the edits of their row: what counts is the
+   prompt, not what the model writes.
+
+Values are added by hooks on the neurons; weights never change, and the hooks go when the work is
+done and on an exception. Edits of several relations of one subject add up. On disk an edit is plain
+JSON and safetensors, with a checksum; nothing that is read can run.
+"""
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from lafn_viz.editing import Edit
+from lafn_viz.facts import Prompt
+from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
+from lafn_viz.models import Provenance, hook_post, traits
+from lafn_viz.neurons import Neuron
+from lafn_viz.reading import EditPosition
+from lafn_viz.target import Hooks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+
+FORMAT = 1
+Find = Callable[[str], Sequence[Match]]
+
+
+class EditError(ValueError):
+    """A cache on disk that cannot be used, or an edit that does not fit; the message says why."""
+
+
+@dataclass(frozen=True)
+class Fired:
+    """An edit that was applied: in which row of the batch, from which token on, and why."""
+
+    row: int
+    position: int
+    match: Match
+    edit: Edit
+
+
+class EditCache:
+    """Edits of one model, by subject and relation.
+
+    Args:
+        edits: to begin with.
+        rules: by which subjects are detected (see `matching`); all unless given. ("exact",) is the
+            paper's.
+        find: a search of your own instead: from a text to its matches, whose `key` is a
+            `subject_id`.
+    """
+
+    def __init__(
+        self,
+        edits: Iterable[Edit] = (),
+        *,
+        rules: Sequence[Rule] = RULES,
+        find: Find | None = None,
+    ) -> None:
+        self._edits: dict[tuple[str, str], Edit] = {}
+        self._rules, self._find = rules, find
+        self._matcher: SubjectMatcher | None = None
+        for edit in edits:
+            self.add(edit)
+
+    def __len__(self) -> int:
+        return len(self._edits)
+
+    def __iter__(self) -> Iterator[Edit]:
+        return iter(list(self._edits.values()))
+
+    def __repr__(self) -> str:
+        subjects = {edit.subject_id for edit in self}
+        return f"EditCache({len(self)} edits of {len(subjects)} subjects)"
+
+    def add(self, edit: Edit, *, replace: bool = False) -> None:
+        """Take in an edit. One of the same subject and relation is replaced only on request."""
+        if edit.key in self._edits and not replace:
+            raise EditError(
+                f"there is an edit of {edit.subject_id!r}, {edit.relation!r} already "
+                f"({self._edits[edit.key]!r}); remove it first, or add with replace=True"
+            )
+        for other in self:
+            if other.provenance.weights != edit.provenance.weights:
+                raise EditError(
+                    f"{edit!r} was made for the model {edit.provenance.model!r} "
+                    f"({edit.provenance.weights[:8]}), the others here for "
+                    f"{other.provenance.model!r} ({other.provenance.weights[:8]}); "
+                    "keep a cache for each model"
+                )
+        self._edits[edit.key] = edit
+        self._matcher = None
+
+    def remove(self, subject: str, relation: str) -> Edit:
+        """Take out one edit, by a name of its subject or its id; the others stay."""
+        for key, edit in self._edits.items():
+            named = {edit.subject_id, *(n for names in edit.names.values() for n in names)}
+            if edit.relation == relation and subject in named:
+                self._matcher = None
+                return self._edits.pop(key)
+        there = ", ".join(f"({a!r}, {b!r})" for a, b in list(self._edits)[:5]) or "none"
+        raise KeyError(
+            f"no edit of {subject!r}, {relation!r} here; there are, for example, {there}"
+        )
+
+    def find(self, text: str) -> list[Match]:
+        """The cached subjects that a text names: by which rule, where, how surely."""
+        if not self._edits:
+            return []
+        if self._find is not None:
+            return list(self._find(text))
+        if self._matcher is None:
+            names: dict[str, Mapping[str, Sequence[str]]] = {}
+            for edit in self:
+                names.setdefault(edit.subject_id, edit.names)
+            self._matcher = SubjectMatcher(names, rules=self._rules)
+        return self._matcher.find(text)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row an edit: subject, relation, old and new object, neurons, loss."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "subject_id": edit.subject_id,
+                "subject": next(iter(edit.names.values()))[0],
+                "relation": edit.relation,
+                "old": next(iter(edit.old.values())),
+                "new": next(iter(edit.new.values())),
+                "languages": len(edit.new),
+                "neurons": len(edit.neurons),
+                "loss": edit.loss,
+            }
+            for edit in self
+        )
+
+    @contextlib.contextmanager
+    def applied(self, model: "TransformerBridge") -> Iterator[list[Fired]]:
+        """Apply the edits while the model reads and writes, by `model(...)` or `generate`.
+
+        Yields what fired for the texts that were read last, as a list that is kept up to date.
+
+        Raises:
+            EditError: if an edit was made for another model.
+        """
+        found = traits(model)
+        for edit in self:
+            if edit.provenance.weights != found.weights:
+                raise EditError(
+                    f"{edit!r} was made for the model {edit.provenance.model!r} "
+                    f"({edit.provenance.weights[:8]}), not for this one ({found.weights[:8]}); "
+                    "edit the fact anew on this model"
+                )
+        run = _Applied(self, model)
+        layers = sorted({layer for edit in self for layer, _ in edit.neurons})
+        hooks: Hooks = [(hook_post(layer), run.hook_of(layer)) for layer in layers]
+        before = model.original_model.register_forward_pre_hook(run.begin, with_kwargs=True)
+        try:
+            with model.hooks(fwd_hooks=hooks):
+                yield run.fired
+        finally:
+            before.remove()
+
+    def save(self, folder: str | Path) -> None:
+        """Write all edits to a folder, `edits.json` and `values.safetensors`; whole or not at all.
+
+        Raises:
+            EditError: if there is something at this place that is no cache.
+        """
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        if folder.exists() and not (folder / "edits.json").is_file():
+            raise EditError(f"{folder} is there and holds no edits.json; give another folder")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}") as place:
+            new = Path(place) / "new"
+            new.mkdir()
+            values = {str(i): edit.values.contiguous() for i, edit in enumerate(self)}
+            save_file(values, new / "values.safetensors")
+            records = [_to_record(edit) for edit in self]
+            whole = {
+                "format": FORMAT,
+                "values": _checksum((new / "values.safetensors").read_bytes()),
+                "edits_checksum": _checksum(_plain(records).encode()),
+                "edits": records,
+            }
+            text = json.dumps(whole, ensure_ascii=False, indent=1)
+            (new / "edits.json").write_text(text, encoding="utf-8")
+            if folder.exists():
+                folder.rename(Path(place) / "old")
+            new.rename(folder)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, rules: Sequence[Rule] = RULES, find: Find | None = None
+    ) -> "EditCache":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: naming the missing file.
+            EditError: for a file that is damaged or was changed by hand.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        folder = Path(folder)
+        for name in ("edits.json", "values.safetensors"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(
+                    f"there is no {folder / name}; give a folder that EditCache.save() wrote"
+                )
+        try:
+            whole = json.loads((folder / "edits.json").read_text(encoding="utf-8"))
+            number, expected = whole["format"], (whole["values"], whole["edits_checksum"])
+            records = whole["edits"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise EditError(
+                f"{folder / 'edits.json'} is damaged ({type(error).__name__}: {error}); "
+                "save the cache again"
+            ) from None
+        if number != FORMAT:
+            raise EditError(
+                f"{folder / 'edits.json'} has format {number!r}, this version reads {FORMAT}; "
+                "update lafn_viz, or make the edits anew"
+            )
+        raw = (folder / "values.safetensors").read_bytes()
+        for name, is_now, was in (
+            ("values.safetensors", _checksum(raw), expected[0]),
+            ("edits.json", _checksum(_plain(records).encode()), expected[1]),
+        ):
+            if is_now != was:
+                raise EditError(
+                    f"{folder / name} was changed or damaged since it was saved (its checksum "
+                    "differs); copy it again, or make the edits anew"
+                )
+        try:
+            values = load(raw)
+            edits = [_from_record(record, values[str(i)]) for i, record in enumerate(records)]
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise EditError(
+                f"{folder} does not hold what a cache holds ({type(error).__name__}: {error}); "
+                "make the edits anew"
+            ) from None
+        return cls(edits, rules=rules, find=find)
+
+
+def edited(
+    model: "TransformerBridge", *edits: Edit
+) -> contextlib.AbstractContextManager[list[Fired]]:
+    """Apply some edits: `with edited(model, edit): ...` (see `EditCache.applied`)."""
+    return EditCache(edits).applied(model)
+
+
+class _Applied:
+    """What is added to which rows, while a model reads."""
+
+    def __init__(self, cache: EditCache, model: "TransformerBridge") -> None:
+        self.cache, self.model = cache, model
+        self.of_subject: dict[str, list[Edit]] = {}
+        for edit in cache:
+            self.of_subject.setdefault(edit.subject_id, []).append(edit)
+        self.places = {
+            edit.key: {
+                layer: torch.tensor([i for i, (at, _) in enumerate(edit.neurons) if at == layer])
+                for layer in {layer for layer, _ in edit.neurons}
+            }
+            for edit in cache
+        }
+        self.known: dict[tuple[int, ...], list[tuple[Match, int]]] = {}
+        self.fired: list[Fired] = []
+        self.rows, self.read = 0, 0
+        self.tokens: Tensor | None = None
+
+    def begin(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before each pass of the model: which rows get which edits."""
+        tokens = kwargs.get("input_ids", args[0] if args else None)
+        if tokens is None:
+            raise EditError("edits are found in tokens; give the model input_ids, not embeddings")
+        past = kwargs.get("past_key_values")
+        self.read = 0 if past is None else int(past.get_seq_length())
+        if self.read:
+            if len(tokens) != self.rows:
+                raise EditError(
+                    f"{len(tokens)} rows go on from a key/value cache, but {self.rows} were read "
+                    "with these edits; read the prompts inside the context too"
+                )
+            return
+        mask = kwargs.get("attention_mask")
+        self.rows = len(tokens)
+        # Writing without a key/value cache reads everything anew, one token longer: an edit that
+        # acts from the prompt's end on keeps the place that it had.
+        longer = self.tokens is not None and torch.equal(tokens[:, :-1], self.tokens)
+        ends = {(f.row, f.edit.key): f.position for f in self.fired} if longer else {}
+        self.tokens = tokens
+        self.fired.clear()
+        for row, ids in enumerate(tokens.tolist()):
+            start, stop = 0, len(ids)
+            if mask is not None and mask.ndim == 2:
+                there = mask[row].nonzero()[:, 0].tolist()
+                start, stop = (there[0], there[-1] + 1) if there else (0, 0)
+            for match, last in self._matches(tuple(ids[start:stop])):
+                for edit in self.of_subject.get(match.key, ()):
+                    at = start + last
+                    if edit.position == "answer":
+                        at = ends.get((row, edit.key), stop - 1)
+                    self.fired.append(Fired(row, at, match, edit))
+
+    def _matches(self, ids: tuple[int, ...]) -> list[tuple[Match, int]]:
+        """The subjects in a row, each with its last token."""
+        if ids not in self.known:
+            text, ends = _text_of(self.model.tokenizer, ids)
+            self.known[ids] = [
+                (match, next(i for i, end in enumerate(ends) if end >= match.span[1]))
+                for match in self.cache.find(text)
+            ]
+        return self.known[ids]
+
+    def hook_of(self, layer: int) -> Callable[..., Tensor | None]:
+        """Adds to the neurons of a layer what its rows' edits say."""
+
+        def add(value: Tensor, hook: Any) -> Tensor | None:
+            changed: Tensor | None = None
+            for fired in self.fired:
+                here = self.places[fired.edit.key].get(layer)
+                first = fired.position - self.read
+                if here is None or (first < 0 and fired.edit.position == "subject_last"):
+                    continue
+                stop = first + 1 if fired.edit.position == "subject_last" else value.shape[1]
+                if changed is None:
+                    changed = value.clone()
+                neurons = [fired.edit.neurons[i][1] for i in here.tolist()]
+                part = changed[fired.row, max(first, 0) : stop]
+                part[:, neurons] += fired.edit.values[here].to(value)
+            return changed
+
+        return add
+
+
+def _text_of(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[int]]:
+    """The text of some tokens, and where each of them ends in it."""
+    text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    if getattr(tokenizer, "is_fast", False):
+        again = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        if list(again["input_ids"]) == list(ids):
+            return text, [end for _, end in again["offset_mapping"]]
+    # Tokens that nobody would have split the text into, as a model writes them.
+    ends = [
+        len(tokenizer.decode(ids[: i + 1], clean_up_tokenization_spaces=False))
+        for i in range(len(ids))
+    ]
+    return text, [*ends[:-1], len(text)]
+
+
+def _checksum(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _plain(records: Any) -> str:
+    return json.dumps(records, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _to_record(edit: Edit) -> dict[str, Any]:
+    """An edit without its values, as JSON holds it."""
+    record = {
+        field.name: getattr(edit, field.name) for field in fields(Edit) if field.name != "values"
+    }
+    record["prompts"] = [asdict(prompt) for prompt in edit.prompts]
+    record["provenance"] = asdict(edit.provenance)
+    plain: dict[str, Any] = json.loads(json.dumps(record))
+    return plain
+
+
+def _from_record(record: Mapping[str, Any], values: Tensor) -> Edit:
+    neurons = tuple(Neuron(*pair) for pair in record["neurons"])
+    if values.shape != (len(neurons),) or not torch.isfinite(values).all():
+        raise ValueError(f"{len(neurons)} neurons, but values of shape {tuple(values.shape)}")
+    prompts = tuple(
+        Prompt(**{**prompt, "subject_span": tuple(prompt["subject_span"])})
+        for prompt in record["prompts"]
+    )
+    made = {
+        **record,
+        "names": {language: tuple(names) for language, names in record["names"].items()},
+        "neurons": neurons,
+        "values": values,
+        "position": cast(EditPosition, record["position"]),
+        "curve": tuple(record["curve"]),
+        "prompts": prompts,
+        "provenance": Provenance(**record["provenance"]),
+    }
+    return Edit(**made)

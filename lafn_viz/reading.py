@@ -1,0 +1,196 @@
+"""Prompts of any length side by side, read again and again with values added to neurons.
+
+1. What stands before the first position acted on never changes: it is read once, prompts of equal
+   length together, and its keys and values are kept, aligned at their end.
+2. What follows is read at every step, aligned at its start; a mask hides the padding.
+3. The un-embedding sees only the positions that predict a token of an answer.
+
+Gradients flow to the added values. Where an architecture reads a prefix of its own length in
+another way (a probe at the start tells), whole prompts are read, padded at their end: in a causal
+model nothing looks there.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lafn_viz.facts import Prompt
+from lafn_viz.models import HOOK_HEAD, hook_post, traits
+from lafn_viz.target import Encoded, Hooks, encode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+# Where values are added: at the subject's last token; at it and everything after it; or at the
+# prompt's last token and everything after it.
+EditPosition = Literal["subject_last", "from_subject", "answer"]
+EDIT_POSITIONS: tuple[EditPosition, ...] = ("subject_last", "from_subject", "answer")
+
+Added = Mapping[int, Float[Tensor, " neuron"]]
+
+
+class Reading:
+    """One padded batch of prompts with their answers.
+
+    `row` and `answer` list the tokens of all answers: the prompt of each, and its number in the
+    vocabulary. `logits` has a row for each of them.
+    """
+
+    def __init__(
+        self, model: "TransformerBridge", prompts: Sequence[Prompt], position: EditPosition
+    ) -> None:
+        if position not in EDIT_POSITIONS:
+            raise ValueError(
+                f"unknown position {position!r}; there are {', '.join(EDIT_POSITIONS)}"
+            )
+        if not prompts:
+            raise ValueError("there are no prompts; give at least one (facts.prompts())")
+        if traits(model).masked:
+            raise ValueError(
+                f"{type(model.original_model).__name__} fills masks, but edits are read as a "
+                "causal model reads, from left to right; give a causal model"
+            )
+        self.model, self.prompts, self.position = model, tuple(prompts), position
+        self.device = next(model.original_model.parameters()).device
+        read = [encode(model, prompt) for prompt in prompts]
+        counts = torch.tensor([len(item.answer) for item in read])
+        self.row = torch.arange(len(read)).repeat_interleave(counts).to(self.device)
+        self.answer = torch.tensor([t for item in read for t in item.answer], device=self.device)
+        starts = [self._first(item) for item in read]
+        self._place(read, [0] * len(read))
+        self.prefix: list[tuple[Tensor, Tensor]] = []
+        longest, found = max(len(item.read) for item in read), traits(model)
+        # Who builds its own mask (BLOOM, OPT, XGLM) takes none of ours; a sliding window neither.
+        if max(starts) and found.grows and (found.window is None or longest < found.window):
+            with torch.no_grad():
+                whole = self.logits({})
+                self._place(read, starts)
+                self._keep_prefix(read, starts)
+                if not _close(whole, self.logits({})):
+                    self._place(read, [0] * len(read))
+                    self.prefix = []
+
+    def _first(self, item: Encoded) -> int:
+        return item.predicts if self.position == "answer" else item.subject_last
+
+    def _place(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
+        """What is read of each prompt, from a position of its own on."""
+        width = max(len(item.read) - start for item, start in zip(read, starts, strict=True))
+        self.tokens = torch.zeros(len(read), width, dtype=torch.long)
+        self.acted = torch.zeros(len(read), width, 1, dtype=torch.bool)
+        predicts = []
+        for i, (item, start) in enumerate(zip(read, starts, strict=True)):
+            stop, first = len(item.read) - start, self._first(item) - start
+            self.tokens[i, :stop] = torch.tensor(item.read[start:])
+            self.acted[i, first : first + 1 if self.position == "subject_last" else stop] = True
+            predicts += [item.predicts - start + k for k in range(len(item.answer))]
+        self.tokens, self.acted = self.tokens.to(self.device), self.acted.to(self.device)
+        self.predicts = torch.tensor(predicts, device=self.device)
+        self.starts = torch.tensor(starts, device=self.device)
+
+    def _keep_prefix(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
+        """Keys and values of what stands before each start, aligned at their end."""
+        widest = max(starts)
+        there = torch.zeros(len(read), widest, dtype=torch.bool, device=self.device)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for i, start in enumerate(starts):
+            groups[start].append(i)
+        self.prefix = []
+        for start, rows in groups.items():
+            if not start:
+                continue
+            tokens = torch.tensor([read[i].read[:start] for i in rows], device=self.device)
+            with self.model.hooks(fwd_hooks=[(HOOK_HEAD, _first_only)] if self._narrows else []):
+                _, cache = self.model(tokens, return_type="logits_and_cache", use_cache=True)
+            if not self.prefix:
+                self.prefix = [
+                    tuple(x.new_zeros(len(read), x.shape[1], widest, x.shape[3]) for x in pair)
+                    for pair in ((layer.keys, layer.values) for layer in cache.layers)
+                ]
+            for (keys, values), layer in zip(self.prefix, cache.layers, strict=True):
+                keys[rows, :, widest - start :] = layer.keys
+                values[rows, :, widest - start :] = layer.values
+            there[rows, widest - start :] = True
+        width = self.tokens.shape[1]
+        own = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        seen = torch.cat([there[:, None].expand(-1, width, -1), own.expand(len(read), -1, -1)], -1)[
+            :, None
+        ]
+        dtype = self.prefix[0][0].dtype
+        self.mask = torch.zeros(seen.shape, dtype=dtype, device=self.device)
+        self.mask.masked_fill_(~seen, torch.finfo(dtype).min)
+
+    @property
+    def _narrows(self) -> bool:
+        return HOOK_HEAD in self.model.hook_dict
+
+    def logits(self, added: Added, extra: Hooks | None = None) -> Float[Tensor, "token vocab"]:
+        """Logits about each token of the answers, with values added to neurons of some layers.
+
+        Args:
+            added: for each layer what is added to its neurons at the positions acted on.
+            extra: further hooks to read with.
+        """
+        options: dict[str, Any] = {}
+        if self.prefix:
+            from transformers import DynamicCache
+
+            cache = DynamicCache()
+            for layer, (keys, values) in enumerate(self.prefix):
+                cache.update(keys, values, layer)
+            steps = torch.arange(self.tokens.shape[1], device=self.device)
+            options = {
+                "past_key_values": cache,
+                "attention_mask": self.mask,
+                "position_ids": self.starts[:, None] + steps,
+            }
+
+        def take(value: Tensor, hook: Any) -> Tensor:
+            return value[self.row, self.predicts][None]
+
+        def hook_of(more: Tensor) -> Any:
+            def add(value: Tensor, hook: Any) -> Tensor:
+                return value + torch.where(self.acted, more, 0).to(value.dtype)
+
+            return add
+
+        hooks: Hooks = [(hook_post(layer), hook_of(more)) for layer, more in added.items()]
+        if self._narrows:
+            hooks.append((HOOK_HEAD, take))
+        with self.model.hooks(fwd_hooks=[*hooks, *(extra or [])]):
+            logits = self.model(self.tokens, **options)
+        return (logits[0] if self._narrows else logits[self.row, self.predicts]).float()
+
+    def log_prob(self, logits: Float[Tensor, "token vocab"]) -> Float[Tensor, " prompt"]:
+        """Log-probability (nats) of each whole answer."""
+        chosen = logits.gather(-1, self.answer[:, None])[:, 0] - logits.logsumexp(-1)
+        return chosen.new_zeros(len(self.prompts)).index_add(0, self.row, chosen)
+
+    def known(self, logits: Float[Tensor, "token vocab"]) -> Bool[Tensor, " prompt"]:
+        """Whether greedy decoding writes each answer."""
+        return self._every(logits.argmax(-1) == self.answer)
+
+    def same(
+        self, logits: Float[Tensor, "token vocab"], others: Float[Tensor, "token vocab"]
+    ) -> Bool[Tensor, " prompt"]:
+        """Whether the likeliest token is the same at every token of each answer."""
+        return self._every(logits.argmax(-1) == others.argmax(-1))
+
+    def _every(self, right: Bool[Tensor, " token"]) -> Bool[Tensor, " prompt"]:
+        wrong: Int[Tensor, " prompt"] = torch.zeros(
+            len(self.prompts), dtype=torch.long, device=self.device
+        )
+        return wrong.index_add(0, self.row, (~right).long()) == 0
+
+
+def _first_only(value: Tensor, hook: Any) -> Tensor:
+    return value[:1, :1]
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    tolerance = 1e-4 if one.dtype == torch.float32 else 5e-2
+    return bool((one - other).abs().max() <= tolerance * one.abs().max().clamp_min(1))
