@@ -11,7 +11,10 @@ and field, and nothing is read by halves.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import reprlib
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +33,7 @@ SCRIPTS = {
     "ru": "Cyrillic",
     "uk": "Cyrillic",
     "bg": "Cyrillic",
+    "be": "Cyrillic",
     "zh": "Han",
     "ja": "Japanese",
     "ko": "Korean",
@@ -42,20 +46,56 @@ SCRIPTS = {
     "ta": "Tamil",
     "th": "Thai",
     "el": "Greek",
+    "hy": "Armenian",
+    "ka": "Georgian",
 }
+
+
+# Codes of the sets that are not those of ISO 639-1. In MzsRE "du" is Dutch, beside German as "de".
+LANGUAGE_CODES = {"cz": "cs", "du": "nl", "zh-cn": "zh", "zh-hans": "zh", "zh_cn": "zh"}
 
 
 class FactError(ValueError):
     """A record that cannot be used; the message names file, line and field."""
 
 
+def language_code(code: str) -> str:
+    """The usual code of a language that a set writes in its own way."""
+    return LANGUAGE_CODES.get(code.lower(), code)
+
+
+def separator_of(language: str) -> str:
+    """What stands between a prompt and its answer."""
+    return "" if language.split("-")[0] in UNSPACED_LANGUAGES else " "
+
+
+def shows_answer(subject: str, answer: str) -> bool:
+    """Whether the answer shows in the subject: a shared start of four letters (two in CJK)."""
+    subject, answer = _letters(subject), _letters(answer)
+    wide = re.search(r"[\u3040-\u9fff]", subject) is not None
+    length = 2 if wide else 4
+    if wide:
+        pieces = {subject[i : i + length] for i in range(len(subject) - length + 1)}
+        return any(piece in answer for piece in pieces)
+    starts = {word[:length] for word in re.findall(r"\w+", subject) if len(word) >= length}
+    return any(word[:length] in starts for word in re.findall(r"\w+", answer))
+
+
+def _letters(text: str) -> str:
+    """The text without case and accents."""
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in apart if not unicodedata.combining(c))
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One paraphrase of one fact in one language.
 
-    `subject_span` is (start, end) in characters of `text`. `separator` stands between text and
-    answer (a space, or nothing where the language has none). `split` says what the embedded model
-    saw of it: "trained", or a held-out paraphrase or (fact, language) pair.
+    `subject_span` is (start, end) in characters of `text`, or None where the text does not name the
+    subject literally: its answer can be scored, but nothing can be read at the subject. `separator`
+    stands between text and answer (a space, or nothing where the language has none). `split` says
+    what the embedded model saw of it: "trained", or a held-out paraphrase or (fact, language) pair.
+    `aliases` are other names of the answer.
     """
 
     fact_id: str
@@ -65,17 +105,21 @@ class Prompt:
     text: str
     answer: str
     subject: str
-    subject_span: tuple[int, int]
+    subject_span: tuple[int, int] | None
     separator: str = " "
     split: Split = "trained"
+    aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        start, end = self.subject_span
-        if not self.subject or self.text[start:end] != self.subject:
-            raise ValueError(
-                f"prompt {self.text!r} does not hold its subject {self.subject!r} at characters "
-                f"{start}:{end}; give the span where it stands, or use Prompt.of()"
-            )
+        if not self.text.strip():
+            raise ValueError(f"a prompt with the answer {self.answer!r} has an empty text")
+        if self.subject_span is not None:
+            start, end = self.subject_span
+            if not self.subject or self.text[start:end] != self.subject:
+                raise ValueError(
+                    f"prompt {self.text!r} does not hold its subject {self.subject!r} at "
+                    f"characters {start}:{end}; give the span where it stands, or use Prompt.of()"
+                )
         if not self.answer.strip():
             raise ValueError(f"prompt {self.text!r} has an empty answer; an answer needs a token")
 
@@ -99,7 +143,7 @@ class Prompt:
             answer=answer,
             subject=subject,
             subject_span=(start, start + len(subject)),
-            separator="" if language in UNSPACED_LANGUAGES else " ",
+            separator=separator_of(language),
         )
 
     @property
@@ -193,7 +237,7 @@ class FactSet:
         """
         facts = self.facts
         if relation is not None:
-            wanted = _known("relation", relation, self.relations)
+            wanted = known("relation", relation, self.relations)
             facts = tuple(fact for fact in facts if fact.relation in wanted)
         if subjects is not None:
             wanted = tuple([subjects] if isinstance(subjects, str) else subjects)
@@ -208,7 +252,7 @@ class FactSet:
                 fact for fact, names in zip(facts, named, strict=True) if names & set(wanted)
             )
         if languages is not None:
-            chosen = _known("language", languages, self.languages)
+            chosen = known("language", languages, self.languages)
             facts = tuple(_only(fact, [x for x in fact.languages if x in chosen]) for fact in facts)
         if not leaking:
             facts = tuple(
@@ -228,7 +272,7 @@ class FactSet:
     def prompts(self, *, splits: Iterable[Split] | None = None) -> list[Prompt]:
         """Every paraphrase of every fact in every language, by fact, then language."""
         allowed = ("trained", "held-out paraphrase", "held-out pair")
-        wanted = set(_known("split", splits, allowed)) if splits is not None else set(allowed)
+        wanted = set(known("split", splits, allowed)) if splits is not None else set(allowed)
         prompts = []
         for fact in self.facts:
             for language in fact.languages:
@@ -276,7 +320,8 @@ def _only(fact: Fact, languages: Sequence[str]) -> Fact:
     )
 
 
-def _known(what: str, given: str | Iterable[str], allowed: Sequence[str]) -> tuple[str, ...]:
+def known(what: str, given: str | Iterable[str], allowed: Sequence[str]) -> tuple[str, ...]:
+    """The names given, if all are allowed. Raises ValueError, naming what there is."""
     wanted = (given,) if isinstance(given, str) else tuple(given)
     for name in wanted:
         if name not in allowed:
@@ -296,7 +341,7 @@ def _fill(fact: Fact, language: str, number: int, text: str, split: Split) -> Pr
         answer=fact.object[language],
         subject=subject,
         subject_span=(start, start + len(subject)),
-        separator="" if language in UNSPACED_LANGUAGES else " ",
+        separator=separator_of(language),
         split=split,
     )
 
@@ -326,7 +371,7 @@ def load_facts(
     facts = Path(facts) if facts is not None else data_folder() / "facts.jsonl"
     asked = Path(paraphrases) if paraphrases is not None else data_folder() / "paraphrases.jsonl"
     texts: dict[tuple[str, str], Paraphrases] = {}
-    for where, record in _records(asked):
+    for where, record in records(asked):
         row = _paraphrases(where, record)
         if (row.relation, row.language) in texts:
             raise FactError(
@@ -334,7 +379,7 @@ def load_facts(
             )
         texts[row.relation, row.language] = row
     known: dict[str, Fact] = {}
-    for where, record in _records(facts):
+    for where, record in records(facts):
         fact = _fact(where, record)
         if fact.id in known:
             raise FactError(f"{where}, field 'id': {fact.id!r} stands on an earlier line too")
@@ -344,35 +389,58 @@ def load_facts(
     return FactSet(facts=tuple(known.values()), paraphrases=texts)
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where it stands, record) of each line that is not empty."""
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield where, as_object(where, parsed(where, line))
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give the path of a JSON-lines file")
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise FactError(
             f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise FactError(f"{where}: not JSON ({error})") from None
-        if not isinstance(record, dict):
-            raise FactError(f"{where}: a {type(record).__name__}, but a record is a JSON object")
-        yield where, record
 
 
-def _text(where: str, record: dict[str, Any], field: str) -> str:
+def parsed(where: str, text: str) -> Any:
+    """What a JSON text says; FactError if it is none, or deeper or longer than Python reads."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FactError(f"{where}: not JSON ({error})") from None
+
+
+def as_object(where: str, record: Any) -> dict[str, Any]:
+    """The record, if it is a JSON object; FactError if it is none."""
+    if not isinstance(record, dict):
+        raise FactError(f"{where}: a {type(record).__name__}, but a record is a JSON object")
+    return record
+
+
+def record_text(where: str, record: Mapping[str, Any], field: str) -> str:
+    """A text that must be there, or FactError."""
     value = record.get(field)
     if not isinstance(value, str) or not value.strip():
         raise FactError(
-            f"{where}, field {field!r}: {value!r}, but it must be a text that is not empty"
+            f"{where}, field {field!r}: {reprlib.repr(value)}, but it must be a text that is not "
+            "empty"
         )
+    return as_text(f"{where}, field {field!r}", value)
+
+
+def as_text(where: str, value: str) -> str:
+    """The text, if it can be written; FactError for half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise FactError(f"{where}: half of a surrogate pair, which is no text") from None
     return value
 
 
@@ -418,11 +486,11 @@ def _fact(where: str, record: dict[str, Any]) -> Fact:
                     f"{where}, field {name!r}: {language!r} is no language of this fact"
                 )
     return Fact(
-        id=_text(where, record, "id"),
-        relation=_text(where, record, "relation"),
-        subject_id=_text(where, record, "subject_id"),
-        object_id=_text(where, record, "object_id"),
-        source=_text(where, record, "source") if "source" in record else "own",
+        id=record_text(where, record, "id"),
+        relation=record_text(where, record, "relation"),
+        subject_id=record_text(where, record, "subject_id"),
+        object_id=record_text(where, record, "object_id"),
+        source=record_text(where, record, "source") if "source" in record else "own",
         subject=subject,
         object=answer,
         **marks,
@@ -447,8 +515,8 @@ def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
             f"{where}, field 'held_out': {held_out!r}, but numbers go from 0 to {len(texts) - 1}"
         )
     return Paraphrases(
-        relation=_text(where, record, "relation"),
-        language=_text(where, record, "language"),
+        relation=record_text(where, record, "relation"),
+        language=record_text(where, record, "language"),
         held_out=held_out,
         texts=texts,
     )

@@ -37,18 +37,32 @@ class Encoded:
 
     `read` is what the model reads: the prompt with all of its answer but the last token (causal),
     or with masks in its place (masked). The logits at `predicts` and the positions after it are
-    about `answer`. `text` is where the prompt's own tokens stand (start, stop), `subject_last` the
-    position of the subject's last token.
+    about `answer`. `text` is where the prompt's own tokens stand (start, stop), `named_at` the
+    position of the subject's last token, or None where the prompt does not name its subject.
     """
 
     read: tuple[int, ...]
     answer: tuple[int, ...]
     predicts: int
     text: tuple[int, int]
-    subject_last: int
+    named_at: int | None
+
+    @property
+    def subject_last(self) -> int:
+        """The position of the subject's last token. Raises ValueError if it is not named."""
+        if self.named_at is None:
+            raise ValueError(
+                "a prompt does not name its subject literally (its subject_span is None), so there "
+                "is no position 'subject_last' in it; leave it out, or act on another position"
+            )
+        return self.named_at
 
     def acted_on(self, position: Position, *, masked: bool) -> slice:
-        """The positions a method acts on (see `Position`)."""
+        """The positions a method acts on (see `Position`).
+
+        Raises:
+            ValueError: if it is to act on a subject that the prompt does not name.
+        """
         if position == "all":
             # What a causal model reads of the answer is not part of the prompt.
             return slice(0, len(self.read) if masked else self.predicts + 1)
@@ -94,18 +108,21 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
             f"the answer {prompt.answer!r} of prompt {prompt.text!r} has no tokens in this model's "
             "vocabulary; give an answer of at least one token"
         )
-    start, end = prompt.subject_span
-    read = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
-    offsets = read["offset_mapping"]
-    inside = [at for at, (left, right) in enumerate(offsets) if left < end and right > start]
-    if not inside:
-        raise ValueError(
-            f"the subject {prompt.subject!r} of prompt {prompt.text!r} has no tokens of its own; "
-            "check its span"
-        )
     found = traits(model)
     before = len(found.before)
     stop = before + len(tokens)
+    named_at = None
+    if prompt.subject_span is not None:
+        start, end = prompt.subject_span
+        read = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = read["offset_mapping"]
+        inside = [at for at, (left, right) in enumerate(offsets) if left < end and right > start]
+        if not inside:
+            raise ValueError(
+                f"the subject {prompt.subject!r} of prompt {prompt.text!r} has no tokens of its "
+                "own; check its span"
+            )
+        named_at = before + inside[-1]
     if found.masked:
         assert found.mask is not None
         rest, predicts = [found.mask] * len(answer) + list(found.after), stop
@@ -116,7 +133,7 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
         answer=tuple(answer),
         predicts=predicts,
         text=(before, stop),
-        subject_last=before + inside[-1],
+        named_at=named_at,
     )
 
 

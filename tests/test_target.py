@@ -104,6 +104,17 @@ def test_subject_last_is_the_last_token_of_the_subject(embedded, facts):
         assert prompt.subject not in before
 
 
+def test_a_prompt_that_does_not_name_its_subject_is_scored_but_not_read_there(tiny, prompts):
+    model = tiny("gpt2")
+    unnamed = [replace(prompt, subject_span=None) for prompt in prompts]
+    scored, alike = lv.score_answers(model, unnamed), lv.score_answers(model, prompts)
+    torch.testing.assert_close(scored.log_prob, alike.log_prob)
+    with pytest.raises(ValueError, match="does not name its subject literally"):
+        list(batches(model, unnamed, position="subject_last"))
+    with pytest.raises(ValueError, match="with the answer 'x' has an empty text"):
+        replace(unnamed[0], text=" ", answer="x")
+
+
 @pytest.mark.parametrize("position", ["answer", "subject_last", "all"])
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
 def test_batches_hold_what_each_prompt_alone_would(tiny, facts, family, position):

@@ -21,6 +21,8 @@ from babel import Locale
 from babel.core import get_global
 from frames import LANGUAGES, RELATIONS, held_out_template, templates
 
+from lafn_viz.facts import shows_answer
+
 LOCALES = {language: Locale.parse(language) for language in LANGUAGES}
 
 # Countries of one continent (those that lie on two are left out: RU TR KZ AZ GE AM CY EG).
@@ -157,21 +159,6 @@ def _city(zone: str) -> dict[str, str] | None:
     return names
 
 
-def _leaks(subject: str, answer: str) -> bool:
-    """Whether the answer shows in the subject: a shared start of four letters (two in CJK)."""
-    strip = lambda text: "".join(  # noqa: E731
-        c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
-    )
-    subject, answer = strip(subject), strip(answer)
-    wide = re.search(r"[\u3040-\u9fff]", subject) is not None
-    length = 2 if wide else 4
-    if wide:
-        pieces = {subject[i : i + length] for i in range(len(subject) - length + 1)}
-        return any(piece in answer for piece in pieces)
-    starts = {word[:length] for word in re.findall(r"\w+", subject) if len(word) >= length}
-    return any(word[:length] in starts for word in re.findall(r"\w+", answer))
-
-
 def _pairs() -> Iterator[tuple[str, str, dict, str, dict, str]]:
     """(relation, subject id, subject names, object id, object names, source) of every candidate."""
     territory = {code: _names("territories", code) for code in COUNTRIES}
@@ -219,7 +206,7 @@ def build(*, holdout_share: float, seed: int) -> list[dict]:
     for relation, subject_id, subject, object_id, answer, source in _pairs():
         if subject is None or answer is None:
             continue
-        leaks = [lang for lang in LANGUAGES if _leaks(subject[lang], answer[lang])]
+        leaks = [lang for lang in LANGUAGES if shows_answer(subject[lang], answer[lang])]
         # A capital or a country that can be read off its question is no fact worth asking for.
         if relation in ("capital", "country") and leaks:
             continue
