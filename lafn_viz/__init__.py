@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lafn_viz import plots
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
+    from lafn_viz.benchmarks import load_edit_cases
     from lafn_viz.cache import EditCache, EditError, edited
+    from lafn_viz.cases import EditCase, EditSet
     from lafn_viz.causal import Effect, Effects, effects, intervene
+    from lafn_viz.counterfactuals import counterfactual_cases
     from lafn_viz.degenerate import Degenerate, find_degenerate
     from lafn_viz.editing import Edit, lafn_edit
     from lafn_viz.fact_checking import FactCheck, check_facts
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from lafn_viz.nulls import Significance, significance
     from lafn_viz.overlaps import Overlap, overlap
     from lafn_viz.planting import Planted, plant
+    from lafn_viz.probes import lint_patterns, load_mlama, load_mpararel
     from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.target import AnswerScores, score_answers
 
@@ -32,7 +36,9 @@ _HOME = {
     "Degenerate": "degenerate",
     "Edit": "editing",
     "EditCache": "cache",
+    "EditCase": "cases",
     "EditError": "cache",
+    "EditSet": "cases",
     "Effect": "causal",
     "Effects": "causal",
     "Fact": "facts",
@@ -52,14 +58,19 @@ _HOME = {
     "SubjectMatcher": "matching",
     "attribute": "attribution",
     "check_facts": "fact_checking",
+    "counterfactual_cases": "counterfactuals",
     "edited": "cache",
     "effects": "causal",
     "find_degenerate": "degenerate",
     "intervene": "causal",
     "lafn_edit": "editing",
     "lape": "languages",
+    "lint_patterns": "probes",
+    "load_edit_cases": "benchmarks",
     "load_facts": "facts",
+    "load_mlama": "probes",
     "load_model": "models",
+    "load_mpararel": "probes",
     "overlap": "overlaps",
     "plant": "planting",
     "plots": "",
@@ -75,7 +86,9 @@ __all__ = [
     "Degenerate",
     "Edit",
     "EditCache",
+    "EditCase",
     "EditError",
+    "EditSet",
     "Effect",
     "Effects",
     "Fact",
@@ -95,14 +108,19 @@ __all__ = [
     "SubjectMatcher",
     "attribute",
     "check_facts",
+    "counterfactual_cases",
     "edited",
     "effects",
     "find_degenerate",
     "intervene",
     "lafn_edit",
     "lape",
+    "lint_patterns",
+    "load_edit_cases",
     "load_facts",
+    "load_mlama",
     "load_model",
+    "load_mpararel",
     "overlap",
     "plant",
     "plots",

@@ -13,10 +13,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
-    "facts", "folding", "resemblance", "matching", "models", "target", "quadrature", "engine",
-    "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages", "changes",
-    "causal", "degenerate", "fact_checking", "wiring", "planting", "recovery", "reading", "editing",
-    "cache", "demo", "plots", "cli",
+    "facts", "folding", "resemblance", "matching", "probes", "cases", "benchmarks",
+    "counterfactuals", "models", "target", "quadrature", "engine", "integral", "attribution",
+    "neurons", "overlaps", "nulls", "resampling", "languages", "changes", "causal", "degenerate",
+    "fact_checking", "wiring", "planting", "recovery", "reading", "editing", "cache", "demo",
+    "plots", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,95 @@
+from collections import Counter
+
+import pytest
+
+import lafn_viz as lv
+from lafn_viz.facts import shows_answer
+
+
+@pytest.fixture(scope="module")
+def cases(facts):
+    return lv.counterfactual_cases(facts)
+
+
+def test_there_are_100_edits_in_all_languages(cases, facts):
+    assert len(cases) == 100
+    assert len({case.id for case in cases}) == 100
+    for case in cases:
+        assert case.languages == facts.languages
+
+
+def test_the_new_answer_is_another_wrong_one_that_cannot_be_read_off(cases, facts):
+    right = {
+        (f.subject[x], x): f.object[x]
+        for f in facts.filter(relation="capital")
+        for x in f.languages
+    }
+    for case in cases:
+        for language in case.languages:
+            answers = {prompt.answer for prompt in case.edit[language]}
+            (new,) = answers
+            assert new != right[case.subject[language], language] == case.old[language]
+            assert new in right.values()
+            assert not shows_answer(case.subject[language], new)
+
+
+def test_edits_are_trained_and_generality_is_held_out(cases, facts):
+    for case in cases:
+        for language in case.languages:
+            held_out = facts.paraphrases["capital", language].held_out
+            trained = {p.paraphrase for p in case.edit[language]}
+            rephrased = {p.paraphrase for p in case.rephrased[language]}
+            assert rephrased == set(held_out)
+            assert trained == set(range(6)) - rephrased
+            assert {p.answer for p in case.rephrased[language]} == {case.edit[language][0].answer}
+            for prompt in case.prompts("edit") + case.prompts("rephrased"):
+                assert prompt.text[slice(*prompt.subject_span)] == prompt.subject
+
+
+def test_locality_asks_for_facts_that_no_case_edits_with_their_own_answers(cases, facts):
+    edited = {prompt.fact_id for case in cases for prompt in case.prompts("edit")}
+    kept = {(p.fact_id, p.language): p.answer for p in facts.filter(languages="ja").prompts()}
+    for case in cases:
+        relations = Counter()
+        for prompt in case.prompts("locality", languages=["ja"]):
+            assert prompt.fact_id not in edited
+            assert prompt.answer == kept[prompt.fact_id, "ja"]
+            same = prompt.subject == case.subject["ja"]
+            assert same == (prompt.relation != "capital")
+            relations[prompt.relation] += 1
+        assert relations["capital"] == 3
+        assert max(relations.values()) == 3
+    assert any(len(case.locality["en"]) > 3 for case in cases)
+    assert all(case.portability == {} for case in cases)
+
+
+def test_the_owner_of_the_new_object_must_stay_as_it_is(facts):
+    (case,) = lv.counterfactual_cases(facts, n=1)
+    new = case.edit["en"][0].answer
+    assert case.locality["en"][0].answer == new
+    assert case.locality["en"][0].subject != case.subject["en"]
+
+
+def test_the_same_seed_gives_the_same_edits(facts):
+    one, same, other = (lv.counterfactual_cases(facts, n=5, seed=seed) for seed in (0, 0, 1))
+    assert one.cases == same.cases != other.cases
+
+
+def test_lint_finds_what_was_meant(cases):
+    frame = cases.filter(languages=["en", "zh", "hi"]).lint()
+    found = frame.query("count > 0")
+    meant = {"locality names the subject", "no portability question"}
+    assert set(found["check"]) <= meant | {"locality names another edit's subject"}
+    assert (frame.query("check == 'no portability question'")["share"] == 1).all()
+
+
+def test_every_relation_can_be_edited_and_too_many_edits_are_refused(facts):
+    for relation in facts.relations:
+        assert len(lv.counterfactual_cases(facts, relation=relation, n=3)) == 3
+    assert len(lv.counterfactual_cases(facts, relation=None, n=9)) == 9
+    with pytest.raises(ValueError, match=r"n=9999, but \d+ facts can be edited"):
+        lv.counterfactual_cases(facts, n=9999)
+    with pytest.raises(ValueError, match="unknown relation 'mayor'"):
+        lv.counterfactual_cases(facts, relation="mayor")
+    with pytest.raises(ValueError, match="n=0, but"):
+        lv.counterfactual_cases(facts, n=0)
