@@ -274,7 +274,7 @@ def _blocks(where: str, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if not _CODE.fullmatch(key) or block is None:
             continue
         if not isinstance(block, dict):
-            if key == "id":  # an identifier, not Indonesian
+            if key == "id" or isinstance(block, int | float):  # a number of the record
                 continue
             raise FactError(
                 f"{where}, field {key!r}: {reprlib.repr(block)}, but a language's part is an object"

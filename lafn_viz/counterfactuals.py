@@ -39,10 +39,14 @@ def counterfactual_cases(
         relation: of the facts to edit, `None` for all.
         n: how many edits.
         seed: of the facts and objects drawn.
+        neighbours: how many other subjects of the relation an edit's locality asks for, at most.
 
     Raises:
-        ValueError: for fewer than `n` facts that can be edited, or a relation that is not there.
+        ValueError: for fewer than `n` facts that can be edited, a relation that is not there, or
+            `n` or `neighbours` out of range.
     """
+    if n < 1 or neighbours < 0:
+        raise ValueError(f"n={n}, neighbours={neighbours}; give n of 1 or more, neighbours from 0")
     facts = load_facts() if facts is None else facts
     chosen = facts.relations if relation is None else known("relation", relation, facts.relations)
     draw = random.Random(seed)
@@ -63,7 +67,7 @@ def counterfactual_cases(
             if other.object_id not in known_of and _can_replace(other, fact):
                 edits.append((fact, other))
                 break
-    if not 0 < n == len(edits):
+    if len(edits) < n:
         raise ValueError(f"n={n}, but {len(edits)} facts can be edited; give 1 to that many")
     edited = {fact.id for fact, _ in edits}
     kept = [fact for fact in facts if fact.id not in edited]

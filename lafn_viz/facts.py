@@ -400,7 +400,7 @@ def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, with or without a byte order mark."""
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; give the path of a JSON-lines file")
+        raise FileNotFoundError(f"there is no file {path}; give the path of a file of JSON records")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

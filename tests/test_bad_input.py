@@ -44,6 +44,12 @@ CALLS = {
     "lv.overlap(lv.select_neurons(s), min_languages=1)": "min_languages=1; one language shares",
     "lv.load_facts().prompts(splits=['test'])": "unknown split 'test'; there are trained",
     "lv.load_facts().filter(languages='xx')": "unknown language 'xx'; there are en",
+    "lv.load_edit_cases('none.json')": "there is no file none.json; give the path of a file of",
+    "lv.load_edit_cases('none.json', schema='zsre')": "unknown schema 'zsre'; there are auto",
+    "lv.load_edit_cases([])": "there is no edit in these files",
+    "lv.load_mlama('none')": "there is no folder none; give the one that holds the data",
+    "lv.load_mpararel('none')": "there is no folder none/patterns; give the one that holds",
+    "lv.counterfactual_cases(n=500)": "n=500, but 124 facts can be edited; give 1 to that many",
     "lv.load_model('embeded')": "there is no model 'embeded'; did you mean 'embedded'?",
     "lv.lafn_edit(m, lv.load_facts(), subject='Peru', relation='capital', new_object='Rome', "
     "locate='luck')": "unknown locate='luck'; there are pruned, attribution, activation",

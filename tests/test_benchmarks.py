@@ -97,7 +97,7 @@ def test_what_is_missing_is_left_out_and_told(tmp_path, caplog):
     lone = pair("fr", subject="Carl Ö")
     del lone["fr"]
     bare = pair("fr", portability=None, rephrase=["", "Anna, where?"], loc_ans=" ", name="")
-    empty = pair("fr", subject="Dora Å", alt="") | {"id": 7, "note": "seen"}
+    empty = pair("fr", subject="Dora Å", alt="") | {"id": "x", "idx": 7, "note": "seen"}
     with caplog.at_level(logging.WARNING):
         cases = lv.load_edit_cases(written(tmp_path / "m.json", [lone, bare, empty]))
     assert [case.languages for case in cases] == [("en",), ("en", "fr"), ("en",)]

@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 
 import pytest
@@ -91,5 +92,33 @@ def test_every_relation_can_be_edited_and_too_many_edits_are_refused(facts):
         lv.counterfactual_cases(facts, n=9999)
     with pytest.raises(ValueError, match="unknown relation 'mayor'"):
         lv.counterfactual_cases(facts, relation="mayor")
-    with pytest.raises(ValueError, match="n=0, but"):
+    with pytest.raises(ValueError, match="n=0, neighbours=3; give n of 1"):
         lv.counterfactual_cases(facts, n=0)
+
+
+def test_a_single_paraphrase_is_trained_and_the_last_of_several_is_held_out(tmp_path):
+    facts, asked = tmp_path / "facts.jsonl", tmp_path / "paraphrases.jsonl"
+    rows = [("Orvik", "mill"), ("Lund", "ferry"), ("Vik", "tower")]
+    facts.write_text(
+        "\n".join(
+            json.dumps(
+                {"id": f"sight/{a}", "relation": "sight", "subject_id": a, "object_id": b}
+                | {"subject": {"en": a, "zh": a}, "object": {"en": b, "zh": b}}
+            )
+            for a, b in rows
+        )
+    )
+    texts = {"en": ["{subject} has a", "See in {subject}: the"], "zh": ["{subject}有"]}
+    asked.write_text(
+        "\n".join(
+            json.dumps({"relation": "sight", "language": lang, "texts": some})
+            for lang, some in texts.items()
+        )
+    )
+    own = lv.load_facts(facts, paraphrases=asked)
+    (case,) = lv.counterfactual_cases(own, relation="sight", n=1)
+    assert [p.paraphrase for p in case.edit["en"]] == [0]
+    assert [p.paraphrase for p in case.rephrased["en"]] == [1]
+    assert len(case.edit["zh"]) == 1
+    assert "zh" not in case.rephrased
+    assert len(case.locality["zh"]) == 2
