@@ -8,7 +8,8 @@ frequency over the cached subjects), a capital more than a small letter, a short
 A name in a script without spaces is compared with windows of the text, letter by letter.
 
 Guards: one word alone must be inflected, or long and nearly equal; of several words two must be
-there, one of them long enough to tell; numbers must be the same.
+there, one of them long enough to tell; numbers must be the same; and no other capitalised word may
+stand where one is missing (American Museum of Natural History).
 
 To be quick, only names are scored whose two heaviest words look like a word of the text; those are
 looked up by their first letters and by groups of three.
@@ -35,6 +36,8 @@ _SPELLED_LENGTH = 5
 _TELLING = 5
 # ...but on their own, without other words of the name, only from this one, and from this length.
 _ALONE, _ALONE_LENGTH = 0.87, 8
+# Names of several words in a script without capitals, which would tell another name, need this.
+_CASELESS = 0.8
 # A script without spaces: similarity of a window by the length of the name.
 _WINDOWS = ((12, 0.75), (8, 0.8), (5, 0.85))
 _INFLECTED = 0.95
@@ -171,12 +174,15 @@ class FuzzyIndex:
             score, used = _best_window(words, weights, places)
             span = (folded.starts[min(used.values())], folded.ends[max(used.values())])
             long = (span[1] - span[0]) >= _ALONE_LENGTH <= len(words[0])
-            alone = _ALONE if long else _INFLECTED
-            needed = alone if len(words) == 1 else 0.0
+            needed = 0.0 if has_case(name.text) else _CASELESS
+            if len(words) == 1:
+                needed = _ALONE if long else _INFLECTED
             written = {
                 place: text[folded.starts[at] : folded.ends[at]] for place, at in used.items()
             }
             why = _why_not(name, written, capitals)
+            if not why and _another_name(name, text, folded, used):
+                why = "another name in place of a missing word"
             yield Candidate(name, span, min(score, 1.0), needed, why)
 
     def _alike(self, word: str) -> dict[str, float]:
@@ -319,6 +325,18 @@ def _why_not(name: Name, written: Mapping[int, str], capitals: bool) -> str:
         if telling and not written_small(cached, there, capitals):
             return ""
     return "no telling word of the name, or written small"
+
+
+def _another_name(name: Name, text: str, folded: Folded, used: Mapping[int, int]) -> bool:
+    """Whether a capital word is missing, and another stands in or beside the span."""
+    starts, ends = name.folded.starts, name.folded.ends
+    missing = [i for i in range(len(starts)) if i not in used]
+    if all(name.text[starts[i] : ends[i]].islower() for i in missing):
+        return False
+    taken = set(used.values())
+    # The first word of a text is a capital anyway.
+    around = range(max(min(taken) - 1, 1), min(max(taken) + 2, len(folded.words)))
+    return any(i not in taken and text[folded.starts[i]].isupper() for i in around)
 
 
 def uses_capitals(text: str) -> bool:
