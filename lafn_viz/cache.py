@@ -389,8 +389,9 @@ def _from_record(record: Mapping[str, Any], values: Tensor) -> Edit:
     neurons = tuple(Neuron(*pair) for pair in record["neurons"])
     if values.shape != (len(neurons),) or not torch.isfinite(values).all():
         raise ValueError(f"{len(neurons)} neurons, but values of shape {tuple(values.shape)}")
+    # JSON has lists where a prompt has tuples.
     prompts = tuple(
-        Prompt(**{**prompt, "subject_span": tuple(prompt["subject_span"])})
+        Prompt(**{k: tuple(v) if isinstance(v, list) else v for k, v in prompt.items()})
         for prompt in record["prompts"]
     )
     made = {
