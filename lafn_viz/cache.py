@@ -390,10 +390,9 @@ def _from_record(record: Mapping[str, Any], values: Tensor) -> Edit:
     if values.shape != (len(neurons),) or not torch.isfinite(values).all():
         raise ValueError(f"{len(neurons)} neurons, but values of shape {tuple(values.shape)}")
     # JSON has lists where a prompt has tuples.
-    prompts = tuple(
-        Prompt(**{k: tuple(v) if isinstance(v, list) else v for k, v in prompt.items()})
-        for prompt in record["prompts"]
-    )
+    def a_prompt(fields_of: dict[str, Any]) -> Prompt:
+        return Prompt(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields_of.items()})
+
     made = {
         **record,
         "names": {language: tuple(names) for language, names in record["names"].items()},
@@ -401,7 +400,7 @@ def _from_record(record: Mapping[str, Any], values: Tensor) -> Edit:
         "values": values,
         "position": cast(EditPosition, record["position"]),
         "curve": tuple(record["curve"]),
-        "prompts": prompts,
+        "prompts": tuple(a_prompt(prompt) for prompt in record["prompts"]),
         "provenance": Provenance(**record["provenance"]),
     }
     return Edit(**made)
