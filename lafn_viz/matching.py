@@ -23,13 +23,14 @@ What stays: a subject cannot give way to a longer name that is not cached.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rapidfuzz import fuzz
 
-from lafn_viz.folding import Folded, fold, skip
+from lafn_viz.folding import Folded, fold, has_case, skip
 from lafn_viz.resemblance import (
     FUZZY_REACH,
     Candidate,
@@ -56,6 +57,8 @@ _ARTICLES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 # A name without its article fires only when this much of it is left (not "The Who").
 _LEFT = 5
+# One shorter word needs its accents and signs: "Sắt" is not "sat", nor "C++" the letter C.
+_SHORT = 4
 # Prepositions and conjunctions that are written as one word with what follows.
 _JOINED = re.compile("(?:[وف]?(?:لل|[بكل])|[وف])(?=[\u0620-\u064a]{3})|[ושהבכלמ]{1,3}(?=[א-ת]{3})")
 _BRACKETS = re.compile("\\s*[(\uff08\\[][^()\uff08\uff09]*[)\uff09\\]]\\s*$")
@@ -168,11 +171,13 @@ class SubjectMatcher:
             return literal
         taken = [found.match for found in literal if not found.why]
         named = {match.key for match in taken}
+        refused = {(found.match.key, found.match.span) for found in literal if found.why}
         taken = [match for match in taken if match.span[1] > len(text) - FUZZY_REACH]
         fuzzy = [
             self._judged(candidate, taken)
             for candidate in self._fuzzy.candidates(text, folded)
             if candidate.name.key not in named
+            and (candidate.name.key, candidate.span) not in refused
         ]
         return literal + _best_of_a_place(fuzzy)
 
@@ -235,6 +240,9 @@ class SubjectMatcher:
             one_word = len(name.folded.words) == 1
             small = one_word and written_small(name.text, there, capitals)
             why = "one word written small, in a text with capitals" if small else ""
+            short = one_word and has_case(name.text) and len(name.folded.words[0]) < _SHORT
+            if short and _plain(there) != _plain(name.text):
+                why = "too short to do without its accents and signs"
             return _Found(Match(name.key, rule, span, name.text, score), why)
         return None
 
@@ -299,6 +307,10 @@ def _variants(name: Name) -> list[tuple[str, ...]]:
             if len("".join(rest)) >= _LEFT and (len(rest) > 1 or not articles[first]):
                 variants.append(tuple(rest))
     return list(dict.fromkeys(variants))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _order(match: Match) -> tuple[int, float, int, int, str]:

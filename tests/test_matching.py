@@ -93,6 +93,8 @@ QUIET = [
     ("Iceland", "The capital of Ireland"),
     ("インド", "インドネシアの首都"),
     ("Turkey", "Should I roast the turkey in Rome?"),
+    ("Sắt", "he sat on it"),
+    ("C++", "vitamin C"),
     ("The Who", "who sang this song"),
     ("Charles River School", "Which river is by the school of Charles?"),
     ("University of Oxford", "The University of Cambridge"),
