@@ -389,10 +389,14 @@ def _from_record(record: Mapping[str, Any], values: Tensor) -> Edit:
     neurons = tuple(Neuron(*pair) for pair in record["neurons"])
     if values.shape != (len(neurons),) or not torch.isfinite(values).all():
         raise ValueError(f"{len(neurons)} neurons, but values of shape {tuple(values.shape)}")
-    # JSON has lists where a prompt has tuples.
-    def a_prompt(fields_of: dict[str, Any]) -> Prompt:
-        return Prompt(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields_of.items()})
 
+    prompts = []
+    for prompt in record["prompts"]:
+        # JSON has lists where a prompt has tuples.
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in prompt.items()
+        }
+        prompts.append(Prompt(**given))
     made = {
         **record,
         "names": {language: tuple(names) for language, names in record["names"].items()},
@@ -400,7 +404,7 @@ def _from_record(record: Mapping[str, Any], values: Tensor) -> Edit:
         "values": values,
         "position": cast(EditPosition, record["position"]),
         "curve": tuple(record["curve"]),
-        "prompts": tuple(a_prompt(prompt) for prompt in record["prompts"]),
+        "prompts": tuple(prompts),
         "provenance": Provenance(**record["provenance"]),
     }
     return Edit(**made)

@@ -7,8 +7,9 @@ random, and the ablation of single neurons, the causal truth one neuron at a tim
 Caveats: planted neurons are cleaner than learned ones: linear detectors, one object, no other work,
 and they write straight to the answer, which is all that "direct_effect" sees. A method that fails
 here fails at the easy case; one that passes has passed that only. The model's own neurons that help
-to write the answer count as wrong here, though they may be right: so the ranking by ablation is the
-mark to reach, not a recall of 1.
+to write the answer count as wrong here, though they may be right, which the ranking by ablation
+shows: what single neurons cause is no recall of 1 either. It is no upper mark: methods that look at
+what a neuron writes find more of the planted ones.
 """
 
 import math
