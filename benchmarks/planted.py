@@ -10,7 +10,7 @@ that the plant is true, by language: P(object) as the model was, with the plante
 them, without the agnostic ones, without the firing decoys, and with the best single one alone; then
 the shares of (neuron, prompt) pairs that fire on fitted and held-out paraphrases and, of specific
 neurons, in other languages. Then recall, precision and decoys of each method with 95% intervals
-over (fact, language) pairs, beside the ranking by ablation of single neurons (the mark to reach)
+over (fact, language) pairs, beside the ranking by ablation of single neurons
 and by chance, and what `overlap` calls the planted neurons.
 """
 

@@ -1,0 +1,154 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5. Change a fact in every language at once
+#
+# **You will** give a model's fact a new object by adding values to a few neurons, see it in twelve
+# languages, and hold the edit against what should not change and against random neurons. Then you
+# will keep edits in a cache that finds their subjects in a text. The method is LU-LAFNs of
+# *Multilingual Knowledge Editing with Language-Agnostic Factual Neurons* (arXiv 2406.16416). About
+# fifteen minutes, after `03_overlap`.
+#
+# **What to expect.** A hundred neurons of 2560 carry the new capital into all languages, also in
+# wordings that took no part, and other facts of the country stay. As many random neurons come a
+# long way too, ten random ones do not: few neurons are the test. Values added at the subject's last
+# token alone do next to nothing in this model.
+
+# %%
+from dataclasses import replace
+
+import pandas as pd
+
+import lafn_viz as lv
+from lafn_viz.neurons import random_like
+
+model = lv.load_model("embedded")
+facts = lv.load_facts().filter(leaking=False)
+
+# %% [markdown]
+# ## One edit
+# One vector of values, shared by all languages, is optimised on the trained paraphrases: the new
+# object shall become likely, and what the model says of the same country otherwise (continent,
+# currency, language) shall stay. Neurons are located by the edit itself: optimised on all, then
+# on the quarter that writes most, and so on down to `n_neurons`.
+
+# %%
+edit = lv.lafn_edit(model, facts, subject="Japan", relation="capital", new_object="Rome")
+edit
+
+# %% [markdown]
+# The weights are as they were. Inside `edited` the model reads with the values added wherever it
+# meets the subject:
+
+# %%
+first = [
+    p for p in facts.filter(relation="capital", subjects="Japan").prompts() if not p.paraphrase
+]
+options = {"max_new_tokens": 3, "do_sample": False, "verbose": False}
+before = [model.generate(prompt.text, **options) for prompt in first]
+with lv.edited(model, edit):
+    after = [model.generate(prompt.text, **options) for prompt in first]
+pd.DataFrame({"before": before, "after": after}, index=[prompt.language for prompt in first])
+
+# %% [markdown]
+# ## What changed, and what did not
+# *Reliability*: the wordings that were optimised. *Generality*: one wording a language that took no
+# part. *Locality*: other relations of the same country, and the same relation of another country;
+# there the old answers are the right ones. `known` is the share of whole answers that greedy
+# decoding writes.
+
+# %%
+used = {prompt.text for prompt in edit.prompts}
+new = [replace(prompt, answer=edit.new[prompt.language]) for prompt in asked]
+same = [p for p in facts.filter(subjects="Japan").prompts() if p.relation != "capital"]
+groups = {
+    "reliability": [prompt for prompt in new if prompt.text in used],
+    "generality": [prompt for prompt in new if prompt.text not in used],
+    "same subject, other relations": same,
+    "other subject": facts.filter(relation="capital", subjects="Peru").prompts(),
+}
+before = {name: lv.score_answers(model, some).known.float().mean() for name, some in groups.items()}
+with lv.edited(model, edit):
+    after = {name: lv.score_answers(model, p).known.float().mean() for name, p in groups.items()}
+pd.DataFrame({"before": before, "after": after}).astype(float).round(3)
+
+# %% [markdown]
+# ## Would random neurons do it too?
+# As many neurons of the same layers, drawn at random, get values of their own by the same
+# optimisation. `loss` is the mean of -log P(new object) in nats. (At the answer alone, which is
+# quicker and no worse in this model.)
+
+# %%
+rows = []
+options = {"subject": "Japan", "relation": "capital", "new_object": "Rome", "position": "answer"}
+for n in (10, 20, 40, 100):
+    found = lv.lafn_edit(model, facts, **options, n_neurons=n)
+    drawn = random_like(found.neurons, (4, 640), seed=0)
+    chance = lv.lafn_edit(model, facts, **options, neurons=drawn)
+    rows.append({"neurons": n, "located": found.loss, "random": chance.loss})
+pd.DataFrame(rows).set_index("neurons").round(2)
+
+# %% [markdown]
+# The more values there are, the less it matters whose they are: a hundred can be bent to nearly
+# anything. That an edit works says little of its neurons; that it works with few does.
+#
+# ## At the subject?
+# The paper adds the values at the subject's last token. Here that is tried with all 2560 neurons:
+
+# %%
+options = options | {"position": "subject_last", "n_neurons": 2560}
+at_subject = lv.lafn_edit(model, facts, **options)
+print(f"loss {at_subject.curve[0]:.1f} -> {at_subject.loss:.1f}")
+
+# %% [markdown]
+# Next to nothing moves, with every neuron of the model. In this shallow model the attention of the
+# first layer takes the subject straight from its embedding to the answer's position, before any
+# neuron has been there; what neurons at the subject do is not read again. So
+# `position="from_subject"`, the default, adds the values at the subject and at all that follows. In
+# a deep model try `subject_last`.
+#
+# ## A cache of edits
+# A cache keeps many edits, finds their subjects in any text, and can be saved. Which rule found
+# what, and how surely:
+
+# %%
+other = lv.lafn_edit(model, facts, subject="Peru", relation="capital", new_object="Berlin")
+cache = lv.EditCache([edit, other])
+texts = [
+    "The capital of Japan is",
+    "日本的首都是",
+    "Столица Перу —",
+    "Japans Hauptstadt",
+    "Niger",
+]
+pd.DataFrame(
+    [(text, m.key, m.rule, m.name, m.score) for text in texts for m in cache.find(text)],
+    columns=["text", "subject", "rule", "name", "score"],
+)
+
+# %% [markdown]
+# Each row of a batch gets its own edits, and one edit can go without the others:
+
+# %%
+cache.remove("Peru", "capital")
+with cache.applied(model) as fired:
+    for text in ("The capital of Japan is", "The capital of Peru is"):
+        print(model.generate(text, max_new_tokens=3, do_sample=False, verbose=False))
+        print("   applied:", [one.edit.new["en"] for one in fired])
+
+# %% [markdown]
+# ## Limits
+# - The values act whenever the subject is read, whatever is asked of it. That other relations stay
+#   is learned from a few of them (`keep`), not guaranteed.
+# - A subject that the matcher does not see is not edited; one that it sees wrongly is.
+# - The model does not reason with the new fact: what follows from it stays as it was.
+# - One seed, one small model. On your own: `lv.load_model("path/or/name")`.
+#
+# **Next:** another relation, fewer neurons, `locate="attribution"` as in the paper, or
+# `lv.counterfactual_cases()` for a hundred edits.
