@@ -190,7 +190,8 @@ class EditCache:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}") as place:
             new = Path(place) / "new"
             new.mkdir()
-            values = {str(i): edit.values.contiguous() for i, edit in enumerate(self)}
+            # Clones, as edits may share their memory and a safetensors file may not.
+            values = {str(i): edit.values.clone() for i, edit in enumerate(self)}
             save_file(values, new / "values.safetensors")
             records = [_to_record(edit) for edit in self]
             whole = {

@@ -205,12 +205,14 @@ def test_a_search_of_ones_own(tiny):
 
 def test_saved_and_loaded(tiny, tmp_path):
     model = tiny("gpt2")
-    cache = EditCache([an_edit(model), an_edit(model, "PE", seed=1)])
+    edit = an_edit(model)
+    again = dataclasses.replace(edit, relation="continent")  # shares its memory
+    cache = EditCache([edit, again, an_edit(model, "PE", seed=1)])
     place = tmp_path / "a" / "edits"
     for _ in range(2):  # the second time in place of the first
         cache.save(place)
         again = EditCache.load(place)
-        assert len(again) == 2
+        assert len(again) == 3
         for one, other in zip(cache, again, strict=True):
             for field in dataclasses.fields(lv.Edit):
                 was, now = getattr(one, field.name), getattr(other, field.name)
