@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lafn_viz.probes import lint_patterns, load_mlama, load_mpararel
     from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.target import AnswerScores, score_answers
+    from lafn_viz.tracing import Trace, trace_subject
 
 _HOME = {
     "AnswerScores": "target",
@@ -56,6 +57,7 @@ _HOME = {
     "Significance": "nulls",
     "Stability": "resampling",
     "SubjectMatcher": "matching",
+    "Trace": "tracing",
     "attribute": "attribution",
     "check_facts": "fact_checking",
     "counterfactual_cases": "counterfactuals",
@@ -79,6 +81,7 @@ _HOME = {
     "significance": "nulls",
     "stability": "resampling",
     "threshold_curve": "resampling",
+    "trace_subject": "tracing",
 }
 __all__ = [
     "AnswerScores",
@@ -106,6 +109,7 @@ __all__ = [
     "Significance",
     "Stability",
     "SubjectMatcher",
+    "Trace",
     "attribute",
     "check_facts",
     "counterfactual_cases",
@@ -129,6 +133,7 @@ __all__ = [
     "significance",
     "stability",
     "threshold_curve",
+    "trace_subject",
 ]
 
 try:

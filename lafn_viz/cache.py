@@ -4,7 +4,8 @@
 2. While it is `applied`, every text that a model begins to read is searched for them once. Each
    row of a batch gets its own edits, from its own position on.
 3. Tokens that follow through a key/value cache keep the edits of their row: what counts is the
-   prompt, not what the model writes.
+   prompt, not what the model writes. An edit at the "answer" acts from the end of what is read
+   first, so the prompt has to be read alone.
 
 Values are added by hooks on the neurons; weights never change, and the hooks go when the work is
 done and on an exception. Edits of several relations of one subject add up. On disk an edit is plain

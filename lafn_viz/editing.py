@@ -18,7 +18,7 @@ keep the quarter whose values write most to the residual stream, optimise again,
 Caveats: enough random neurons edit too (a vector of a hundred values can be bent to anything), so
 hold an edit beside one on `random_like` neurons. A model reads the subject where it reads it: if
 attention takes it straight from the subject's embedding, values added to neurons at the subject
-come too late (see `position`). The new object's names can be one token in many languages: then "the
+come too late (`trace_subject` shows it). The new object's names can be one token in many languages: then "the
 same token everywhere" is a shortcut; the divergence term keeps the optimiser off it.
 """
 
@@ -139,7 +139,9 @@ def lafn_edit(
         neurons: change these instead of locating any.
         layers: where to look for neurons; all unless given.
         position: "subject_last", the subject's last token (the paper); "from_subject", it and all
-            that follows; "answer", from the prompt's last token on.
+            that follows; "answer", from the prompt's last token on. Where a prompt ends is known
+            only if it is read alone, as `generate` does; `score_answers` reads most of an answer of
+            several tokens with it, so score "answer" edits through `Reading`, or generate.
         keep: prompts that shall stay as they are; unless given, those of other relations of the
             same subject, or if the facts hold none, the subject alone.
         divergence: weight of the Kullback-Leibler divergence on these.

@@ -37,25 +37,25 @@ class Encoded:
 
     `read` is what the model reads: the prompt with all of its answer but the last token (causal),
     or with masks in its place (masked). The logits at `predicts` and the positions after it are
-    about `answer`. `text` is where the prompt's own tokens stand (start, stop), `named_at` the
-    position of the subject's last token, or None where the prompt does not name its subject.
+    about `answer`. `text` is where the prompt's own tokens stand (start, stop), `subject` where
+    those of its subject do, or None where the prompt does not name it.
     """
 
     read: tuple[int, ...]
     answer: tuple[int, ...]
     predicts: int
     text: tuple[int, int]
-    named_at: int | None
+    subject: tuple[int, int] | None
 
     @property
     def subject_last(self) -> int:
         """The position of the subject's last token. Raises ValueError if it is not named."""
-        if self.named_at is None:
+        if self.subject is None:
             raise ValueError(
                 "a prompt does not name its subject literally (its subject_span is None), so there "
                 "is no position 'subject_last' in it; leave it out, or act on another position"
             )
-        return self.named_at
+        return self.subject[1] - 1
 
     def acted_on(self, position: Position, *, masked: bool) -> slice:
         """The positions a method acts on (see `Position`).
@@ -111,7 +111,7 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
     found = traits(model)
     before = len(found.before)
     stop = before + len(tokens)
-    named_at = None
+    subject = None
     if prompt.subject_span is not None:
         start, end = prompt.subject_span
         read = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
@@ -122,7 +122,7 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
                 f"the subject {prompt.subject!r} of prompt {prompt.text!r} has no tokens of its "
                 "own; check its span"
             )
-        named_at = before + inside[-1]
+        subject = before + inside[0], before + inside[-1] + 1
     if found.masked:
         assert found.mask is not None
         rest, predicts = [found.mask] * len(answer) + list(found.after), stop
@@ -133,7 +133,7 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
         answer=tuple(answer),
         predicts=predicts,
         text=(before, stop),
-        named_at=named_at,
+        subject=subject,
     )
 
 

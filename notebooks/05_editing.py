@@ -107,11 +107,20 @@ at_subject = lv.lafn_edit(model, facts, **options)
 print(f"loss {at_subject.curve[0]:.1f} -> {at_subject.loss:.1f}")
 
 # %% [markdown]
-# Next to nothing moves, with every neuron of the model. In this shallow model the attention of the
-# first layer takes the subject straight from its embedding to the answer's position, before any
-# neuron has been there; what neurons at the subject do is not read again. So
-# `position="from_subject"`, the default, adds the values at the subject and at all that follows. In
-# a deep model try `subject_last`.
+# Next to nothing moves, with every neuron of the model. Why? Put the values of another country's
+# prompt at one place of this prompt, and see whether the other capital comes out:
+
+# %%
+capitals = facts.filter(relation="capital", languages=["en", "fr", "ru", "zh", "hi"])
+lv.plots.subject_trace(lv.trace_subject(model, capitals.prompts()))
+
+# %% [markdown]
+# What enters the first layer at the subject decides. From the second layer on only the answer's
+# position does: the attention of the first layer has taken the subject there straight from its
+# embedding, before any neuron has been at it, and nothing that neurons do at the subject is read
+# again. At the answer, the neurons of the first layer alone bring the other capital nearly every
+# second time. So `position="from_subject"`, the default, adds the values at the subject and at all
+# that follows, the answer's position included. A deep model reads otherwise: trace it.
 #
 # ## A cache of edits
 # A cache keeps many edits, finds their subjects in any text, and can be saved. Which rule found

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
     "facts", "folding", "resemblance", "matching", "probes", "cases", "benchmarks",
-    "counterfactuals", "models", "target", "quadrature", "engine", "integral", "attribution",
-    "neurons", "overlaps", "nulls", "resampling", "languages", "changes", "causal", "degenerate",
-    "fact_checking", "wiring", "planting", "recovery", "reading", "editing", "cache", "demo",
-    "plots", "cli",
+    "counterfactuals", "models", "target", "tracing", "quadrature", "engine", "integral",
+    "attribution", "neurons", "overlaps", "nulls", "resampling", "languages", "changes", "causal",
+    "degenerate", "fact_checking", "wiring", "planting", "recovery", "reading", "editing",
+    "cache", "demo", "plots", "cli",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from lafn_viz.plots.overlaps import (
 )
 from lafn_viz.plots.planting import planted_recovery
 from lafn_viz.plots.style import CONFIG
+from lafn_viz.plots.tracing import subject_trace
 
 __all__ = [
     "CONFIG",
@@ -36,6 +37,7 @@ __all__ = [
     "overlap_heatmap",
     "planted_recovery",
     "significance_ladder",
+    "subject_trace",
     "threshold_lines",
     "transfer_and_sharing",
     "upset",

@@ -1,0 +1,58 @@
+"""Figure of where a subject is read."""
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lafn_viz.plots.style import styled
+from lafn_viz.tracing import WHATS, WHERES, Trace
+
+TITLES = {"layer input": "what enters the layer", "neurons": "what its neurons do"}
+
+
+def subject_trace(trace: Trace) -> go.Figure:
+    """How often another subject's values, put at one place, bring out its answer."""
+    figure = make_subplots(
+        rows=1,
+        cols=len(WHATS),
+        shared_yaxes=True,
+        subplot_titles=[TITLES[what] for what in WHATS],
+        horizontal_spacing=0.05,
+    )
+    layers = [f"layer {layer}" for layer in range(trace.share.shape[1])]
+    places = [where.replace(" ", "<br>", 1) for where in WHERES]
+    for column, table in enumerate(trace.share, 1):
+        figure.add_trace(
+            go.Heatmap(
+                z=table,
+                x=places,
+                y=layers,
+                zmin=0,
+                zmax=1,
+                colorscale="Blues",
+                xgap=2,
+                ygap=2,
+                text=np.where(np.isfinite(table), np.char.mod("%.2f", table), "–"),
+                texttemplate="%{text}",
+                showscale=column == 1,
+                colorbar={
+                    "title": {"text": "share with<br>the donor's<br>answer"},
+                    "thickness": 12,
+                },
+                hovertemplate="%{y}, %{x}: %{z:.1%}<extra></extra>",
+            ),
+            row=1,
+            col=column,
+        )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False, side="bottom")
+    return styled(
+        figure,
+        title="Where is the subject read?",
+        caption=(
+            "Values of a prompt about another subject (the donor) put at one place and layer.<br>"
+            f"{trace.n_pairs} pairs; donors answered {trace.donor:.2f}; with nothing put in "
+            f"{trace.untouched:.2f} write the donor's answer."
+        ),
+        height=200 + 55 * len(layers),
+    )
