@@ -15,11 +15,11 @@ The paper locates by activation or attribution, before it knows where the change
 keep the quarter whose values write most to the residual stream, optimise again, and so on down to
 `n_neurons`. All languages share the vector, so what is left acts in all of them.
 
-Caveats: enough random neurons edit too (a vector of a hundred values can be bent to anything), so
-hold an edit beside one on `random_like` neurons. A model reads the subject where it reads it: if
+Caveats: enough random neurons edit too (a vector of a hundred values can be bent to much), so hold
+an edit beside one on `random_like` neurons. A model reads the subject where it reads it: if
 attention takes it straight from the subject's embedding, values added to neurons at the subject
-come too late (`trace_subject` shows it). The new object's names can be one token in many languages: then "the
-same token everywhere" is a shortcut; the divergence term keeps the optimiser off it.
+come too late (`trace_subject` shows it). The new object's names can be one token in many languages:
+then "the same token everywhere" is a shortcut; the divergence term keeps the optimiser off it.
 """
 
 from collections import defaultdict

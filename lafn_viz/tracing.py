@@ -54,11 +54,11 @@ class Trace:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        best = {
-            what: WHERES[int(np.nanmax(table, 0).argmax())]
-            for what, table in zip(WHATS, self.share[:, 1:], strict=True)
-        }
-        return f"Trace({self.n_pairs} pairs; after the first layer most at: {best})"
+        layer, where = np.unravel_index(np.nanargmax(self.share[1]), self.share[1].shape)
+        return (
+            f"Trace({self.n_pairs} pairs: neurons carry the subject most in layer {layer} at the "
+            f"{WHERES[where]}, {self.share[1, layer, where]:.2f})"
+        )
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a kind of value, layer and place: the share of donors' answers."""

@@ -118,9 +118,9 @@ lv.plots.subject_trace(lv.trace_subject(model, capitals.prompts()))
 # What enters the first layer at the subject decides. From the second layer on only the answer's
 # position does: the attention of the first layer has taken the subject there straight from its
 # embedding, before any neuron has been at it, and nothing that neurons do at the subject is read
-# again. At the answer, the neurons of the first layer alone bring the other capital nearly every
-# second time. So `position="from_subject"`, the default, adds the values at the subject and at all
-# that follows, the answer's position included. A deep model reads otherwise: trace it.
+# again. At the answer, the neurons of the first layer alone bring the other capital most of the
+# time. So `position="from_subject"`, the default, adds the values at the subject and at all that
+# follows, the answer's position included. A deep model reads otherwise: trace it.
 #
 # ## A cache of edits
 # A cache keeps many edits, finds their subjects in any text, and can be saved. Which rule found

@@ -28,7 +28,7 @@ def test_what_the_embedded_model_does(trace):
     others = np.delete(trace.share, answer, axis=2)
     assert np.nanmax(others[0, 1:]) < 0.1
     assert np.nanmax(others[1]) < 0.1
-    assert "'layer input': 'answer'" in repr(trace)
+    assert "neurons carry the subject most in layer 0 at the answer" in repr(trace)
     frame = trace.to_frame()
     assert len(frame) == 2 * 4 * len(WHERES)
     assert set(frame["where"]) == set(WHERES)
