@@ -47,9 +47,8 @@ edit
 # meets the subject:
 
 # %%
-first = [
-    p for p in facts.filter(relation="capital", subjects="Japan").prompts() if not p.paraphrase
-]
+asked = facts.filter(relation="capital", subjects="Japan").prompts()
+first = [prompt for prompt in asked if prompt.paraphrase == 0]
 options = {"max_new_tokens": 3, "do_sample": False, "verbose": False}
 before = [model.generate(prompt.text, **options) for prompt in first]
 with lv.edited(model, edit):
