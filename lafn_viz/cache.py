@@ -95,16 +95,19 @@ class EditCache:
                 f"there is an edit of {edit.subject_id!r}, {edit.relation!r} already "
                 f"({self._edits[edit.key]!r}); remove it first, or add with replace=True"
             )
-        for other in self:
-            if other.provenance.weights != edit.provenance.weights:
-                raise EditError(
-                    f"{edit!r} was made for the model {edit.provenance.model!r} "
-                    f"({edit.provenance.weights[:8]}), the others here for "
-                    f"{other.provenance.model!r} ({other.provenance.weights[:8]}); "
-                    "keep a cache for each model"
-                )
+        here = self._made_for()
+        if here is not None and here.weights != edit.provenance.weights:
+            raise EditError(
+                f"{edit!r} was made for the model {edit.provenance.model!r} "
+                f"({edit.provenance.weights[:8]}), the others here for "
+                f"{here.model!r} ({here.weights[:8]}); keep a cache for each model"
+            )
         self._edits[edit.key] = edit
         self._matcher = None
+
+    def _made_for(self) -> Provenance | None:
+        """Of any edit: all are made for one model."""
+        return next((edit.provenance for edit in self._edits.values()), None)
 
     def remove(self, subject: str, relation: str) -> Edit:
         """Take out one edit, by a name of its subject or its id; the others stay."""
@@ -158,14 +161,13 @@ class EditCache:
         Raises:
             EditError: if an edit was made for another model.
         """
-        found = traits(model)
-        for edit in self:
-            if edit.provenance.weights != found.weights:
-                raise EditError(
-                    f"{edit!r} was made for the model {edit.provenance.model!r} "
-                    f"({edit.provenance.weights[:8]}), not for this one ({found.weights[:8]}); "
-                    "edit the fact anew on this model"
-                )
+        found, here = traits(model), self._made_for()
+        if here is not None and here.weights != found.weights:
+            raise EditError(
+                f"{next(iter(self))!r} was made for the model {here.model!r} "
+                f"({here.weights[:8]}), not for this one ({found.weights[:8]}); "
+                "edit the fact anew on this model"
+            )
         run = _Applied(self, model)
         layers = sorted({layer for edit in self for layer, _ in edit.neurons})
         hooks: Hooks = [(hook_post(layer), run.hook_of(layer)) for layer in layers]
@@ -276,13 +278,13 @@ class _Applied:
         self.of_subject: dict[str, list[Edit]] = {}
         for edit in cache:
             self.of_subject.setdefault(edit.subject_id, []).append(edit)
-        self.places = {
-            edit.key: {
-                layer: torch.tensor([i for i, (at, _) in enumerate(edit.neurons) if at == layer])
-                for layer in {layer for layer, _ in edit.neurons}
-            }
-            for edit in cache
-        }
+        # Of each edit and layer, the neurons and what is added to them.
+        self.parts: dict[tuple[tuple[str, str], int], tuple[list[int], Tensor]] = {}
+        for edit in cache:
+            for layer in {layer for layer, _ in edit.neurons}:
+                here = [i for i, (at, _) in enumerate(edit.neurons) if at == layer]
+                neurons = [edit.neurons[i].neuron for i in here]
+                self.parts[edit.key, layer] = neurons, edit.values[here]
         self.known: dict[tuple[int, ...], list[tuple[Match, int]]] = {}
         self.fired: list[Fired] = []
         self.rows, self.read = 0, 0
@@ -338,16 +340,16 @@ class _Applied:
         def add(value: Tensor, hook: Any) -> Tensor | None:
             changed: Tensor | None = None
             for fired in self.fired:
-                here = self.places[fired.edit.key].get(layer)
+                part = self.parts.get((fired.edit.key, layer))
                 first = fired.position - self.read
-                if here is None or (first < 0 and fired.edit.position == "subject_last"):
+                if part is None or (first < 0 and fired.edit.position == "subject_last"):
                     continue
                 stop = first + 1 if fired.edit.position == "subject_last" else value.shape[1]
                 if changed is None:
                     changed = value.clone()
-                neurons = [fired.edit.neurons[i][1] for i in here.tolist()]
-                part = changed[fired.row, max(first, 0) : stop]
-                part[:, neurons] += fired.edit.values[here].to(value)
+                neurons, values = part
+                rows = changed[fired.row, max(first, 0) : stop]
+                rows[:, neurons] += values.to(value)
             return changed
 
         return add

@@ -166,15 +166,11 @@ def lafn_edit(
         allowed = _highest(model, prompts, locate, allowed, n_neurons)
     size = int(allowed.sum()) if neurons is not None else n_neurons
     values = fit.values(allowed, torch.zeros(n_layers, d_mlp), FIRST)
+    length = _written(model, allowed) if int(allowed.sum()) > size else 0
     while int(allowed.sum()) > size:
-        written = values.abs() * fit.written(allowed)
+        written = values.abs() * length
         most = max(size, int(allowed.sum()) // FACTOR)
-        allowed = (
-            torch.zeros_like(allowed)
-            .flatten()
-            .index_fill(0, written.flatten().topk(most).indices, True)
-            .view_as(allowed)
-        )
+        allowed = _largest(written, most)
         values = fit.values(allowed, values * allowed, LATER)
     chosen = tuple(Neuron(*found) for found in allowed.nonzero().tolist())
     return Edit(
@@ -322,13 +318,31 @@ def _highest(
     found = torch.zeros(allowed.shape)
     for language in dict.fromkeys(prompt.language for prompt in prompts):
         rows = [i for i, prompt in enumerate(prompts) if prompt.language == language]
-        mean = torch.where(allowed, scores.values[rows].mean(0), 0).clamp_min(0).flatten()
-        best = torch.zeros_like(mean).index_fill(0, mean.topk(n_neurons).indices, 1)
+        mean = torch.where(allowed, scores.values[rows].mean(0), 0).clamp_min(0)
         # A score relative to the best stays below 1, so that it only breaks ties.
-        found += (best * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3).view_as(found)
-    order = torch.where(allowed, found, -1).flatten().topk(n_neurons).indices
-    kept = torch.zeros(allowed.numel(), dtype=torch.bool)
-    return kept.index_fill(0, order, True).view_as(allowed)
+        found += _largest(mean, n_neurons) * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3
+    return _largest(torch.where(allowed, found, -1), n_neurons)
+
+
+def _largest(values: Float[Tensor, "layer neuron"], count: int) -> Bool[Tensor, "layer neuron"]:
+    """The neurons of the largest values."""
+    kept = torch.zeros(values.numel(), dtype=torch.bool)
+    return kept.index_fill(0, values.flatten().topk(count).indices, True).view_as(values)
+
+
+def _written(
+    model: "TransformerBridge", allowed: Bool[Tensor, "layer neuron"]
+) -> Float[Tensor, "layer neuron"]:
+    """Length of what each neuron writes to the residual stream, at an activation of 1."""
+    found = torch.zeros(allowed.shape)
+    weight = next(model.original_model.parameters())
+    with torch.no_grad():
+        for layer in allowed.any(1).nonzero()[:, 0].tolist():
+            down = model.blocks[layer].mlp.out
+            one = torch.eye(allowed.shape[1], dtype=weight.dtype, device=weight.device)
+            rows = down(one[None]) - down(torch.zeros_like(one[None, :1]))
+            found[layer] = rows[0].float().norm(dim=-1).cpu()
+    return found
 
 
 class _Fit:
@@ -344,7 +358,7 @@ class _Fit:
         decay: float,
         on_step: OnStep | None,
     ) -> None:
-        self.model, self.n_edited = model, len(edited)
+        self.n_edited = len(edited)
         self.divergence, self.decay, self.on_step = divergence, decay, on_step
         self.reading = Reading(model, [*edited, *keep], position)
         self.kept = self.reading.row >= len(edited)
@@ -400,15 +414,3 @@ class _Fit:
         # The same divergence from fewer passes over the vocabulary: cross entropy less entropy.
         crossed = kept.logsumexp(-1) - torch.einsum("tv,tv->t", self.before, kept)
         return new, crossed.mean() - self.entropy
-
-    def written(self, allowed: Bool[Tensor, "layer neuron"]) -> Float[Tensor, "layer neuron"]:
-        """Length of what each neuron writes to the residual stream, at an activation of 1."""
-        found = torch.zeros(allowed.shape)
-        weight = next(self.model.original_model.parameters())
-        with torch.no_grad():
-            for layer in allowed.any(1).nonzero()[:, 0].tolist():
-                down = self.model.blocks[layer].mlp.out
-                one = torch.eye(allowed.shape[1], dtype=weight.dtype, device=weight.device)
-                rows = down(one[None]) - down(torch.zeros_like(one[None, :1]))
-                found[layer] = rows[0].float().norm(dim=-1).cpu()
-        return found

@@ -118,7 +118,7 @@ class OnePass:
     ) -> dict[str, Any]:
         options: dict[str, Any] = {}
         if prefix:
-            options["past_key_values"] = _prefix_cache(prefix, owner)
+            options["past_key_values"] = prefix_cache(prefix, owner)
         if mask:
             past = prefix[0][0].shape[-2] if prefix else 0
             like = next(self.model.original_model.parameters())
@@ -391,7 +391,7 @@ def _replace(start: int, at: slice, leaf: Float[Tensor, "row at neuron"]) -> Cal
     return hook
 
 
-def _prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]) -> Any:
+def prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]) -> Any:
     """Keys and values of the prefix, given to each row of a batch by the prompt it comes from."""
     from transformers.cache_utils import Cache, DynamicLayer
 

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lafn_viz.engine import prefix_cache
 from lafn_viz.facts import Prompt
 from lafn_viz.models import HOOK_HEAD, hook_post, traits
 from lafn_viz.target import Encoded, Hooks, encode
@@ -128,23 +129,17 @@ class Reading:
     def _narrows(self) -> bool:
         return HOOK_HEAD in self.model.hook_dict
 
-    def logits(self, added: Added, extra: Hooks | None = None) -> Float[Tensor, "token vocab"]:
+    def logits(self, added: Added) -> Float[Tensor, "token vocab"]:
         """Logits about each token of the answers, with values added to neurons of some layers.
 
         Args:
             added: for each layer what is added to its neurons at the positions acted on.
-            extra: further hooks to read with.
         """
         options: dict[str, Any] = {}
         if self.prefix:
-            from transformers import DynamicCache
-
-            cache = DynamicCache()
-            for layer, (keys, values) in enumerate(self.prefix):
-                cache.update(keys, values, layer)
-            steps = torch.arange(self.tokens.shape[1], device=self.device)
+            everyone, steps = (torch.arange(n, device=self.device) for n in self.tokens.shape)
             options = {
-                "past_key_values": cache,
+                "past_key_values": prefix_cache(self.prefix, everyone),
                 "attention_mask": self.mask,
                 "position_ids": self.starts[:, None] + steps,
             }
@@ -161,7 +156,7 @@ class Reading:
         hooks: Hooks = [(hook_post(layer), hook_of(more)) for layer, more in added.items()]
         if self._narrows:
             hooks.append((HOOK_HEAD, take))
-        with self.model.hooks(fwd_hooks=[*hooks, *(extra or [])]):
+        with self.model.hooks(fwd_hooks=hooks):
             logits = self.model(self.tokens, **options)
         return (logits[0] if self._narrows else logits[self.row, self.predicts]).float()
 

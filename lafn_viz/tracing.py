@@ -181,9 +181,9 @@ class _Swap:
         }
         self.kept: dict[str, Tensor] = {}
         names = [hook(layer) for layer in range(traits(model).n_layers) for hook in _HOOKS.values()]
-        tokens, self.tokens = self.tokens, torch.tensor([x.read for x in donors], device=device)
-        self.donor_known = self.donors_answer([(name, self._keeper(name)) for name in names])
-        self.tokens = tokens
+        hooks: Hooks = [(name, self._keeper(name)) for name in names]
+        told = torch.tensor([item.read for item in donors], device=device)
+        self.donor_known = self._answered(told, hooks)
 
     def _keeper(self, name: str) -> Any:
         def keep(value: Tensor, hook: Any) -> None:
@@ -204,8 +204,11 @@ class _Swap:
 
     def donors_answer(self, hooks: Hooks) -> int:
         """How many write the donor's answer."""
+        return self._answered(self.tokens, hooks)
+
+    def _answered(self, tokens: Tensor, hooks: Hooks) -> int:
         with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
-            logits = self.model(self.tokens)
+            logits = self.model(tokens)
         written = logits[:, self.predicts :][:, : self.answers.shape[1]].argmax(-1)
         return int((written == self.answers).all(-1).sum())
 
