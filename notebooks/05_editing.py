@@ -84,14 +84,13 @@ pd.DataFrame({"before": before, "after": after}).astype(float).round(3)
 # quicker and no worse in this model.)
 
 # %%
-rows = []
+located, chance = [], []
 options = {"subject": "Japan", "relation": "capital", "new_object": "Rome", "position": "answer"}
 for n in (10, 20, 40, 100):
-    found = lv.lafn_edit(model, facts, **options, n_neurons=n)
-    drawn = random_like(found.neurons, (4, 640), seed=0)
-    chance = lv.lafn_edit(model, facts, **options, neurons=drawn)
-    rows.append({"neurons": n, "located": found.loss, "random": chance.loss})
-pd.DataFrame(rows).set_index("neurons").round(2)
+    located.append(lv.lafn_edit(model, facts, **options, n_neurons=n))
+    drawn = random_like(located[-1].neurons, (4, 640), seed=0)
+    chance.append(lv.lafn_edit(model, facts, **options, neurons=drawn))
+lv.plots.edits_by_size({"located": located, "as many random ones of the same layers": chance})
 
 # %% [markdown]
 # The more values there are, the less it matters whose they are: a hundred can be bent to nearly
@@ -103,7 +102,8 @@ pd.DataFrame(rows).set_index("neurons").round(2)
 # %%
 options = options | {"position": "subject_last", "n_neurons": 2560}
 at_subject = lv.lafn_edit(model, facts, **options)
-print(f"loss {at_subject.curve[0]:.1f} -> {at_subject.loss:.1f}")
+named = {"100 neurons, at the answer": located[-1], "all neurons, at the subject": at_subject}
+lv.plots.edit_curves(named)
 
 # %% [markdown]
 # Next to nothing moves, with every neuron of the model. Why? Put the values of another country's

@@ -221,3 +221,15 @@ def test_error_bars_reach_from_low_to_high():
     assert (list(bars["array"]), list(bars["arrayminus"])) == ([2.0, 0.5], [0.5, 4.0])
     assert (bars["symmetric"], bars["width"]) == (False, 3)
     assert [language_name(code) for code in ("hi", "xx")] == ["Hindi", "xx"]
+
+
+def test_figures_of_edits(embedded, facts):
+    options = {"subject": "Peru", "relation": "capital", "new_object": "Rome", "languages": ["en"]}
+    edits = [lv.lafn_edit(embedded, facts, **options, n_neurons=n) for n in (3, 6)]
+    curves = plots.edit_curves({"few": edits[0], "more": edits[1]})
+    for trace, edit in zip(curves.data, edits, strict=True):
+        assert tuple(trace.y) == edit.curve
+    sizes = plots.edits_by_size({"located": edits})
+    assert tuple(sizes.data[0].x) == (3, 6)
+    assert tuple(sizes.data[0].y) == tuple(edit.loss for edit in edits)
+    assert "nats" in sizes.layout.yaxis.title.text

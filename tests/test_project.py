@@ -111,7 +111,7 @@ def test_notebook_runs_from_first_cell_to_last(path, tmp_path):
         for o in c.get("outputs", [])
         if "application/vnd.plotly.v1+json" in o.get("data", {})
     ]
-    assert figures, "no cell drew a figure"
+    assert len(figures) >= 3
 
 
 def test_readme_names_only_files_that_exist():
