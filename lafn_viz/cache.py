@@ -143,7 +143,7 @@ class EditCache:
                 "subject_id": edit.subject_id,
                 "subject": next(iter(edit.names.values()))[0],
                 "relation": edit.relation,
-                "old": next(iter(edit.old.values())),
+                "old": next(iter(edit.old.values()), ""),
                 "new": next(iter(edit.new.values())),
                 "languages": len(edit.new),
                 "neurons": len(edit.neurons),

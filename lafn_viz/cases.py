@@ -42,7 +42,10 @@ class EditCase:
     `edit` are the questions edited, with the new answer, and `rephrased` the same in other words.
     `locality` has the answers of the data, `portability` those that follow from the edit.
     `subject` and `old`, the answer before, lack the languages for which the data do not give them.
-    `source` names the set. Raises ValueError for a case without a question to edit.
+    `keep` is not asked: an editor may hold its prompts still while it edits. `source` names the
+    set. `subject_id` and `relation` say what is edited, where a set has them.
+
+    Raises ValueError for a case without a question to edit.
     """
 
     id: str
@@ -53,6 +56,9 @@ class EditCase:
     rephrased: Questions = field(default_factory=dict)
     locality: Questions = field(default_factory=dict)
     portability: Questions = field(default_factory=dict)
+    keep: Questions = field(default_factory=dict)
+    subject_id: str = ""
+    relation: str = ""
 
     def __post_init__(self) -> None:
         if not self.edit or not all(self.edit.values()):
@@ -71,7 +77,15 @@ class EditCase:
         """The languages in which the fact is edited."""
         return tuple(self.edit)
 
-    def prompts(self, role: Role, *, languages: Iterable[str] | None = None) -> list[Prompt]:
+    @property
+    def key(self) -> tuple[str, str]:
+        """Subject and relation; the name of the subject and the case where the set has no ids."""
+        named = self.subject_id or next(iter(self.subject.values()), self.id)
+        return named, self.relation or self.id
+
+    def prompts(
+        self, role: Role | Literal["keep"], *, languages: Iterable[str] | None = None
+    ) -> list[Prompt]:
         """The prompts of one role, by language."""
         asked: Questions = getattr(self, role)
         chosen = self.languages if languages is None else tuple(languages)
@@ -179,6 +193,7 @@ def _only(case: EditCase, languages: Iterable[str]) -> EditCase:
         rephrased=cut(case.rephrased),
         locality=cut(case.locality),
         portability=cut(case.portability),
+        keep=cut(case.keep),
     )
 
 

@@ -1,16 +1,58 @@
-"""Edits made of facts: a benchmark that needs no download.
+"""Edits made of facts: what to change, what to ask after it, what to hold still; no download.
 
-Each fact gets the object of another fact of its relation, the subject stays. What is asked after it
-comes from the same facts, so subject spans, paraphrases and separators are exact, in all languages.
+The subject stays and gets another object of its relation. What is asked after it comes from the
+same facts, so subject spans, paraphrases and separators are exact, in all languages:
+
+- **edit**: the trained paraphrases; **rephrased**: the held-out ones (of a relation without any,
+  the last of several).
+- **keep**: the subject's other relations, the first `KEEP` trained paraphrases of each.
+- **locality**: the same relations, and other subjects of the edited one, each in a held-out
+  paraphrase, so that nothing that was held still is asked.
+- **portability**: empty. No relation of the embedded facts follows from another's new object.
 """
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lafn_viz.cases import EditCase, EditSet, normal
 from lafn_viz.facts import Fact, FactSet, Prompt, known, load_facts, shows_answer
+
+KEEP = 2  # paraphrases of each other relation and language that shall not change
+
+
+def counterfactual_case(
+    facts: FactSet,
+    *,
+    subject: str,
+    relation: str,
+    new_object: str | Mapping[str, str],
+    languages: str | Iterable[str] | None = None,
+) -> EditCase:
+    """One edit of one fact. Its locality asks for the subject's other relations alone.
+
+    Args:
+        subject: its name in any language, or its id.
+        new_object: the name of an object of this relation in any language, or its names by
+            language for one that the facts do not hold.
+        languages: to edit in; all that name the fact unless given.
+
+    Raises:
+        ValueError: for a subject, relation, object or language that does not exist.
+    """
+    found = facts.filter(relation=relation).filter(subjects=subject)
+    ids = {fact.subject_id for fact in found}
+    if len(ids) > 1:
+        raise ValueError(
+            f"the name {subject!r} stands for {len(ids)} subjects of {relation!r}: "
+            f"{', '.join(sorted(ids))}; give one of these ids"
+        )
+    fact = next(iter(found))
+    chosen = next(iter(found.filter(languages=languages))).languages
+    new = _new_names(facts, fact, relation, new_object, chosen)
+    others = [x for x in facts if x.subject_id == fact.subject_id and x.relation != relation]
+    return _case(facts, fact, new, "own", others)
 
 
 def counterfactual_cases(
@@ -21,18 +63,15 @@ def counterfactual_cases(
     seed: int = 0,
     neighbours: int = 3,
 ) -> EditSet:
-    """Edits made of facts: each gets the object of another fact of its relation.
+    """Edits of many facts: each gets the object of another fact of its relation.
 
     The new object is never one that the facts give for the subject, has another name than the old
     one in every language, and cannot be read off the subject in any. What the facts do not know
     (a second official language) can be right all the same, so capitals are the default.
 
-    - **edit**: the trained paraphrases; **rephrased**: the held-out ones (of a relation without
-      any, the last of several).
-    - **locality**: up to `neighbours` other subjects of the relation, first the one whose object
-      is the new one, and the other relations of the same subject; one trained paraphrase each, and
-      only facts that no case edits, so that all edits can be made at once.
-    - **portability**: empty. No relation of the embedded facts follows from another's new object.
+    Locality asks for up to `neighbours` other subjects of the relation, first the one whose object
+    is the new one, and for the other relations of the same subject; only for facts that no case
+    edits, so that all edits can be made at once.
 
     Args:
         facts: the embedded ones by default.
@@ -84,23 +123,76 @@ def counterfactual_cases(
             x for x in kept if x.subject_id == fact.subject_id and x.relation != fact.relation
         ]
         told = {lang: new.object[lang] for lang in fact.languages}
-        asked = _asked(facts, replace(fact, object=told))
-        around = [_asked(facts, other) for other in (*near[:neighbours], *beside)]
-        cases.append(
-            EditCase(
-                id=f"{fact.id}->{new.object_id}",
-                source="facts",
-                subject=dict(fact.subject),
-                old=dict(fact.object),
-                edit={lang: trained for lang, (trained, _) in asked.items()},
-                rephrased={lang: held_out for lang, (_, held_out) in asked.items() if held_out},
-                locality={
-                    lang: tuple(other[lang][0][0] for other in around if lang in other)
-                    for lang in asked
-                },
-            )
-        )
+        cases.append(_case(facts, fact, told, new.object_id, [*near[:neighbours], *beside]))
     return EditSet(tuple(cases))
+
+
+def _case(
+    facts: FactSet, fact: Fact, new: Mapping[str, str], to: str, around: Sequence[Fact]
+) -> EditCase:
+    """The case of a fact that gets the names `new` in some languages."""
+    asked = _asked(facts, fact)
+    others = [(other, _asked(facts, other)) for other in around]
+    kept = {
+        lang: tuple(
+            prompt
+            for other, of in others
+            if other.subject_id == fact.subject_id and lang in of
+            for prompt in of[lang][0][:KEEP]
+        )
+        for lang in new
+    }
+
+    def told(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
+        return tuple(replace(prompt, answer=new[prompt.language]) for prompt in prompts)
+
+    def last(trained: tuple[Prompt, ...], held_out: tuple[Prompt, ...]) -> Prompt:
+        return (held_out or trained)[0]
+
+    return EditCase(
+        id=f"{fact.id}->{to}",
+        source="facts",
+        subject=dict(fact.subject),
+        old=dict(fact.object),
+        edit={lang: told(asked[lang][0]) for lang in new},
+        rephrased={lang: told(asked[lang][1]) for lang in new if asked[lang][1]},
+        locality={lang: tuple(last(*of[lang]) for _, of in others if lang in of) for lang in new},
+        keep={lang: prompts for lang, prompts in kept.items() if prompts},
+        subject_id=fact.subject_id,
+        relation=fact.relation,
+    )
+
+
+def _new_names(
+    facts: FactSet,
+    fact: Fact,
+    relation: str,
+    new_object: str | Mapping[str, str],
+    wanted: Sequence[str],
+) -> dict[str, str]:
+    """The new object's name in each language that is edited."""
+    if isinstance(new_object, str):
+        objects = {other.object_id: other.object for other in facts.filter(relation=relation)}
+        named = [names for names in objects.values() if new_object in names.values()]
+        if not named:
+            some = sorted(next(iter(names.values())) for names in objects.values())[:8]
+            raise ValueError(
+                f"no fact of {relation!r} has the object {new_object!r}; there are, for example, "
+                f"{', '.join(some)}; for another give its names by language"
+            )
+        new_object = named[0]
+    missing = [language for language in wanted if not new_object.get(language, "").strip()]
+    if missing:
+        raise ValueError(
+            f"the new object has no name in {', '.join(missing)}; name it there, or leave these "
+            "languages out"
+        )
+    same = [x for x in wanted if new_object[x] == fact.object[x]]
+    if len(same) == len(wanted):
+        raise ValueError(
+            f"{fact.id!r} has the object {fact.object[same[0]]!r} already; give another one"
+        )
+    return {language: new_object[language] for language in wanted}
 
 
 def _can_replace(new: Fact, fact: Fact) -> bool:

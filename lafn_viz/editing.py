@@ -22,18 +22,19 @@ come too late (`trace_subject` shows it). The new object's names can be one toke
 then "the same token everywhere" is a shortcut; the divergence term keeps the optimiser off it.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.attribution import Method, attribute
-from lafn_viz.facts import Fact, FactSet, Prompt
-from lafn_viz.models import Provenance, provenance, traits
+from lafn_viz.cases import EditCase
+from lafn_viz.counterfactuals import counterfactual_case
+from lafn_viz.facts import FactSet, Prompt, known
+from lafn_viz.models import Provenance, down_weight, provenance, traits
 from lafn_viz.neurons import Neuron, mask_of
 from lafn_viz.reading import EditPosition, Reading
 
@@ -45,7 +46,6 @@ Locate = Literal["pruned", "attribution", "activation"]
 OnStep = Callable[[int, float], None]
 FIRST, LATER = 24, 10  # evaluations of the loss: from nothing, and after each pruning
 FACTOR = 4  # each pruning leaves one neuron in as many
-KEEP_FRAMES = 2  # paraphrases of each other relation and language that shall not change
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Edit:
     """One fact changed: values to add to some neurons where its subject is read.
 
     `values` belong to `neurons`, in units of their activation. `names` of the subject by language;
-    `old` and `new` names of the object. `curve` is the loss at each evaluation (nats), `loss` and
+    `old` and `new` names of the object in the languages edited (`old` where it is known). `curve` is the loss at each evaluation (nats), `loss` and
     `divergence` its two parts at the end: mean -log P(new object) of `prompts`, and the divergence
     on the prompts to keep.
     """
@@ -73,9 +73,10 @@ class Edit:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        name, old, new = (next(iter(of.values())) for of in (self.names, self.old, self.new))
+        name, new = next(iter(self.names.values())), next(iter(self.new.values()))
         return (
-            f"Edit({name[0]!r}, {self.relation}: {old!r} -> {new!r} in {len(self.new)} languages, "
+            f"Edit({name[0]!r}, {self.relation}: {next(iter(self.old.values()), '?')!r} -> {new!r} "
+            f"in {len(self.new)} languages, "
             f"{len(self.neurons)} neurons, loss {self.curve[0]:.2f} -> {self.loss:.2f})"
         )
 
@@ -106,6 +107,20 @@ class Edit:
         )
 
 
+class EditOptions(TypedDict, total=False):
+    """What `edit_case` and `lafn_edit` share (see `edit_case`)."""
+
+    n_neurons: int
+    locate: Locate
+    neurons: Iterable[tuple[int, int]] | None
+    layers: Iterable[int] | None
+    position: EditPosition
+    keep: Sequence[Prompt] | None
+    divergence: float
+    decay: float
+    on_step: OnStep | None
+
+
 def lafn_edit(
     model: "TransformerBridge",
     facts: FactSet,
@@ -114,6 +129,34 @@ def lafn_edit(
     relation: str,
     new_object: str | Mapping[str, str],
     languages: str | Iterable[str] | None = None,
+    **options: Unpack[EditOptions],
+) -> Edit:
+    """Find values that make the model give a fact a new object, in all languages at once.
+
+    Paraphrases that the facts mark as held out take no part: they are there to measure with.
+
+    Args:
+        subject: its name in any language, or its id.
+        new_object: the name of an object of this relation in any language, or its names by
+            language for one that the facts do not hold.
+        languages: to edit in; all that name the fact unless given. The edit goes by the subject's
+            names in all languages.
+        options: those of `edit_case`.
+
+    Raises:
+        ValueError: for a subject, relation, object, language, layer or neuron that does not exist.
+    """
+    case = counterfactual_case(
+        facts, subject=subject, relation=relation, new_object=new_object, languages=languages
+    )
+    return edit_case(model, case, **options)
+
+
+def edit_case(
+    model: "TransformerBridge",
+    case: EditCase,
+    *,
+    languages: Iterable[str] | None = None,
     n_neurons: int = 100,
     locate: Locate = "pruned",
     neurons: Iterable[tuple[int, int]] | None = None,
@@ -124,15 +167,13 @@ def lafn_edit(
     decay: float = 1e-4,
     on_step: OnStep | None = None,
 ) -> Edit:
-    """Find values that make the model give a fact a new object, in all languages at once.
+    """Find values that make the model answer a case's questions anew, in all languages at once.
 
-    Paraphrases that the facts mark as held out take no part: they are there to measure with.
+    Only `case.edit` and `case.keep` take part; what is asked afterwards does not. Questions that
+    do not name the subject literally are left out where values go to the subject.
 
     Args:
-        subject: its name in any language, or its id.
-        new_object: the name of an object of this relation in any language, or its names by
-            language for one that the facts do not hold.
-        languages: to edit in; all that name the fact unless given.
+        languages: to edit in; all of the case unless given.
         n_neurons: how many to change.
         locate: "pruned" (see above); "attribution" or "activation": those that score highest in the
             most languages, as the paper does.
@@ -141,45 +182,46 @@ def lafn_edit(
         position: "subject_last", the subject's last token (the paper); "from_subject", it and all
             that follows; "answer", from the prompt's last token on. Where a prompt ends is known
             only if it is read alone, as `generate` does; `score_answers` reads most of an answer of
-            several tokens with it, so score "answer" edits through `Reading`, or generate.
-        keep: prompts that shall stay as they are; unless given, those of other relations of the
-            same subject, or if the facts hold none, the subject alone.
+            several tokens with it, so score "answer" edits through `evaluate` or `Reading`.
+        keep: prompts that shall stay as they are; those of the case unless given, or if it has
+            none, the subject alone.
         divergence: weight of the Kullback-Leibler divergence on these.
         decay: weight of the sum of squares of the values.
         on_step: called with the number of each evaluation and its loss. What it raises ends the
             search and leaves the model as it was.
 
     Raises:
-        ValueError: for a subject, relation, object, language, layer or neuron that does not exist.
+        ValueError: for a language, layer or neuron that does not exist, or a case that never names
+            its subject.
     """
-    fact, prompts = _asked(facts, subject, relation, languages)
-    new = _new_names(facts, fact, relation, new_object, prompts)
-    edited = [replace(prompt, answer=new[prompt.language]) for prompt in prompts]
+    edited = _edited(case, languages, position)
+    chosen = tuple(dict.fromkeys(prompt.language for prompt in edited))
     if keep is None:
-        keep = _to_keep(facts, fact, prompts)
+        keep = case.prompts("keep", languages=chosen) or _alone(case, chosen)
     n_layers, d_mlp = traits(model).n_layers, traits(model).d_mlp
     if locate not in get_args(Locate):
         raise ValueError(f"unknown locate={locate!r}; there are {', '.join(get_args(Locate))}")
     allowed = _allowed(layers, neurons, n_neurons, (n_layers, d_mlp))
     fit = _Fit(model, edited, keep, position, divergence, decay, on_step)
     if neurons is None and locate != "pruned":
-        allowed = _highest(model, prompts, locate, allowed, n_neurons)
+        before = [replace(x, answer=case.old.get(x.language, x.answer)) for x in edited]
+        allowed = _highest(model, before, locate, allowed, n_neurons)
     size = int(allowed.sum()) if neurons is not None else n_neurons
     values = fit.values(allowed, torch.zeros(n_layers, d_mlp), FIRST)
-    length = _written(model, allowed) if int(allowed.sum()) > size else 0
+    length = torch.stack([down_weight(model, i).float().norm(dim=1).cpu() for i in range(n_layers)])
     while int(allowed.sum()) > size:
-        written = values.abs() * length
         most = max(size, int(allowed.sum()) // FACTOR)
-        allowed = _largest(written, most)
+        allowed = _largest(values.abs() * length, most)
         values = fit.values(allowed, values * allowed, LATER)
-    chosen = tuple(Neuron(*found) for found in allowed.nonzero().tolist())
+    found = tuple(Neuron(*pair) for pair in allowed.nonzero().tolist())
+    subject_id, relation = case.key
     return Edit(
-        subject_id=fact.subject_id,
+        subject_id=subject_id,
         relation=relation,
-        names={language: (name,) for language, name in fact.subject.items()},
-        old={language: fact.object[language] for language in new},
-        new=new,
-        neurons=chosen,
+        names={language: (name,) for language, name in case.subject.items()},
+        old={language: case.old[language] for language in chosen if language in case.old},
+        new={language: case.edit[language][0].answer for language in chosen},
+        neurons=found,
         values=values[allowed],
         position=position,
         curve=tuple(fit.curve),
@@ -189,9 +231,10 @@ def lafn_edit(
         provenance=provenance(
             model,
             "lafn_edit",
+            case=case.id,
             locate="given" if neurons is not None else locate,
-            n_neurons=len(chosen),
-            layers=sorted({layer for layer, _ in chosen}),
+            n_neurons=len(found),
+            layers=sorted({layer for layer, _ in found}),
             position=position,
             divergence=divergence,
             decay=decay,
@@ -201,78 +244,28 @@ def lafn_edit(
     )
 
 
-def _asked(
-    facts: FactSet, subject: str, relation: str, languages: str | Iterable[str] | None
-) -> tuple[Fact, list[Prompt]]:
-    """The fact, and the prompts of all paraphrases that are not held out."""
-    found = facts.filter(relation=relation).filter(subjects=subject)
-    ids = {fact.subject_id for fact in found}
-    if len(ids) > 1:
+def _edited(
+    case: EditCase, languages: Iterable[str] | None, position: EditPosition
+) -> list[Prompt]:
+    """The questions of a case that can be edited at a position."""
+    chosen = case.languages if languages is None else known("language", languages, case.languages)
+    asked = case.prompts("edit", languages=chosen)
+    if position != "answer":
+        asked = [prompt for prompt in asked if prompt.subject_span is not None]
+    if not asked or not case.subject:
         raise ValueError(
-            f"the name {subject!r} stands for {len(ids)} subjects of {relation!r}: "
-            f"{', '.join(sorted(ids))}; give one of these ids"
+            f"no question of case {case.id!r} names its subject literally in "
+            f"{', '.join(chosen)}; give position='answer' and a case whose subject has a name"
         )
-    found = found.filter(languages=languages)
-    return next(iter(found)), _not_held_out(found)
+    return asked
 
 
-def _not_held_out(facts: FactSet) -> list[Prompt]:
-    held_out = {key: asked.held_out for key, asked in facts.paraphrases.items()}
+def _alone(case: EditCase, languages: Sequence[str]) -> list[Prompt]:
+    """The subject by itself: what ROME holds still is what the subject is."""
     return [
-        prompt
-        for prompt in facts.prompts()
-        if prompt.paraphrase not in held_out[prompt.relation, prompt.language]
-    ]
-
-
-def _new_names(
-    facts: FactSet,
-    fact: Fact,
-    relation: str,
-    new_object: str | Mapping[str, str],
-    prompts: Sequence[Prompt],
-) -> dict[str, str]:
-    """The new object's name in each language that is edited."""
-    wanted = list(dict.fromkeys(prompt.language for prompt in prompts))
-    if isinstance(new_object, str):
-        objects = {other.object_id: other.object for other in facts.filter(relation=relation)}
-        named = [names for names in objects.values() if new_object in names.values()]
-        if not named:
-            some = sorted(next(iter(names.values())) for names in objects.values())[:8]
-            raise ValueError(
-                f"no fact of {relation!r} has the object {new_object!r}; there are, for example, "
-                f"{', '.join(some)}; for another give its names by language"
-            )
-        new_object = named[0]
-    missing = [language for language in wanted if not new_object.get(language, "").strip()]
-    if missing:
-        raise ValueError(
-            f"the new object has no name in {', '.join(missing)}; name it there, or leave these "
-            "languages out"
-        )
-    same = [x for x in wanted if new_object[x] == fact.object[x]]
-    if len(same) == len(wanted):
-        raise ValueError(
-            f"{fact.id!r} has the object {fact.object[same[0]]!r} already; give another one"
-        )
-    return {language: new_object[language] for language in wanted}
-
-
-def _to_keep(facts: FactSet, fact: Fact, prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Other relations of the subject, some paraphrases of each; or the subject alone."""
-    languages = list(dict.fromkeys(prompt.language for prompt in prompts))
-    same = [f for f in facts if f.subject_id == fact.subject_id and f.relation != fact.relation]
-    kept: dict[tuple[str, str], list[Prompt]] = defaultdict(list)
-    for prompt in _not_held_out(replace(facts, facts=tuple(same))):
-        if prompt.language in languages:
-            kept[prompt.relation, prompt.language].append(prompt)
-    found = [prompt for some in kept.values() for prompt in some[:KEEP_FRAMES]]
-    if found:
-        return found
-    return [
-        Prompt.of(name, fact.object[language], subject=name, language=language)
-        for language, name in fact.subject.items()
-        if language in languages
+        Prompt.of(name, case.old[language], subject=name, language=language)
+        for language, name in case.subject.items()
+        if language in languages and language in case.old
     ]
 
 
@@ -328,21 +321,6 @@ def _largest(values: Float[Tensor, "layer neuron"], count: int) -> Bool[Tensor, 
     """The neurons of the largest values."""
     kept = torch.zeros(values.numel(), dtype=torch.bool)
     return kept.index_fill(0, values.flatten().topk(count).indices, True).view_as(values)
-
-
-def _written(
-    model: "TransformerBridge", allowed: Bool[Tensor, "layer neuron"]
-) -> Float[Tensor, "layer neuron"]:
-    """Length of what each neuron writes to the residual stream, at an activation of 1."""
-    found = torch.zeros(allowed.shape)
-    weight = next(model.original_model.parameters())
-    with torch.no_grad():
-        for layer in allowed.any(1).nonzero()[:, 0].tolist():
-            down = model.blocks[layer].mlp.out
-            one = torch.eye(allowed.shape[1], dtype=weight.dtype, device=weight.device)
-            rows = down(one[None]) - down(torch.zeros_like(one[None, :1]))
-            found[layer] = rows[0].float().norm(dim=-1).cpu()
-    return found
 
 
 class _Fit:

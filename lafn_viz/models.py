@@ -357,6 +357,19 @@ def hook_post(layer: int) -> str:
     return f"blocks.{layer}.mlp.hook_post"
 
 
+def down_weight(
+    model: "TransformerBridge", layer: int
+) -> Float[torch.nn.Parameter | Tensor, "neuron d_model"]:
+    """What each neuron of a layer writes: the down projection's own weight, so that a change in
+    place changes the model.
+    """
+    down = model.blocks[layer].mlp.out
+    weight: Tensor = down.weight if hasattr(down, "weight") else down.original_component.weight
+    # Linear keeps [out, in], GPT-2's Conv1D [in, out]; the self-test of a model proves it.
+    linear = isinstance(getattr(down, "original_component", down), torch.nn.Linear)
+    return weight.T if linear else weight
+
+
 def hook_gate(model: "TransformerBridge", layer: int) -> str:
     """Name of the hook whose sign says whether a neuron fires: the gate of a gated layer."""
     gate = f"blocks.{layer}.mlp.gate.hook_out"
@@ -431,14 +444,13 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
             model(tokens)
     for layer, (post, written) in enumerate(names):
         down = model.blocks[layer].mlp.out
-        weight = down.weight if hasattr(down, "weight") else down.original_component.weight
         bias = getattr(down, "bias", None)
         neurons, output = through[_canonical(model, post)], through[_canonical(model, written)]
-        # Linear keeps [out, in], Conv1D [in, out]; where both fit, one of them must hold.
-        forms = [w for w in (weight, weight.T) if w.shape[0] == neurons.shape[-1]]
-        products = [neurons @ w + (0 if bias is None else bias) for w in forms]
+        weight = down_weight(model, layer)
         scale = output.abs().max().clamp_min(1e-6)
-        exact = any(((p - output).abs().max() / scale) < 1e-2 for p in products)
+        exact = weight.shape[0] == neurons.shape[-1] and bool(
+            (neurons @ weight + (0 if bias is None else bias) - output).abs().max() / scale < 1e-2
+        )
         silent = seen[_canonical(model, written)]
         rest = silent if bias is None else silent - bias
         if not exact or rest.abs().max() / scale > 1e-2:
