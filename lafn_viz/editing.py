@@ -22,7 +22,7 @@ come too late (`trace_subject` shows it). The new object's names can be one toke
 then "the same token everywhere" is a shortcut; the divergence term keeps the optimiser off it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
@@ -36,14 +36,14 @@ from lafn_viz.counterfactuals import counterfactual_case
 from lafn_viz.facts import FactSet, Prompt, known
 from lafn_viz.models import Provenance, down_weight, provenance, traits
 from lafn_viz.neurons import Neuron, mask_of
-from lafn_viz.reading import EditPosition, Reading
+from lafn_viz.objective import Objective, OnStep, Search
+from lafn_viz.reading import EditPosition
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
 Locate = Literal["pruned", "attribution", "activation"]
-OnStep = Callable[[int, float], None]
 FIRST, LATER = 24, 10  # evaluations of the loss: from nothing, and after each pruning
 FACTOR = 4  # each pruning leaves one neuron in as many
 
@@ -53,9 +53,9 @@ class Edit:
     """One fact changed: values to add to some neurons where its subject is read.
 
     `values` belong to `neurons`, in units of their activation. `names` of the subject by language;
-    `old` and `new` names of the object in the languages edited (`old` where it is known). `curve` is the loss at each evaluation (nats), `loss` and
-    `divergence` its two parts at the end: mean -log P(new object) of `prompts`, and the divergence
-    on the prompts to keep.
+    `old` and `new` names of the object in the languages edited (`old` where it is known). `curve`
+    is the loss at each evaluation (nats), `loss` and `divergence` its two parts at the end: mean
+    -log P(new object) of `prompts`, and the divergence from before on what is to stay.
     """
 
     subject_id: str
@@ -185,7 +185,8 @@ def edit_case(
             several tokens with it, so score "answer" edits through `evaluate` or `Reading`.
         keep: prompts that shall stay as they are; those of the case unless given, or if it has
             none, the subject alone.
-        divergence: weight of the Kullback-Leibler divergence on these.
+        divergence: weight of the Kullback-Leibler divergence on these, and on what follows the new
+            answers.
         decay: weight of the sum of squares of the values.
         on_step: called with the number of each evaluation and its loss. What it raises ends the
             search and leaves the model as it was.
@@ -202,17 +203,33 @@ def edit_case(
     if locate not in get_args(Locate):
         raise ValueError(f"unknown locate={locate!r}; there are {', '.join(get_args(Locate))}")
     allowed = _allowed(layers, neurons, n_neurons, (n_layers, d_mlp))
-    fit = _Fit(model, edited, keep, position, divergence, decay, on_step)
+    objective, search = Objective(model, edited, keep, position), Search(on_step)
+
+    def optimised(
+        allowed: Bool[Tensor, "layer neuron"], start: Float[Tensor, "layer neuron"], count: int
+    ) -> Float[Tensor, "layer neuron"]:
+        """Values of least loss, from some to start with; zero where none is allowed."""
+        where, used = allowed.nonzero(as_tuple=True), allowed.any(1).nonzero()[:, 0].tolist()
+
+        def loss(chosen: Tensor) -> tuple[Tensor, ...]:
+            table = chosen.new_zeros(start.shape).index_put(where, chosen)
+            new, kept = objective({layer: table[layer] for layer in used})
+            new = new.mean()
+            return new + divergence * kept + decay * chosen.square().sum(), new, kept
+
+        best = search.minimise(start[where].to(objective.reading.device), loss, count)
+        return torch.zeros(start.shape).index_put(where, best.cpu())
+
     if neurons is None and locate != "pruned":
         before = [replace(x, answer=case.old.get(x.language, x.answer)) for x in edited]
         allowed = _highest(model, before, locate, allowed, n_neurons)
     size = int(allowed.sum()) if neurons is not None else n_neurons
-    values = fit.values(allowed, torch.zeros(n_layers, d_mlp), FIRST)
+    values = optimised(allowed, torch.zeros(n_layers, d_mlp), FIRST)
     length = torch.stack([down_weight(model, i).float().norm(dim=1).cpu() for i in range(n_layers)])
     while int(allowed.sum()) > size:
         most = max(size, int(allowed.sum()) // FACTOR)
         allowed = _largest(values.abs() * length, most)
-        values = fit.values(allowed, values * allowed, LATER)
+        values = optimised(allowed, values * allowed, LATER)
     found = tuple(Neuron(*pair) for pair in allowed.nonzero().tolist())
     subject_id, relation = case.key
     return Edit(
@@ -224,9 +241,9 @@ def edit_case(
         neurons=found,
         values=values[allowed],
         position=position,
-        curve=tuple(fit.curve),
-        loss=fit.parts[0],
-        divergence=fit.parts[1],
+        curve=tuple(search.curve),
+        loss=search.parts[0],
+        divergence=search.parts[1],
         prompts=tuple(edited),
         provenance=provenance(
             model,
@@ -321,74 +338,3 @@ def _largest(values: Float[Tensor, "layer neuron"], count: int) -> Bool[Tensor, 
     """The neurons of the largest values."""
     kept = torch.zeros(values.numel(), dtype=torch.bool)
     return kept.index_fill(0, values.flatten().topk(count).indices, True).view_as(values)
-
-
-class _Fit:
-    """The loss of one edit, and its minimum over the values of some neurons."""
-
-    def __init__(
-        self,
-        model: "TransformerBridge",
-        edited: Sequence[Prompt],
-        keep: Sequence[Prompt],
-        position: EditPosition,
-        divergence: float,
-        decay: float,
-        on_step: OnStep | None,
-    ) -> None:
-        self.n_edited = len(edited)
-        self.divergence, self.decay, self.on_step = divergence, decay, on_step
-        self.reading = Reading(model, [*edited, *keep], position)
-        self.kept = self.reading.row >= len(edited)
-        with torch.no_grad():
-            log_p = self.reading.logits({})[self.kept].log_softmax(-1)
-            self.before = log_p.exp()
-            self.entropy = -(self.before * log_p).sum(-1).mean() if len(keep) else 0.0
-        self.curve: list[float] = []
-        self.parts = (float("nan"), float("nan"))
-
-    def values(
-        self,
-        allowed: Bool[Tensor, "layer neuron"],
-        start: Float[Tensor, "layer neuron"],
-        evaluations: int,
-    ) -> Float[Tensor, "layer neuron"]:
-        """Values of least loss, from some to start with; zero where none is allowed."""
-        device = self.reading.device
-        where = allowed.nonzero(as_tuple=True)
-        layers = where[0].unique().tolist()
-        chosen = start[where].to(device).requires_grad_()
-        optimiser = torch.optim.LBFGS(
-            [chosen], max_iter=evaluations, max_eval=evaluations, history_size=evaluations,
-            tolerance_change=1e-5, line_search_fn="strong_wolfe",
-        )  # fmt: skip
-        least, best = float("inf"), chosen.detach().clone()
-
-        def closure() -> Tensor:
-            nonlocal least, best
-            optimiser.zero_grad()
-            table = torch.zeros(start.shape, device=device).index_put(where, chosen)
-            new, kept = self.loss({layer: table[layer] for layer in layers})
-            loss = new + self.divergence * kept + self.decay * chosen.square().sum()
-            loss.backward()
-            self.curve.append(float(loss.detach()))
-            if self.curve[-1] < least:
-                least, best = self.curve[-1], chosen.detach().clone()
-                self.parts = float(new.detach()), float(kept.detach())
-            if self.on_step is not None:
-                self.on_step(len(self.curve), self.curve[-1])
-            return loss
-
-        optimiser.step(closure)
-        return torch.zeros(start.shape).index_put(where, best.cpu())
-
-    def loss(self, added: Mapping[int, Float[Tensor, " neuron"]]) -> tuple[Tensor, Tensor]:
-        """Mean -log P of the new answers, and mean divergence from before on what is kept."""
-        logits = self.reading.logits(added)
-        new = -self.reading.log_prob(logits)[: self.n_edited].mean()
-        if not self.kept.any():
-            return new, new.new_zeros(())
-        kept = logits[self.kept]
-        # The same divergence from fewer passes over the vocabulary: cross entropy less entropy.
-        crossed = kept.logsumexp(-1) - torch.einsum("tv,tv->t", self.before, kept)
-        return new, crossed.mean() - self.entropy

@@ -376,9 +376,19 @@ def hook_gate(model: "TransformerBridge", layer: int) -> str:
     return gate if gate in model.hook_dict else hook_post(layer)
 
 
+def hook_written(layer: int) -> str:
+    """Name of the hook on what a layer's neurons write: the output of the down projection."""
+    return f"blocks.{layer}.mlp.out.hook_out"
+
+
 def hook_block(layer: int) -> str:
     """Name of the hook on the input of a layer."""
     return f"blocks.{layer}.hook_in"
+
+
+def hook_block_out(layer: int) -> str:
+    """Name of the hook on the output of a layer."""
+    return f"blocks.{layer}.hook_out"
 
 
 HOOK_HEAD = "unembed.hook_in"  # the input of the un-embedding
@@ -425,7 +435,7 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
         return torch.zeros_like(value)
 
     widths = set()
-    names = [(hook_post(layer), f"blocks.{layer}.mlp.out.hook_out") for layer in range(n_layers)]
+    names = [(hook_post(layer), hook_written(layer)) for layer in range(n_layers)]
     for layer, (post, written) in enumerate(names):
         if post not in model.hook_dict or written not in model.hook_dict:
             raise ValueError(

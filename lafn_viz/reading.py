@@ -11,7 +11,8 @@ model nothing looks there.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from lafn_viz.engine import prefix_cache
 from lafn_viz.facts import Prompt
-from lafn_viz.models import HOOK_HEAD, hook_post, traits
+from lafn_viz.models import HOOK_HEAD, hook_post, hook_written, traits
 from lafn_viz.target import Encoded, Hooks, encode
 
 if TYPE_CHECKING:
@@ -31,18 +32,30 @@ if TYPE_CHECKING:
 EditPosition = Literal["subject_last", "from_subject", "answer"]
 EDIT_POSITIONS: tuple[EditPosition, ...] = ("subject_last", "from_subject", "answer")
 
-Added = Mapping[int, Float[Tensor, " neuron"]]
+# By layer; for each prompt its own, or one for all.
+Added = Mapping[int, Float[Tensor, " neuron"] | Float[Tensor, "prompt neuron"]]
+# By layer.
+Changed = Mapping[int, Float[Tensor, "neuron d_model"]]
 
 
 class Reading:
     """One padded batch of prompts with their answers.
 
     `row` and `answer` list the tokens of all answers: the prompt of each, and its number in the
-    vocabulary. `logits` has a row for each of them.
+    vocabulary. `logits` has a row for each of them, and with `after` then one for each prompt: what
+    follows its answer. With `once` values are added at the first position alone; with `whole` every
+    token is read each time, which is what a change of weights asks for.
     """
 
     def __init__(
-        self, model: "TransformerBridge", prompts: Sequence[Prompt], position: EditPosition
+        self,
+        model: "TransformerBridge",
+        prompts: Sequence[Prompt],
+        position: EditPosition,
+        *,
+        after: bool = False,
+        once: bool = False,
+        whole: bool = False,
     ) -> None:
         if position not in EDIT_POSITIONS:
             raise ValueError(
@@ -56,22 +69,33 @@ class Reading:
                 "causal model reads, from left to right; give a causal model"
             )
         self.model, self.prompts, self.position = model, tuple(prompts), position
+        self.once = once or position == "subject_last"
         self.device = next(model.original_model.parameters()).device
         read = [encode(model, prompt) for prompt in prompts]
         counts = torch.tensor([len(item.answer) for item in read])
         self.row = torch.arange(len(read)).repeat_interleave(counts).to(self.device)
         self.answer = torch.tensor([t for item in read for t in item.answer], device=self.device)
+        self.takes = self.row
+        if after:
+            read = [replace(item, read=(*item.read, item.answer[-1])) for item in read]
+            self.takes = torch.cat([self.row, torch.arange(len(read), device=self.device)])
+        self.after = after
         starts = [self._first(item) for item in read]
         self._place(read, [0] * len(read))
         self.prefix: list[tuple[Tensor, Tensor]] = []
         longest, found = max(len(item.read) for item in read), traits(model)
         # Who builds its own mask (BLOOM, OPT, XGLM) takes none of ours; a sliding window neither.
-        if max(starts) and found.grows and (found.window is None or longest < found.window):
+        if (
+            not whole
+            and max(starts)
+            and found.grows
+            and (found.window is None or longest < found.window)
+        ):
             with torch.no_grad():
-                whole = self.logits({})
+                plain = self.logits({})
                 self._place(read, starts)
                 self._keep_prefix(read, starts)
-                if not _close(whole, self.logits({})):
+                if not _close(plain, self.logits({})):
                     self._place(read, [0] * len(read))
                     self.prefix = []
 
@@ -83,14 +107,17 @@ class Reading:
         width = max(len(item.read) - start for item, start in zip(read, starts, strict=True))
         self.tokens = torch.zeros(len(read), width, dtype=torch.long)
         self.acted = torch.zeros(len(read), width, 1, dtype=torch.bool)
-        predicts = []
+        predicts, ends = [], []
         for i, (item, start) in enumerate(zip(read, starts, strict=True)):
             stop, first = len(item.read) - start, self._first(item) - start
             self.tokens[i, :stop] = torch.tensor(item.read[start:])
-            self.acted[i, first : first + 1 if self.position == "subject_last" else stop] = True
+            self.acted[i, first : first + 1 if self.once else stop] = True
             predicts += [item.predicts - start + k for k in range(len(item.answer))]
+            ends.append(stop - 1)
         self.tokens, self.acted = self.tokens.to(self.device), self.acted.to(self.device)
-        self.predicts = torch.tensor(predicts, device=self.device)
+        self.predicts = torch.tensor(
+            predicts + ends if self.after else predicts, device=self.device
+        )
         self.starts = torch.tensor(starts, device=self.device)
 
     def _keep_prefix(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
@@ -129,12 +156,50 @@ class Reading:
     def _narrows(self) -> bool:
         return HOOK_HEAD in self.model.hook_dict
 
-    def logits(self, added: Added) -> Float[Tensor, "token vocab"]:
+    def logits(
+        self,
+        added: Added,
+        *,
+        site: Callable[[int], str] = hook_post,
+        changed: Changed | None = None,
+    ) -> Float[Tensor, "token vocab"]:
         """Logits about each token of the answers, with values added to neurons of some layers.
 
         Args:
             added: for each layer what is added to its neurons at the positions acted on.
+            site: where else to add, as the name of a layer's hook.
+            changed: for each layer what is added to its down projection, for all positions; to be
+                read with `whole`.
         """
+        hooks = [(site(layer), self._adds(more)) for layer, more in added.items()]
+        for layer, change in (changed or {}).items():
+            hooks += _rewired(layer, change)
+        return self._run(hooks)
+
+    def seen(self, names: Iterable[str]) -> dict[str, Float[Tensor, "prompt width"]]:
+        """What some hooks see at the first position acted on, in float32."""
+        first = self.acted[..., 0].int().argmax(1)
+        found: dict[str, Tensor] = {}
+
+        def keeps(name: str) -> Any:
+            def keep(value: Tensor, hook: Any) -> None:
+                found[name] = value[torch.arange(len(first)), first].float()
+
+            return keep
+
+        with torch.no_grad():
+            self._run([(name, keeps(name)) for name in names])
+        return found
+
+    def _adds(self, more: Tensor) -> Any:
+        own = more[:, None] if more.ndim == 2 else more
+
+        def add(value: Tensor, hook: Any) -> Tensor:
+            return value + torch.where(self.acted, own, 0).to(value.dtype)
+
+        return add
+
+    def _run(self, hooks: Hooks) -> Float[Tensor, "token vocab"]:
         options: dict[str, Any] = {}
         if self.prefix:
             everyone, steps = (torch.arange(n, device=self.device) for n in self.tokens.shape)
@@ -145,41 +210,50 @@ class Reading:
             }
 
         def take(value: Tensor, hook: Any) -> Tensor:
-            return value[self.row, self.predicts][None]
+            return value[self.takes, self.predicts][None]
 
-        def hook_of(more: Tensor) -> Any:
-            def add(value: Tensor, hook: Any) -> Tensor:
-                return value + torch.where(self.acted, more, 0).to(value.dtype)
-
-            return add
-
-        hooks: Hooks = [(hook_post(layer), hook_of(more)) for layer, more in added.items()]
+        hooks = list(hooks)
         if self._narrows:
             hooks.append((HOOK_HEAD, take))
         with self.model.hooks(fwd_hooks=hooks):
             logits = self.model(self.tokens, **options)
-        return (logits[0] if self._narrows else logits[self.row, self.predicts]).float()
+        return (logits[0] if self._narrows else logits[self.takes, self.predicts]).float()
 
     def log_prob(self, logits: Float[Tensor, "token vocab"]) -> Float[Tensor, " prompt"]:
         """Log-probability (nats) of each whole answer."""
+        logits = logits[: len(self.row)]
         chosen = logits.gather(-1, self.answer[:, None])[:, 0] - logits.logsumexp(-1)
         return chosen.new_zeros(len(self.prompts)).index_add(0, self.row, chosen)
 
     def known(self, logits: Float[Tensor, "token vocab"]) -> Bool[Tensor, " prompt"]:
         """Whether greedy decoding writes each answer."""
-        return self._every(logits.argmax(-1) == self.answer)
+        return self._every(logits[: len(self.row)].argmax(-1) == self.answer)
 
     def same(
         self, logits: Float[Tensor, "token vocab"], others: Float[Tensor, "token vocab"]
     ) -> Bool[Tensor, " prompt"]:
         """Whether the likeliest token is the same at every token of each answer."""
-        return self._every(logits.argmax(-1) == others.argmax(-1))
+        count = len(self.row)
+        return self._every(logits[:count].argmax(-1) == others[:count].argmax(-1))
 
     def _every(self, right: Bool[Tensor, " token"]) -> Bool[Tensor, " prompt"]:
         wrong: Int[Tensor, " prompt"] = torch.zeros(
             len(self.prompts), dtype=torch.long, device=self.device
         )
         return wrong.index_add(0, self.row, (~right).long()) == 0
+
+
+def _rewired(layer: int, change: Float[Tensor, "neuron d_model"]) -> Hooks:
+    """Hooks that make a layer's neurons write more, without a touch to its weights."""
+    neurons: list[Tensor] = []
+
+    def keep(value: Tensor, hook: Any) -> None:
+        neurons[:] = [value]
+
+    def add(value: Tensor, hook: Any) -> Tensor:
+        return value + (neurons.pop() @ change).to(value.dtype)
+
+    return [(hook_post(layer), keep), (hook_written(layer), add)]
 
 
 def _first_only(value: Tensor, hook: Any) -> Tensor:

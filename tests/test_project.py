@@ -16,8 +16,8 @@ ORDER = (
     "facts", "folding", "resemblance", "matching", "probes", "cases", "benchmarks",
     "counterfactuals", "models", "target", "tracing", "quadrature", "engine", "integral",
     "attribution", "neurons", "overlaps", "nulls", "resampling", "languages", "changes", "causal",
-    "degenerate", "fact_checking", "wiring", "planting", "recovery", "reading", "editing",
-    "cache", "demo", "plots", "cli",
+    "degenerate", "fact_checking", "wiring", "planting", "recovery", "reading", "objective",
+    "editing", "cache", "weights", "baselines", "evaluation", "demo", "plots", "cli",
 )  # fmt: skip
 
 

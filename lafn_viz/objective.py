@@ -1,0 +1,121 @@
+"""The loss of an edit, and its minimum.
+
+loss = mean -log P(new answer) over the edited prompts + `divergence` * what else moves (in nats):
+the mean Kullback-Leibler divergence from before on the prompts to keep, and that on what follows
+the new answers, as the model would go on without the edit. (Without the second, an edit whose
+answer is one token is free to have it written again and again.)
+
+What is edited is added at some layers: to neurons, to what they write, or to their weights (see
+`Reading.logits`), so that one objective serves every editor. L-BFGS finds the minimum: an edit has
+tens to thousands of unknowns and an exact gradient, and a step of Adam costs as much.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lafn_viz.facts import Prompt
+from lafn_viz.models import hook_post
+from lafn_viz.reading import Added, Changed, EditPosition, Reading
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+OnStep = Callable[[int, float], None]
+
+
+class Objective:
+    """The two parts of the loss, for some prompts to edit and some to keep."""
+
+    def __init__(
+        self,
+        model: "TransformerBridge",
+        edited: Sequence[Prompt],
+        keep: Sequence[Prompt],
+        position: EditPosition,
+        *,
+        once: bool = False,
+        whole: bool = False,
+    ) -> None:
+        self.n_edited = len(edited)
+        self.reading = Reading(
+            model, [*edited, *keep], position, after=True, once=once, whole=whole
+        )
+        answers = len(self.reading.row)
+        takes = self.reading.takes
+        kept = (takes >= len(edited)).nonzero()[:, 0]
+        ends = answers + torch.arange(len(edited), device=takes.device)
+        self.still = torch.cat([kept, ends])
+        # Every token counts for one part of its own mean.
+        self.weights = torch.cat(
+            [torch.full((len(part),), 1 / max(1, len(part))) for part in (kept, ends)]
+        ).to(takes.device)
+        with torch.no_grad():
+            log_p = self.reading.logits({})[self.still].log_softmax(-1)
+            self.before = log_p.exp()
+            self.entropy = -(self.before * log_p).sum(-1) @ self.weights
+
+    def __call__(
+        self,
+        added: Added,
+        *,
+        site: Callable[[int], str] = hook_post,
+        changed: Changed | None = None,
+    ) -> tuple[Float[Tensor, " edited"], Float[Tensor, ""]]:
+        """-log P of each new answer, and the divergence from before on what is to stay."""
+        logits = self.reading.logits(added, site=site, changed=changed)
+        new = -self.reading.log_prob(logits)[: self.n_edited]
+        still = logits[self.still]
+        # The same divergence from fewer passes over the vocabulary: cross entropy less entropy.
+        crossed = still.logsumexp(-1) - torch.einsum("tv,tv->t", self.before, still)
+        return new, crossed @ self.weights - self.entropy
+
+
+class Search:
+    """The least of a loss, over one or several calls of `minimise`.
+
+    `curve` is the loss at each evaluation; `parts` what the loss was made of where it was least in
+    the last call.
+    """
+
+    def __init__(self, on_step: OnStep | None = None) -> None:
+        self.on_step = on_step
+        self.curve: list[float] = []
+        self.parts: tuple[float, ...] = ()
+
+    def minimise(
+        self,
+        start: Tensor,
+        loss: Callable[[Tensor], tuple[Tensor, ...]],
+        evaluations: int,
+    ) -> Tensor:
+        """Where the loss is least, from `start`, in so many evaluations.
+
+        Args:
+            loss: of some values: what is minimised, then parts of it to keep.
+        """
+        values = start.detach().clone().requires_grad_()
+        optimiser = torch.optim.LBFGS(
+            [values], max_iter=evaluations, max_eval=evaluations, history_size=evaluations,
+            tolerance_change=1e-5, line_search_fn="strong_wolfe",
+        )  # fmt: skip
+        least, best = float("inf"), values.detach().clone()
+
+        def closure() -> Tensor:
+            nonlocal least, best
+            optimiser.zero_grad()
+            total, *parts = loss(values)
+            total.backward()
+            self.curve.append(float(total.detach()))
+            if self.curve[-1] < least:
+                least, best = self.curve[-1], values.detach().clone()
+                self.parts = tuple(float(part.detach()) for part in parts)
+            if self.on_step is not None:
+                self.on_step(len(self.curve), self.curve[-1])
+            return total
+
+        optimiser.step(closure)
+        return best
