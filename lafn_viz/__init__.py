@@ -8,15 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lafn_viz import plots
+    from lafn_viz import baselines, plots
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
+    from lafn_viz.baselines import Editor
     from lafn_viz.benchmarks import load_edit_cases
+    from lafn_viz.bulk import edit_cases
     from lafn_viz.cache import EditCache, EditError, edited
     from lafn_viz.cases import EditCase, EditSet
     from lafn_viz.causal import Effect, Effects, effects, intervene
-    from lafn_viz.counterfactuals import counterfactual_cases
+    from lafn_viz.counterfactuals import counterfactual_case, counterfactual_cases
     from lafn_viz.degenerate import Degenerate, find_degenerate
-    from lafn_viz.editing import Edit, lafn_edit
+    from lafn_viz.editing import Edit, edit_case, lafn_edit
+    from lafn_viz.evaluation import Evaluation, evaluate
     from lafn_viz.fact_checking import FactCheck, check_facts
     from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.languages import Lape, lape
@@ -40,8 +43,10 @@ _HOME = {
     "EditCase": "cases",
     "EditError": "cache",
     "EditSet": "cases",
+    "Editor": "baselines",
     "Effect": "causal",
     "Effects": "causal",
+    "Evaluation": "evaluation",
     "Fact": "facts",
     "FactCheck": "fact_checking",
     "FactError": "facts",
@@ -59,10 +64,15 @@ _HOME = {
     "SubjectMatcher": "matching",
     "Trace": "tracing",
     "attribute": "attribution",
+    "baselines": "",
     "check_facts": "fact_checking",
+    "counterfactual_case": "counterfactuals",
     "counterfactual_cases": "counterfactuals",
+    "edit_case": "editing",
+    "edit_cases": "bulk",
     "edited": "cache",
     "effects": "causal",
+    "evaluate": "evaluation",
     "find_degenerate": "degenerate",
     "intervene": "causal",
     "lafn_edit": "editing",
@@ -92,8 +102,10 @@ __all__ = [
     "EditCase",
     "EditError",
     "EditSet",
+    "Editor",
     "Effect",
     "Effects",
+    "Evaluation",
     "Fact",
     "FactCheck",
     "FactError",
@@ -111,10 +123,15 @@ __all__ = [
     "SubjectMatcher",
     "Trace",
     "attribute",
+    "baselines",
     "check_facts",
+    "counterfactual_case",
     "counterfactual_cases",
+    "edit_case",
+    "edit_cases",
     "edited",
     "effects",
+    "evaluate",
     "find_degenerate",
     "intervene",
     "lafn_edit",

@@ -1,11 +1,13 @@
-"""Figures of edits: how the values were found, and with how many neurons."""
+"""Figures of edits: how the values were found, with how many neurons, and what came of it."""
 
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from lafn_viz.editing import Edit
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, styled
+from lafn_viz.evaluation import ALL, METRICS, Evaluation, Evaluator, Metric
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
 
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
@@ -51,3 +53,83 @@ def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
         "neurons are changed: enough values can be bent to anything.",
         height=400,
     )
+
+
+def edit_matrix(
+    evaluation: Evaluation,
+    metric: Metric = "reliability",
+    evaluator: Evaluator = "exact_match",
+) -> go.Figure:
+    """What an edit in one language does in the others; the last row is an edit in all."""
+    found = evaluation.matrix(metric, evaluator)
+    rows = ["all languages" if x == ALL else language_name(x) for x in found.index]
+    figure = go.Figure(
+        go.Heatmap(
+            z=found.to_numpy(),
+            x=[language_name(x) for x in found.columns],
+            y=rows,
+            zmin=0,
+            zmax=1,
+            colorscale="Blues",
+            texttemplate="%{z:.2f}",
+            xgap=1,
+            ygap=1,
+            colorbar={"title": {"text": "mean", "side": "right"}, "thickness": 12},
+            hovertemplate="edited in %{y}, asked in %{x}: %{z:.2f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", title_text="edited in", ticksuffix=" ")
+    figure.update_xaxes(title_text="asked in", tickangle=-35)
+    cases = len({answer.case for answer in evaluation.answers})
+    styled(
+        figure,
+        title=f"Edit in one language, ask in another: {metric}",
+        caption=f"{evaluation.editor}, {evaluator}, mean of {cases} "
+        f"edit{'s' if cases > 1 else ''}.<br>"
+        "A full row: the edit holds in every language. The diagonal alone: it stays in its own.",
+        height=220 + 30 * len(rows),
+    )
+    figure.update_layout(margin={"l": 120, "b": 90})
+    return figure
+
+
+def editor_comparison(
+    evaluations: Mapping[str, Evaluation], evaluator: Evaluator = "exact_match"
+) -> go.Figure:
+    """Editors side by side: a panel for each metric, means with 95% intervals over edits."""
+    found = {name: one.summary(evaluator).set_index("metric") for name, one in evaluations.items()}
+    metrics = [m for m in METRICS if any(m in table.index for table in found.values())]
+    figure = make_subplots(
+        cols=len(metrics), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=metrics
+    )
+    for column, metric in enumerate(metrics, 1):
+        there = {name: table.loc[metric] for name, table in found.items() if metric in table.index}
+        means = [row["mean"] for row in there.values()]
+        low, high = ([row[x] for row in there.values()] for x in ("low", "high"))
+        figure.add_scatter(
+            x=[row["before"] for row in there.values()], y=list(there), mode="markers",
+            marker={"color": CONTROL, "symbol": "line-ns-open", "size": 12},
+            name="without the edit", showlegend=column == 1, row=1, col=column,
+            hovertemplate="%{y}, without the edit: %{x:.3f}<extra></extra>",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=means, y=list(there), mode="markers", name="edited", showlegend=column == 1,
+            marker={"color": AGNOSTIC, "size": 9},
+            error_x=interval(means, low, high, thickness=1.5, width=3), row=1, col=column,
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(range=[-0.04, 1.04], tickvals=[0, 0.5, 1], showgrid=True)
+    figure.update_yaxes(autorange="reversed", ticksuffix=" ")
+    cases = max(table["cases"].max() for table in found.values())
+    styled(
+        figure,
+        title="Editors side by side",
+        caption=f"{evaluator}, mean over up to {cases} edits with 95% intervals; further right is "
+        "better.<br>Locality and same subject: is what was written before written still?",
+        height=230 + 30 * len(found),
+    )
+    figure.update_layout(
+        margin={"l": 170, "t": 150},
+        legend={"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
+    )
+    return figure

@@ -1,0 +1,129 @@
+"""Editors: each does what its paper says, and leaves the model as it was."""
+
+import pytest
+import torch
+
+import lafn_viz as lv
+from lafn_viz import baselines
+from lafn_viz.cache import EditCache
+from lafn_viz.models import down_weight
+
+FEW = {"n_neurons": 20, "position": "answer"}
+
+
+@pytest.fixture(scope="module")
+def case(facts):
+    (found,) = lv.counterfactual_cases(facts, n=1, seed=1).filter(languages=["en", "ru"])
+    return found
+
+
+def probability(model, case, made):
+    """Of the new answers, after an edit."""
+    with made.applied(model):
+        return lv.score_answers(model, case.prompts("rephrased")).probability.mean()
+
+
+EDITORS = {
+    "language-agnostic": (baselines.language_agnostic(n_neurons=100), 0.5),
+    "per language": (baselines.per_language(n_neurons=50), 0.0),
+    "knowledge neurons": (baselines.knowledge_neurons(), 0.0),
+    "fine-tuning": (baselines.fine_tuning(steps=15), 0.3),
+    "ROME": (baselines.rome(position="answer"), 0.5),
+    "MEMIT": (baselines.memit(position="answer", weight=1.0), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_editors_raise_the_new_answer_and_leave_the_weights(embedded, case, name):
+    editor, least = EDITORS[name]
+    assert editor.name == name
+    before = [down_weight(embedded, layer).clone() for layer in range(4)]
+    plain = lv.score_answers(embedded, case.prompts("rephrased")).probability.mean()
+    made = editor.edit(embedded, case, case.languages)
+    assert probability(embedded, case, made) > max(plain, least)
+    for layer, weight in enumerate(before):
+        assert torch.equal(down_weight(embedded, layer), weight)
+
+
+def test_suppressing_lowers_the_old_answer_more_than_enhancing(embedded, case, facts):
+    asked = facts.filter(relation="capital", subjects=case.subject_id, languages=["en", "ru"])
+    found = []
+    for factor in (0.0, 1.0, 2.0):
+        made = baselines.scaled(factor, min_languages=1).edit(embedded, case, case.languages)
+        with made.applied(embedded):
+            found.append(float(lv.score_answers(embedded, asked.prompts()).log_prob.mean()))
+    plain = float(lv.score_answers(embedded, asked.prompts()).log_prob.mean())
+    assert found[1] == pytest.approx(plain)
+    assert found[0] < plain
+    assert found[0] < found[2]
+
+
+def test_random_neurons_are_as_many_of_the_same_layers(embedded, case):
+    like = baselines.language_agnostic(**FEW)
+    one, other = (
+        next(iter(editor.edit(embedded, case, case.languages)))
+        for editor in (like, baselines.random_neurons(like))
+    )
+    assert [layer for layer, _ in one.neurons] == [layer for layer, _ in other.neurons]
+    assert set(one.neurons) != set(other.neurons)
+    assert one.position == other.position == "answer"
+
+
+def test_per_language_adds_up_what_each_language_found(embedded, case):
+    together = next(iter(baselines.per_language(**FEW).edit(embedded, case, ("en", "ru"))))
+    alone = [lv.edit_case(embedded, case, languages=[x], **FEW) for x in ("en", "ru")]
+    expected = sum((one.added(640).get(0, torch.zeros(640)) for one in alone), torch.zeros(640))
+    assert torch.allclose(together.added(640).get(0, torch.zeros(640)), expected, atol=1e-6)
+    assert set(together.new) == {"en", "ru"}
+
+
+def test_without_the_gate_an_edit_acts_on_every_text(embedded, case, facts):
+    other = facts.filter(relation="capital", subjects="Peru", languages=["en"]).prompts()[0]
+    tokens = torch.tensor([embedded.tokenizer(other.text)["input_ids"]])
+    for gate, fires in ((True, 0), (False, 1)):
+        made = baselines.language_agnostic(**FEW, gate=gate).edit(embedded, case, ("en",))
+        assert isinstance(made, EditCache)
+        with made.applied(embedded) as fired, torch.no_grad():
+            embedded(tokens)
+            assert len(fired) == fires
+
+
+def test_knowledge_neurons_write_the_new_answer_in_place_of_the_old(embedded, case):
+    made = baselines.knowledge_neurons(old=1.0, new=0.0).edit(embedded, case, ("en",))
+    embedding = embedded.original_model.get_output_embeddings().weight
+    rows = torch.cat([change[change.norm(dim=1) > 0] for change in made.changes.values()])
+    old = torch.stack(
+        [embedding[lv.target.encode(embedded, p).answer[0]] for p in _with_old(case)[:1]]
+    )
+    assert len(rows)
+    assert torch.cosine_similarity(-rows, old).min() > 0.5
+
+
+def _with_old(case):
+    from dataclasses import replace
+
+    return [replace(p, answer=case.old[p.language]) for p in case.prompts("edit")]
+
+
+def test_no_weight_goes_further_than_the_limit(embedded, case):
+    made = baselines.fine_tuning(limit=0.003, steps=5, layers=(1, 2)).edit(embedded, case, ("en",))
+    assert set(made.changes) == {1, 2}
+    for change in made.changes.values():
+        assert change.abs().max() == pytest.approx(0.003)
+
+
+def test_an_editor_of_weights_has_no_random_neurons(embedded, case):
+    editor = baselines.random_neurons(baselines.rome())
+    with pytest.raises(ValueError, match=r"changes no neurons; give language_agnostic\(\)"):
+        editor.edit(embedded, case, case.languages)
+
+
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_editors_work_on_other_families(tiny, case, family):
+    model = tiny(family)
+    for editor in (
+        baselines.rome(evaluations=8), baselines.memit(evaluations=8, weight=0.1),
+        baselines.fine_tuning(steps=5), baselines.knowledge_neurons(),
+    ):  # fmt: skip
+        made = editor.edit(model, case, ("en",))
+        assert any(change.abs().max() > 0 for change in made.changes.values())

@@ -1,0 +1,52 @@
+"""Many edits: what was done stays done."""
+
+import pytest
+
+import lafn_viz as lv
+from lafn_viz import bulk
+
+FEW = {"n_neurons": 5, "position": "answer"}
+
+
+@pytest.fixture(scope="module")
+def cases(facts):
+    return lv.counterfactual_cases(facts, n=3).filter(languages=["en"])
+
+
+def test_edits_go_on_where_they_were_killed(embedded, cases, tmp_path, monkeypatch):
+    monkeypatch.setattr(bulk, "EVERY", 0.0)
+    made = []
+
+    def stop(number, loss):
+        made.extend([number] if number == 1 else [])
+        if len(made) == 3:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "edits"
+    with pytest.raises(KeyboardInterrupt):
+        lv.edit_cases(embedded, cases, folder=folder, progress=False, on_step=stop, **FEW)
+    assert len(lv.EditCache.load(folder)) == 2
+    made.clear()
+    cache = lv.edit_cases(embedded, cases, folder=folder, progress=False, on_step=stop, **FEW)
+    assert len(made) == 1
+    assert {edit.key for edit in cache} == {case.key for case in cases}
+    again = lv.EditCache.load(folder)
+    assert [edit.curve for edit in again] == [edit.curve for edit in cache]
+
+
+def test_bad_input(embedded, tiny, cases, facts, tmp_path):
+    folder = tmp_path / "edits"
+    lv.edit_cases(embedded, list(cases)[:1], folder=folder, progress=False, **FEW)
+    other = lv.counterfactual_case(
+        facts, subject=cases[0].subject_id, relation="capital", new_object="Rome", languages=["en"]
+    )
+    with pytest.raises(lv.EditError, match="with another new object than case"):
+        lv.edit_cases(embedded, [other], folder=folder, progress=False, **FEW)
+    with pytest.raises(lv.EditError, match="both edit"):
+        lv.edit_cases(embedded, [cases[0], other], progress=False, **FEW)
+    with pytest.raises(lv.EditError, match="holds edits of another model, 'embedded'"):
+        lv.edit_cases(tiny("llama"), cases, folder=folder, progress=False, **FEW)
+    assert len(lv.EditCache.load(folder)) == 1
+    (tmp_path / "not").mkdir()
+    with pytest.raises(FileNotFoundError, match="there is no"):
+        lv.edit_cases(embedded, cases, folder=tmp_path / "not", progress=False, **FEW)

@@ -1,0 +1,218 @@
+"""Evaluation: judges by hand, texts as the model writes them, languages apart, going on."""
+
+import contextlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import lafn_viz as lv
+from lafn_viz.baselines import Editor
+from lafn_viz.evaluation import (
+    ALL,
+    Answered,
+    Evaluation,
+    evaluate,
+    exact_match,
+    remake,
+    starts_with,
+    token_f1,
+    write,
+)
+
+
+class Nothing:
+    """An edit that changes nothing."""
+
+    @contextlib.contextmanager
+    def applied(self, model):
+        yield
+
+
+NOTHING = Editor("nothing", lambda model, case, languages: Nothing())
+
+
+@pytest.fixture(scope="module")
+def cases(facts):
+    return lv.counterfactual_cases(facts, n=2, seed=1).filter(languages=["en", "ru", "zh"])
+
+
+@pytest.mark.parametrize(
+    ("written", "answer", "language", "exact", "starts", "f1", "product"),
+    [
+        ("Rome", "Rome", "en", 1, 1, 1, 1),
+        ("  rome. ", "Rome", "en", 1, 1, 1, 1),
+        ("Rome is big", "Rome", "en", 0, 1, 1 / 2, 1 / 3),
+        ("New Rome", "Rome", "en", 0, 0, 2 / 3, 1 / 2),
+        ("Romeo", "Rome", "en", 0, 0, 0, 0),
+        ("", "Rome", "en", 0, 0, 0, 0),
+        ("Paris", "Rome", "en", 0, 0, 0, 0),
+        ("the the the", "the hague", "en", 0, 0, 2 / 5, 1 / 6),
+        ("东京都", "东京", "zh", 0, 1, 4 / 5, 4 / 6),
+        ("नई दिल्ली", "नई दिल्ली", "hi", 1, 1, 1, 1),
+        ("नई", "नई दिल्ली", "hi", 0, 0, 2 / 3, 1 / 2),
+    ],
+)
+def test_judges_by_hand(written, answer, language, exact, starts, f1, product):
+    assert exact_match(written, answer, language) == exact
+    assert starts_with(written, answer, language) == starts
+    assert token_f1(written, answer, language) == pytest.approx(f1)
+    assert remake(written, answer, language) == pytest.approx(product)
+
+
+def answered(case, edited_in, language, after, *, metric="reliability", before="Paris"):
+    return Answered(
+        case=case, edited_in=edited_in, metric=metric, language=language, text="", reference="Rome",
+        aliases=("Roma",), before=before, after=after, right_before=0.25, right=0.75,
+    )  # fmt: skip
+
+
+def made_up(*answers):
+    return Evaluation("made-up", answers, lv.Provenance("made-up", "", "made-up"))
+
+
+def test_an_alias_counts_and_before_is_scored_too():
+    one = answered("a", ALL, "en", "Roma", before="Rome")
+    assert one.score("exact_match") == one.score("exact_match", before=True) == 1
+    assert (one.score("token_accuracy"), one.score("token_accuracy", before=True)) == (0.75, 0.25)
+
+
+def test_a_case_counts_once_and_a_language_once_in_it():
+    found = made_up(
+        *[answered("a", ALL, "en", "Rome")] * 3,
+        answered("a", ALL, "fr", "Paris"),
+        answered("b", ALL, "en", "Paris"),
+    ).summary()
+    (row,) = found.to_dict("records")
+    assert (row["mean"], row["before"], row["cases"], row["questions"]) == (0.25, 0, 2, 5)
+    assert row["low"] == 0
+    assert row["high"] == 0.5
+
+
+def test_matrix_and_conflict_by_hand():
+    found = made_up(
+        answered("a", "en", "en", "Rome"), answered("a", "en", "fr", "Rome"),
+        answered("a", "fr", "en", "Paris"), answered("a", "fr", "fr", "Rome"),
+        answered("a", ALL, "en", "Paris"), answered("a", ALL, "fr", "Rome"),
+    )  # fmt: skip
+    matrix = found.matrix()
+    assert list(matrix.index) == ["en", "fr", ALL]
+    assert matrix.to_numpy().tolist() == [[1, 1], [0, 1], [0, 1]]
+    conflict = found.conflict().set_index("language")
+    assert conflict.loc["en", "conflict"] == 1
+    assert conflict.loc["fr", "conflict"] == 0
+    assert conflict.loc["mean", ["alone", "together", "conflict"]].tolist() == [1, 0.5, 0.5]
+    with pytest.raises(ValueError, match="alone=True and together=True"):
+        made_up(answered("a", ALL, "en", "Rome")).conflict()
+
+
+def test_an_edit_that_does_nothing_keeps_all_and_brings_nothing(embedded, cases):
+    report = evaluate(embedded, NOTHING, cases, progress=False)
+    for evaluator in ("exact_match", "token_accuracy"):
+        found = report.summary(evaluator).set_index("metric")
+        assert found.loc[["locality", "same subject"], "mean"].tolist() == [1, 1]
+        assert (found["mean"] == found["before"]).all()
+    assert report.summary().set_index("metric").loc["reliability", "mean"] == 0
+    frame = report.to_frame()
+    assert (frame["before"] == frame["after"]).all()
+    assert set(frame["metric"]) == {"reliability", "generality", "locality", "same subject"}
+    assert "nothing, 2 cases" in repr(report)
+
+
+def test_texts_are_those_that_generate_writes_alone(embedded, facts):
+    prompts = facts.filter(subjects=["JP", "PE"], languages=["en", "zh", "hi"]).prompts()[::3]
+    tokenizer, model = embedded.tokenizer, embedded.original_model
+    for prompt, found in zip(prompts, write(embedded, prompts, max_prompts=7), strict=True):
+        tokens = tokenizer(prompt.text, return_tensors="pt")["input_ids"]
+        out = model.generate(tokens, do_sample=False, max_new_tokens=16, pad_token_id=0)
+        expected = tokenizer.decode(out[0, tokens.shape[1] :], skip_special_tokens=True)
+        assert found.text == expected.strip()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bloom", "opt"])
+def test_token_accuracy_is_that_of_a_plain_reading(tiny, prompts, family):
+    """A random model writes anything: what counts is the next token after the true ones."""
+    model = tiny(family)
+    for prompt, found in zip(prompts, write(model, prompts), strict=True):
+        item = lv.target.encode(model, prompt)
+        with torch.no_grad():
+            logits = model(torch.tensor([item.read]))[0]
+        best = logits[item.predicts :].argmax(-1)[: len(item.answer)]
+        expected = (best == torch.tensor(item.answer)).float().mean()
+        assert found.right == pytest.approx(float(expected))
+
+
+def test_every_language_is_edited_alone_and_asked_everywhere(embedded, cases):
+    seen = []
+
+    def edit(model, case, languages):
+        seen.append((case.id, tuple(languages)))
+        return Nothing()
+
+    report = evaluate(embedded, Editor("spy", edit), cases, alone=True, progress=False)
+    expected = [("en", "ru", "zh"), ("en",), ("ru",), ("zh",)]
+    assert seen == [(case.id, languages) for case in cases for languages in expected]
+    assert report.matrix("generality").shape == (4, 3)
+    assert report.conflict()["conflict"].tolist() == [0, 0, 0, 0]
+
+
+def test_what_was_stopped_goes_on_from_its_file(embedded, cases, tmp_path):
+    file, calls = tmp_path / "deep" / "done.jsonl", []
+
+    def stops(model, case, languages):
+        calls.append(case.id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return Nothing()
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(embedded, Editor("e", stops), cases, file=file, progress=False)
+    with file.open("a") as out:
+        out.write('{"case": "half a li')
+    again = evaluate(embedded, Editor("e", stops), cases, file=file, progress=False)
+    assert calls == [cases[0].id, cases[1].id, cases[1].id]
+    once = evaluate(embedded, Editor("e", lambda *_: Nothing()), cases, progress=False)
+    assert again.answers == once.answers
+    assert evaluate(embedded, Editor("e", stops), cases, file=file, progress=False) == again
+    with pytest.raises(ValueError, match=r"holds another evaluation \(its editor differ"):
+        evaluate(embedded, NOTHING, cases, file=file, progress=False)
+    assert len(file.read_text().splitlines()) == 3
+    file.write_text(json.dumps([1]) + "\n")
+    with pytest.raises(ValueError, match="holds another evaluation"):
+        evaluate(embedded, NOTHING, cases, file=file, progress=False)
+
+
+def test_bad_input(embedded, cases):
+    for options in ({"together": False}, {"cases": []}):
+        with pytest.raises(ValueError, match="there is nothing to evaluate"):
+            evaluate(embedded, NOTHING, **{"cases": cases, **options})
+    with pytest.raises(ValueError, match="unknown language 'xx'"):
+        evaluate(embedded, NOTHING, cases, languages=["xx"])
+
+
+def test_a_masked_model_writes_nothing(tiny, cases):
+    with pytest.raises(ValueError, match="give a causal model"):
+        evaluate(tiny("bert"), NOTHING, cases)
+
+
+def test_an_edit_of_all_languages_holds_in_texts(embedded, cases):
+    """One edit from one end to the other; locality beside it."""
+    editor = lv.baselines.language_agnostic(position="answer")
+    report = evaluate(embedded, editor, cases.filter(n=1), progress=False)
+    found = report.summary().set_index("metric")
+    assert found.loc["reliability", "mean"] > 0.8
+    assert found.loc["reliability", "before"] == 0
+    assert found.loc["locality", "mean"] == 1
+    assert np.isnan(found.loc["locality", "low"])
+
+
+def test_a_question_without_a_subject_is_no_question_of_the_same_subject(embedded, cases):
+    case = cases[0]
+    bare = {
+        lang: tuple(replace(p, subject="", subject_span=None) for p in asked)
+        for lang, asked in case.locality.items()
+    }
+    report = evaluate(embedded, NOTHING, [replace(case, locality=bare)], progress=False)
+    assert "same subject" not in set(report.to_frame()["metric"])

@@ -1,0 +1,101 @@
+"""Edits of weights: the closed forms against what they promise, and the model as it was."""
+
+import contextlib
+
+import pytest
+import torch
+
+import lafn_viz as lv
+from lafn_viz.models import down_weight, hook_post, hook_written, traits
+from lafn_viz.reading import Reading
+from lafn_viz.weights import WeightEdit, least_squares, rank_one, second_moments
+
+
+@pytest.fixture
+def made_up():
+    generator = torch.Generator().manual_seed(0)
+    corpus = torch.randn(400, 12, generator=generator) @ torch.randn(12, 12, generator=generator)
+    keys, writes = (torch.randn(3, n, generator=generator) for n in (12, 5))
+    return corpus, corpus.T @ corpus / 400, keys, writes
+
+
+def test_rank_one_writes_what_is_wanted_at_its_key_and_least_elsewhere(made_up):
+    corpus, moment, keys, writes = made_up
+    change = rank_one(moment, keys[:1], writes[:1], ridge=0.0)
+    assert torch.allclose(keys[0] @ change, writes[0], atol=1e-4)
+    # Of all changes that do, none moves the corpus less: any other differs by what is zero there.
+    for seed in range(5):
+        other = torch.randn(12, 5, generator=torch.Generator().manual_seed(seed))
+        other -= torch.outer(keys[0], keys[0] @ other) / keys[0].square().sum()
+        moved = (corpus @ (change + 0.01 * other)).square().sum()
+        assert moved > (corpus @ change).square().sum()
+
+
+def test_the_last_key_of_several_is_exact(made_up):
+    _, moment, keys, writes = made_up
+    change = rank_one(moment, keys, writes)
+    assert torch.allclose(keys[-1] @ change, writes[-1], atol=1e-3)
+
+
+def test_least_squares_solves_what_it_says(made_up):
+    corpus, moment, keys, writes = made_up
+    weight = 0.3
+    change = least_squares(moment, keys, writes, weight=weight, ridge=0.0)
+    # The same problem as rows: the corpus wants nothing, the keys want their writes.
+    rows = torch.cat([corpus * (weight / len(corpus)) ** 0.5, keys]).double()
+    wanted = torch.cat([torch.zeros(len(corpus), 5), writes]).double()
+    expected = torch.linalg.lstsq(rows, wanted).solution.float()
+    assert torch.allclose(change, expected, atol=1e-3)
+    near = least_squares(moment, keys, writes, weight=1e-6)
+    assert torch.allclose(keys @ near, writes, atol=1e-2)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bloom"])
+def test_moments_are_those_of_a_plain_hook(tiny, prompts, family):
+    model = tiny(family)
+    total, count = 0.0, 0
+    seen = []
+    for prompt in prompts:
+        tokens = torch.tensor([model.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]])
+        tokens = torch.cat([torch.tensor([traits(model).before], dtype=torch.long), tokens], 1)
+        with (
+            torch.no_grad(),
+            model.hooks(fwd_hooks=[(hook_post(1), lambda v, hook: seen.append(v))]),
+        ):
+            model(tokens)
+        keys = seen.pop().reshape(-1, traits(model).d_mlp)
+        total, count = total + keys.T @ keys, count + len(keys)
+    moment = second_moments(model, prompts)[1]
+    assert torch.allclose(moment, total / count, rtol=1e-3, atol=1e-4 * float(moment.abs().max()))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_change_of_weights_is_what_the_reading_says_and_goes_again(tiny, prompts, family):
+    model = tiny(family)
+    generator = torch.Generator().manual_seed(1)
+    change = 0.1 * torch.randn(down_weight(model, 1).shape, generator=generator)
+    before = {name: weight.clone() for name, weight in model.original_model.state_dict().items()}
+    reading = Reading(model, prompts, "answer", whole=True)
+    with torch.no_grad():
+        expected = reading.logits({}, changed={1: change})
+        plain = reading.logits({})
+        with contextlib.suppress(KeyboardInterrupt), WeightEdit({1: change}).applied(model):
+            changed = reading.logits({})
+            raise KeyboardInterrupt
+    assert torch.allclose(changed, expected, atol=1e-3)
+    assert (changed - plain).abs().max() > 0.01
+    for name, weight in model.original_model.state_dict().items():
+        assert torch.equal(weight, before[name])
+
+
+def test_the_hook_on_what_is_written_is_the_down_projection(tiny, prompts):
+    model = tiny("llama")
+    reading = Reading(model, prompts, "subject_last")
+    seen = reading.seen([hook_post(2), hook_written(2)])
+    expected = seen[hook_post(2)] @ down_weight(model, 2)
+    assert torch.allclose(seen[hook_written(2)], expected, atol=1e-4)
+
+
+def test_a_weight_edit_says_how_large_it_is():
+    assert repr(WeightEdit({3: torch.ones(2, 2)})).endswith("3: 2.00)")
+    assert lv.baselines.WeightEdit is WeightEdit
