@@ -1,19 +1,20 @@
-"""Editing: located neurons beside as many random ones, and what a large cache costs.
+"""Editors side by side, with how many neurons, in which languages, and what a large cache costs.
 
-    python benchmarks/editing.py                      # 20 edits in 12 languages
-    python benchmarks/editing.py --edits 5 --neurons 10 100 --position from_subject
-    python benchmarks/editing.py --edits 0            # the cache alone
+    python benchmarks/editing.py --out results             # 100 edits in 12 languages; hours
+    python benchmarks/editing.py --edits 5 --neurons 10 100 --parts editors neurons
+    python benchmarks/editing.py --parts speed
 
-First: `counterfactual_cases` of the embedded facts, each edited with neurons located by the edit
-itself, by attribution (the paper's way), and drawn at random from the same layers. Shares of whole
-answers that greedy decoding writes, with 95% bootstrap intervals over edits: reliability (the
-wordings that were optimised), generality (one wording a language that took no part), same (other
-relations of the subject, in wordings that took no part: is the likeliest answer as before), and
-seconds an edit takes. Every prompt is read with the values added, so `same` does not lean on
-retrieval.
+Cases are `counterfactual_cases` of the embedded facts. Scores are shares of what greedy decoding
+writes (`evaluate`; whole answers that end where they should), means over edits with 95% bootstrap
+intervals. Settings of the editors were chosen on edits of another seed. With `--out` what is done
+is kept, and the same command goes on where it was.
 
-Then: milliseconds a token that the model writes takes, with caches of several sizes, of which one
-edit fires. The sizes take turns, so that a busy machine slows all alike.
+- **editors**: all of them, one edit at a time.
+- **at once**: all edits applied together.
+- **neurons**: located and random neurons by their number.
+- **languages**: edits in one language asked about in all, and the conflict between languages.
+- **speed**: milliseconds a token with caches of several sizes, of which one edit fires. The sizes
+  take turns, so that a busy machine slows all alike.
 """
 
 import argparse
@@ -21,82 +22,179 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.editing import Edit, lafn_edit
-from lafn_viz.models import traits
-from lafn_viz.neurons import random_like
-from lafn_viz.overlaps import bootstrap
-from lafn_viz.reading import Reading
+from lafn_viz.baselines import (
+    Editor,
+    fine_tuning,
+    knowledge_neurons,
+    language_agnostic,
+    memit,
+    per_language,
+    random_neurons,
+    rome,
+    scaled,
+)
+from lafn_viz.weights import WeightEdit
 
 SIZES = (1, 10, 100, 1000)
 TOKENS = 40
+PARTS = ("editors", "at once", "neurons", "languages", "speed")
 
 
-def shares(model, facts: lv.FactSet, case: lv.EditCase, edit: Edit) -> dict[str, float]:
-    """Reliability, generality, and how much of the subject's other relations is the same."""
-    groups = {"reliability": case.prompts("edit"), "generality": case.prompts("rephrased")}
-    own = facts.filter(subjects=edit.subject_id).prompts()
-    used = {prompt.text for prompt in edit.prompts}
-    groups["same"] = [
-        p for p in own if p.relation != edit.relation and p.text not in used and p.paraphrase > 2
-    ]
-    added = edit.added(traits(model).d_mlp)
-    found = {}
-    for name, prompts in groups.items():
-        if prompts:
-            reading = Reading(model, prompts, edit.position)
-            with torch.no_grad():
-                before, after = reading.logits({}), reading.logits(added)
-            right = reading.same(before, after) if name == "same" else reading.known(after)
-            found[name] = float(right.float().mean())
+def remembered(editor: Editor) -> Editor:
+    """The same editor, which makes each edit once; `seconds` of each are kept in it."""
+    made: dict[tuple[str, tuple[str, ...]], object] = {}
+
+    def edit(model, case, languages):
+        key = case.id, tuple(languages)
+        if key not in made:
+            made[key] = editor.edit(model, case, languages)
+        return made[key]
+
+    return dataclasses.replace(editor, edit=edit)
+
+
+def timed(editor: Editor, seconds: list[float]) -> Editor:
+    """The same editor, which notes how long each edit takes."""
+
+    def edit(model, case, languages):
+        start = time.perf_counter()
+        made = editor.edit(model, case, languages)
+        seconds.append(time.perf_counter() - start)
+        return made
+
+    return dataclasses.replace(editor, edit=edit)
+
+
+def ungated(editor: Editor) -> Editor:
+    """The same edits, acting on every text."""
+
+    def edit(model, case, languages):
+        (found,) = editor.edit(model, case, languages)
+        return lv.EditCache(
+            [found],
+            find=lambda text: [lv.Match(found.subject_id, "exact", (0, len(text)), "", 1.0)],
+        )
+
+    return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": False})
+
+
+def editors(position: str, located: Editor) -> dict[str, Editor]:
+    """What is compared."""
+    return {
+        "language-agnostic": located,
+        "random neurons": random_neurons(located),
+        "without the gate": ungated(located),
+        "ROME at the answer": rome(position="answer"),
+        "MEMIT at the answer": memit(position="answer"),
+        "knowledge neurons": knowledge_neurons(),
+        "by attribution": language_agnostic(position=position, locate="attribution"),
+        "fine-tuning": fine_tuning(),
+        "per language": per_language(position=position),
+        "suppressed": scaled(0.0),
+        "enhanced": scaled(2.0),
+        "ROME": rome(),
+        "MEMIT": memit(),
+    }
+
+
+def row(name: str, report: lv.Evaluation, evaluator: str) -> dict[str, object]:
+    """Means with their intervals, by metric."""
+    found = {"editor": name}
+    for of in report.summary(evaluator).itertuples():
+        found[of.metric] = f"{of.mean:.3f} [{of.low:.3f}, {of.high:.3f}]"
     return found
 
 
-def compare(model, facts: lv.FactSet, args: argparse.Namespace) -> pd.DataFrame:
-    """One row an edit, a way to locate and a number of neurons."""
-    shape = traits(model).n_layers, traits(model).d_mlp
-    rows = []
-    for number, case in enumerate(lv.counterfactual_cases(facts, n=args.edits, seed=args.seed)):
-        fact = facts[case.id.split("->")[0]]
-        new = {language: asked[0].answer for language, asked in case.edit.items()}
-        options = {
-            "subject": fact.subject_id, "relation": fact.relation, "new_object": new,
-            "position": args.position,
-        }  # fmt: skip
-        for count in args.neurons:
-            located = None
-            for by in ("pruned", "attribution", "random"):
-                start = time.perf_counter()
-                if by == "random":
-                    drawn = random_like(located.neurons, shape, seed=args.seed)
-                    edit = lafn_edit(model, facts, **options, neurons=drawn)
-                else:
-                    edit = lafn_edit(model, facts, **options, n_neurons=count, locate=by)
-                located = located or edit
-                seconds = time.perf_counter() - start
-                row = {"edit": number, "neurons": count, "by": by, "seconds": seconds}
-                rows.append(row | shares(model, facts, case, edit))
-    return pd.DataFrame(rows)
+class Bench:
+    """The cases, the editor whose edits are shared, and where results are kept."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.model, self.facts = lv.load_model(args.model), lv.load_facts()
+        self.cases = lv.counterfactual_cases(self.facts, n=args.edits, seed=args.seed)
+        self.located = remembered(language_agnostic(position=args.position))
+
+    def run(self, name: str, editor: Editor, cases: lv.EditSet | None = None, **options):
+        file = self.args.out / f"{name.strip().replace(' ', '-')}.jsonl" if self.args.out else None
+        return lv.evaluate(self.model, editor, cases or self.cases, file=file, **options)
+
+    def editors(self) -> None:
+        rows = []
+        every = editors(self.args.position, self.located)
+        for name in self.args.editors or every:
+            editor = every[name]
+            seconds: list[float] = []
+            report = self.run(name, timed(editor, seconds))
+            took = {"seconds": round(statistics.median(seconds), 1) if seconds else "-"}
+            rows.append(row(name, report, self.args.evaluator) | took)
+            print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+        print(f"\n{pd.DataFrame(rows).to_string(index=False)}\n")
+
+    def at_once(self) -> None:
+        rows = []
+        for name, editor in (
+            ("language-agnostic", self.located),
+            ("ROME at the answer", rome(position="answer")),
+            ("MEMIT at the answer", memit(position="answer")),
+        ):
+            made: list = []
+
+            def everything(model, case, languages, editor=editor, made=made):
+                if not made:
+                    every = [editor.edit(model, one, one.languages) for one in self.cases]
+                    made.append(together(every))
+                return made[0]
+
+            report = self.run(f"{name} at once", Editor(name, everything, editor.options))
+            rows.append(row(name, report, self.args.evaluator))
+        print(f"{len(self.cases)} edits at once\n{pd.DataFrame(rows).to_string(index=False)}\n")
+
+    def neurons(self) -> None:
+        rows = []
+        for count in self.args.neurons:
+            options = {"position": self.args.position, "n_neurons": count}
+            located = remembered(language_agnostic(**options))
+            for editor in (located, random_neurons(located)):
+                report = self.run(f"{count} {editor.name}", editor)
+                rows.append({"neurons": count} | row(editor.name, report, self.args.evaluator))
+                print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+        print(f"\n{pd.DataFrame(rows).to_string(index=False)}\n")
+
+    def languages(self) -> None:
+        cases = self.cases.filter(n=min(len(self.cases), self.args.matrix_edits))
+        for name, editor in (
+            ("language-agnostic", self.located),
+            ("per language", per_language(position=self.args.position)),
+            ("ROME at the answer", rome(position="answer")),
+        ):
+            report = self.run(f"{name} alone", editor, cases, alone=True)
+            for metric in ("reliability", "generality"):
+                print(f"{name}, {metric}, {len(cases)} edits")
+                print(report.matrix(metric, self.args.evaluator).round(2).to_string())
+            print(f"\n{report.conflict(self.args.evaluator).round(3).to_string(index=False)}\n")
+
+    def speed(self) -> None:
+        print(speed(self.model, self.facts, self.args.repeat).to_string(index=False))
 
 
-def readable(table: pd.DataFrame) -> str:
-    """Means with their intervals."""
-    lines = []
-    for (count, by), some in table.groupby(["neurons", "by"], sort=False):
-        row = {"neurons": count, "by": by}
-        for name in ("reliability", "generality", "same"):
-            values = some[name].dropna().to_numpy()
-            low, high = bootstrap(values)
-            row[name] = f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
-        lines.append(row | {"seconds": round(some["seconds"].median(), 1)})
-    return pd.DataFrame(lines).to_string(index=False)
+def together(every: list):
+    """All edits of one editor as one."""
+    if isinstance(every[0], lv.EditCache):
+        return lv.EditCache(edit for cache in every for edit in cache)
+    changes: dict[int, torch.Tensor] = {}
+    for edit in every:
+        for layer, change in edit.changes.items():
+            changes[layer] = changes.get(layer, 0) + change
+    return WeightEdit(changes)
 
 
-def caches(facts: lv.FactSet, edit: Edit) -> dict[int, lv.EditCache]:
+def caches(facts: lv.FactSet, edit: lv.Edit) -> dict[int, lv.EditCache]:
     """Caches of several sizes with this edit and others, of further subjects by made-up names."""
     subjects = list({fact.subject_id: fact for fact in facts}.values())
     edits = [edit]
@@ -109,7 +207,7 @@ def caches(facts: lv.FactSet, edit: Edit) -> dict[int, lv.EditCache]:
 
 def speed(model, facts: lv.FactSet, repeat: int) -> pd.DataFrame:
     """Milliseconds a token, without edits and by the size of the cache."""
-    edit = lafn_edit(
+    edit = lv.lafn_edit(
         model, facts, subject="Japan", relation="capital", new_object="Rome", position="answer"
     )
     tokens = model.tokenizer("The capital of Japan is", return_tensors="pt")["input_ids"]
@@ -148,18 +246,22 @@ def main(given: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="embedded")
-    parser.add_argument("--edits", type=int, default=20)
-    parser.add_argument("--neurons", type=int, nargs="+", default=[20, 40, 100])
+    parser.add_argument("--edits", type=int, default=100)
+    parser.add_argument("--matrix-edits", type=int, default=12)
+    parser.add_argument("--neurons", type=int, nargs="+", default=[10, 20, 40, 100, 640])
     parser.add_argument("--position", default="answer")
+    parser.add_argument("--editors", nargs="+", help="some of those compared; all unless given")
+    parser.add_argument("--evaluator", default="exact_match")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args(given)
     torch.set_num_threads(args.threads)
-    model, facts = lv.load_model(args.model), lv.load_facts().filter(leaking=False)
-    if args.edits:
-        print(readable(compare(model, facts, args)))
-    print(speed(model, facts, args.repeat).to_string(index=False))
+    bench = Bench(args)
+    for part in args.parts:
+        getattr(bench, part.replace(" ", "_"))()
 
 
 if __name__ == "__main__":

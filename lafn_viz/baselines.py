@@ -132,12 +132,12 @@ def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor
 
 
 def knowledge_neurons(
-    *, old: float = 1.0, new: float = 8.0, threshold: float = 0.2, share: float = 0.5
+    *, old: float = 0.1, new: float = 0.8, threshold: float = 0.2, share: float = 0.5
 ) -> Editor:
     """Knowledge neurons: w -= `old` * e(old answer), w += `new` * e(new answer).
 
     w is what a neuron writes, e the mean of the un-embedding vectors of an answer's tokens, and
-    the mean over the languages whose fact the neuron carries.
+    the mean over the languages whose fact the neuron carries. (The paper has 1 and 8 for BERT.)
 
     Args:
         threshold, share: which neurons carry the fact in a language (see `select_neurons`), by
@@ -201,45 +201,49 @@ def scaled(
 def fine_tuning(
     *,
     layers: Sequence[int] | None = None,
-    limit: float = 0.05,
-    steps: int = 25,
-    rate: float = 0.01,
+    limit: float = 0.2,
+    steps: int = 30,
+    rate: float = 0.07,
     divergence: float = 1.0,
 ) -> Editor:
     """Constrained fine-tuning of the down projections.
 
     Args:
-        layers: which; the first alone unless given.
-        limit: how far any weight may go (L-infinity norm).
-        rate: of Adam, in units of the weights.
+        layers: which; all unless given.
+        limit: how far any weight may go (L-infinity norm), in units of its layer's root mean
+            square weight.
+        rate: of Adam, in the same units.
         divergence: weight of the Kullback-Leibler divergence on the prompts to keep.
     """
-    tuned = (0,) if layers is None else tuple(layers)
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        keep = case.prompts("keep", languages=languages)
+        tuned = range(traits(model).n_layers) if layers is None else layers
         objective = Objective(
-            model, case.prompts("edit", languages=languages), keep, "answer", whole=True
+            model,
+            case.prompts("edit", languages=languages),
+            case.prompts("keep", languages=languages),
+            "answer",
+            whole=True,
         )
-        changes = {
-            layer: torch.zeros_like(down_weight(model, layer), dtype=torch.float32)
-            .contiguous()
-            .requires_grad_()
-            for layer in tuned
+        weights = {layer: down_weight(model, layer).detach().float() for layer in tuned}
+        scale = {layer: float(weight.square().mean().sqrt()) for layer, weight in weights.items()}
+        moved = {
+            layer: torch.zeros(weight.shape, device=weight.device, requires_grad=True)
+            for layer, weight in weights.items()
         }
-        optimiser = torch.optim.Adam(changes.values(), lr=rate)
+        optimiser = torch.optim.Adam(moved.values(), lr=rate)
         for _ in range(steps):
             optimiser.zero_grad()
-            new, kept = objective({}, changed=changes)
+            new, kept = objective({}, changed={i: moved[i] * scale[i] for i in moved})
             (new.mean() + divergence * kept).backward()
             optimiser.step()
             with torch.no_grad():
-                for change in changes.values():
+                for change in moved.values():
                     change.clamp_(-limit, limit)
-        return WeightEdit({layer: change.detach() for layer, change in changes.items()})
+        return WeightEdit({i: (moved[i] * scale[i]).detach().cpu() for i in moved})
 
     options = {
-        "layers": tuned, "limit": limit, "steps": steps, "rate": rate, "divergence": divergence,
+        "layers": layers, "limit": limit, "steps": steps, "rate": rate, "divergence": divergence,
     }  # fmt: skip
     return Editor("fine-tuning", edit, options)
 
@@ -278,7 +282,7 @@ def rome(
 
 def memit(
     *,
-    layers: Sequence[int] = (0, 1),
+    layers: Sequence[int] = (0,),
     position: EditPosition = "subject_last",
     weight: float = 10.0,
     divergence: float = 0.0625,

@@ -10,6 +10,7 @@ What is edited is added at some layers: to neurons, to what they write, or to th
 tens to thousands of unknowns and an exact gradient, and a step of Adam costs as much.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from lafn_viz.reading import Added, Changed, EditPosition, Reading
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+ENDS = 1  # prompts of each language whose end is held, of the edited and of the kept
 OnStep = Callable[[int, float], None]
 
 
@@ -41,18 +43,19 @@ class Objective:
         whole: bool = False,
     ) -> None:
         self.n_edited = len(edited)
+        some = [*_some_of_each(edited), *(len(edited) + i for i in _some_of_each(keep))]
         self.reading = Reading(
-            model, [*edited, *keep], position, after=True, once=once, whole=whole
+            model, [*edited, *keep], position, after=some, once=once, whole=whole
         )
-        answers = len(self.reading.row)
         takes = self.reading.takes
-        kept = (takes >= len(edited)).nonzero()[:, 0]
-        ends = answers + torch.arange(len(edited), device=takes.device)
-        self.still = torch.cat([kept, ends])
+        kept = takes >= len(edited)
+        ends = ~kept & (torch.arange(len(takes), device=takes.device) >= len(self.reading.row))
+        self.still = torch.cat([part.nonzero()[:, 0] for part in (kept, ends)])
         # Every token counts for one part of its own mean.
-        self.weights = torch.cat(
-            [torch.full((len(part),), 1 / max(1, len(part))) for part in (kept, ends)]
-        ).to(takes.device)
+        shares = [
+            part.new_full((int(part.sum()),), 1, dtype=torch.float32) for part in (kept, ends)
+        ]
+        self.weights = torch.cat([part / max(1, len(part)) for part in shares])
         with torch.no_grad():
             log_p = self.reading.logits({})[self.still].log_softmax(-1)
             self.before = log_p.exp()
@@ -72,6 +75,17 @@ class Objective:
         # The same divergence from fewer passes over the vocabulary: cross entropy less entropy.
         crossed = still.logsumexp(-1) - torch.einsum("tv,tv->t", self.before, still)
         return new, crossed @ self.weights - self.entropy
+
+
+def _some_of_each(prompts: Sequence[Prompt]) -> list[int]:
+    """The first `ENDS` prompts of each language."""
+    seen: Counter[str] = Counter()
+    found = []
+    for i, prompt in enumerate(prompts):
+        seen[prompt.language] += 1
+        if seen[prompt.language] <= ENDS:
+            found.append(i)
+    return found
 
 
 class Search:

@@ -42,9 +42,9 @@ class Reading:
     """One padded batch of prompts with their answers.
 
     `row` and `answer` list the tokens of all answers: the prompt of each, and its number in the
-    vocabulary. `logits` has a row for each of them, and with `after` then one for each prompt: what
-    follows its answer. With `once` values are added at the first position alone; with `whole` every
-    token is read each time, which is what a change of weights asks for.
+    vocabulary. `logits` has a row for each of them, and then one for each prompt whose number is in
+    `after`: what follows its answer. With `once` values are added at the first position alone; with
+    `whole` every token is read each time, which is what a change of weights asks for.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Reading:
         prompts: Sequence[Prompt],
         position: EditPosition,
         *,
-        after: bool = False,
+        after: Sequence[int] = (),
         once: bool = False,
         whole: bool = False,
     ) -> None:
@@ -75,11 +75,10 @@ class Reading:
         counts = torch.tensor([len(item.answer) for item in read])
         self.row = torch.arange(len(read)).repeat_interleave(counts).to(self.device)
         self.answer = torch.tensor([t for item in read for t in item.answer], device=self.device)
-        self.takes = self.row
-        if after:
-            read = [replace(item, read=(*item.read, item.answer[-1])) for item in read]
-            self.takes = torch.cat([self.row, torch.arange(len(read), device=self.device)])
-        self.after = after
+        self.after = tuple(after)
+        self.takes = torch.cat([self.row, self.row.new_tensor(self.after)])
+        for i in self.after:
+            read[i] = replace(read[i], read=(*read[i].read, read[i].answer[-1]))
         starts = [self._first(item) for item in read]
         self._place(read, [0] * len(read))
         self.prefix: list[tuple[Tensor, Tensor]] = []
@@ -107,17 +106,15 @@ class Reading:
         width = max(len(item.read) - start for item, start in zip(read, starts, strict=True))
         self.tokens = torch.zeros(len(read), width, dtype=torch.long)
         self.acted = torch.zeros(len(read), width, 1, dtype=torch.bool)
-        predicts, ends = [], []
+        predicts = []
         for i, (item, start) in enumerate(zip(read, starts, strict=True)):
             stop, first = len(item.read) - start, self._first(item) - start
             self.tokens[i, :stop] = torch.tensor(item.read[start:])
             self.acted[i, first : first + 1 if self.once else stop] = True
             predicts += [item.predicts - start + k for k in range(len(item.answer))]
-            ends.append(stop - 1)
         self.tokens, self.acted = self.tokens.to(self.device), self.acted.to(self.device)
-        self.predicts = torch.tensor(
-            predicts + ends if self.after else predicts, device=self.device
-        )
+        predicts += [len(read[i].read) - 1 - starts[i] for i in self.after]
+        self.predicts = torch.tensor(predicts, device=self.device)
         self.starts = torch.tensor(starts, device=self.device)
 
     def _keep_prefix(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
