@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lafn_viz import baselines, plots
+    from lafn_viz.activation_matching import ActivationMatcher
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
     from lafn_viz.baselines import Editor
     from lafn_viz.benchmarks import load_edit_cases
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lafn_viz.tracing import Trace, trace_subject
 
 _HOME = {
+    "ActivationMatcher": "activation_matching",
     "AnswerScores": "target",
     "CompletenessWarning": "attribution",
     "Degenerate": "degenerate",
@@ -94,6 +96,7 @@ _HOME = {
     "trace_subject": "tracing",
 }
 __all__ = [
+    "ActivationMatcher",
     "AnswerScores",
     "CompletenessWarning",
     "Degenerate",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from lafn_viz.activation_matching import edits_rest
 from lafn_viz.editing import Edit
 from lafn_viz.facts import Prompt
 from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
@@ -62,7 +63,7 @@ class EditCache:
         rules: by which subjects are detected (see `matching`); all unless given. ("exact",) is the
             paper's.
         find: a search of your own instead: from a text to its matches, whose `key` is a
-            `subject_id`.
+            `subject_id`; a match with a `relation` is of that edit alone (`ActivationMatcher`).
     """
 
     def __init__(
@@ -292,6 +293,8 @@ class _Applied:
 
     def begin(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each pass of the model: which rows get which edits."""
+        if edits_rest():
+            return
         tokens = kwargs.get("input_ids", args[0] if args else None)
         if tokens is None:
             raise EditError("edits are found in tokens; give the model input_ids, not embeddings")
@@ -319,6 +322,8 @@ class _Applied:
                 start, stop = (there[0], there[-1] + 1) if there else (0, 0)
             for match, last in self._matches(tuple(ids[start:stop])):
                 for edit in self.of_subject.get(match.key, ()):
+                    if match.relation not in (None, edit.relation):
+                        continue
                     at = start + last
                     if edit.position == "answer":
                         at = ends.get((row, edit.key), stop - 1)
@@ -339,6 +344,8 @@ class _Applied:
 
         def add(value: Tensor, hook: Any) -> Tensor | None:
             changed: Tensor | None = None
+            if edits_rest():
+                return changed
             for fired in self.fired:
                 part = self.parts.get((fired.edit.key, layer))
                 first = fired.position - self.read

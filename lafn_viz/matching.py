@@ -69,14 +69,17 @@ class Match:
     """A cached subject that a text names.
 
     `span`: (start, end) in characters of the text; `name`: the cached name found there; `score`:
-    1.0 for a literal name, else the similarity in [0, 1].
+    1.0 for a literal name, else the similarity in [0, 1]. `relation`: the only one of the subject
+    that the text asks for; None where that is not known. The rule "activation" is that of
+    `ActivationMatcher`, with a cosine as its score.
     """
 
     key: str
-    rule: Rule
+    rule: Rule | Literal["activation"]
     span: tuple[int, int]
     name: str
     score: float
+    relation: str | None = None
 
 
 @dataclass(frozen=True)
