@@ -61,8 +61,9 @@ class ActivationMatcher:
 
     Args:
         edits: what may fire; make a new matcher when others come in.
-        others: prompts of other facts, on which edits shall not fire (`facts.prompts()`). Those of
-            the edited facts themselves are left out.
+        others: prompts of other facts, on which edits shall not fire (`facts.prompts()`); some
+            thousand are enough. Those of the edited facts themselves are left out, and those that
+            name no subject of an edit, where names are asked.
         names: a search by names, such as `EditCache(edits).find`, whose matches the activations
             narrow down; None lets the activations find subjects alone.
         neurons: to make the keys of; unless given, the `n_neurons` that the most edits change.
@@ -98,18 +99,20 @@ class ActivationMatcher:
                 "there are no prompts of other facts to set the threshold by; give some that the "
                 "edits do not ask for (facts.prompts())"
             )
-        read = self._read(texts)
-        self._mean = torch.stack([activations[-1] for activations in read]).mean(0)
-        self._keys, self._owner = self._made()
-        tops = []
-        for text, activations in zip(texts, read, strict=True):
-            if asked_for := self._asked(self._named(text)):
-                tops.append(float(self._scores(activations)[:, asked_for].max()))
-        if not tops:
+        asked_for = {text: self._asked(self._named(text)) for text in texts}
+        kept = [text for text in texts if asked_for[text]]
+        if not kept:
             raise ValueError(
                 f"none of the {len(texts)} other prompts names the subject of an edit, so nothing "
                 "says which of its relations they ask for; give prompts of other relations"
             )
+        read = self._read(kept)
+        self._mean = torch.stack([activations[-1] for activations in read]).mean(0)
+        self._keys, self._owner = self._made()
+        tops = [
+            float(self._scores(activations)[:, asked_for[text]].max())
+            for text, activations in zip(kept, read, strict=True)
+        ]
         tops.sort(reverse=True)
         self.threshold = tops[int(false_fires * len(tops))]
         self.n_others = len(tops)
@@ -201,7 +204,8 @@ class ActivationMatcher:
         """Cosine with the nearest key of each edit."""
         cosine = normalize(read - self._mean, dim=-1) @ self._keys.T
         lowest = cosine.new_full((len(read), len(self._edits)), -1)
-        return lowest.index_reduce(1, self._owner, cosine, "amax")
+        owner = self._owner.expand(len(read), -1)
+        return lowest.scatter_reduce(1, owner, cosine, "amax")
 
     def _made(self) -> tuple[Float[Tensor, "key neuron"], Int[Tensor, " key"]]:
         """The keys, and the edit that each belongs to."""
