@@ -38,7 +38,7 @@ from lafn_viz.matching import Match
 from lafn_viz.models import down_weight, hook_block_out, hook_post, traits
 from lafn_viz.neurons import Neuron, random_like, select_neurons
 from lafn_viz.objective import Objective
-from lafn_viz.reading import EditPosition
+from lafn_viz.reading import EditPosition, Reading
 from lafn_viz.target import encode
 from lafn_viz.weights import (
     WeightEdit,
@@ -334,8 +334,9 @@ class _Wish:
         edited, keep = (case.prompts(role, languages=languages) for role in ("edit", "keep"))
         if position != "answer":
             edited = [prompt for prompt in edited if prompt.subject_span is not None]
-        # Weights change for every text, so they are read whole once they have changed.
-        self.objective = Objective(model, edited, keep, position, once=True, whole=True)
+        self.objective = Objective(model, edited, keep, position, once=True)
+        # What weights change before the edited position counts too.
+        self.reading = Reading(model, edited, position, once=True, whole=True)
         self.groups = [prompt.language for prompt in (*edited, *keep)]
         self.edited = self.groups[: len(edited)]
 
@@ -349,7 +350,7 @@ class _Wish:
 
     def mean(self, name: str) -> Float[Tensor, "group width"]:
         """What a hook sees at the edited position, the mean of each language's questions."""
-        seen = self.objective.reading.seen([name])[name].cpu()
+        seen = self.reading.seen([name])[name].cpu()
         names = list(dict.fromkeys(self.groups))
         rows = [[i for i, of in enumerate(self.edited) if of == name] for name in names]
         return torch.stack([seen[some].mean(0) for some in rows])

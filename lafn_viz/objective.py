@@ -47,19 +47,21 @@ class Objective:
         self.reading = Reading(
             model, [*edited, *keep], position, after=some, once=once, whole=whole
         )
-        takes = self.reading.takes
+        answers, takes = len(self.reading.row), self.reading.takes
         kept = takes >= len(edited)
-        ends = ~kept & (torch.arange(len(takes), device=takes.device) >= len(self.reading.row))
-        self.still = torch.cat([part.nonzero()[:, 0] for part in (kept, ends)])
+        ends = ~kept & (torch.arange(len(takes), device=takes.device) >= answers)
+        still = kept | ends
         # Every token counts for one part of its own mean.
-        shares = [
-            part.new_full((int(part.sum()),), 1, dtype=torch.float32) for part in (kept, ends)
-        ]
-        self.weights = torch.cat([part / max(1, len(part)) for part in shares])
+        self.weights = sum(part / part.sum().clamp_min(1) for part in (kept, ends))
         with torch.no_grad():
-            log_p = self.reading.logits({})[self.still].log_softmax(-1)
-            self.before = log_p.exp()
-            self.entropy = -(self.before * log_p).sum(-1) @ self.weights
+            log_p = self.reading.logits({}).log_softmax(-1)
+            # What is wanted of each token: the new answer's own, or what was before.
+            self.wanted = log_p.exp()
+            self.wanted[:answers][~kept[:answers]] = 0
+            rows = (~still).nonzero()[:, 0]
+            self.wanted[rows, self.reading.answer[rows]] = 1
+            entropy = -(self.wanted * log_p).sum(-1)
+            self.entropy = entropy @ self.weights
 
     def __call__(
         self,
@@ -70,11 +72,12 @@ class Objective:
     ) -> tuple[Float[Tensor, " edited"], Float[Tensor, ""]]:
         """-log P of each new answer, and the divergence from before on what is to stay."""
         logits = self.reading.logits(added, site=site, changed=changed)
-        new = -self.reading.log_prob(logits)[: self.n_edited]
-        still = logits[self.still]
-        # The same divergence from fewer passes over the vocabulary: cross entropy less entropy.
-        crossed = still.logsumexp(-1) - torch.einsum("tv,tv->t", self.before, still)
-        return new, crossed @ self.weights - self.entropy
+        # Cross entropy of every token in two passes over the vocabulary; less the entropy of what
+        # was before it is the divergence.
+        crossed = logits.logsumexp(-1) - torch.einsum("tv,tv->t", self.wanted, logits)
+        answers = crossed[: len(self.reading.row)]
+        new = answers.new_zeros(len(self.reading.prompts)).index_add(0, self.reading.row, answers)
+        return new[: self.n_edited], crossed @ self.weights - self.entropy
 
 
 def _some_of_each(prompts: Sequence[Prompt]) -> list[int]:

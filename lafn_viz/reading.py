@@ -214,7 +214,7 @@ class Reading:
             hooks.append((HOOK_HEAD, take))
         with self.model.hooks(fwd_hooks=hooks):
             logits = self.model(self.tokens, **options)
-        return (logits[0] if self._narrows else logits[self.takes, self.predicts]).float()
+        return (logits.squeeze(0) if self._narrows else logits[self.takes, self.predicts]).float()
 
     def log_prob(self, logits: Float[Tensor, "token vocab"]) -> Float[Tensor, " prompt"]:
         """Log-probability (nats) of each whole answer."""
