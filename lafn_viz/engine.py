@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Target = Literal["probability", "log_prob"]
-# Rows whose logits exist at once: enough for a full matrix product, little memory.
-CHUNK = 64
+# Rows whose logits exist at once: enough for a full matrix product, and more of a small vocabulary.
+CHUNK, LOGITS = 64, 2**22
 
 
 @dataclass(frozen=True)
@@ -338,19 +338,23 @@ class _AnswerLogProb(torch.autograd.Function):
         log_prob = torch.empty(len(flat), device=flat.device)
         best = torch.empty(len(flat), dtype=torch.bool, device=flat.device)
         gradient = torch.empty_like(flat) if wants_gradient else None
-        for start in range(0, len(flat), CHUNK):
-            part = slice(start, start + CHUNK)
+        size = max(CHUNK, LOGITS // len(head.weight))
+        for start in range(0, len(flat), size):
+            part = slice(start, start + size)
             logits, answer = head.logits(flat[part]), wanted[part, None]
-            chosen = logits.gather(1, answer)
-            total = logits.logsumexp(1, keepdim=True)
-            log_prob[part] = (chosen - total)[:, 0]
-            best[part] = logits.argmax(1) == wanted[part]
+            chosen, top = logits.gather(1, answer), logits.amax(1, keepdim=True)
+            slope = None
+            if gradient is not None and head.cap is not None:
+                slope = 1 - (logits / head.cap) ** 2
+            # One exponential serves both; in place, as fresh memory of this size is slow.
+            back = logits.sub_(top).exp_()
+            total = back.sum(1, keepdim=True)
+            log_prob[part] = (chosen - top - total.log())[:, 0]
+            best[part] = (chosen == top)[:, 0]
             if gradient is not None:
-                slope = 1 if head.cap is None else 1 - (logits / head.cap) ** 2
-                # d(chosen - total)/d logits = one at the answer, minus the softmax.
-                back = logits.sub_(total).exp_().neg_()
-                back.scatter_add_(1, answer, torch.ones_like(chosen))
-                back = back if head.cap is None else back.mul_(slope)
+                # d log_prob/d logits = one at the answer, minus the softmax.
+                back.div_(-total).scatter_add_(1, answer, torch.ones_like(chosen))
+                back = back if slope is None else back.mul_(slope)
                 gradient[part] = back.to(flat.dtype) @ head.weight
         if gradient is not None:
             ctx.save_for_backward(gradient.view_as(hidden))

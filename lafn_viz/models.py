@@ -489,9 +489,11 @@ def _head(model: "TransformerBridge") -> Head | None:
     output = model.original_model.get_output_embeddings()
     if output is None or HOOK_HEAD not in model.hook_dict:
         return None
+    bias = getattr(output, "bias", None)
     head = Head(
         weight=output.weight,
-        bias=getattr(output, "bias", None),
+        # TransformerLens gives zeros to a model that has none.
+        bias=bias if bias is not None and bias.any() else None,
         cap=getattr(model.original_model.config, "final_logit_softcapping", None),
     )
     with torch.no_grad(), model.hooks(fwd_hooks=[(HOOK_HEAD, keep)]):

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.facts import Prompt
-from lafn_viz.models import Provenance, provenance, traits
+from lafn_viz.models import HOOK_HEAD, Provenance, provenance, traits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,6 +170,10 @@ def batches(
             )
 
 
+def _contiguous(value: Tensor, hook: Any) -> Tensor:
+    return value.contiguous()
+
+
 def answer_log_prob(
     logits: Float[Tensor, "row answer vocab"], answers: Int[Tensor, "row answer"]
 ) -> Float[Tensor, " row"]:
@@ -238,13 +242,16 @@ def score_answers(
     log_prob = torch.empty(len(prompts))
     rank = torch.empty(len(prompts), dtype=torch.long)
     keeps = traits(model).keeps and not traits(model).masked
+    # The last positions as they come are a view, of which torch makes a product for each prompt.
+    whole: Hooks = [(HOOK_HEAD, _contiguous)] if traits(model).head is not None else []
     with torch.no_grad():
         for batch in batches(model, prompts, max_prompts=max_prompts):
             keep = {"logits_to_keep": batch.answers.shape[1]} if keeps else {}
             # Prompts that differ in the answer's last token alone, or in what masks hide, are read
             # once.
             tokens, row = batch.tokens.unique(dim=0, return_inverse=True)
-            logits = model(tokens, **keep)
+            with model.hooks(fwd_hooks=whole):
+                logits = model(tokens, **keep)
             logits = (logits if keeps else logits[:, batch.predicted]).float()[row]
             chosen = logits.gather(-1, batch.answers[..., None])
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
