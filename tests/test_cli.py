@@ -6,7 +6,7 @@ from lafn_viz.cli import main
 
 
 def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network):
-    assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "5"]) == 0
+    assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "3"]) == 0
     said = capsys.readouterr().out
     row = next(line for line in said.splitlines() if line.startswith("Jaccard, same fact"))
     embedded, control = (float(x) for x in re.findall(r"(-?\d\.\d+) \[", row))
