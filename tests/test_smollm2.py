@@ -12,7 +12,7 @@ from lafn_viz import models
 
 ASKED = {
     "relation": "capital",
-    "subjects": ["FR", "JP", "IT", "DE"],
+    "subjects": ["FR", "JP", "DE"],
     "languages": ["en", "tr", "ru", "zh"],
 }
 needed = pytest.mark.skipif(
@@ -42,7 +42,7 @@ def test_it_knows_capitals_in_english_alone_and_shares_few_neurons(smollm2, embe
     for name, model in (("smollm2", smollm2), ("embedded", embedded)):
         scores = lv.attribute(model, prompts, position="answer")
         if name == "smollm2":
-            assert scores.values.shape == (16, 30, 1536)
+            assert scores.values.shape == (12, 30, 1536)
             right = scores.target_prob
             assert right[english].mean() > 5 * right[~english].mean()
             assert scores.known[english].float().mean() > scores.known[~english].float().mean()
