@@ -136,9 +136,9 @@ def knowledge_neurons(
 ) -> Editor:
     """Knowledge neurons: w -= `old` * e(old answer), w += `new` * e(new answer).
 
-    w is what a neuron writes, e the mean of the un-embedding vectors of an answer's tokens, and
-    the mean over the languages whose fact the neuron carries. (The paper has 1 and 8 for BERT.) A fact that
-    the model does not know has no such neurons: nothing is changed.
+    w is what a neuron writes, e the mean of the un-embedding vectors of an answer's tokens, and the
+    mean over the languages whose fact the neuron carries. (The paper has 1 and 8 for BERT.) A fact
+    that the model does not know has no such neurons: nothing is changed.
 
     Args:
         threshold, share: which neurons carry the fact in a language (see `select_neurons`), by
