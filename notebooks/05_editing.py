@@ -151,6 +151,46 @@ with cache.applied(model) as fired:
         print("   applied:", [one.edit.new["en"] for one in fired])
 
 # %% [markdown]
+# ## Would another editor do as well?
+# Editors share one interface: a case goes in, something that can be applied comes out. `evaluate`
+# edits one case after the other, lets the model write its answers, and takes the edit back. Here
+# four cases in three languages; `before` is without the edit.
+
+# %%
+cases = lv.counterfactual_cases(n=4, seed=1).filter(languages=["en", "ru", "zh"])
+located = lv.baselines.language_agnostic(position="answer")
+editors = {
+    "language-agnostic": located,
+    "random neurons": lv.baselines.random_neurons(located),
+    "each language alone": lv.baselines.per_language(position="answer"),
+    "fine-tuning": lv.baselines.fine_tuning(),
+    "ROME": lv.baselines.rome(),
+    "ROME at the answer": lv.baselines.rome(position="answer"),
+}
+reports = {name: lv.evaluate(model, e, cases, progress=False) for name, e in editors.items()}
+lv.plots.editor_comparison(reports)
+
+# %% [markdown]
+# PROSE
+#
+# ## Edited in one language, asked in another
+# An edit made in one language alone goes under the subject's names in all of them. Does it hold
+# there?
+
+# %%
+alone = lv.evaluate(model, located, cases.filter(n=2), alone=True, progress=False)
+lv.plots.edit_matrix(alone)
+
+# %% [markdown]
+# PROSE2
+#
+# Every text is kept, from before and after:
+
+# %%
+frame = alone.to_frame().query("edited_in == 'en' and metric == 'generality'")
+frame[["language", "text", "reference", "before", "after", "exact_match", "token_f1"]]
+
+# %% [markdown]
 # ## Limits
 # - The values act whenever the subject is read, whatever is asked of it. That other relations stay
 #   is learned from a few of them (`keep`), not guaranteed.

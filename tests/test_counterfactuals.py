@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 
 import lafn_viz as lv
+from lafn_viz.cases import ROLES
 from lafn_viz.facts import shows_answer
 
 
@@ -62,6 +63,27 @@ def test_locality_asks_for_facts_that_no_case_edits_with_their_own_answers(cases
         assert max(relations.values()) == 3
     assert any(len(case.locality["en"]) > 3 for case in cases)
     assert all(case.portability == {} for case in cases)
+
+
+def test_what_an_editor_may_hold_still_is_not_asked(cases):
+    for case in cases:
+        asked = {(p.language, p.text) for role in ROLES for p in case.prompts(role)}
+        kept = case.prompts("keep")
+        assert not asked & {(p.language, p.text) for p in kept}
+        assert {p.subject for p in kept} <= set(case.subject.values())
+        assert "capital" not in {p.relation for p in kept}
+    assert sum(bool(case.keep) for case in cases) > 90
+
+
+def test_one_case_by_name(facts):
+    case = lv.counterfactual_case(
+        facts, subject="Japan", relation="capital", new_object="Rome", languages=["en", "zh"]
+    )
+    assert (case.key, case.languages) == (("JP", "capital"), ("en", "zh"))
+    assert {p.answer for p in case.prompts("rephrased")} == {"Rome", "罗马"}
+    assert {p.relation for p in case.locality["zh"]} == set(facts.relations) - {"capital"} & {
+        fact.relation for fact in facts.filter(subjects="JP")
+    }
 
 
 def test_the_owner_of_the_new_object_must_stay_as_it_is(facts):

@@ -7,6 +7,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.editing import lafn_edit
+from lafn_viz.evaluation import write
 from lafn_viz.neurons import random_like
 from lafn_viz.reading import Reading
 
@@ -129,6 +130,48 @@ def test_any_causal_model_can_be_edited(tiny, facts, family):
     )  # fmt: skip
     assert made.position == "from_subject"
     assert made.loss < made.curve[0]
+
+
+def test_an_edit_in_one_language_goes_by_the_names_of_all(embedded, facts):
+    made = lafn_edit(embedded, facts, **JAPAN, languages=["en"], n_neurons=5, position="answer")
+    assert set(made.names) == set(facts.languages)
+    assert made.new == {"en": "Rome"}
+    assert {p.language for p in made.prompts} == {"en"}
+
+
+@pytest.fixture
+def question():
+    """A case as public sets have it: no ids, a question that does not name its subject."""
+    asked = lv.Prompt.of("Who wrote Emma? Answer:", "Charles Dickens", subject="Emma")
+    bare = replace(asked, text="Wer schrieb sie? Antwort:", subject_span=None, language="de")
+    return lv.EditCase(
+        id="own/1", source="own", subject={"en": "Emma", "de": "Emma"},
+        edit={"en": (asked,), "de": (bare,)}, old={"en": "Jane Austen"},
+    )  # fmt: skip
+
+
+def test_a_case_of_any_set_can_be_edited(tiny, question):
+    made = lv.edit_case(tiny("gpt2"), question, n_neurons=20)
+    assert made.key == ("Emma", "own/1")
+    assert (made.old, made.new) == ({"en": "Jane Austen"}, {"en": "Charles Dickens"})
+    assert made.loss < made.curve[0]
+    everywhere = lv.edit_case(tiny("gpt2"), question, n_neurons=20, position="answer")
+    assert set(everywhere.new) == {"en", "de"}
+    with pytest.raises(ValueError, match="no question of case 'own/1' names its subject"):
+        lv.edit_case(tiny("gpt2"), question, languages=["de"])
+    with pytest.raises(ValueError, match="unknown language 'fr'"):
+        lv.edit_case(tiny("gpt2"), question, languages=["fr"])
+
+
+def test_an_edit_holds_what_follows_its_answer(embedded, facts):
+    """Without it, an answer of one token may be written again and again."""
+    case = lv.counterfactual_cases(facts, n=4, seed=1)[3]
+    made = lv.edit_case(embedded, case, languages=["en", "fr", "es", "it"], position="answer")
+    assert made.new["en"] == "Podgorica"
+    with lv.edited(embedded, made):
+        asked = case.prompts("rephrased", languages=list(made.new))
+        texts = [x.text for x in write(embedded, asked)]
+    assert texts == [made.new[prompt.language] for prompt in asked]
 
 
 @pytest.mark.parametrize(
