@@ -8,39 +8,31 @@ What is asked: **reliability** (the questions that were edited), **generality** 
 words), **locality** (something else: is the answer as before), **same subject** (locality that
 names the edited subject: other relations of it), **portability** (what follows from the edit).
 
-Who judges is always named, for judges disagree. Each gives a score in [0, 1]:
-
-- `exact_match`: the text that greedy decoding writes, up to its end, is the whole answer (or one of
-  its aliases).
-- `starts_with`: it starts with the whole answer, for models that go on writing.
-- `token_f1`: harmonic mean of precision and recall over words (characters where the language has
-  no spaces); 0 where none is shared.
-- `remake`: shared^2 / (written * expected), over the same units (Wang et al. 2024, "Retrieval-
-  augmented Multilingual Knowledge Editing", arXiv 2312.13040).
-- `token_accuracy`: share of the answer's tokens that are the likeliest, those before them given.
+Who judges is always named, for judges disagree; each gives a score in [0, 1], the best over an
+answer's aliases. `exact_match`, `starts_with`, `token_f1` and `remake` read the text (see
+`judges`), `token_accuracy` is the share of the answer's tokens that are the likeliest, those before
+them given.
 
 For locality the answer is what the model wrote before the edit, right or wrong. **Conflict** is how
 far a language's reliability falls when the others are edited too.
 """
 
 import json
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lafn_viz.baselines import Editor
-from lafn_viz.cases import ROLES, EditCase, EditSet, normal
-from lafn_viz.facts import UNSPACED_LANGUAGES, Prompt
+from lafn_viz.cases import ROLES, EditCase, EditSet
+from lafn_viz.facts import Prompt
+from lafn_viz.judges import JUDGES
 from lafn_viz.models import Provenance, provenance, traits
 from lafn_viz.overlaps import bootstrap
-from lafn_viz.target import encode
+from lafn_viz.writing import write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +43,6 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 Evaluator = Literal["exact_match", "starts_with", "token_f1", "remake", "token_accuracy"]
 EVALUATORS: tuple[Evaluator, ...] = get_args(Evaluator)
 ALL = "all"
-MORE = 4  # tokens that a model may write beyond the longest answer asked for
 
 _OF_ROLE: dict[str, Metric] = {
     "edit": "reliability",
@@ -59,65 +50,6 @@ _OF_ROLE: dict[str, Metric] = {
     "locality": "locality",
     "portability": "portability",
 }
-
-
-def units(text: str, language: str) -> list[str]:
-    """What `token_f1` and `remake` count: words, or characters where there are no spaces."""
-    text = normal(text)
-    if language.split("-")[0] in UNSPACED_LANGUAGES:
-        return re.findall(r"\w", text)
-    return re.findall(r"[\w\u0300-\u036f\u0900-\u097f]+", text)
-
-
-def exact_match(written: str, answer: str, language: str) -> float:
-    """1 if the text is the answer, but for case, spacing and marks at its end."""
-    return float(_bare(written) == _bare(answer))
-
-
-def starts_with(written: str, answer: str, language: str) -> float:
-    """1 if the text starts with the answer, as whole units."""
-    there, wanted = units(written, language), units(answer, language)
-    return float(bool(wanted) and there[: len(wanted)] == wanted)
-
-
-def token_f1(written: str, answer: str, language: str) -> float:
-    """Harmonic mean of precision and recall over units."""
-    there, wanted, shared = _shared(written, answer, language)
-    return 2 * shared / (there + wanted) if shared else 0.0
-
-
-def remake(written: str, answer: str, language: str) -> float:
-    """shared^2 / (written * expected) over units."""
-    there, wanted, shared = _shared(written, answer, language)
-    return shared**2 / (there * wanted) if shared else 0.0
-
-
-def _shared(written: str, answer: str, language: str) -> tuple[int, int, int]:
-    there, wanted = Counter(units(written, language)), Counter(units(answer, language))
-    return there.total(), wanted.total(), (there & wanted).total()
-
-
-def _bare(text: str) -> str:
-    return normal(text).strip(" .,;:!?。、，؛،")
-
-
-_JUDGES: dict[str, Callable[[str, str, str], float]] = {
-    "exact_match": exact_match,
-    "starts_with": starts_with,
-    "token_f1": token_f1,
-    "remake": remake,
-}
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a model writes after a prompt: text up to its end, its tokens, and the share of the
-    reference's tokens that are the likeliest.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    right: float
 
 
 @dataclass(frozen=True)
@@ -145,7 +77,7 @@ class Answered:
         if evaluator == "token_accuracy":
             return self.right_before if before else self.right
         written = self.before if before else self.after
-        judge = _JUDGES[evaluator]
+        judge = JUDGES[evaluator]
         return max(judge(written, name, self.language) for name in (self.reference, *self.aliases))
 
 
@@ -172,7 +104,7 @@ class Evaluation:
             row = asdict(answer)
             row["token_accuracy"] = row.pop("right")
             row["token_accuracy_before"] = row.pop("right_before")
-            row |= {name: answer.score(name) for name in EVALUATORS if name in _JUDGES}
+            row |= {name: answer.score(name) for name in EVALUATORS if name in JUDGES}
             rows.append({"editor": self.editor, **row})
         return pd.DataFrame(rows)
 
@@ -372,117 +304,6 @@ def _answered(
 def _same_subject(case: EditCase, metric: Metric, prompt: Prompt) -> bool:
     own = case.subject.get(prompt.language)
     return metric == "locality" and bool(prompt.subject) and prompt.subject == own
-
-
-def write(
-    model: "TransformerBridge",
-    prompts: Sequence[Prompt],
-    *,
-    references: Sequence[Sequence[int] | None] | None = None,
-    max_prompts: int = 128,
-) -> list[Written]:
-    """What the model writes after each prompt, read alone, by greedy decoding.
-
-    The text ends where the model ends it, at a line's end, or `MORE` tokens after the longest
-    answer of the batch.
-
-    Args:
-        references: tokens to compare with in place of a prompt's answer.
-    """
-    read = [encode(model, prompt) for prompt in prompts]
-    answers = [item.answer for item in read]
-    if references is not None:
-        answers = [tuple(r or a) for a, r in zip(answers, references, strict=True)]
-    texts = [item.read[: item.predicts + 1] for item in read]
-    order = sorted(range(len(prompts)), key=lambda i: (len(texts[i]), len(answers[i])))
-    found: dict[int, Written] = {}
-    for start in range(0, len(order), max_prompts):
-        some = order[start : start + max_prompts]
-        tokens = _generate(
-            model, [texts[i] for i in some], max(len(answers[i]) for i in some) + MORE
-        )
-        right = {i: _share(written, answers[i]) for i, written in zip(some, tokens, strict=True)}
-        # Where a token before the last is another, the rest says nothing about the answer's.
-        off = [
-            i
-            for i, w in zip(some, tokens, strict=True)
-            if w[: len(answers[i]) - 1] != answers[i][:-1]
-        ]
-        if off:
-            forced = _generate(
-                model, [texts[i] for i in off], max(len(answers[i]) for i in off),
-                [answers[i] for i in off],
-            )  # fmt: skip
-            right |= {i: _share(best, answers[i]) for i, best in zip(off, forced, strict=True)}
-        for i, written in zip(some, tokens, strict=True):
-            text, ended = _until_end(model, written)
-            found[i] = Written(text, ended, right[i])
-    return [found[i] for i in range(len(prompts))]
-
-
-def _share(written: Sequence[int], answer: Sequence[int]) -> float:
-    return sum(a == b for a, b in zip(written, answer, strict=False)) / len(answer)
-
-
-def _until_end(model: "TransformerBridge", tokens: Sequence[int]) -> tuple[str, tuple[int, ...]]:
-    """The text of the tokens up to the end of the text or of the line, and these tokens."""
-    ends = _ends(model)
-    stop = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-    text = model.tokenizer.decode(tokens[:stop], clean_up_tokenization_spaces=False)
-    return text.lstrip().split("\n")[0].strip(), tuple(tokens[:stop])
-
-
-def _ends(model: "TransformerBridge") -> set[int]:
-    """Tokens that end a text."""
-    config = model.original_model.generation_config
-    given = None if config is None else config.eos_token_id
-    listed = given if isinstance(given, list) else [given]
-    return {x for x in (*listed, model.tokenizer.eos_token_id) if x is not None}
-
-
-def _generate(
-    model: "TransformerBridge",
-    texts: Sequence[Sequence[int]],
-    length: int,
-    forced: Sequence[Sequence[int]] | None = None,
-) -> list[tuple[int, ...]]:
-    """The likeliest next tokens of each text; with `forced`, those after what is forced so far."""
-    from transformers import LogitsProcessor, LogitsProcessorList
-
-    device = next(model.original_model.parameters()).device
-    width = max(len(text) for text in texts)
-    tokens = torch.zeros(len(texts), width, dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for i, text in enumerate(texts):
-        tokens[i, width - len(text) :] = torch.tensor(text)
-        mask[i, width - len(text) :] = 1
-
-    class Force(LogitsProcessor):
-        """Writes what is forced, whatever the model would; beyond its end, the first token."""
-
-        def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-            assert forced is not None
-            step = ids.shape[1] - width
-            wanted = [some[step] if step < len(some) else 0 for some in forced]
-            only = torch.full_like(scores, -torch.inf)
-            return only.index_put(
-                (torch.arange(len(wanted)), torch.tensor(wanted)), only.new_zeros(())
-            )
-
-    options: dict[str, Any] = {}
-    if forced is not None:
-        options = {
-            "logits_processor": LogitsProcessorList([Force()]), "output_logits": True,
-            "min_new_tokens": length,
-        }  # fmt: skip
-    with torch.no_grad():
-        made = model.original_model.generate(
-            tokens.to(device), attention_mask=mask.to(device), max_new_tokens=length,
-            do_sample=False, num_beams=1, pad_token_id=model.tokenizer.eos_token_id or 0,
-            return_dict_in_generate=True, **options,
-        )  # fmt: skip
-    best = made.sequences[:, width:] if forced is None else torch.stack(made.logits, 1).argmax(-1)
-    return [tuple(row) for row in best.tolist()]
 
 
 def _plain(value: Any) -> Any:

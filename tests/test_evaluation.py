@@ -10,17 +10,9 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.baselines import Editor
-from lafn_viz.evaluation import (
-    ALL,
-    Answered,
-    Evaluation,
-    evaluate,
-    exact_match,
-    remake,
-    starts_with,
-    token_f1,
-    write,
-)
+from lafn_viz.evaluation import ALL, Answered, Evaluation, evaluate
+from lafn_viz.judges import exact_match, remake, starts_with, token_f1
+from lafn_viz.writing import write
 
 
 class Nothing:

@@ -17,8 +17,8 @@ ORDER = (
     "counterfactuals", "models", "target", "tracing", "quadrature", "engine", "integral",
     "attribution", "neurons", "overlaps", "nulls", "resampling", "languages", "changes", "causal",
     "degenerate", "fact_checking", "wiring", "planting", "recovery", "reading", "objective",
-    "editing", "activation_matching", "cache", "bulk", "weights", "baselines", "evaluation",
-    "demo", "plots", "cli",
+    "editing", "activation_matching", "cache", "bulk", "weights", "baselines", "writing", "judges",
+    "evaluation", "demo", "plots", "cli",
 )  # fmt: skip
 
 

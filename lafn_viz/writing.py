@@ -1,0 +1,142 @@
+"""What a model writes after prompts, and how much of their answers it would.
+
+Prompts are read alone, as `generate` reads them, so that an edit acts as it will in use. Texts end
+where the model ends them or at a line's end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lafn_viz.facts import Prompt
+from lafn_viz.target import encode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+MORE = 4  # tokens that a model may write beyond the longest answer asked for
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model writes after a prompt: text up to its end, its tokens, and the share of the
+    reference's tokens that are the likeliest.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    right: float
+
+
+def write(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    *,
+    references: Sequence[Sequence[int] | None] | None = None,
+    max_prompts: int = 128,
+) -> list[Written]:
+    """What the model writes after each prompt, read alone, by greedy decoding.
+
+    The text ends where the model ends it, at a line's end, or `MORE` tokens after the longest
+    answer of the batch.
+
+    Args:
+        references: tokens to compare with in place of a prompt's answer.
+    """
+    read = [encode(model, prompt) for prompt in prompts]
+    answers = [item.answer for item in read]
+    if references is not None:
+        answers = [tuple(r or a) for a, r in zip(answers, references, strict=True)]
+    texts = [item.read[: item.predicts + 1] for item in read]
+    order = sorted(range(len(prompts)), key=lambda i: (len(texts[i]), len(answers[i])))
+    found: dict[int, Written] = {}
+    for start in range(0, len(order), max_prompts):
+        some = order[start : start + max_prompts]
+        tokens = _generate(
+            model, [texts[i] for i in some], max(len(answers[i]) for i in some) + MORE
+        )
+        right = {i: _share(written, answers[i]) for i, written in zip(some, tokens, strict=True)}
+        # Where a token before the last is another, the rest says nothing about the answer's.
+        off = [
+            i
+            for i, w in zip(some, tokens, strict=True)
+            if w[: len(answers[i]) - 1] != answers[i][:-1]
+        ]
+        if off:
+            forced = _generate(
+                model, [texts[i] for i in off], max(len(answers[i]) for i in off),
+                [answers[i] for i in off],
+            )  # fmt: skip
+            right |= {i: _share(best, answers[i]) for i, best in zip(off, forced, strict=True)}
+        for i, written in zip(some, tokens, strict=True):
+            text, ended = _until_end(model, written)
+            found[i] = Written(text, ended, right[i])
+    return [found[i] for i in range(len(prompts))]
+
+
+def _share(written: Sequence[int], answer: Sequence[int]) -> float:
+    return sum(a == b for a, b in zip(written, answer, strict=False)) / len(answer)
+
+
+def _until_end(model: "TransformerBridge", tokens: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+    """The text of the tokens up to the end of the text or of the line, and these tokens."""
+    ends = _ends(model)
+    stop = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+    text = model.tokenizer.decode(tokens[:stop], clean_up_tokenization_spaces=False)
+    return text.lstrip().split("\n")[0].strip(), tuple(tokens[:stop])
+
+
+def _ends(model: "TransformerBridge") -> set[int]:
+    """Tokens that end a text."""
+    config = model.original_model.generation_config
+    given = None if config is None else config.eos_token_id
+    listed = given if isinstance(given, list) else [given]
+    return {x for x in (*listed, model.tokenizer.eos_token_id) if x is not None}
+
+
+def _generate(
+    model: "TransformerBridge",
+    texts: Sequence[Sequence[int]],
+    length: int,
+    forced: Sequence[Sequence[int]] | None = None,
+) -> list[tuple[int, ...]]:
+    """The likeliest next tokens of each text; with `forced`, those after what is forced so far."""
+    from transformers import LogitsProcessor, LogitsProcessorList
+
+    device = next(model.original_model.parameters()).device
+    width = max(len(text) for text in texts)
+    tokens = torch.zeros(len(texts), width, dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    for i, text in enumerate(texts):
+        tokens[i, width - len(text) :] = torch.tensor(text)
+        mask[i, width - len(text) :] = 1
+
+    class Force(LogitsProcessor):
+        """Writes what is forced, whatever the model would; beyond its end, the first token."""
+
+        def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+            assert forced is not None
+            step = ids.shape[1] - width
+            wanted = [some[step] if step < len(some) else 0 for some in forced]
+            only = torch.full_like(scores, -torch.inf)
+            return only.index_put(
+                (torch.arange(len(wanted)), torch.tensor(wanted)), only.new_zeros(())
+            )
+
+    options: dict[str, Any] = {}
+    if forced is not None:
+        options = {
+            "logits_processor": LogitsProcessorList([Force()]), "output_logits": True,
+            "min_new_tokens": length,
+        }  # fmt: skip
+    with torch.no_grad():
+        made = model.original_model.generate(
+            tokens.to(device), attention_mask=mask.to(device), max_new_tokens=length,
+            do_sample=False, num_beams=1, pad_token_id=model.tokenizer.eos_token_id or 0,
+            return_dict_in_generate=True, **options,
+        )  # fmt: skip
+    best = made.sequences[:, width:] if forced is None else torch.stack(made.logits, 1).argmax(-1)
+    return [tuple(row) for row in best.tolist()]
