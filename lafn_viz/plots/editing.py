@@ -1,13 +1,22 @@
 """Figures of edits: how the values were found, with how many neurons, and what came of it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lafn_viz.editing import Edit
 from lafn_viz.evaluation import ALL, METRICS, Evaluation, Evaluator, Metric
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
+from lafn_viz.plots.style import (
+    AGNOSTIC,
+    CONTROL,
+    LEGEND_ABOVE,
+    SPECIFIC,
+    interval,
+    language_name,
+    styled,
+)
 
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
@@ -15,12 +24,12 @@ COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 def edit_curves(edits: Mapping[str, Edit]) -> go.Figure:
     """The loss of each edit while its values were optimised; a control comes second."""
     figure = go.Figure()
-    for (name, edit), colour in zip(edits.items(), COLOURS, strict=False):
+    for (name, edit), colour in zip(edits.items(), cycle(COLOURS), strict=False):
         steps = list(range(1, len(edit.curve) + 1))
         figure.add_scatter(x=steps, y=edit.curve, name=name, mode="lines", line={"color": colour})
     figure.update_xaxes(title_text="evaluation of the loss")
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     return styled(
         figure,
         title="How the values were found",
@@ -33,7 +42,7 @@ def edit_curves(edits: Mapping[str, Edit]) -> go.Figure:
 def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
     """Loss of the new object by the number of neurons, for ways to choose them; control second."""
     figure = go.Figure()
-    for (name, some), colour in zip(edits.items(), COLOURS, strict=False):
+    for (name, some), colour in zip(edits.items(), cycle(COLOURS), strict=False):
         figure.add_scatter(
             x=[len(edit.neurons) for edit in some],
             y=[edit.loss for edit in some],
@@ -45,7 +54,7 @@ def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
     sizes = sorted({len(edit.neurons) for some in edits.values() for edit in some})
     figure.update_xaxes(title_text="neurons", type="log", tickvals=sizes)
     figure.update_yaxes(title_text="mean -log P(new object), nats", rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     return styled(
         figure,
         title="With how many neurons can the fact be changed?",

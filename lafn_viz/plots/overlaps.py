@@ -9,7 +9,15 @@ from plotly.subplots import make_subplots
 
 from lafn_viz.nulls import NULLS, STATISTICS, Significance
 from lafn_viz.overlaps import Overlap
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
+from lafn_viz.plots.style import (
+    AGNOSTIC,
+    CONTROL,
+    LEGEND_ABOVE,
+    SPECIFIC,
+    interval,
+    language_name,
+    styled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -310,7 +318,7 @@ def significance_ladder(
     figure.update_xaxes(
         tickangle=-60, categoryorder="array", categoryarray=[found.facts[i] for i in order]
     )
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     figure = styled(
         figure,
         title=f"Is it more than chance, and more than habit? ({statistic})",
@@ -352,7 +360,7 @@ def threshold_lines(table: "pd.DataFrame") -> go.Figure:
     ticks = sorted(set(table[option]))
     figure.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     figure.update_yaxes(title_text="mean Jaccard between languages", rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     return styled(
         figure,
         title="Does it depend on the threshold?",
