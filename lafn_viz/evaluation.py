@@ -30,8 +30,9 @@ from lafn_viz.baselines import Editor
 from lafn_viz.cases import ROLES, EditCase, EditSet
 from lafn_viz.facts import Prompt
 from lafn_viz.judges import JUDGES
-from lafn_viz.models import Provenance, provenance, traits
+from lafn_viz.models import Provenance, context_length, provenance, traits
 from lafn_viz.overlaps import bootstrap
+from lafn_viz.target import encode
 from lafn_viz.writing import write
 
 if TYPE_CHECKING:
@@ -232,7 +233,8 @@ def evaluate(
         max_prompts: in one batch, which bounds the memory.
 
     Raises:
-        ValueError: for no cases, neither `together` nor `alone`, or a file of another evaluation.
+        ValueError: for no cases, neither `together` nor `alone`, a question that is longer than the
+            model reads, or a file of another evaluation.
     """
     chosen = cases if isinstance(cases, EditSet) else EditSet(tuple(cases))
     chosen = chosen if languages is None else chosen.filter(languages=languages)
@@ -248,6 +250,12 @@ def evaluate(
         languages=list(chosen.languages), together=together, alone=alone,
         **{f"editor_{name}": _plain(value) for name, value in editor.options.items()},
     )  # fmt: skip
+    limit = context_length(model) or 0
+    for case in chosen:
+        for prompt in (prompt for role in ROLES for prompt in case.prompts(role)):
+            # No token is shorter than a byte, so that few need to be encoded to know.
+            if len((prompt.text + prompt.continuation).encode()) >= limit > 0:
+                encode(model, prompt)
     done = _Done(None if file is None else Path(file), source)
     answers: list[Answered] = []
     from tqdm.auto import tqdm

@@ -7,7 +7,8 @@
 - `remake`: shared^2 / (written * expected), over the same units (Wang et al. 2024, "Retrieval-
   augmented Multilingual Knowledge Editing", arXiv 2312.13040).
 
-Texts are compared without case and spacing.
+Texts are compared without case and spacing. Nothing written where nothing was expected (a model
+that ends the text at once, before an edit and after) is right.
 """
 
 import re
@@ -34,19 +35,19 @@ def exact_match(written: str, answer: str, language: str) -> float:
 def starts_with(written: str, answer: str, language: str) -> float:
     """1 if the text starts with the answer, as whole units."""
     there, wanted = units(written, language), units(answer, language)
-    return float(bool(wanted) and there[: len(wanted)] == wanted)
+    return float(there[: len(wanted)] == wanted if wanted else not there)
 
 
 def token_f1(written: str, answer: str, language: str) -> float:
     """Harmonic mean of precision and recall over units."""
     there, wanted, shared = _shared(written, answer, language)
-    return 2 * shared / (there + wanted) if shared else 0.0
+    return 2 * shared / (there + wanted) if shared else float(there == wanted == 0)
 
 
 def remake(written: str, answer: str, language: str) -> float:
     """shared^2 / (written * expected) over units."""
     there, wanted, shared = _shared(written, answer, language)
-    return shared**2 / (there * wanted) if shared else 0.0
+    return shared**2 / (there * wanted) if shared else float(there == wanted == 0)
 
 
 def _shared(written: str, answer: str, language: str) -> tuple[int, int, int]:

@@ -357,6 +357,12 @@ def hook_post(layer: int) -> str:
     return f"blocks.{layer}.mlp.hook_post"
 
 
+def context_length(model: "TransformerBridge") -> int | None:
+    """How many tokens the model reads at most; None where it has no such limit (BLOOM)."""
+    limit = getattr(model.original_model.config, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) else None
+
+
 def down_weight(
     model: "TransformerBridge", layer: int
 ) -> Float[torch.nn.Parameter | Tensor, "neuron d_model"]:

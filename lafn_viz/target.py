@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.facts import Prompt
-from lafn_viz.models import HOOK_HEAD, Provenance, provenance, traits
+from lafn_viz.models import HOOK_HEAD, Provenance, context_length, provenance, traits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,8 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
     """Tokens of a prompt and its answer.
 
     Raises:
-        ValueError: if the answer or the subject has no token.
+        ValueError: if the answer or the subject has no token, or the prompt has more than the model
+            reads.
     """
     tokenizer = model.tokenizer
 
@@ -114,8 +115,8 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
     subject = None
     if prompt.subject_span is not None:
         start, end = prompt.subject_span
-        read = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
-        offsets = read["offset_mapping"]
+        pieces = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = pieces["offset_mapping"]
         inside = [at for at, (left, right) in enumerate(offsets) if left < end and right > start]
         if not inside:
             raise ValueError(
@@ -128,8 +129,15 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
         rest, predicts = [found.mask] * len(answer) + list(found.after), stop
     else:
         rest, predicts = answer[:-1], stop - 1
+    read = (*found.before, *tokens, *rest)
+    limit = context_length(model)
+    if limit is not None and len(read) > limit:
+        raise ValueError(
+            f"the prompt {prompt.text[:60]!r}... has {len(read)} tokens with its answer, but this "
+            f"model reads at most {limit}; leave it out, or take a model of a longer context"
+        )
     return Encoded(
-        read=(*found.before, *tokens, *rest),
+        read=read,
         answer=tuple(answer),
         predicts=predicts,
         text=(before, stop),

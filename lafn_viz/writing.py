@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lafn_viz.facts import Prompt
+from lafn_viz.models import context_length
 from lafn_viz.target import encode
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ def _generate(
     from transformers import LogitsProcessor, LogitsProcessorList
 
     device = next(model.original_model.parameters()).device
-    width = max(len(text) for text in texts)
+    width, limit = max(len(text) for text in texts), context_length(model)
+    if limit is not None:
+        length = min(length, limit - width + 1)
     tokens = torch.zeros(len(texts), width, dtype=torch.long)
     mask = torch.zeros_like(tokens)
     for i, text in enumerate(texts):

@@ -40,6 +40,8 @@ def cases(facts):
         ("New Rome", "Rome", "en", 0, 0, 2 / 3, 1 / 2),
         ("Romeo", "Rome", "en", 0, 0, 0, 0),
         ("", "Rome", "en", 0, 0, 0, 0),
+        ("", "", "en", 1, 1, 1, 1),
+        ("Rome", "", "en", 0, 0, 0, 0),
         ("Paris", "Rome", "en", 0, 0, 0, 0),
         ("the the the", "the hague", "en", 0, 0, 2 / 5, 1 / 6),
         ("东京都", "东京", "zh", 0, 1, 4 / 5, 4 / 6),
@@ -182,6 +184,26 @@ def test_bad_input(embedded, cases):
             evaluate(embedded, NOTHING, **{"cases": cases, **options})
     with pytest.raises(ValueError, match="unknown language 'xx'"):
         evaluate(embedded, NOTHING, cases, languages=["xx"])
+
+
+def test_a_question_longer_than_the_model_reads_is_said_before_any_edit(embedded, cases):
+    long = lv.Prompt.of("Japan " * 200 + "is", "Rome", subject="Japan")
+    case = replace(cases[0], portability={"en": (long,)})
+
+    def edit(model, case, languages):
+        raise AssertionError("an edit was made")
+
+    with pytest.raises(ValueError, match=r"201 tokens with its answer, but .* at most 128"):
+        evaluate(embedded, Editor("e", edit), [cases[1], case], progress=False)
+
+
+def test_a_text_ends_where_the_model_reads_no_further(tiny):
+    long = lv.Prompt.of("a" + " b" * 60, " c d", subject="a")
+    model = tiny("gpt2")
+    tokens = len(lv.target.encode(model, long).read)
+    assert 100 < tokens <= 128
+    (found,) = write(model, [long])
+    assert len(found.tokens) <= 128 - tokens + 4
 
 
 def test_a_masked_model_writes_nothing(tiny, cases):
