@@ -39,7 +39,6 @@ from lafn_viz.baselines import (
     rome,
     scaled,
 )
-from lafn_viz.weights import WeightEdit
 
 SIZES = (1, 10, 100, 1000)
 TOKENS = 40
@@ -143,15 +142,7 @@ class Bench:
             ("ROME at the answer", rome(position="answer")),
             ("MEMIT at the answer", memit(position="answer")),
         ):
-            made: list = []
-
-            def everything(model, case, languages, editor=editor, made=made):
-                if not made:
-                    every = [editor.edit(model, one, one.languages) for one in self.cases]
-                    made.append(together(every))
-                return made[0]
-
-            report = self.run(f"{name} at once", Editor(name, everything, editor.options))
+            report = self.run(f"{name} at once", editor, at_once=True)
             rows.append(row(name, report, self.args.evaluator))
         print(f"{len(self.cases)} edits at once\n{pd.DataFrame(rows).to_string(index=False)}\n")
 
@@ -181,17 +172,6 @@ class Bench:
 
     def speed(self) -> None:
         print(speed(self.model, self.facts, self.args.repeat).to_string(index=False))
-
-
-def together(every: list):
-    """All edits of one editor as one."""
-    if isinstance(every[0], lv.EditCache):
-        return lv.EditCache(edit for cache in every for edit in cache)
-    changes: dict[int, torch.Tensor] = {}
-    for edit in every:
-        for layer, change in edit.changes.items():
-            changes[layer] = changes.get(layer, 0) + change
-    return WeightEdit(changes)
 
 
 def caches(facts: lv.FactSet, edit: lv.Edit) -> dict[int, lv.EditCache]:

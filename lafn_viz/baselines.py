@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Unpack, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+@runtime_checkable
 class Applicable(Protocol):
     """What an editor makes: an `EditCache`, a `WeightEdit`, or your own."""
 
@@ -62,15 +63,42 @@ class Applicable(Protocol):
 
 @dataclass(frozen=True)
 class Editor:
-    """A way to edit: from a model, a case and some of its languages to what can be applied."""
+    """A way to edit: from a model, a case and some of its languages to what can be applied.
+
+    `edit_all` edits many cases in one go, where that is more than one after the other.
+    """
 
     name: str
     edit: Callable[["TransformerBridge", EditCase, Sequence[str]], Applicable]
     options: Mapping[str, Any] = field(default_factory=dict)
+    edit_all: Callable[["TransformerBridge", Sequence[EditCase]], Applicable] | None = None
 
     def __repr__(self) -> str:
         told = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         return f"Editor({self.name!r}{', ' if told else ''}{told})"
+
+    def together(self, model: "TransformerBridge", cases: Sequence[EditCase]) -> Applicable:
+        """All cases edited at once, each in all its languages.
+
+        Without `edit_all`: edits in one cache, or changes of weights added up, each made on the
+        model without the others.
+        """
+        if self.edit_all is not None:
+            return self.edit_all(model, cases)
+        made = [self.edit(model, case, case.languages) for case in cases]
+        caches = [one for one in made if isinstance(one, EditCache)]
+        if len(caches) == len(made):
+            return EditCache(edit for cache in caches for edit in cache)
+        changes: dict[int, Tensor] = {}
+        for one in made:
+            if not isinstance(one, WeightEdit):
+                raise ValueError(
+                    f"{self!r} makes {type(one).__name__}, and how several of them act together is "
+                    "not known; give the editor an edit_all"
+                )
+            for layer, change in one.changes.items():
+                changes[layer] = changes[layer] + change if layer in changes else change
+        return WeightEdit(changes)
 
 
 def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor:
@@ -291,10 +319,10 @@ def memit(
     evaluations: int = 24,
     corpus: Sequence[Prompt] | None = None,
 ) -> Editor:
-    """MEMIT: all languages at once, spread over some layers.
+    """MEMIT: all languages at once, and all cases where they are edited together.
 
     Args:
-        layers: whose down projections change; what is wished for is read after the last.
+        layers: whose down projections share the change; what is wished for is read after the last.
         position: where keys and wishes are: the subject's last token (the paper), or the answer's.
         weight: of the corpus against the edit (lambda).
         divergence, decay, evaluations: of the search for what is to be written.
@@ -302,24 +330,34 @@ def memit(
     """
     last = max(layers)
 
-    def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        wish = _Wish(model, case, languages, position)
-        writes = wish.writes(last, divergence, decay, evaluations)
+    def solve(model: "TransformerBridge", wishes: Sequence[_Wish]) -> WeightEdit:
         moments = second_moments(model, corpus)
-        goal = wish.mean(hook_block_out(last)) + writes
+        goal = torch.cat(
+            [
+                wish.mean(hook_block_out(last)) + wish.writes(last, divergence, decay, evaluations)
+                for wish in wishes
+            ]
+        )
         changes: dict[int, Tensor] = {}
         for layer in sorted(layers):
             with WeightEdit(changes).applied(model):
-                rest = (goal - wish.mean(hook_block_out(last))) / (last - layer + 1)
-                keys = wish.mean(hook_post(layer))
+                now = torch.cat([wish.mean(hook_block_out(last)) for wish in wishes])
+                keys = torch.cat([wish.mean(hook_post(layer)) for wish in wishes])
+            rest = (goal - now) / (last - layer + 1)
             changes[layer] = least_squares(moments[layer], keys, rest, weight=weight)
         return WeightEdit(changes)
+
+    def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
+        return solve(model, [_Wish(model, case, languages, position)])
+
+    def edit_all(model: "TransformerBridge", cases: Sequence[EditCase]) -> WeightEdit:
+        return solve(model, [_Wish(model, case, case.languages, position) for case in cases])
 
     options = {
         "layers": tuple(layers), "position": position, "weight": weight, "divergence": divergence,
         "decay": decay, "evaluations": evaluations,
     }  # fmt: skip
-    return Editor("MEMIT", edit, options)
+    return Editor("MEMIT", edit, options, edit_all)
 
 
 class _Wish:
@@ -332,28 +370,37 @@ class _Wish:
         languages: Sequence[str],
         position: EditPosition,
     ) -> None:
-        edited, keep = (case.prompts(role, languages=languages) for role in ("edit", "keep"))
-        if position != "answer":
-            edited = [prompt for prompt in edited if prompt.subject_span is not None]
-        self.objective = Objective(model, edited, keep, position, once=True)
+        edited, keep = (
+            [
+                prompt
+                for prompt in case.prompts(role, languages=languages)
+                if position == "answer" or prompt.subject_span is not None
+            ]
+            for role in ("edit", "keep")
+        )
+        there = {prompt.language for prompt in edited}
+        self.prompts = edited, [prompt for prompt in keep if prompt.language in there]
         # What weights change before the edited position counts too.
         self.reading = Reading(model, edited, position, once=True, whole=True)
-        self.groups = [prompt.language for prompt in (*edited, *keep)]
-        self.edited = self.groups[: len(edited)]
 
     def writes(
         self, layer: int, divergence: float, decay: float, evaluations: int
     ) -> Float[Tensor, "group d_model"]:
+        reading = self.reading
+        objective = Objective(reading.model, *self.prompts, reading.position, once=True)
+        groups = [prompt.language for some in self.prompts for prompt in some]
         return wanted_writes(
-            self.objective, self.groups, layer,
+            objective, groups, layer,
             divergence=divergence, decay=decay, evaluations=evaluations,
         )  # fmt: skip
 
     def mean(self, name: str) -> Float[Tensor, "group width"]:
         """What a hook sees at the edited position, the mean of each language's questions."""
         seen = self.reading.seen([name])[name].cpu()
-        names = list(dict.fromkeys(self.groups))
-        rows = [[i for i, of in enumerate(self.edited) if of == name] for name in names]
+        languages = [prompt.language for prompt in self.reading.prompts]
+        rows = [
+            [i for i, of in enumerate(languages) if of == name] for name in dict.fromkeys(languages)
+        ]
         return torch.stack([seen[some].mean(0) for some in rows])
 
 

@@ -20,7 +20,7 @@ far a language's reliability falls when the others are edited too.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -216,6 +216,7 @@ def evaluate(
     languages: Iterable[str] | None = None,
     together: bool = True,
     alone: bool = False,
+    at_once: bool = False,
     file: str | Path | None = None,
     progress: bool = True,
     max_prompts: int = 128,
@@ -228,13 +229,14 @@ def evaluate(
         together: edit each case in all languages at once.
         alone: edit it in each language alone, too, and ask in all: what the edit x test matrix and
             the conflict are made of. As many more edits as there are languages.
+        at_once: make the edits of all cases first, and ask about each with all of them in place.
         file: JSON lines to keep what is done in, case by case. Called again with the same file, an
             evaluation that was stopped goes on where it was.
         max_prompts: in one batch, which bounds the memory.
 
     Raises:
-        ValueError: for no cases, neither `together` nor `alone`, a question that is longer than the
-            model reads, or a file of another evaluation.
+        ValueError: for no cases, neither `together` nor `alone`, `at_once` with `alone`, a question
+            that is longer than the model reads, or a file of another evaluation.
     """
     chosen = cases if isinstance(cases, EditSet) else EditSet(tuple(cases))
     chosen = chosen if languages is None else chosen.filter(languages=languages)
@@ -243,11 +245,15 @@ def evaluate(
             f"there is nothing to evaluate ({len(chosen)} cases, together={together}, "
             f"alone={alone}); give cases, and edit them together, alone or both"
         )
+    if at_once and alone:
+        raise ValueError(
+            "all cases at once are edited in all their languages; leave out alone=True"
+        )
     if traits(model).masked:
         raise ValueError("editors are evaluated by what a model writes; give a causal model")
     source = provenance(
         model, "evaluate", editor=editor.name, cases=[case.id for case in chosen],
-        languages=list(chosen.languages), together=together, alone=alone,
+        languages=list(chosen.languages), together=together, alone=alone, at_once=at_once,
         **{f"editor_{name}": _plain(value) for name, value in editor.options.items()},
     )  # fmt: skip
     limit = context_length(model) or 0
@@ -257,6 +263,9 @@ def evaluate(
             if len((prompt.text + prompt.continuation).encode()) >= limit > 0:
                 encode(model, prompt)
     done = _Done(None if file is None else Path(file), source)
+    if at_once and any(case.id not in done.of for case in chosen):
+        every = editor.together(model, list(chosen))
+        editor = replace(editor, edit=lambda model, case, languages: every)
     answers: list[Answered] = []
     from tqdm.auto import tqdm
 

@@ -113,6 +113,23 @@ def test_no_weight_goes_further_than_the_limit(embedded, case):
         assert change.abs().max() == pytest.approx(0.01 * float(scale), rel=1e-4)
 
 
+def test_many_edits_together(embedded, facts, case):
+    cases = list(lv.counterfactual_cases(facts, n=2, seed=1).filter(languages=["en", "ru"]))
+    both = baselines.language_agnostic(**FEW).together(embedded, cases)
+    assert [edit.key for edit in both] == [case.key for case in cases]
+    summed = baselines.rome(evaluations=4)
+    apart = [summed.edit(embedded, case, case.languages).changes[0] for case in cases]
+    assert torch.allclose(summed.together(embedded, cases).changes[0], sum(apart))
+    # MEMIT solves for all keys at once; of one case that is the edit itself.
+    joint = baselines.memit(evaluations=4)
+    alone = [joint.edit(embedded, case, case.languages).changes[0] for case in cases]
+    assert torch.allclose(joint.together(embedded, cases[:1]).changes[0], alone[0])
+    assert not torch.allclose(joint.together(embedded, cases).changes[0], sum(alone), atol=1e-3)
+    odd = baselines.Editor("odd", lambda *given: object())
+    with pytest.raises(ValueError, match="makes object, and how several of them act together"):
+        odd.together(embedded, cases)
+
+
 def test_an_editor_of_weights_has_no_random_neurons(embedded, case):
     editor = baselines.random_neurons(baselines.rome())
     with pytest.raises(ValueError, match=r"changes no neurons; give language_agnostic\(\)"):

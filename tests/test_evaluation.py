@@ -178,6 +178,24 @@ def test_what_was_stopped_goes_on_from_its_file(embedded, cases, tmp_path):
         evaluate(embedded, NOTHING, cases, file=file, progress=False)
 
 
+def test_all_edits_at_once_are_made_before_the_first_question(embedded, cases, tmp_path):
+    made = []
+
+    def edit_all(model, cases):
+        made.append([case.id for case in cases])
+        return Nothing()
+
+    editor = Editor("e", lambda *given: pytest.fail("edited alone"), edit_all=edit_all)
+    options = {"at_once": True, "file": tmp_path / "done.jsonl", "progress": False}
+    report = evaluate(embedded, editor, cases, **options)
+    assert made == [[case.id for case in cases]]
+    assert {answer.case for answer in report.answers} == set(made[0])
+    assert evaluate(embedded, editor, cases, **options) == report
+    assert len(made) == 1
+    with pytest.raises(ValueError, match="leave out alone=True"):
+        evaluate(embedded, editor, cases, at_once=True, alone=True)
+
+
 def test_bad_input(embedded, cases):
     for options in ({"together": False}, {"cases": []}):
         with pytest.raises(ValueError, match="there is nothing to evaluate"):
