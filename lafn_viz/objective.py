@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from lafn_viz.facts import Prompt
 from lafn_viz.models import hook_post
@@ -72,9 +73,8 @@ class Objective:
     ) -> tuple[Float[Tensor, " edited"], Float[Tensor, ""]]:
         """-log P of each new answer, and the divergence from before on what is to stay."""
         logits = self.reading.logits(added, site=site, changed=changed)
-        # Cross entropy of every token in two passes over the vocabulary; less the entropy of what
-        # was before it is the divergence.
-        crossed = logits.logsumexp(-1) - torch.einsum("tv,tv->t", self.wanted, logits)
+        # Cross entropy, less the entropy of what was before it, is the divergence.
+        crossed = cross_entropy(logits, self.wanted, reduction="none")
         answers = crossed[: len(self.reading.row)]
         new = answers.new_zeros(len(self.reading.prompts)).index_add(0, self.reading.row, answers)
         return new[: self.n_edited], crossed @ self.weights - self.entropy
