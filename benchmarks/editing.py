@@ -30,6 +30,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz.baselines import (
     Editor,
+    cached,
     fine_tuning,
     knowledge_neurons,
     language_agnostic,
@@ -46,7 +47,7 @@ PARTS = ("editors", "at once", "neurons", "languages", "speed")
 
 
 def remembered(editor: Editor) -> Editor:
-    """The same editor, which makes each edit once; `seconds` of each are kept in it."""
+    """The same editor, which makes each edit once."""
     made: dict[tuple[str, tuple[str, ...]], object] = {}
 
     def edit(model, case, languages):
@@ -75,10 +76,7 @@ def ungated(editor: Editor) -> Editor:
 
     def edit(model, case, languages):
         (found,) = editor.edit(model, case, languages)
-        return lv.EditCache(
-            [found],
-            find=lambda text: [lv.Match(found.subject_id, "exact", (0, len(text)), "", 1.0)],
-        )
+        return cached(found, gate=False)
 
     return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": False})
 
@@ -120,7 +118,7 @@ class Bench:
         self.located = remembered(language_agnostic(position=args.position))
 
     def run(self, name: str, editor: Editor, cases: lv.EditSet | None = None, **options):
-        file = self.args.out / f"{name.strip().replace(' ', '-')}.jsonl" if self.args.out else None
+        file = self.args.out / f"{name.replace(' ', '-')}.jsonl" if self.args.out else None
         return lv.evaluate(self.model, editor, cases or self.cases, file=file, **options)
 
     def editors(self) -> None:

@@ -36,7 +36,8 @@ from lafn_viz.editing import Edit
 from lafn_viz.facts import Prompt
 from lafn_viz.matching import Match
 from lafn_viz.models import hook_post, traits
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons import Neuron, existing
+from lafn_viz.reading import require_causal
 from lafn_viz.target import Hooks
 
 if TYPE_CHECKING:
@@ -268,21 +269,11 @@ def _as_it_is() -> Iterator[None]:
 
 
 def _check(model: "TransformerBridge", edits: Sequence[Edit]) -> None:
-    found = traits(model)
-    if found.masked:
-        raise ValueError(
-            f"{type(model.original_model).__name__} fills masks, but edits are read as a causal "
-            "model reads, from left to right; give a causal model"
-        )
+    require_causal(model)
     if not edits:
         raise ValueError("there are no edits; give at least one (lafn_edit)")
     for edit in edits:
-        if edit.provenance.weights != found.weights:
-            raise ValueError(
-                f"{edit!r} was made for the model {edit.provenance.model!r} "
-                f"({edit.provenance.weights[:8]}), not for this one ({found.weights[:8]}); "
-                "edit the fact anew on this model"
-            )
+        edit.require(model)
         if not edit.prompts:
             raise ValueError(f"{edit!r} has no prompts, and its key is read on them; edit anew")
 
@@ -300,11 +291,4 @@ def _chosen(
     if neurons is None:
         changed = Counter(neuron for edit in edits for neuron in sorted(edit.neurons))
         neurons = [neuron for neuron, _ in changed.most_common(n_neurons)]
-    listed = sorted({Neuron(*pair) for pair in neurons})
-    wrong = [n for n in listed if not (0 <= n[0] < found.n_layers and 0 <= n[1] < found.d_mlp)]
-    if wrong or not listed:
-        raise ValueError(
-            f"neurons={wrong or listed}; give at least one (layer, neuron), layers from 0 to "
-            f"{found.n_layers - 1}, neurons from 0 to {found.d_mlp - 1}"
-        )
-    return tuple(listed)
+    return tuple(sorted(set(existing(neurons, (found.n_layers, found.d_mlp)))))

@@ -38,7 +38,7 @@ from lafn_viz.matching import Match
 from lafn_viz.models import down_weight, hook_block_out, hook_post, traits
 from lafn_viz.neurons import Neuron, random_like, select_neurons
 from lafn_viz.objective import Objective
-from lafn_viz.reading import EditPosition, Reading
+from lafn_viz.reading import EditPosition, Reading, acted_on
 from lafn_viz.target import encode
 from lafn_viz.weights import (
     WeightEdit,
@@ -110,7 +110,7 @@ def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> E
     """
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
-        return _cached(edit_case(model, case, languages=languages, **options), gate)
+        return cached(edit_case(model, case, languages=languages, **options), gate)
 
     return Editor("language-agnostic", edit, {"gate": gate, **options})
 
@@ -130,7 +130,7 @@ def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
         shape = traits(model).n_layers, traits(model).d_mlp
         drawn = random_like(next(iter(found)).neurons, shape, seed=seed)
         made = edit_case(model, case, languages=languages, **{**options, "neurons": drawn})
-        return _cached(made, bool(like.options.get("gate", True)))
+        return cached(made, bool(like.options.get("gate", True)))
 
     return Editor("random neurons", edit, {**like.options, "seed": seed})
 
@@ -154,7 +154,7 @@ def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor
             loss=sum(one.loss for one in alone) / len(alone),
             divergence=sum(one.divergence for one in alone) / len(alone),
         )
-        return _cached(together, gate)
+        return cached(together, gate)
 
     return Editor("per language", edit, {"gate": gate, **options})
 
@@ -371,12 +371,7 @@ class _Wish:
         position: EditPosition,
     ) -> None:
         edited, keep = (
-            [
-                prompt
-                for prompt in case.prompts(role, languages=languages)
-                if position == "answer" or prompt.subject_span is not None
-            ]
-            for role in ("edit", "keep")
+            acted_on(case.prompts(role, languages=languages), position) for role in ("edit", "keep")
         )
         there = {prompt.language for prompt in edited}
         self.prompts = edited, [prompt for prompt in keep if prompt.language in there]
@@ -404,7 +399,8 @@ class _Wish:
         return torch.stack([seen[some].mean(0) for some in rows])
 
 
-def _cached(edit: Edit, gate: bool) -> EditCache:
+def cached(edit: Edit, gate: bool) -> EditCache:
+    """A cache of one edit, which acts where its subject is found or, ungated, in every text."""
     if gate:
         return EditCache([edit])
 

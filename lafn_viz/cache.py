@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from lafn_viz.activation_matching import edits_rest
-from lafn_viz.editing import Edit
+from lafn_viz.editing import Edit, EditError
 from lafn_viz.facts import Prompt
 from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
-from lafn_viz.models import Provenance, hook_post, traits
+from lafn_viz.models import Provenance, hook_post
 from lafn_viz.neurons import Neuron
 from lafn_viz.reading import EditPosition
 from lafn_viz.target import Hooks
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 Find = Callable[[str], Sequence[Match]]
-
-
-class EditError(ValueError):
-    """A cache on disk that cannot be used, or an edit that does not fit; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +92,9 @@ class EditCache:
                 f"there is an edit of {edit.subject_id!r}, {edit.relation!r} already "
                 f"({self._edits[edit.key]!r}); remove it first, or add with replace=True"
             )
-        here = self._made_for()
-        if here is not None and here.weights != edit.provenance.weights:
+        one = self._any()
+        here = edit.provenance if one is None else one.provenance
+        if here.weights != edit.provenance.weights:
             raise EditError(
                 f"{edit!r} was made for the model {edit.provenance.model!r} "
                 f"({edit.provenance.weights[:8]}), the others here for "
@@ -106,9 +103,9 @@ class EditCache:
         self._edits[edit.key] = edit
         self._matcher = None
 
-    def _made_for(self) -> Provenance | None:
-        """Of any edit: all are made for one model."""
-        return next((edit.provenance for edit in self._edits.values()), None)
+    def _any(self) -> Edit | None:
+        """One edit, which says for which model all are made."""
+        return next(iter(self._edits.values()), None)
 
     def remove(self, subject: str, relation: str) -> Edit:
         """Take out one edit, by a name of its subject or its id; the others stay."""
@@ -162,13 +159,8 @@ class EditCache:
         Raises:
             EditError: if an edit was made for another model.
         """
-        found, here = traits(model), self._made_for()
-        if here is not None and here.weights != found.weights:
-            raise EditError(
-                f"{next(iter(self))!r} was made for the model {here.model!r} "
-                f"({here.weights[:8]}), not for this one ({found.weights[:8]}); "
-                "edit the fact anew on this model"
-            )
+        if (one := self._any()) is not None:
+            one.require(model)
         run = _Applied(self, model)
         layers = sorted({layer for edit in self for layer, _ in edit.neurons})
         hooks: Hooks = [(hook_post(layer), run.hook_of(layer)) for layer in layers]

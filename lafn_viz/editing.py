@@ -35,9 +35,9 @@ from lafn_viz.cases import EditCase
 from lafn_viz.counterfactuals import counterfactual_case
 from lafn_viz.facts import FactSet, Prompt, known
 from lafn_viz.models import Provenance, down_weight, provenance, traits
-from lafn_viz.neurons import Neuron, mask_of
+from lafn_viz.neurons import Neuron, existing, mask_of
 from lafn_viz.objective import Objective, OnStep, Search
-from lafn_viz.reading import EditPosition
+from lafn_viz.reading import EditPosition, acted_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 Locate = Literal["pruned", "attribution", "activation"]
 FIRST, LATER = 24, 10  # evaluations of the loss: from nothing, and after each pruning
 FACTOR = 4  # each pruning leaves one neuron in as many
+
+
+class EditError(ValueError):
+    """A cache on disk that cannot be used, or an edit that does not fit; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,15 @@ class Edit:
     def key(self) -> tuple[str, str]:
         """Subject and relation: a cache holds one edit of each."""
         return self.subject_id, self.relation
+
+    def require(self, model: "TransformerBridge") -> None:
+        """Refuse any other model than the one it was made for, with EditError."""
+        made, here = self.provenance, traits(model).weights
+        if made.weights != here:
+            raise EditError(
+                f"{self!r} was made for the model {made.model!r} ({made.weights[:8]}), not for "
+                f"this one ({here[:8]}); edit the fact anew on this model"
+            )
 
     def added(self, d_mlp: int) -> dict[int, Float[Tensor, " neuron"]]:
         """What is added to all neurons of each layer that it touches."""
@@ -225,7 +238,9 @@ def edit_case(
         allowed = _highest(model, before, locate, allowed, n_neurons)
     size = int(allowed.sum()) if neurons is not None else n_neurons
     values = optimised(allowed, torch.zeros(n_layers, d_mlp), FIRST)
-    length = torch.stack([down_weight(model, i).float().norm(dim=1).cpu() for i in range(n_layers)])
+    if int(allowed.sum()) > size:
+        norms = [down_weight(model, layer).float().norm(dim=1) for layer in range(n_layers)]
+        length = torch.stack(norms).cpu()
     while int(allowed.sum()) > size:
         most = max(size, int(allowed.sum()) // FACTOR)
         allowed = _largest(values.abs() * length, most)
@@ -266,9 +281,7 @@ def _edited(
 ) -> list[Prompt]:
     """The questions of a case that can be edited at a position."""
     chosen = case.languages if languages is None else known("language", languages, case.languages)
-    asked = case.prompts("edit", languages=chosen)
-    if position != "answer":
-        asked = [prompt for prompt in asked if prompt.subject_span is not None]
+    asked = acted_on(case.prompts("edit", languages=chosen), position)
     if not asked or not case.subject:
         raise ValueError(
             f"no question of case {case.id!r} names its subject literally in "
@@ -295,14 +308,7 @@ def _allowed(
     """The neurons that may be changed."""
     n_layers, d_mlp = shape
     if neurons is not None:
-        listed = list(neurons)
-        wrong = [n for n in listed if not (0 <= n[0] < n_layers and 0 <= n[1] < d_mlp)]
-        if wrong or not listed:
-            raise ValueError(
-                f"neurons={wrong or listed}; give at least one (layer, neuron), layers from 0 to "
-                f"{n_layers - 1}, neurons from 0 to {d_mlp - 1}"
-            )
-        return mask_of(listed, shape)
+        return mask_of(existing(neurons, shape), shape)
     chosen = range(n_layers) if layers is None else list(layers)
     if not chosen or any(not 0 <= layer < n_layers for layer in chosen):
         raise ValueError(f"layers={chosen}; this model has layers 0 to {n_layers - 1}")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from lafn_viz.baselines import Editor
-from lafn_viz.cases import ROLES, EditCase, EditSet
+from lafn_viz.cases import ROLES, EditCase, EditSet, Role
 from lafn_viz.facts import Prompt
 from lafn_viz.judges import JUDGES
 from lafn_viz.models import Provenance, context_length, provenance, traits
@@ -45,7 +45,7 @@ Evaluator = Literal["exact_match", "starts_with", "token_f1", "remake", "token_a
 EVALUATORS: tuple[Evaluator, ...] = get_args(Evaluator)
 ALL = "all"
 
-_OF_ROLE: dict[str, Metric] = {
+_OF_ROLE: dict[Role, Metric] = {
     "edit": "reliability",
     "rephrased": "generality",
     "locality": "locality",
@@ -286,11 +286,7 @@ def _answered(
     max_prompts: int,
 ) -> list[Answered]:
     """Every question of a case, after its edit in each of some ways."""
-    asked = [(_OF_ROLE[role], prompt) for role in ROLES for prompt in case.prompts(role)]
-    asked = [
-        ("same subject" if _same_subject(case, metric, prompt) else metric, prompt)
-        for metric, prompt in asked
-    ]
+    asked = [(_metric(case, role, p), p) for role in ROLES for p in case.prompts(role)]
     prompts = [prompt for _, prompt in asked]
     before = write(model, prompts, max_prompts=max_prompts)
     stays = [metric in ("locality", "same subject") for metric, _ in asked]
@@ -318,9 +314,12 @@ def _answered(
     return found
 
 
-def _same_subject(case: EditCase, metric: Metric, prompt: Prompt) -> bool:
+def _metric(case: EditCase, role: Role, prompt: Prompt) -> Metric:
+    """What a question of a case measures."""
     own = case.subject.get(prompt.language)
-    return metric == "locality" and bool(prompt.subject) and prompt.subject == own
+    if role == "locality" and prompt.subject and prompt.subject == own:
+        return "same subject"
+    return _OF_ROLE[role]
 
 
 def _plain(value: Any) -> Any:

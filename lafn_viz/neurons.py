@@ -76,6 +76,19 @@ class NeuronSet:
         )
 
 
+def existing(neurons: Iterable[tuple[int, int]], shape: tuple[int, int]) -> list[Neuron]:
+    """The neurons given. Raises ValueError, saying what there is, for none or one that is not."""
+    n_layers, d_mlp = shape
+    listed = [Neuron(*pair) for pair in neurons]
+    wrong = [tuple(n) for n in listed if not (0 <= n[0] < n_layers and 0 <= n[1] < d_mlp)]
+    if wrong or not listed:
+        raise ValueError(
+            f"neurons={wrong}; give at least one (layer, neuron), layers from 0 to "
+            f"{n_layers - 1}, neurons from 0 to {d_mlp - 1}"
+        )
+    return listed
+
+
 def mask_of(
     neurons: Iterable[tuple[int, int]], shape: tuple[int, int]
 ) -> Bool[Tensor, "layer neuron"]:

@@ -51,18 +51,16 @@ class Objective:
         answers, takes = len(self.reading.row), self.reading.takes
         kept = takes >= len(edited)
         ends = ~kept & (torch.arange(len(takes), device=takes.device) >= answers)
-        still = kept | ends
         # Every token counts for one part of its own mean.
         self.weights = sum(part / part.sum().clamp_min(1) for part in (kept, ends))
         with torch.no_grad():
             log_p = self.reading.logits({}).log_softmax(-1)
             # What is wanted of each token: the new answer's own, or what was before.
             self.wanted = log_p.exp()
-            self.wanted[:answers][~kept[:answers]] = 0
-            rows = (~still).nonzero()[:, 0]
-            self.wanted[rows, self.reading.answer[rows]] = 1
-            entropy = -(self.wanted * log_p).sum(-1)
-            self.entropy = entropy @ self.weights
+            new = (~(kept | ends)).nonzero()[:, 0]
+            self.wanted[new] = 0
+            self.wanted[new, self.reading.answer[new]] = 1
+            self.entropy = -(self.wanted * log_p).sum(-1) @ self.weights
 
     def __call__(
         self,
@@ -75,8 +73,7 @@ class Objective:
         logits = self.reading.logits(added, site=site, changed=changed)
         # Cross entropy, less the entropy of what was before it, is the divergence.
         crossed = cross_entropy(logits, self.wanted, reduction="none")
-        answers = crossed[: len(self.reading.row)]
-        new = answers.new_zeros(len(self.reading.prompts)).index_add(0, self.reading.row, answers)
+        new = self.reading.summed(crossed[: len(self.reading.row)])
         return new[: self.n_edited], crossed @ self.weights - self.entropy
 
 

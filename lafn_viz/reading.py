@@ -63,11 +63,7 @@ class Reading:
             )
         if not prompts:
             raise ValueError("there are no prompts; give at least one (facts.prompts())")
-        if traits(model).masked:
-            raise ValueError(
-                f"{type(model.original_model).__name__} fills masks, but edits are read as a "
-                "causal model reads, from left to right; give a causal model"
-            )
+        require_causal(model)
         self.model, self.prompts, self.position = model, tuple(prompts), position
         self.once = once or position == "subject_last"
         self.device = next(model.original_model.parameters()).device
@@ -219,8 +215,11 @@ class Reading:
     def log_prob(self, logits: Float[Tensor, "token vocab"]) -> Float[Tensor, " prompt"]:
         """Log-probability (nats) of each whole answer."""
         logits = logits[: len(self.row)]
-        chosen = logits.gather(-1, self.answer[:, None])[:, 0] - logits.logsumexp(-1)
-        return chosen.new_zeros(len(self.prompts)).index_add(0, self.row, chosen)
+        return self.summed(logits.gather(-1, self.answer[:, None])[:, 0] - logits.logsumexp(-1))
+
+    def summed(self, values: Float[Tensor, " token"]) -> Float[Tensor, " prompt"]:
+        """The sum of what each token of an answer has."""
+        return values.new_zeros(len(self.prompts)).index_add(0, self.row, values)
 
     def known(self, logits: Float[Tensor, "token vocab"]) -> Bool[Tensor, " prompt"]:
         """Whether greedy decoding writes each answer."""
@@ -238,6 +237,20 @@ class Reading:
             len(self.prompts), dtype=torch.long, device=self.device
         )
         return wrong.index_add(0, self.row, (~right).long()) == 0
+
+
+def require_causal(model: "TransformerBridge") -> None:
+    """Refuse a masked model, with ValueError."""
+    if traits(model).masked:
+        raise ValueError(
+            f"{type(model.original_model).__name__} fills masks, but edits are read as a "
+            "causal model reads, from left to right; give a causal model"
+        )
+
+
+def acted_on(prompts: Iterable[Prompt], position: EditPosition) -> list[Prompt]:
+    """The prompts that have such a position: all, or those that name their subject."""
+    return [p for p in prompts if position == "answer" or p.subject_span is not None]
 
 
 def _rewired(layer: int, change: Float[Tensor, "neuron d_model"]) -> Hooks:

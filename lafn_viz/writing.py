@@ -53,7 +53,7 @@ def write(
         answers = [tuple(r or a) for a, r in zip(answers, references, strict=True)]
     texts = [item.read[: item.predicts + 1] for item in read]
     order = sorted(range(len(prompts)), key=lambda i: (len(texts[i]), len(answers[i])))
-    found: dict[int, Written] = {}
+    ends, found = _ends(model), dict[int, Written]()
     for start in range(0, len(order), max_prompts):
         some = order[start : start + max_prompts]
         tokens = _generate(
@@ -73,21 +73,14 @@ def write(
             )  # fmt: skip
             right |= {i: _share(best, answers[i]) for i, best in zip(off, forced, strict=True)}
         for i, written in zip(some, tokens, strict=True):
-            text, ended = _until_end(model, written)
-            found[i] = Written(text, ended, right[i])
+            stop = next((k for k, token in enumerate(written) if token in ends), len(written))
+            text = model.tokenizer.decode(written[:stop], clean_up_tokenization_spaces=False)
+            found[i] = Written(text.lstrip().split("\n")[0].strip(), written[:stop], right[i])
     return [found[i] for i in range(len(prompts))]
 
 
 def _share(written: Sequence[int], answer: Sequence[int]) -> float:
     return sum(a == b for a, b in zip(written, answer, strict=False)) / len(answer)
-
-
-def _until_end(model: "TransformerBridge", tokens: Sequence[int]) -> tuple[str, tuple[int, ...]]:
-    """The text of the tokens up to the end of the text or of the line, and these tokens."""
-    ends = _ends(model)
-    stop = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-    text = model.tokenizer.decode(tokens[:stop], clean_up_tokenization_spaces=False)
-    return text.lstrip().split("\n")[0].strip(), tuple(tokens[:stop])
 
 
 def _ends(model: "TransformerBridge") -> set[int]:
@@ -105,8 +98,6 @@ def _generate(
     forced: Sequence[Sequence[int]] | None = None,
 ) -> list[tuple[int, ...]]:
     """The likeliest next tokens of each text; with `forced`, those after what is forced so far."""
-    from transformers import LogitsProcessor, LogitsProcessorList
-
     device = next(model.original_model.parameters()).device
     width, limit = max(len(text) for text in texts), context_length(model)
     if limit is not None:
@@ -117,22 +108,10 @@ def _generate(
         tokens[i, width - len(text) :] = torch.tensor(text)
         mask[i, width - len(text) :] = 1
 
-    class Force(LogitsProcessor):
-        """Writes what is forced, whatever the model would; beyond its end, the first token."""
-
-        def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-            assert forced is not None
-            step = ids.shape[1] - width
-            wanted = [some[step] if step < len(some) else 0 for some in forced]
-            only = torch.full_like(scores, -torch.inf)
-            return only.index_put(
-                (torch.arange(len(wanted)), torch.tensor(wanted)), only.new_zeros(())
-            )
-
     options: dict[str, Any] = {}
     if forced is not None:
         options = {
-            "logits_processor": LogitsProcessorList([Force()]), "output_logits": True,
+            "logits_processor": _forcing(forced, width), "output_logits": True,
             "min_new_tokens": length,
         }  # fmt: skip
     with torch.no_grad():
@@ -143,3 +122,19 @@ def _generate(
         )  # fmt: skip
     best = made.sequences[:, width:] if forced is None else torch.stack(made.logits, 1).argmax(-1)
     return [tuple(row) for row in best.tolist()]
+
+
+def _forcing(forced: Sequence[Sequence[int]], width: int) -> Any:
+    """What makes a model write given tokens after `width` others, and token 0 beyond their end."""
+    from transformers import LogitsProcessor, LogitsProcessorList
+
+    class Force(LogitsProcessor):
+        def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+            step = ids.shape[1] - width
+            wanted = [some[step] if step < len(some) else 0 for some in forced]
+            only = torch.full_like(scores, -torch.inf)
+            return only.index_put(
+                (torch.arange(len(wanted)), torch.tensor(wanted)), only.new_zeros(())
+            )
+
+    return LogitsProcessorList([Force()])
