@@ -28,7 +28,7 @@ import numpy as np
 
 from lafn_viz.baselines import Editor
 from lafn_viz.cases import ROLES, EditCase, EditSet, Role
-from lafn_viz.facts import Prompt
+from lafn_viz.facts import Prompt, known
 from lafn_viz.judges import JUDGES
 from lafn_viz.models import Provenance, context_length, provenance, traits
 from lafn_viz.overlaps import bootstrap
@@ -75,6 +75,7 @@ class Answered:
 
     def score(self, evaluator: Evaluator, *, before: bool = False) -> float:
         """In [0, 1], of what was written after the edit (or before it)."""
+        known("evaluator", evaluator, EVALUATORS)
         if evaluator == "token_accuracy":
             return self.right_before if before else self.right
         written = self.before if before else self.after
@@ -141,6 +142,7 @@ class Evaluation:
         """Mean over cases, by the language edited (rows; the last all of them) and asked in."""
         import pandas as pd
 
+        known("metric", metric, METRICS)
         values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for answer in self.answers:
             if answer.metric == metric:

@@ -55,6 +55,8 @@ CALLS = {
     "locate='luck')": "unknown locate='luck'; there are pruned, attribution, activation",
     "lv.lafn_edit(m, lv.load_facts(), subject='Peru', relation='capital', new_object='Rome', "
     "position='last')": "unknown position 'last'; there are subject_last, from_subject, answer",
+    "e.summary('bleu')": "unknown evaluator 'bleu'; there are exact_match, starts_with",
+    "e.matrix('fluency')": "unknown metric 'fluency'; there are reliability, generality",
     "lv.nothing": "module 'lafn_viz' has no attribute 'nothing'",
 }
 SCRIPT = """
