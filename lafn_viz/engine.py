@@ -26,7 +26,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lafn_viz.models import HOOK_HEAD, Head, attention_mask, hook_block, hook_post, traits
+from lafn_viz.models import (
+    HOOK_HEAD,
+    Head,
+    attention_mask,
+    hook_attended,
+    hook_block,
+    hook_post,
+    traits,
+)
 from lafn_viz.target import Batch, Hooks, answer_log_prob
 
 if TYPE_CHECKING:
@@ -208,7 +216,7 @@ class OnePass:
 
         hooks: Hooks = [(hook_post(layer), leaf) for layer in layers]
         if direct:
-            hooks += [(f"blocks.{layer}.attn.hook_out", cut) for layer in layers]
+            hooks += [(hook_attended(self.model, layer), cut) for layer in layers]
         with torch.enable_grad():
             log_prob, _ = self._run(self.tokens, self._everyone(), hooks)
             found = torch.autograd.grad(self._target(log_prob).sum(), seen)

@@ -387,6 +387,16 @@ def hook_written(layer: int) -> str:
     return f"blocks.{layer}.mlp.out.hook_out"
 
 
+def hook_attended(model: "TransformerBridge", layer: int) -> str:
+    """Name of the hook on what a layer's attention adds to the residual stream.
+
+    The output of its projection: what comes out of the whole attention holds the residual stream
+    too in some families (BERT, BLOOM).
+    """
+    projection = f"blocks.{layer}.attn.o.hook_out"
+    return projection if projection in model.hook_dict else f"blocks.{layer}.attn.hook_out"
+
+
 def hook_block(layer: int) -> str:
     """Name of the hook on the input of a layer."""
     return f"blocks.{layer}.hook_in"

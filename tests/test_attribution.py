@@ -10,7 +10,7 @@ from captum.attr import IntegratedGradients
 
 import lafn_viz as lv
 from lafn_viz.attribution import CompletenessWarning, mean_activations
-from lafn_viz.models import traits
+from lafn_viz.models import hook_attended, hook_post, traits
 from lafn_viz.quadrature import nodes_and_weights
 from lafn_viz.target import encode
 
@@ -331,6 +331,36 @@ def test_direct_effect_is_what_the_neuron_writes_read_by_the_unembedding(tiny, p
         w = cache[f"blocks.{layer}.mlp.hook_post"][0, -1]
         written = hf.transformer.h[layer].mlp.c_proj.weight  # [neuron, d_model]
         same(scores[layer], w * (written @ direction), 1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_direct_effect_leaves_out_later_attention_alone(tiny, prompts, family):
+    """A small step of one neuron, with what later attention and neurons write kept as it was."""
+    model, prompt = tiny(family), replace(prompts[0], answer=".", separator="")
+    ask = {"target": "log_prob", "position": "answer"}
+    direct = lv.attribute(model, [prompt], method="direct_effect", **ask).values[0]
+    item = encode(model, prompt)
+    tokens, layer = torch.tensor([item.read]), 1
+    keep = [n for later in (2,) for n in (hook_post(later), hook_attended(model, later))]
+    _, cache = model.run_with_cache(tokens)
+    active = cache[hook_post(layer)][0, item.predicts]
+    neuron, seen = int(active.abs().argmax()), {name: cache[name] for name in keep}
+
+    def stepped(by):
+        def step(value, hook):
+            value = value.clone()
+            value[0, item.predicts, neuron] += by
+            return value
+
+        kept = [(name, lambda value, hook, name=name: seen[name]) for name in keep]
+        with torch.no_grad(), model.hooks(fwd_hooks=[(hook_post(layer), step), *kept]):
+            logits = model(tokens)[0, item.predicts].double()
+        return logits.log_softmax(-1)[item.answer[0]]
+
+    by = 0.01 * float(active[neuron].abs())
+    slope = (stepped(by) - stepped(-by)) / (2 * by)
+    expected = float(slope * active[neuron])
+    assert float(direct[layer, neuron]) == pytest.approx(expected, rel=0.02, abs=1e-4)
 
 
 def test_linear_read_out_every_path_method_agrees(tiny, prompts):
