@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lafn_viz.benchmarks import load_edit_cases
     from lafn_viz.bulk import edit_cases
     from lafn_viz.cache import EditCache, EditError, edited
+    from lafn_viz.cards import NeuronCard, neuron_card, neuron_table
     from lafn_viz.cases import EditCase, EditSet
     from lafn_viz.causal import Effect, Effects, effects, intervene
     from lafn_viz.counterfactuals import counterfactual_case, counterfactual_cases
@@ -55,6 +56,7 @@ _HOME = {
     "FactSet": "facts",
     "Lape": "languages",
     "Match": "matching",
+    "NeuronCard": "cards",
     "NeuronScores": "attribution",
     "NeuronSet": "neurons",
     "Overlap": "overlaps",
@@ -85,6 +87,8 @@ _HOME = {
     "load_mlama": "probes",
     "load_model": "models",
     "load_mpararel": "probes",
+    "neuron_card": "cards",
+    "neuron_table": "cards",
     "overlap": "overlaps",
     "plant": "planting",
     "plots": "",
@@ -115,6 +119,7 @@ __all__ = [
     "FactSet",
     "Lape",
     "Match",
+    "NeuronCard",
     "NeuronScores",
     "NeuronSet",
     "Overlap",
@@ -145,6 +150,8 @@ __all__ = [
     "load_mlama",
     "load_model",
     "load_mpararel",
+    "neuron_card",
+    "neuron_table",
     "overlap",
     "plant",
     "plots",

@@ -13,6 +13,7 @@ answer are read together, so that both stand as the model would meet them.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -143,6 +144,36 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
         text=(before, stop),
         subject=subject,
     )
+
+
+def token_text(model: "TransformerBridge", token: int) -> str:
+    """What one token stands for, with its space: " Rome".
+
+    Bytes that are no whole character on their own are written as \\xe6\\x97; a piece that goes on
+    with a word keeps what its tokenizer marks that by ("##ing").
+    """
+    tokenizer = model.tokenizer
+    text: str = tokenizer.decode([token], clean_up_tokenization_spaces=False)
+    piece = tokenizer.convert_ids_to_tokens(token) or ""
+    if "\ufffd" in text:
+        known = _bytes_of_characters()
+        if set(piece) <= known.keys():
+            raw = bytes(known[character] for character in piece)
+            return raw.decode("utf-8", errors="backslashreplace")
+        return piece or text
+    return " " + text if piece.startswith("▁") and not text.startswith(" ") else text
+
+
+@cache
+def _bytes_of_characters() -> dict[str, int]:
+    """The byte that each character of a byte-level vocabulary stands for (as in GPT-2).
+
+    Bytes that print stand for themselves; the others take the characters from 256 on.
+    """
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in plain]
+    shown = {chr(byte): byte for byte in plain}
+    return shown | {chr(256 + place): byte for place, byte in enumerate(rest)}
 
 
 def batches(

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
     "facts", "folding", "resemblance", "matching", "probes", "cases", "benchmarks",
-    "counterfactuals", "models", "target", "tracing", "quadrature", "engine", "integral",
-    "attribution", "neurons", "overlaps", "nulls", "resampling", "languages", "changes", "causal",
-    "degenerate", "fact_checking", "wiring", "planting", "recovery", "reading", "objective",
-    "editing", "activation_matching", "cache", "bulk", "weights", "baselines", "writing", "judges",
-    "evaluation", "demo", "plots", "cli",
+    "counterfactuals", "models", "target", "padding", "tracing", "quadrature", "engine",
+    "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages",
+    "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
+    "recovery", "reading", "objective", "editing", "activation_matching", "cache", "bulk",
+    "weights", "baselines", "writing", "judges", "evaluation", "demo", "plots", "cli",
 )  # fmt: skip
 
 

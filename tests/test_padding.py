@@ -1,0 +1,46 @@
+import pytest
+import torch
+from conftest import FAMILIES
+
+import lafn_viz as lv
+from lafn_viz.models import hook_post
+from lafn_viz.padding import log_prob_of, padded
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_changes_no_answer(tiny, prompts, family):
+    model = tiny(family)
+    expected = lv.score_answers(model, prompts).log_prob
+    found = torch.full_like(expected, torch.nan)
+    widths = []
+    for batch in padded(model, prompts, max_prompts=5):
+        assert len(batch.index) <= 5
+        widths.append(batch.tokens.shape[1])
+        found[batch.index] = log_prob_of(model, batch, [])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert widths == sorted(widths)
+
+
+def test_repeated_rows_are_blocks_of_the_same_prompts(tiny, prompts):
+    model = tiny("gpt2")
+    (batch,) = padded(model, prompts)
+    n = len(prompts)
+
+    def only_the_second_block(value, hook):
+        value = value.clone()
+        value[n:] = 0
+        return value
+
+    changed = log_prob_of(model, batch.repeated(2), [(hook_post(0), only_the_second_block)])
+    plain = log_prob_of(model, batch, [])
+    torch.testing.assert_close(changed[:n], plain)
+    assert not torch.isclose(changed[n:], plain).any()
+
+
+def test_prompts_positions_end_where_a_causal_model_begins_to_answer(tiny, prompts):
+    (batch,) = padded(tiny("llama"), prompts)
+    assert torch.equal(batch.prompt.sum(1), batch.predicts + 1)
+    (masked,) = padded(tiny("bert"), prompts)
+    assert torch.equal(masked.prompt.long(), masked.mask)
+    with pytest.raises(ValueError, match="no prompts"):
+        next(padded(tiny("gpt2"), []))
