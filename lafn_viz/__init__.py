@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.target import AnswerScores, score_answers
     from lafn_viz.tracing import Trace, trace_subject
+    from lafn_viz.widgets import LiveEditor, NeuronExplorer, OverlapExplorer, PromptExplorer
 
 _HOME = {
     "ActivationMatcher": "activation_matching",
@@ -55,13 +56,17 @@ _HOME = {
     "FactError": "facts",
     "FactSet": "facts",
     "Lape": "languages",
+    "LiveEditor": "widgets",
     "Match": "matching",
     "NeuronCard": "cards",
+    "NeuronExplorer": "widgets",
     "NeuronScores": "attribution",
     "NeuronSet": "neurons",
     "Overlap": "overlaps",
+    "OverlapExplorer": "widgets",
     "Planted": "planting",
     "Prompt": "facts",
+    "PromptExplorer": "widgets",
     "Provenance": "models",
     "Significance": "nulls",
     "Stability": "resampling",
@@ -118,13 +123,17 @@ __all__ = [
     "FactError",
     "FactSet",
     "Lape",
+    "LiveEditor",
     "Match",
     "NeuronCard",
+    "NeuronExplorer",
     "NeuronScores",
     "NeuronSet",
     "Overlap",
+    "OverlapExplorer",
     "Planted",
     "Prompt",
+    "PromptExplorer",
     "Provenance",
     "Significance",
     "Stability",

@@ -15,7 +15,7 @@ Caveat: one neuron of a fact rarely changes an answer alone; what is small besid
 nothing, and neurons may stand in for it (see `degenerate`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,7 @@ from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.causal import Effect
 from lafn_viz.facts import Prompt
 from lafn_viz.models import HOOK_HEAD, Provenance, hook_attended, hook_post, provenance, traits
-from lafn_viz.neurons import Neuron, existing, random_like, require_numbers
+from lafn_viz.neurons import Neuron, existing, mask_of, random_like, require_numbers
 from lafn_viz.overlaps import Overlap
 from lafn_viz.padding import Padded, log_prob_of, padded
 from lafn_viz.target import Hooks, token_text
@@ -303,12 +303,15 @@ def neuron_table(
     scores: NeuronScores,
     *,
     overlap: Overlap | None = None,
+    among: Iterable[tuple[int, int]] | None = None,
     top: int = 500,
     share: float = 0.02,
+    known_only: bool = True,
 ) -> "pd.DataFrame":
     """The neurons with the largest mean attribution, one row each, largest first.
 
-    Only prompts that the model answers count. Columns: `layer`, `neuron`, `attribution` (mean over
+    Of some neurons, or of all. Only prompts that the model answers count, unless `known_only` is
+    false. Columns: `layer`, `neuron`, `attribution` (mean over
     prompts), `in_top` (in how many languages the neuron is among the top `share` of all neurons),
     with an overlap `agnostic` (for how many facts of the scores) and `specific` (to which
     languages, "en, zh"), and the mean attribution in each language, by its code.
@@ -324,7 +327,7 @@ def neuron_table(
         raise ValueError(f"top={top}, share={share}; give at least 1, and a share between 0 and 1")
     rows: dict[str, list[int]] = {}
     for number, prompt in enumerate(scores.prompts):
-        if scores.known[number]:
+        if scores.known[number] or not known_only:
             rows.setdefault(prompt.language, []).append(number)
     if not rows:
         raise ValueError(
@@ -341,8 +344,11 @@ def neuron_table(
     means = torch.stack([flat[some].mean(0) for some in rows.values()])
     count = max(1, round(share * flat.shape[1]))
     held = torch.zeros_like(means).scatter_(1, means.topk(count, dim=1).indices, 1.0).sum(0)
-    mean = flat[scores.known].mean(0)
-    order = mean.argsort(descending=True, stable=True)[:top]
+    mean = flat[[number for some in rows.values() for number in some]].mean(0)
+    order = mean.argsort(descending=True, stable=True)
+    if among is not None:
+        order = order[mask_of(among, (n_layers, width)).flatten()[order]]
+    order = order[:top]
     columns: dict[str, Any] = {
         "layer": (order // width).numpy(),
         "neuron": (order % width).numpy(),

@@ -276,6 +276,15 @@ def edit_case(
     )
 
 
+def n_evaluations(n_neurons: int, n_allowed: int) -> int:
+    """How often the loss is evaluated at most while so many neurons are pruned to `n_neurons`."""
+    count = FIRST
+    while n_allowed > n_neurons:
+        n_allowed = max(n_neurons, n_allowed // FACTOR)
+        count += LATER
+    return count
+
+
 def _edited(
     case: EditCase, languages: Iterable[str] | None, position: EditPosition
 ) -> list[Prompt]:

@@ -18,7 +18,8 @@ ORDER = (
     "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages",
     "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
     "recovery", "reading", "objective", "editing", "activation_matching", "cache", "bulk",
-    "weights", "baselines", "writing", "judges", "evaluation", "demo", "plots", "cli",
+    "weights", "baselines", "writing", "judges", "comparison", "evaluation", "demo", "plots",
+    "widgets", "cli",
 )  # fmt: skip
 
 

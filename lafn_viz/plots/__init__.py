@@ -9,7 +9,13 @@ under it what to see.
 from lafn_viz.plots.attributions import attribution_strip, completeness_curve, method_scatter
 from lafn_viz.plots.causal import effects_by_language, effects_matrix, transfer_and_sharing
 from lafn_viz.plots.degenerate import degenerate_graph, fact_checking_roc
-from lafn_viz.plots.editing import edit_curves, edit_matrix, editor_comparison, edits_by_size
+from lafn_viz.plots.editing import (
+    edit_curves,
+    edit_matrix,
+    edit_values,
+    editor_comparison,
+    edits_by_size,
+)
 from lafn_viz.plots.overlaps import (
     language_tree,
     layer_distribution,
@@ -30,6 +36,7 @@ __all__ = [
     "degenerate_graph",
     "edit_curves",
     "edit_matrix",
+    "edit_values",
     "editor_comparison",
     "edits_by_size",
     "effects_by_language",

@@ -66,7 +66,12 @@ def attribution_strip(
             zmid=0,
             colorscale="RdBu",
             reversescale=True,
-            colorbar={"title": {"text": "score"}},
+            colorbar={
+                "title": {"text": "score"},
+                "lenmode": "pixels",
+                "len": max(130, 34 * len(names)),
+                "nticks": 5,
+            },
             hovertemplate="%{y}, %{customdata}: %{z:.4f}<extra></extra>",
         )
     )
@@ -98,12 +103,15 @@ def attribution_strip(
     figure.update_layout(yaxis={"autorange": "reversed"}, showlegend=False)
     prompt = scores.prompts[0]
     method = scores.provenance.method.replace("_", " ")
+    several = len(scores.prompts) > len(languages)
+    asked = f"{prompt.subject} – {prompt.relation}" if prompt.subject else prompt.text
     return styled(
         figure,
-        title=f"{prompt.subject} – {prompt.relation}: which neurons answer?",
-        caption=f"{method.capitalize()}, mean over paraphrases. A column is the strongest of "
-        f"{-(-width // bins)} neurons{'; ▾ marks language-agnostic ones' if places else ''}.",
-        height=200 + 34 * len(names),
+        title=f"{asked}: which neurons answer?",
+        caption=f"{method.capitalize()}{', mean over paraphrases' if several else ''}. A column is "
+        f"the strongest of {-(-width // bins)} neurons"
+        f"{'; ▾ marks language-agnostic ones' if places else ''}.",
+        height=max(280, 200 + 34 * len(names)),
     )
 
 

@@ -1,5 +1,6 @@
 """Figures of edits: how the values were found, with how many neurons, and what came of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -21,12 +22,16 @@ from lafn_viz.plots.style import (
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
 
-def edit_curves(edits: Mapping[str, Edit]) -> go.Figure:
-    """The loss of each edit while its values were optimised; a control comes second."""
+def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
+    """The loss of each edit while its values were optimised; a control comes second.
+
+    The losses alone will do, for an edit that is still being made.
+    """
     figure = go.Figure()
     for (name, edit), colour in zip(edits.items(), cycle(COLOURS), strict=False):
-        steps = list(range(1, len(edit.curve) + 1))
-        figure.add_scatter(x=steps, y=edit.curve, name=name, mode="lines", line={"color": colour})
+        curve = edit.curve if isinstance(edit, Edit) else list(edit)
+        steps = list(range(1, len(curve) + 1))
+        figure.add_scatter(x=steps, y=curve, name=name, mode="lines", line={"color": colour})
     figure.update_xaxes(title_text="evaluation of the loss")
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero")
     figure.update_layout(legend=LEGEND_ABOVE)
@@ -35,6 +40,31 @@ def edit_curves(edits: Mapping[str, Edit]) -> go.Figure:
         title="How the values were found",
         caption="-log P(new object), the divergence on what is to stay, and decay.<br>"
         "A jump up: neurons were left out, and the rest optimised again.",
+        height=400,
+    )
+
+
+def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
+    """The values of largest magnitude of an edit, a bar each, in the order of their neurons."""
+    order = edit.values.abs().argsort(descending=True)[:top].tolist()
+    order.sort(key=lambda i: edit.neurons[i])
+    figure = go.Figure(
+        go.Bar(
+            x=[f"{layer}:{neuron}" for layer, neuron in (edit.neurons[i] for i in order)],
+            y=edit.values[order].tolist(),
+            marker_color=AGNOSTIC,
+            hovertemplate="neuron %{x}: %{y:+.2f}<extra></extra>",
+        )
+    )
+    layers = Counter(layer for layer, _ in edit.neurons)
+    told = ", ".join(f"{layers[layer]} in layer {layer}" for layer in sorted(layers))
+    figure.update_xaxes(title_text="neuron (layer:neuron)", type="category", tickangle=-60)
+    figure.update_yaxes(title_text="value (activation)", zeroline=True)
+    return styled(
+        figure,
+        title="What is added to which neurons",
+        caption=f"One value a neuron, the same in all languages. {len(edit.neurons)} neurons: "
+        f"{told};<br>drawn are the {len(order)} of largest magnitude.",
         height=400,
     )
 

@@ -62,7 +62,8 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
     return styled(
         figure,
         title="Do languages keep a fact in the same neurons?",
-        caption=f"Overlap of the neurons of {len(overlap.facts)} facts between languages. Only "
+        caption=f"Overlap of the neurons of {len(overlap.facts)} "
+        f"{'fact' if len(overlap.facts) == 1 else 'facts'} between languages. Only "
         f"what is brighter on the left belongs to the fact; chance is "
         f"{np.nanmean(means['chance']):.3f}.",
         height=520,

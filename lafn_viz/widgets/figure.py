@@ -1,0 +1,63 @@
+"""A plotly figure on a page, and what was clicked in it.
+
+plotly's own FigureWidget sends its library with every figure and loses updates in Voilà. This one
+sends it once a page, redraws by `Plotly.react`, and lets only the place of a click come back.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import plotly.graph_objects as go
+import traitlets
+
+from lafn_viz.plots import CONFIG
+
+STATIC = Path(__file__).parent / "static"
+
+
+class FigureView(anywidget.AnyWidget):
+    """Shows `show`'s figure, in the light or dark theme of the page.
+
+    `clicked` is {"curve", "row", "column", "click"}: the trace, the place in it (of a trace without
+    rows the column alone), and a number that grows, so that two clicks on one cell differ.
+    """
+
+    _esm = STATIC / "figure.js"
+    _css = STATIC / "figure.css"
+
+    figure = traitlets.Unicode("").tag(sync=True)
+    label = traitlets.Unicode("").tag(sync=True)
+    revision = traitlets.Int(0).tag(sync=True)
+    clicked = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, figure: go.Figure | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.on_msg(self._answer)
+        if figure is not None:
+            self.show(figure)
+
+    def show(self, figure: go.Figure | None) -> None:
+        """Draw a figure in place of the last; nothing for None."""
+        with self.hold_sync():
+            if figure is None:
+                self.figure = self.label = ""
+            else:
+                drawn = json.loads(figure.to_json())
+                self.figure = json.dumps({**drawn, "config": CONFIG}, ensure_ascii=False)
+                self.label = _said(figure)
+            self.revision += 1
+
+    def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        if content.get("kind") == "plotly":
+            from plotly.offline import get_plotlyjs
+
+            self.send({"kind": "plotly", "code": get_plotlyjs()})
+
+
+def _said(figure: go.Figure) -> str:
+    """Title and caption, for who does not see the figure."""
+    title = figure.layout.title
+    parts = [title.text, title.subtitle.text if title.subtitle else None]
+    return ". ".join(part.replace("<br>", " ") for part in parts if part)

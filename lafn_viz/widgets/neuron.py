@@ -1,0 +1,166 @@
+"""Neurons in a searchable table, and the card of the one that is chosen."""
+
+from typing import TYPE_CHECKING, get_args
+
+import ipywidgets as w
+
+from lafn_viz import plots
+from lafn_viz.attribution import Method, NeuronScores, attribute
+from lafn_viz.cards import NeuronCard, neuron_card, neuron_table
+from lafn_viz.facts import FactSet
+from lafn_viz.neurons import Neuron, existing
+from lafn_viz.widgets.choice import FactChoice
+from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.parts import Explorer, row
+from lafn_viz.widgets.work import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+class NeuronPanel(w.VBox):
+    """A table of neurons with search, and the card of the chosen one.
+
+    A row is chosen by a click, or by typing its neuron, as layer:neuron, in the field under it.
+    """
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer = explorer
+        self.scores: NeuronScores | None = None
+        self.card: NeuronCard | None = None
+        self._frame: pd.DataFrame | None = None
+        self.title = w.HTML()
+        self.box = w.VBox().add_class("lafn-neurons")
+        self.field = w.Text(
+            description="Neuron", placeholder="layer:neuron", continuous_update=False,
+            layout={"width": "220px"},
+        ).add_class("lafn-neuron")  # fmt: skip
+        self.field.observe(explorer.guarded(self._typed), "value")
+        self.figure = FigureView()
+        self.figure.add_class("lafn-card")
+        self.strongest = w.HTML()
+        super().__init__([self.title, self.box, self.field, self.figure, self.strongest])
+
+    def show(self, frame: "pd.DataFrame", scores: NeuronScores, title: str) -> None:
+        """Another table; its columns `layer` and `neuron` say which neuron a row is of."""
+        from itables.widget import ITable
+
+        self.scores, self._frame = scores, frame.reset_index(drop=True)
+        self.title.value = f"<h3>{title}</h3>"
+        shown = self._frame.copy()
+        shown.insert(0, "neuron", [f"{a}:{b}" for a, b in self._neurons()], allow_duplicates=True)
+        shown = shown.loc[:, ~shown.columns.duplicated()].drop(columns="layer")
+        view = ITable(
+            shown.round(4), select="single", showIndex=False, maxBytes=0, classes="compact",
+            lengthMenu=[8, 25, 100], order=[],
+        )  # fmt: skip
+        view.observe(self.explorer.guarded(self._picked), "selected_rows")
+        old, self.box.children = self.box.children, (view,)
+        for widget in old:
+            widget.close()
+
+    def clear(self) -> None:
+        """Nothing is chosen."""
+        self.figure.show(None)
+        self.strongest.value = self.title.value = ""
+        old, self.box.children = self.box.children, ()
+        for widget in old:
+            widget.close()
+
+    def choose(self, neuron: Neuron) -> None:
+        """Show the card of one."""
+        self.field.value = f"{neuron.layer}:{neuron.neuron}"
+
+    @property
+    def first(self) -> Neuron:
+        """That of the first row."""
+        return self._neurons()[0]
+
+    def _neurons(self) -> list[Neuron]:
+        assert self._frame is not None
+        return [
+            Neuron(*pair) for pair in zip(self._frame["layer"], self._frame["neuron"], strict=True)
+        ]
+
+    def _picked(self) -> None:
+        rows = self.box.children[0].selected_rows if self.box.children else []
+        if rows:
+            layer, neuron = self._neurons()[rows[0]]
+            self.field.value = f"{layer}:{neuron}"
+
+    def _typed(self) -> None:
+        text = self.field.value.strip()
+        if not text or self.scores is None:
+            return
+        layer, _, neuron = text.partition(":")
+        if not (layer.strip().isdigit() and neuron.strip().isdigit()):
+            raise ValueError(f"{text!r} is no neuron; give layer:neuron, such as 0:123")
+        _, n_layers, d_mlp = self.scores.values.shape
+        (chosen,) = existing([(int(layer), int(neuron))], (n_layers, d_mlp))
+        scores, model = self.scores, self.explorer.model
+
+        def compute(task: Task) -> NeuronCard:
+            task.step(0.3, f"Reading neuron {text}")
+            return neuron_card(model, scores.prompts, chosen, scores=scores)
+
+        self.explorer.ask("card", compute, self._show_card)
+
+    def _show_card(self, card: NeuronCard) -> None:
+        self.card = card
+        self.figure.show(plots.neuron_card(card))
+        self.explorer.status.say(f"Neuron {card.neuron.layer}:{card.neuron.neuron}.")
+
+
+class NeuronExplorer(Explorer):
+    """All neurons that matter to a fact, in a table with search, and a card of each.
+
+    Attributes:
+        scores: of the prompts of the fact, a `NeuronScores`.
+    """
+
+    def __init__(
+        self, model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None
+    ) -> None:
+        super().__init__(
+            model,
+            facts,
+            title="Neurons",
+            about="Search the neurons of a fact; choose one for its card: attribution and "
+            "activation in every language, what it writes, and what its absence does.",
+        )
+        self.scores: NeuronScores | None = None
+        again = self.guarded(self.begin)
+        self.choice = FactChoice(self.facts, again)
+        self.method = w.Dropdown(
+            options=[(x.replace("_", " "), x) for x in get_args(Method)], description="Method",
+            layout={"width": "290px"},
+        ).add_class("lafn-method")  # fmt: skip
+        self.method.observe(again, "value")
+        self.panel = NeuronPanel(self)
+        self.children = (
+            self.heading,
+            row(self.model_choice, self.choice, self.method),
+            self.progress,
+            self.panel,
+        )
+        self.start()
+
+    def begin(self) -> None:
+        """Attribute the fact that is chosen."""
+        fact, method, model = self.choice.fact, self.method.value, self.model
+        if model is None:
+            return
+        some = self.facts.filter(relation=fact.relation, subjects=fact.subject_id)
+        self.panel.clear()
+
+        def compute(task: Task) -> NeuronScores:
+            task.step(0.1, f"Attributing {fact.id}")
+            return attribute(model, some.prompts(), method=method)
+
+        self.ask("scores", compute, self._show)
+
+    def _show(self, scores: NeuronScores) -> None:
+        self.scores = scores
+        self.panel.show(neuron_table(scores), scores, "Neurons of this fact")
+        self.panel.choose(self.panel.first)

@@ -1,0 +1,39 @@
+"""All explorers on one page."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import ipywidgets as w
+
+from lafn_viz.facts import FactSet
+from lafn_viz.widgets.editor import LiveEditor
+from lafn_viz.widgets.neuron import NeuronExplorer
+from lafn_viz.widgets.overlap import OverlapExplorer
+from lafn_viz.widgets.parts import Explorer
+from lafn_viz.widgets.prompt import PromptExplorer
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+EXPLORERS: dict[str, Callable[..., Explorer]] = {
+    "Overlap": OverlapExplorer,
+    "Neurons": NeuronExplorer,
+    "Edit": LiveEditor,
+    "Type and see": PromptExplorer,
+}
+
+
+def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None) -> w.Tab:
+    """A tab for each explorer, which is built when it is first opened."""
+    places = [w.VBox() for _ in EXPLORERS]
+    tabs = w.Tab(places, titles=list(EXPLORERS))
+    tabs.add_class("lafn-page")
+
+    def build(*_: object) -> None:
+        place = places[tabs.selected_index or 0]
+        if not place.children:
+            place.children = [list(EXPLORERS.values())[tabs.selected_index or 0](model, facts)]
+
+    tabs.observe(build, "selected_index")
+    build()
+    return tabs

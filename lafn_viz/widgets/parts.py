@@ -1,0 +1,240 @@
+"""What all explorers share: models, background work, the status line, tables that escape."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import anywidget
+import ipywidgets as w
+import traitlets
+
+from lafn_viz.facts import FactSet, load_facts
+from lafn_viz.plots.style import language_colour, language_name
+from lafn_viz.widgets.figure import STATIC
+from lafn_viz.widgets.work import Task, Worker
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+MODELS = ("embedded", "embedded-control", "embedded-masked")
+WORKER = Worker()  # one for all explorers of a page
+
+
+@functools.cache
+def loaded(name: str) -> "TransformerBridge":
+    """A model by its name, loaded once for all explorers."""
+    from lafn_viz.models import load_model
+
+    return load_model(name)
+
+
+class Status(anywidget.AnyWidget):
+    """One line of plain text that screen readers read out."""
+
+    _esm = STATIC / "status.js"
+    _css = STATIC / "explorer.css"
+
+    text = traitlets.Unicode("").tag(sync=True)
+    is_error = traitlets.Bool(False).tag(sync=True)
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Put a sentence in place of the last."""
+        with self.hold_sync():
+            self.text, self.is_error = text, error
+
+
+class Explorer(w.VBox):
+    """A column of controls and figures about one model and its facts.
+
+    Args:
+        model: one that is loaded, or a name (see `load_model`); it is loaded in the background.
+        facts: to choose from; the embedded ones unless given.
+        title: what it is, in a few words, and `about`: what to do with it.
+    """
+
+    def __init__(
+        self,
+        model: "TransformerBridge | str",
+        facts: FactSet | None,
+        *,
+        title: str,
+        about: str,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        self.facts = load_facts().filter(leaking=False) if facts is None else facts
+        self.model: TransformerBridge | None = None
+        self.lock = threading.RLock()
+        self.tasks: dict[str, Task] = {}
+        names: list[tuple[str, Any]] = [
+            (x, x) for x in MODELS if not (causal and x == "embedded-masked")
+        ]
+        if not isinstance(model, str):
+            names = [("the model given", model), *names]
+        elif model not in [name for name, _ in names]:
+            names = [(model, model), *names]
+        self.model_choice = w.Dropdown(
+            options=names, value=model, description="Model", layout={"width": "260px"}
+        )
+        self.status = Status()
+        self.bar = w.FloatProgress(min=0, max=1, layout={"width": "260px", "display": "none"})
+        self.cancel = w.Button(description="Cancel", layout={"width": "90px", "display": "none"})
+        self.progress = row(self.status, self.bar, self.cancel)
+        self.cancel.on_click(lambda _: self.stop())
+        self.heading = w.HTML(f"<h2>{escape(title)}</h2><p>{escape(about)}</p>")
+        self.add_class("lafn-explorer")
+        for name in ("model_choice", "bar", "cancel"):
+            getattr(self, name).add_class(f"lafn-{name.replace('_', '-')}")
+
+    def start(self) -> None:
+        """Load the model that is chosen, then `begin`."""
+        self.model_choice.observe(lambda _: self._load_model(), "value")
+        self._load_model()
+
+    def begin(self) -> None:
+        """What to do once a model is there."""
+        raise NotImplementedError
+
+    def _load_model(self) -> None:
+        chosen = self.model_choice.value
+
+        def compute(task: Task) -> "TransformerBridge":
+            task.step(0.0, "Loading the model")
+            return loaded(chosen) if isinstance(chosen, str) else chosen
+
+        def then(model: "TransformerBridge") -> None:
+            self.model = model
+            self.begin()
+
+        self.stop()
+        self.ask("model", compute, then)
+
+    def ask(self, lane: str, compute: Callable[[Task], Any], then: Callable[[Any], None]) -> None:
+        """Compute in the background, then show; what was asked before on this lane is dropped."""
+        self.drop(lane)
+
+        def shown(found: Any, task: Task) -> None:
+            # Whoever cancels holds the lock too: nothing old comes after something new.
+            with self.lock:
+                if not task.cancelled:
+                    self._idle()
+                    then(found)
+
+        self.tasks[lane] = WORKER.submit(
+            compute, then=shown, progress=self._progress, failed=self.tell
+        )
+
+    def drop(self, lane: str) -> None:
+        """Nobody waits any more for what was asked on a lane."""
+        if lane in self.tasks:
+            self.tasks[lane].cancel()
+
+    def stop(self) -> None:
+        """Drop all work that was asked for."""
+        busy = [task for task in self.tasks.values() if not task.finished.done()]
+        for task in busy:
+            task.cancel()
+        if busy:
+            self._idle()
+            self.status.say("Cancelled.")
+
+    def wait(self, seconds: float = 120) -> None:
+        """Until all work is done (for scripts and tests)."""
+        while busy := [task for task in self.tasks.values() if not task.finished.done()]:
+            busy[0].finished.result(seconds)
+
+    def _progress(self, share: float, told: str) -> None:
+        self.bar.layout.display = self.cancel.layout.display = ""
+        self.bar.value = share
+        self.status.say(f"{told} …")
+
+    def _idle(self) -> None:
+        self.bar.layout.display = self.cancel.layout.display = "none"
+
+    def tell(self, error: Exception) -> None:
+        """Say in place what went wrong."""
+        self._idle()
+        known = isinstance(error, (ValueError, KeyError, OSError))
+        text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+        self.status.say(text if known else f"{type(error).__name__}: {text}", error=True)
+
+    def guarded(self, handler: Callable[[], None]) -> Callable[..., None]:
+        """A callback of a control that says its errors in place."""
+
+        def run(*_: Any) -> None:
+            try:
+                with self.lock:
+                    handler()
+            except Exception as error:
+                self.tell(error)
+
+        return run
+
+
+class Languages(w.HBox):
+    """A check box a language, in the language's colour."""
+
+    def __init__(self, languages: Sequence[str], changed: Callable[..., None]) -> None:
+        self.boxes = {
+            code: w.Checkbox(
+                value=True, description=language_name(code), indent=False, layout={"width": "auto"}
+            )
+            for code in languages
+        }
+        rules = []
+        for code, box in self.boxes.items():
+            box.add_class("lafn-language").add_class(f"lafn-language-{_plain(code)}")
+            box.observe(changed, "value")
+            colour = language_colour(code)
+            rules.append(f".lafn-language-{_plain(code)} {{ --lafn-colour: {colour}; }}")
+        super().__init__([w.HTML(f"<style>{' '.join(rules)}</style>"), *self.boxes.values()])
+        self.add_class("lafn-row").add_class("lafn-languages")
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The codes that are checked."""
+        return tuple(code for code, box in self.boxes.items() if box.value)
+
+
+def _plain(code: str) -> str:
+    return "".join(x for x in code if x.isalnum())
+
+
+def row(*widgets: w.Widget) -> w.HBox:
+    """Side by side, wrapped where the page is narrow."""
+    return w.HBox(list(widgets)).add_class("lafn-row")
+
+
+def named(fact_names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Options of a list, sorted by what is shown."""
+    return sorted(fact_names, key=lambda pair: pair[0])
+
+
+class Cell(NamedTuple):
+    """Text of a table, in a language, with a tone: "good", "bad", "faint" or none."""
+
+    text: str
+    language: str = ""
+    tone: str = ""
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[Cell | str]], *, caption: str, name: str
+) -> str:
+    """An HTML table; all text is escaped, and each cell is set in its own direction."""
+    top = "".join(f'<th scope="col">{escape(x)}</th>' for x in head)
+    body = "".join("<tr>" + "".join(map(_cell, cells)) + "</tr>" for cells in rows)
+    return (
+        f'<div class="lafn-scroll"><table class="lafn-table {name}">'
+        f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(cell: Cell | str) -> str:
+    cell = Cell(cell) if isinstance(cell, str) else cell
+    language = f' lang="{escape(cell.language)}"' if cell.language else ""
+    tone = f' class="lafn-{cell.tone}"' if cell.tone else ""
+    return f'<td dir="auto"{language}{tone}>{escape(cell.text)}</td>'

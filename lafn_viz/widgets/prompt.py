@@ -1,0 +1,111 @@
+"""Type a prompt and an answer: which neurons move the answer, while you type."""
+
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+import ipywidgets as w
+
+from lafn_viz import plots
+from lafn_viz.attribution import Method, NeuronScores, attribute
+from lafn_viz.cards import neuron_table
+from lafn_viz.facts import FactSet, Prompt, separator_of
+from lafn_viz.models import traits
+from lafn_viz.plots.style import language_name
+from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.neuron import NeuronPanel
+from lafn_viz.widgets.parts import Cell, Explorer, row, table
+from lafn_viz.widgets.work import Cancelled, Task
+from lafn_viz.writing import next_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+DEBOUNCE = 0.2  # seconds without a key before anything is computed
+
+
+class _Seen(NamedTuple):
+    scores: NeuronScores
+    tokens: list[tuple[str, float]]
+
+
+class PromptExplorer(Explorer):
+    """Attribution of any prompt and answer, a moment after the last key.
+
+    Attributes:
+        scores: what is shown, a `NeuronScores` of the one prompt.
+    """
+
+    def __init__(
+        self, model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None
+    ) -> None:
+        super().__init__(
+            model,
+            facts,
+            title="Type and see",
+            about="Type a prompt and the answer that you expect: the strip shows which neurons "
+            "raise (red) or lower (blue) its probability. A masked model fills the place after it.",
+        )
+        self.scores: NeuronScores | None = None
+        again = self.guarded(self.begin)
+        self.text = w.Text(
+            value="The capital of France is", description="Prompt", layout={"width": "520px"}
+        ).add_class("lafn-text")
+        self.answer = w.Text(value="Paris", description="Answer", layout={"width": "260px"})
+        self.answer.add_class("lafn-answer")
+        self.language = w.Dropdown(
+            options=[(language_name(code), code) for code in self.facts.languages],
+            description="Language", layout={"width": "220px"},
+        ).add_class("lafn-prompt-language")  # fmt: skip
+        self.method = w.Dropdown(
+            options=[(x.replace("_", " "), x) for x in get_args(Method)], description="Method",
+            layout={"width": "290px"},
+        ).add_class("lafn-method")  # fmt: skip
+        self.tokens, self.figure = w.HTML(), FigureView()
+        self.figure.add_class("lafn-prompt-strip")
+        self.panel = NeuronPanel(self)
+        self.children = (
+            self.heading,
+            row(self.model_choice, self.method, self.language),
+            row(self.text, self.answer),
+            self.progress,
+            w.HBox([self.tokens, self.figure]).add_class("lafn-row"),
+            self.panel,
+        )
+        for control in (self.text, self.answer, self.language, self.method):
+            control.observe(again, "value")
+        self.start()
+
+    def begin(self) -> None:
+        """Attribute what is typed, unless something else is typed soon."""
+        model, text, code = self.model, self.text.value, self.language.value
+        if model is None:
+            return
+        prompt = Prompt(
+            fact_id="own", relation="own", language=code, paraphrase=0, text=text,
+            answer=self.answer.value, subject="", subject_span=None,
+            separator=separator_of(code),
+        )  # fmt: skip
+        method = self.method.value
+
+        def compute(task: Task) -> _Seen:
+            if task.wait(DEBOUNCE):
+                raise Cancelled
+            scores = attribute(model, [prompt], method=method)
+            return _Seen(scores, [] if traits(model).masked else next_tokens(model, [prompt])[0])
+
+        self.ask("prompt", compute, self._show)
+
+    def _show(self, seen: _Seen) -> None:
+        self.scores = scores = seen.scores
+        prompt = scores.prompts[0]
+        cells: list[list[Cell | str]] = [
+            [Cell(token.strip() or repr(token), prompt.language), f"{p:.1%}"]
+            for token, p in seen.tokens
+        ]
+        head = ("Likeliest next", "Probability")
+        self.tokens.value = table(head, cells, caption="", name="lafn-next") if cells else ""
+        self.figure.show(plots.attribution_strip(scores))
+        self.panel.show(neuron_table(scores, known_only=False), scores, "Neurons of this prompt")
+        self.status.say(
+            f"P({prompt.answer}) = {float(scores.target_prob[0]):.1%}"
+            + ("" if scores.known[0] else "; it is not what the model would write")
+        )

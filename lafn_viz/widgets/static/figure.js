@@ -1,0 +1,109 @@
+// Draws a plotly figure whose state lives in Python; only what was clicked goes back.
+
+// plotly.js is sent once a page; this module is read anew for every figure.
+const page = (globalThis.lafnViz ??= { plotly: null });
+
+function plotly(model) {
+  page.plotly ??= new Promise((resolve, reject) => {
+    const receive = (message) => {
+      if (message?.kind !== "plotly") return;
+      model.off("msg:custom", receive);
+      // As a module of its own: what else is on the page may have another plotly, or RequireJS.
+      const module = { exports: {} };
+      new Function("module", "exports", "define", message.code)(module, module.exports, undefined);
+      resolve(module.exports);
+    };
+    model.on("msg:custom", receive);
+    model.send({ kind: "plotly" });
+    // Whoever was asked may be gone: the next figure asks again.
+    const late = setTimeout(() => {
+      page.plotly = null;
+      reject(new Error("plotly.js did not come"));
+    }, 20000);
+    model.on("msg:custom", () => clearTimeout(late));
+  });
+  return page.plotly;
+}
+
+const isDark = () => {
+  const named = document.body.dataset.jpThemeLight;
+  return named === undefined
+    ? matchMedia("(prefers-color-scheme: dark)").matches
+    : named === "false";
+};
+
+// The page's colours instead of those for white paper.
+function themed(figure) {
+  if (!isDark()) return figure;
+  const layout = figure.layout;
+  const [ink, faint, line] = ["#e8e8e8", "#bdbdbd", "#4a4a4a"];
+  layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
+  layout.font = { ...layout.font, color: ink };
+  if (layout.title?.subtitle) layout.title.subtitle.font = { ...layout.title.subtitle.font, color: faint };
+  for (const note of layout.annotations ?? []) note.font = { ...note.font, color: ink };
+  for (const part of [layout.template?.layout ?? {}, layout]) {
+    for (const [name, axis] of Object.entries(part)) {
+      if (!/^[xy]axis\d*$/.test(name)) continue;
+      Object.assign(axis, { gridcolor: line, linecolor: line, zerolinecolor: faint });
+    }
+  }
+  layout.hoverlabel = { bgcolor: "#222222", font: { color: ink } };
+  return figure;
+}
+
+function cellOf(point) {
+  const at = point.pointIndex ?? point.pointNumber ?? 0;
+  const [row, column] = Array.isArray(at) ? at : [0, at];
+  return { curve: point.curveNumber, row, column };
+}
+
+async function render({ model, el }) {
+  el.classList.add("lafn-figure");
+  const plot = document.createElement("div");
+  plot.setAttribute("role", "group");
+  el.append(plot);
+  let gone = false;
+  let drawing = Promise.resolve();
+  let clicks = 0;
+
+  const draw = async (anew) => {
+    const text = model.get("figure");
+    plot.setAttribute("aria-label", model.get("label"));
+    el.hidden = !text;
+    if (gone || !text) return;
+    const drawer = await plotly(model);
+    if (gone || text !== model.get("figure")) return;
+    const figure = themed(JSON.parse(text));
+    if (anew) drawer.purge(plot); // react() leaves a title in another colour on its subtitle
+    await drawer.react(plot, figure.data, figure.layout, figure.config);
+    plot.dataset.revision = model.get("revision");
+    plot.removeAllListeners("plotly_click");
+    plot.on("plotly_click", (event) => {
+      model.set("clicked", { ...cellOf(event.points[0]), click: ++clicks });
+      model.save_changes();
+    });
+  };
+  // One after the other: two drawings of one plot at a time lose the first.
+  const next = (anew) => {
+    drawing = drawing.then(() => draw(anew)).catch((error) => console.error(error));
+  };
+  const redraw = () => next(false);
+  const repaint = () => next(true);
+
+  model.on("change:revision", redraw);
+  const watcher = new MutationObserver(repaint);
+  watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", repaint);
+  redraw();
+
+  return () => {
+    gone = true;
+    watcher.disconnect();
+    scheme.removeEventListener("change", repaint);
+    model.off("change:revision", redraw);
+    page.plotly?.then((drawer) => drawer.purge(plot)).catch(() => {});
+  };
+}
+
+export default { render };

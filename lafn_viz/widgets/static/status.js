@@ -1,0 +1,45 @@
+// The line under the controls; it also gives the controls around it what ipywidgets leaves out.
+
+function mend(root) {
+  for (const input of root.querySelectorAll("input[type=text], textarea")) input.dir = "auto";
+  for (const slider of root.querySelectorAll(".widget-slider")) {
+    const name = slider.querySelector(".widget-label")?.textContent ?? "";
+    for (const handle of slider.querySelectorAll(".noUi-handle")) {
+      handle.setAttribute("aria-label", name);
+    }
+    const readout = slider.querySelector(".widget-readout");
+    readout?.setAttribute("aria-label", `${name}, as a number`);
+    readout?.setAttribute("role", "textbox");
+  }
+  for (const bar of root.querySelectorAll(".widget-hprogress .progress")) {
+    bar.setAttribute("role", "progressbar");
+    bar.setAttribute("aria-label", "how far the work is");
+  }
+}
+
+function render({ model, el }) {
+  el.classList.add("lafn-status");
+  el.setAttribute("role", "status");
+  const show = () => {
+    el.textContent = model.get("text");
+    el.classList.toggle("lafn-error", model.get("is_error"));
+  };
+  model.on("change:text change:is_error", show);
+  show();
+  let watcher;
+  // Not on the page yet while it is being built.
+  const start = setTimeout(() => {
+    const root = el.closest(".lafn-explorer") ?? el.parentElement;
+    if (!root) return;
+    mend(root);
+    watcher = new MutationObserver(() => mend(root));
+    watcher.observe(root, { childList: true, subtree: true });
+  }, 0);
+  return () => {
+    clearTimeout(start);
+    watcher?.disconnect();
+    model.off("change:text change:is_error", show);
+  };
+}
+
+export default { render };
