@@ -7,6 +7,7 @@ under it what to see.
 """
 
 from lafn_viz.plots.attributions import attribution_strip, completeness_curve, method_scatter
+from lafn_viz.plots.cards import neuron_card
 from lafn_viz.plots.causal import effects_by_language, effects_matrix, transfer_and_sharing
 from lafn_viz.plots.degenerate import degenerate_graph, fact_checking_roc
 from lafn_viz.plots.editing import (
@@ -46,6 +47,7 @@ __all__ = [
     "layer_distribution",
     "method_scatter",
     "model_comparison",
+    "neuron_card",
     "overlap_heatmap",
     "planted_recovery",
     "significance_ladder",

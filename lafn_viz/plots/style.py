@@ -1,5 +1,8 @@
 """What every figure shares: colours, names of languages, fonts, title and caption."""
 
+import colorsys
+import html
+import zlib
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,16 @@ LANGUAGE_NAMES = {
     "pt": "Portuguese", "ru": "Russian", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
     "hi": "Hindi", "tr": "Turkish",
 }  # fmt: skip
+# Okabe-Ito has eight colours, too few for twelve languages. These are the nine of Paul Tol's
+# "muted" set (Tol 2021, "Colour Schemes", SRON/EPS/TN/09-002), his blue #6699CC and brown #661100,
+# and black: the three that stay furthest from the nine and each other, as seen with normal,
+# deuteranope and protanope eyes. They differ in lightness too. No colour stands alone: a label says
+# the language.
+LANGUAGE_COLOURS = {
+    "en": "#332288", "fr": "#6699CC", "de": "#000000", "es": "#DDCC77", "it": "#44AA99",
+    "pt": "#117733", "ru": "#CC6677", "zh": "#882255", "ja": "#AA4499", "ar": "#999933",
+    "hi": "#661100", "tr": "#88CCEE",
+}  # fmt: skip
 FONT = (
     "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Devanagari', sans-serif"
 )
@@ -23,6 +36,26 @@ CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 def language_name(code: str) -> str:
     """A language in English, or its code where that is not known."""
     return LANGUAGE_NAMES.get(code, code)
+
+
+def language_colour(code: str) -> str:
+    """The colour of a language (also of "zh-TW"); one made of its code where there is none."""
+    known = LANGUAGE_COLOURS.get(code) or LANGUAGE_COLOURS.get(code.split("-")[0])
+    if known:
+        return known
+    # The same in every run, which Python's own hash is not.
+    number = zlib.crc32(code.encode())
+    hue, lightness = number % 360 / 360, (0.3, 0.42, 0.54)[number // 360 % 3]
+    parts = colorsys.hls_to_rgb(hue, lightness, 0.55)
+    return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
+
+
+def visible(text: str) -> str:
+    """A token as it can be read: spaces, tabs and line ends shown, marked for HTML."""
+    for what, sign in ((" ", "␣"), ("\t", "⇥"), ("\r", "␍"), ("\n", "↵")):
+        text = text.replace(what, sign)
+    seen = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return html.escape(seen, quote=False)
 
 
 def interval(value: ArrayLike, low: ArrayLike, high: ArrayLike, **look: Any) -> dict[str, Any]:
