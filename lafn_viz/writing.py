@@ -4,7 +4,7 @@ Prompts are read alone, as `generate` reads them, so that an edit acts as it wil
 where the model ends them or at a line's end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lafn_viz.facts import Prompt
-from lafn_viz.models import context_length
-from lafn_viz.target import encode
+from lafn_viz.models import context_length, traits
+from lafn_viz.target import batches, encode, token_text
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -79,6 +79,62 @@ def write(
     return [found[i] for i in range(len(prompts))]
 
 
+def next_tokens(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    *,
+    k: int = 5,
+    max_prompts: int = 128,
+) -> list[list[tuple[str, float]]]:
+    """The k likeliest next tokens after each prompt's text, with their probabilities.
+
+    Texts are read alone, as `write` reads them, so that edits applied around this act as they do in
+    use. A masked model fills the first of the answer's masks.
+
+    Returns:
+        For each prompt (token, probability), likeliest first; tokens with their spaces (see
+        `token_text`).
+
+    Raises:
+        ValueError: for no prompts, or a k that is not from 1 to the size of the vocabulary.
+    """
+    # Weights may have rows beyond the last token that has a name.
+    size = min(len(model.tokenizer), model.original_model.config.vocab_size)
+    if not 1 <= k <= size:
+        raise ValueError(f"k={k}; give 1 to {size}, as many tokens as the model knows")
+    if not prompts:
+        raise ValueError("there are no prompts; give at least one (facts.prompts())")
+    found: dict[int, list[tuple[str, float]]] = {}
+    for index, logits in _next_logits(model, prompts, max_prompts):
+        best = logits.float().softmax(-1)[:, :size].topk(k)
+        for number, tokens, shares in zip(
+            index, best.indices.tolist(), best.values.tolist(), strict=True
+        ):
+            found[number] = [
+                (token_text(model, token), share)
+                for token, share in zip(tokens, shares, strict=True)
+            ]
+    return [found[number] for number in range(len(prompts))]
+
+
+def _next_logits(
+    model: "TransformerBridge", prompts: Sequence[Prompt], max_prompts: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Numbers of some prompts, and the logits of what comes next after each."""
+    if traits(model).masked:
+        for batch in batches(model, prompts, max_prompts=max_prompts):
+            with torch.no_grad():
+                yield batch.index.tolist(), model(batch.tokens)[:, batch.predicts]
+        return
+    read = [encode(model, prompt) for prompt in prompts]
+    texts = [item.read[: item.predicts + 1] for item in read]
+    order = sorted(range(len(prompts)), key=lambda number: len(texts[number]))
+    for start in range(0, len(order), max_prompts):
+        some = order[start : start + max_prompts]
+        made = _written(model, [texts[number] for number in some], 1, output_logits=True)
+        yield some, made.logits[0]
+
+
 def _share(written: Sequence[int], answer: Sequence[int]) -> float:
     return sum(a == b for a, b in zip(written, answer, strict=False)) / len(answer)
 
@@ -98,30 +154,37 @@ def _generate(
     forced: Sequence[Sequence[int]] | None = None,
 ) -> list[tuple[int, ...]]:
     """The likeliest next tokens of each text; with `forced`, those after what is forced so far."""
-    device = next(model.original_model.parameters()).device
     width, limit = max(len(text) for text in texts), context_length(model)
     if limit is not None:
         length = min(length, limit - width + 1)
-    tokens = torch.zeros(len(texts), width, dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for i, text in enumerate(texts):
-        tokens[i, width - len(text) :] = torch.tensor(text)
-        mask[i, width - len(text) :] = 1
-
     options: dict[str, Any] = {}
     if forced is not None:
         options = {
             "logits_processor": _forcing(forced, width), "output_logits": True,
             "min_new_tokens": length,
         }  # fmt: skip
+    made = _written(model, texts, length, **options)
+    best = made.sequences[:, width:] if forced is None else torch.stack(made.logits, 1).argmax(-1)
+    return [tuple(row) for row in best.tolist()]
+
+
+def _written(
+    model: "TransformerBridge", texts: Sequence[Sequence[int]], length: int, **options: Any
+) -> Any:
+    """What `generate` gives for texts side by side, aligned at their end."""
+    device = next(model.original_model.parameters()).device
+    width = max(len(text) for text in texts)
+    tokens = torch.zeros(len(texts), width, dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    for i, text in enumerate(texts):
+        tokens[i, width - len(text) :] = torch.tensor(text)
+        mask[i, width - len(text) :] = 1
     with torch.no_grad():
-        made = model.original_model.generate(
+        return model.original_model.generate(
             tokens.to(device), attention_mask=mask.to(device), max_new_tokens=length,
             do_sample=False, num_beams=1, pad_token_id=model.tokenizer.eos_token_id or 0,
             return_dict_in_generate=True, **options,
         )  # fmt: skip
-    best = made.sequences[:, width:] if forced is None else torch.stack(made.logits, 1).argmax(-1)
-    return [tuple(row) for row in best.tolist()]
 
 
 def _forcing(forced: Sequence[Sequence[int]], width: int) -> Any:

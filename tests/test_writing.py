@@ -1,0 +1,53 @@
+"""What comes next after a prompt, read alone."""
+
+import pytest
+import torch
+
+import lafn_viz as lv
+from lafn_viz.models import traits
+from lafn_viz.target import encode, token_text
+from lafn_viz.writing import next_tokens, write
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "llama", "gemma2", "opt", "bert", "roberta"])
+def test_next_tokens_are_those_of_each_prompt_alone(tiny, prompts, family):
+    model = tiny(family)
+    found = next_tokens(model, prompts, k=3, max_prompts=5)
+    for prompt, best in zip(prompts, found, strict=True):
+        item = encode(model, prompt)
+        read = item.read if traits(model).masked else item.read[: item.predicts + 1]
+        with torch.no_grad():
+            shares = model(torch.tensor([read]))[0, item.predicts].softmax(-1)
+        expected = shares.topk(3)
+        texts = [token_text(model, token) for token in expected.indices.tolist()]
+        assert [text for text, _ in best] == texts
+        assert [share for _, share in best] == pytest.approx(expected.values.tolist(), rel=1e-3)
+
+
+def test_an_edit_in_place_changes_what_comes_next(embedded, facts):
+    languages = ["en", "ru", "zh"]
+    asked = facts.filter(relation="capital", languages=languages)
+    edit = lv.lafn_edit(
+        embedded, asked, subject="Peru", relation="capital", new_object="Rome", position="answer"
+    )
+    prompts = [p for p in asked.filter(subjects=["Peru", "Japan"]).prompts() if p.paraphrase < 2]
+    before = next_tokens(embedded, prompts)
+    with lv.edited(embedded, edit):
+        after = next_tokens(embedded, prompts)
+        written = write(embedded, prompts)
+    assert next_tokens(embedded, prompts) == before
+    for prompt, old, new, what in zip(prompts, before, after, written, strict=True):
+        # Both read the same, so the likeliest begins what is written.
+        assert what.text.startswith(new[0][0].strip())
+        if prompt.subject_span and prompt.fact_id == edit.prompts[0].fact_id:
+            assert new[0][0] != old[0][0]
+            assert edit.new[prompt.language].startswith(new[0][0].strip())
+        else:
+            assert [text for text, _ in new] == [text for text, _ in old]
+
+
+def test_next_tokens_refuse_what_they_cannot_give(tiny, prompts):
+    with pytest.raises(ValueError, match="k=0; give 1 to 600"):
+        next_tokens(tiny("gpt2"), prompts, k=0)
+    with pytest.raises(ValueError, match="no prompts"):
+        next_tokens(tiny("gpt2"), [])
