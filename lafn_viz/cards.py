@@ -310,11 +310,11 @@ def neuron_table(
 ) -> "pd.DataFrame":
     """The neurons with the largest mean attribution, one row each, largest first.
 
-    Of some neurons, or of all. Only prompts that the model answers count, unless `known_only` is
-    false. Columns: `layer`, `neuron`, `attribution` (mean over
-    prompts), `in_top` (in how many languages the neuron is among the top `share` of all neurons),
-    with an overlap `agnostic` (for how many facts of the scores) and `specific` (to which
-    languages, "en, zh"), and the mean attribution in each language, by its code.
+    Of the neurons `among` some, or of all. Only prompts that the model answers count, unless
+    `known_only` is false. Columns: `layer`, `neuron`, `attribution` (mean over prompts), `in_top`
+    (in how many languages the neuron is among the top `share` of all neurons), with an overlap
+    `agnostic` (for how many facts of the scores) and `specific` (to which languages, "en, zh"), and
+    the mean attribution in each language, by its code.
 
     Raises:
         ValueError: when the model answers none of the prompts, for a score that is not a number, or

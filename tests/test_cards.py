@@ -167,6 +167,14 @@ def test_table_of_neurons_by_hand():
     assert list(table["specific"]) == ["", "zh"]
 
 
+def test_a_table_of_some_neurons_and_of_prompts_that_are_not_answered():
+    values = np.zeros((1, 2, 10))
+    values[0, 1, 7], values[0, 0, 2], values[0, 0, 4] = 3.0, 2.0, 1.0
+    table = lv.neuron_table(scores_of(values, [False]), among=[(0, 4), (1, 7)], known_only=False)
+    assert list(zip(table["layer"], table["neuron"], strict=True)) == [(1, 7), (0, 4)]
+    assert list(table["attribution"]) == [3, 1]
+
+
 def test_bad_input_to_a_table():
     scores = scores_of(np.zeros((1, 2, 10)), [False])
     with pytest.raises(ValueError, match="answers none of these 1 prompts"):

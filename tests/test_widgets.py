@@ -163,6 +163,16 @@ def test_every_view_is_drawn(overlap_explorer, view):
     assert not overlap_explorer.status.is_error
 
 
+def test_a_click_on_the_strip_brings_the_card_of_its_neuron(overlap_explorer):
+    overlap_explorer.view.value = "strip"
+    sent = json.loads(overlap_explorer.figure.figure)["data"][0]
+    overlap_explorer.figure.clicked = {"curve": 0, "row": 2, "column": 60, "click": 9}
+    overlap_explorer.wait()
+    assert overlap_explorer.panel.field.value == sent["customdata"][2][60]
+    assert overlap_explorer.panel.card.neuron.layer == 1
+    overlap_explorer.view.value = "heatmap"
+
+
 def test_one_language_has_no_overlap(overlap_explorer):
     boxes = overlap_explorer.languages.boxes
     shown = overlap_explorer.figure.figure

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float, Int
 
 from lafn_viz.attribution import NeuronScores
+from lafn_viz.neurons import Neuron
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
 
 # One colour a rule of where the points of a path lie.
@@ -18,6 +21,36 @@ RULES = {
     "riemann_left": ("#D55E00", "triangle-left"),
     "riemann_right": ("#CC79A7", "triangle-right"),
 }
+
+
+class Strongest(NamedTuple):
+    """Of each bin of neighbouring neurons the one of largest score, in each language."""
+
+    languages: list[str]
+    scores: Float[np.ndarray, "language bin"]
+    neurons: list[list[Neuron]]
+
+
+def strongest_in_bins(scores: NeuronScores, bins: int = 48) -> Strongest:
+    """What a strip shows: `bins` bins a layer, layer by layer; means over the prompts."""
+    languages = list(dict.fromkeys(prompt.language for prompt in scores.prompts))
+    _, n_layers, width = scores.values.shape
+    edges = _edges(width, bins)
+    values = np.zeros((len(languages), n_layers * (len(edges) - 1)))
+    neurons: list[list[Neuron]] = [[] for _ in languages]
+    for row, language in enumerate(languages):
+        mine = [i for i, prompt in enumerate(scores.prompts) if prompt.language == language]
+        mean = scores.values[mine].mean(0).numpy()
+        for layer in range(n_layers):
+            for start, stop in pairwise(edges):
+                place = start + int(np.abs(mean[layer, start:stop]).argmax())
+                values[row, len(neurons[row])] = mean[layer, place]
+                neurons[row].append(Neuron(layer, int(place)))
+    return Strongest(languages, values, neurons)
+
+
+def _edges(width: int, bins: int) -> Int[np.ndarray, " edge"]:
+    return np.linspace(0, width, min(bins, width) + 1).round().astype(int)
 
 
 def attribution_strip(
@@ -34,33 +67,17 @@ def attribution_strip(
             f"these are the scores of {len(facts)} facts, and a strip shows one; "
             "narrow them with scores.select(lambda prompt: prompt.fact_id == ...)"
         )
-    languages = list(dict.fromkeys(prompt.language for prompt in scores.prompts))
+    found = strongest_in_bins(scores, bins)
+    languages = [language_name(code) for code in found.languages]
     _, n_layers, width = scores.values.shape
     bins = min(bins, width)
-    edges = np.linspace(0, width, bins + 1).round().astype(int)
-    rows = []
-    for language in languages:
-        mine = [i for i, prompt in enumerate(scores.prompts) if prompt.language == language]
-        mean = scores.values[mine].mean(0).numpy()
-        cells = [
-            part[np.abs(part).argmax()]
-            for layer in mean
-            for part in (layer[a:b] for a, b in pairwise(edges))
-        ]
-        rows.append(cells)
-    top = max(float(np.abs(rows).max()), 1e-9)
-    names = [language_name(code) for code in languages]
-    labels = [
-        f"layer {layer}, neurons {edges[i]} to {edges[i + 1] - 1}"
-        for layer in range(n_layers)
-        for i in range(bins)
-    ]
+    top = max(float(np.abs(found.scores).max()), 1e-9)
     figure = go.Figure(
         go.Heatmap(
-            z=rows,
+            z=found.scores,
             x=list(range(n_layers * bins)),
-            y=names,
-            customdata=[labels] * len(names),
+            y=languages,
+            customdata=[[f"{a}:{b}" for a, b in row] for row in found.neurons],
             zmin=-top,
             zmax=top,
             zmid=0,
@@ -69,20 +86,23 @@ def attribution_strip(
             colorbar={
                 "title": {"text": "score"},
                 "lenmode": "pixels",
-                "len": max(130, 34 * len(names)),
+                "len": max(130, 34 * len(languages)),
                 "nticks": 5,
             },
-            hovertemplate="%{y}, %{customdata}: %{z:.4f}<extra></extra>",
+            hovertemplate="%{y}, neuron %{customdata}: %{z:.4f}<extra></extra>",
         )
     )
     places = sorted(
-        {layer * bins + int(np.searchsorted(edges, n, "right")) - 1 for layer, n in agnostic}
+        {
+            layer * bins + int(np.searchsorted(_edges(width, bins), n, "right")) - 1
+            for layer, n in agnostic
+        }
     )
     if places:
         figure.add_trace(
             go.Scatter(
                 x=places,
-                y=[names[0]] * len(places),
+                y=[languages[0]] * len(places),
                 mode="markers",
                 marker={"symbol": "triangle-down", "size": 9, "color": AGNOSTIC},
                 yaxis="y2",
@@ -111,7 +131,7 @@ def attribution_strip(
         caption=f"{method.capitalize()}{', mean over paraphrases' if several else ''}. A column is "
         f"the strongest of {-(-width // bins)} neurons"
         f"{'; ▾ marks language-agnostic ones' if places else ''}.",
-        height=max(280, 200 + 34 * len(names)),
+        height=max(280, 200 + 34 * len(languages)),
     )
 
 

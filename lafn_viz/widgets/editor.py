@@ -176,7 +176,7 @@ class LiveEditor(Explorer):
                 task.step(
                     min(1.0, number / most), f"Evaluation {number} of {most}, loss {loss:.2f}"
                 )
-                if number % 4 == 1:
+                if number % 4 == 0:
                     self.curve.show(plots.edit_curves({name: losses}))
 
             task.step(0.0, "Reading the prompts")

@@ -1,5 +1,6 @@
 """Neurons in a searchable table, and the card of the one that is chosen."""
 
+from html import escape
 from typing import TYPE_CHECKING, get_args
 
 import ipywidgets as w
@@ -9,9 +10,11 @@ from lafn_viz.attribution import Method, NeuronScores, attribute
 from lafn_viz.cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.facts import FactSet
 from lafn_viz.neurons import Neuron, existing
+from lafn_viz.plots.attributions import strongest_in_bins
+from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.choice import FactChoice
 from lafn_viz.widgets.figure import FigureView
-from lafn_viz.widgets.parts import Explorer, row
+from lafn_viz.widgets.parts import Cell, Explorer, row, table
 from lafn_viz.widgets.work import Task
 
 if TYPE_CHECKING:
@@ -47,10 +50,11 @@ class NeuronPanel(w.VBox):
         from itables.widget import ITable
 
         self.scores, self._frame = scores, frame.reset_index(drop=True)
-        self.title.value = f"<h3>{title}</h3>"
+        self.title.value = f"<h3>{escape(title)}</h3>"
         shown = self._frame.copy()
         shown.insert(0, "neuron", [f"{a}:{b}" for a, b in self._neurons()], allow_duplicates=True)
         shown = shown.loc[:, ~shown.columns.duplicated()].drop(columns="layer")
+        shown = shown.rename(columns={"in_top": "languages (top 2%)"})
         view = ITable(
             shown.round(4), select="single", showIndex=False, maxBytes=0, classes="compact",
             lengthMenu=[8, 25, 100], order=[],
@@ -71,6 +75,15 @@ class NeuronPanel(w.VBox):
     def choose(self, neuron: Neuron) -> None:
         """Show the card of one."""
         self.field.value = f"{neuron.layer}:{neuron.neuron}"
+
+    def follow(self, strip: FigureView) -> None:
+        """Show the card of a cell of an attribution strip when it is clicked."""
+        strip.observe(self.explorer.guarded(lambda: self._choose_cell(strip.clicked)), "clicked")
+
+    def _choose_cell(self, place: dict[str, int]) -> None:
+        if self.scores is not None and place["curve"] == 0:
+            cells = strongest_in_bins(self.scores).neurons
+            self.choose(cells[place["row"]][place["column"]])
 
     @property
     def first(self) -> Neuron:
@@ -109,6 +122,15 @@ class NeuronPanel(w.VBox):
     def _show_card(self, card: NeuronCard) -> None:
         self.card = card
         self.figure.show(plots.neuron_card(card))
+        rows: list[list[Cell | str]] = []
+        for code, places in card.strongest.items():
+            prompt = card.prompts[places[0]]
+            strength = f"{float(card.activation[places[0]]):.2f}"
+            rows.append([language_name(code), Cell(prompt.text, code), strength])
+        head = ("Language", "Strongest prompt", "Activation")
+        self.strongest.value = table(
+            head, rows, caption="Where it is strongest", name="lafn-strongest"
+        )
         self.explorer.status.say(f"Neuron {card.neuron.layer}:{card.neuron.neuron}.")
 
 

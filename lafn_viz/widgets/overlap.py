@@ -11,6 +11,7 @@ from lafn_viz.facts import FactSet
 from lafn_viz.models import traits
 from lafn_viz.neurons import Neuron, select_neurons
 from lafn_viz.overlaps import Overlap, overlap
+from lafn_viz.plots.attributions import strongest_in_bins
 from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.choice import FactChoice
 from lafn_viz.widgets.figure import FigureView
@@ -51,8 +52,9 @@ class OverlapExplorer(Explorer):
             model,
             facts,
             title="Overlap",
-            about="Which neurons does a fact use in which languages? Click a cell of the heatmap or "
-            "choose two languages for the neurons that they share; click a neuron for its card.",
+            about="Which neurons does a fact use in which languages? Click a cell of the "
+            "heatmap, or choose two languages, for the neurons that they share; click a neuron "
+            "for its card.",
         )
         self.n_others = n_others
         self.overlap: Overlap | None = None
@@ -167,9 +169,12 @@ class OverlapExplorer(Explorer):
         self._list()
 
     def _clicked(self) -> None:
+        place = self.figure.clicked
+        if self.view.value == "strip" and place["curve"] == 0:
+            cells = strongest_in_bins(self._scores()[0]).neurons
+            self.panel.choose(cells[place["row"]][place["column"]])
         if self.view.value != "heatmap" or self.overlap is None:
             return
-        place = self.figure.clicked
         if place["curve"]:
             self.status.say("This half is the control, other facts; click in the left half.")
             return

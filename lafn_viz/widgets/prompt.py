@@ -42,7 +42,8 @@ class PromptExplorer(Explorer):
             facts,
             title="Type and see",
             about="Type a prompt and the answer that you expect: the strip shows which neurons "
-            "raise (red) or lower (blue) its probability. A masked model fills the place after it.",
+            "raise (red) or lower (blue) its probability. Click a cell for "
+            "its neuron. A masked model fills the place after the prompt.",
         )
         self.scores: NeuronScores | None = None
         again = self.guarded(self.begin)
@@ -62,6 +63,7 @@ class PromptExplorer(Explorer):
         self.tokens, self.figure = w.HTML(), FigureView()
         self.figure.add_class("lafn-prompt-strip")
         self.panel = NeuronPanel(self)
+        self.panel.follow(self.figure)
         self.children = (
             self.heading,
             row(self.model_choice, self.method, self.language),

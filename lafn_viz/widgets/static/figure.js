@@ -32,9 +32,26 @@ const isDark = () => {
     : named === "false";
 };
 
+// A colour that is too dark for dark paper, half way to white.
+function lighter(colour) {
+  const parts = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+  const [red, green, blue] = parts;
+  if (0.21 * red + 0.72 * green + 0.07 * blue > 95) return colour;
+  return "#" + parts.map((x) => ((x + 255) >> 1).toString(16).padStart(2, "0")).join("");
+}
+
+function lightened(value, key) {
+  if (typeof value === "string") return /^#[0-9a-f]{6}$/i.test(value) ? lighter(value) : value;
+  if (!value || typeof value !== "object" || key === "colorscale") return value;
+  if (Array.isArray(value)) return value.map((item) => lightened(item));
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, lightened(item, name)]));
+}
+
 // The page's colours instead of those for white paper.
 function themed(figure) {
   if (!isDark()) return figure;
+  figure.data = figure.data.map((trace) => lightened(trace));
+  figure.layout.shapes = lightened(figure.layout.shapes ?? []);
   const layout = figure.layout;
   const [ink, faint, line] = ["#e8e8e8", "#bdbdbd", "#4a4a4a"];
   layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
