@@ -1,6 +1,7 @@
 """Figures of attribution: scores of a fact, completeness, two methods."""
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -127,7 +128,7 @@ def attribution_strip(
     asked = f"{prompt.subject} – {prompt.relation}" if prompt.subject else prompt.text
     return styled(
         figure,
-        title=f"{asked}: which neurons answer?",
+        title=f"{escape(asked, quote=False)}: which neurons answer?",
         caption=f"{method.capitalize()}{', mean over paraphrases' if several else ''}. A column is "
         f"the strongest of {-(-width // bins)} neurons"
         f"{'; ▾ marks language-agnostic ones' if places else ''}.",

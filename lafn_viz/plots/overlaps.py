@@ -94,8 +94,11 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
             row=1,
             col=column,
         )
+        # Room for the numbers over the bars.
+        top = max(1.15 * float(frame[name].max()), 1e-9)
+        figure.update_yaxes(range=[0, top], row=1, col=column)
     figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12))
-    figure.update_yaxes(title_text="neurons (mean over facts)", rangemode="tozero")
+    figure.update_yaxes(title_text="neurons (mean over facts)")
     needed = overlap.min_languages or "all"
     return styled(
         figure,

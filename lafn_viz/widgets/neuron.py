@@ -46,9 +46,14 @@ class NeuronPanel(w.VBox):
         super().__init__([self.title, self.box, self.field, self.figure, self.strongest])
 
     def show(self, frame: "pd.DataFrame", scores: NeuronScores, title: str) -> None:
-        """Another table; its columns `layer` and `neuron` say which neuron a row is of."""
+        """Another table; its columns `layer` and `neuron` say which neuron a row is of.
+
+        Cards are made of `scores`; a card of other prompts goes.
+        """
         from itables.widget import ITable
 
+        if self.scores is not None and self.scores.prompts != scores.prompts:
+            self.forget()
         self.scores, self._frame = scores, frame.reset_index(drop=True)
         self.title.value = f"<h3>{escape(title)}</h3>"
         shown = self._frame.copy()
@@ -65,16 +70,25 @@ class NeuronPanel(w.VBox):
             widget.close()
 
     def clear(self) -> None:
-        """Nothing is chosen."""
-        self.figure.show(None)
-        self.strongest.value = self.title.value = ""
+        """No table, and no card."""
+        self.forget()
+        self.title.value = ""
         old, self.box.children = self.box.children, ()
         for widget in old:
             widget.close()
 
+    def forget(self) -> None:
+        """No card."""
+        self.explorer.drop("card")
+        self.card, self.field.value, self.strongest.value = None, "", ""
+        self.figure.show(None)
+
     def choose(self, neuron: Neuron) -> None:
         """Show the card of one."""
-        self.field.value = f"{neuron.layer}:{neuron.neuron}"
+        name = f"{neuron.layer}:{neuron.neuron}"
+        if self.field.value == name:  # of other prompts, perhaps
+            self.explorer.guarded(self._typed)()
+        self.field.value = name
 
     def follow(self, strip: FigureView) -> None:
         """Show the card of a cell of an attribution strip when it is clicked."""
@@ -99,8 +113,7 @@ class NeuronPanel(w.VBox):
     def _picked(self) -> None:
         rows = self.box.children[0].selected_rows if self.box.children else []
         if rows:
-            layer, neuron = self._neurons()[rows[0]]
-            self.field.value = f"{layer}:{neuron}"
+            self.choose(self._neurons()[rows[0]])
 
     def _typed(self) -> None:
         text = self.field.value.strip()

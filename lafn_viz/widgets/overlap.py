@@ -196,7 +196,8 @@ class OverlapExplorer(Explorer):
             self.status.say(f"The model does not know {fact} in {' and '.join(missing)}.")
             return
         self.shared = frozenset.intersection(*(some.neurons for some in own.values() if some))
-        scores = self._kept[self._shown[0]].select(lambda prompt: prompt.language in codes)
-        frame = neuron_table(scores, overlap=self.overlap, among=self.shared)
+        scores = self._kept[self._shown[0]]
+        some = scores.select(lambda prompt: prompt.language in codes)
+        frame = neuron_table(some, overlap=self.overlap, among=self.shared)
         both = " and ".join(dict.fromkeys(language_name(code) for code in codes))
         self.panel.show(frame, scores, f"{len(self.shared)} neurons of {fact} in {both}")

@@ -1,0 +1,223 @@
+"""Every control of every explorer, used as a person does, in the app and in JupyterLab."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+from driving import (  # noqa: E402
+    click_cell,
+    open_notebook,
+    plot_data,
+    plot_title,
+    run_all_cells,
+    wait_for_app,
+    wait_status,
+)
+
+EVIL = "<img src=x onerror='window.harmed = true'>"
+
+
+@pytest.fixture(params=["app", "lab"])
+def explorers(request, page) -> Callable[[str], None]:
+    """Opens the tab of one explorer, on the page of the app or in a notebook."""
+    if request.param == "app":
+        page.goto(request.getfixturevalue("app").address)
+        wait_for_app(page)
+    else:
+        import nbformat
+
+        lab = request.getfixturevalue("lab")
+        cell = nbformat.v4.new_code_cell("from lafn_viz.widgets import page\npage()")
+        kernel = {"name": "python3", "display_name": "Python 3"}
+        book = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+        nbformat.write(book, lab.folder / "explorers.ipynb")
+        open_notebook(page, lab.address, "explorers.ipynb")
+        assert run_all_cells(page)
+
+    def open_tab(name: str) -> None:
+        page.get_by_role("tab", name=name).click()
+
+    return open_tab
+
+
+def status(page, text: str | re.Pattern[str], seconds: float = 90) -> str:
+    return wait_status(page, ".lafn-status", text, seconds=seconds)
+
+
+def shown(page, selector: str):
+    return page.locator(selector).locator("visible=true").first
+
+
+def press(page, selector: str, key: str, times: int = 1) -> None:
+    handle = shown(page, f"{selector} .noUi-handle")
+    handle.focus()
+    for _ in range(times):
+        page.keyboard.press(key)
+
+
+def test_every_control_does_what_it_says(page, explorers):
+    use_overlap(page)
+    explorers("Neurons")
+    use_neurons(page)
+    explorers("Type and see")
+    use_prompt(page)
+    explorers("Edit")
+    use_editor(page)
+    assert page.evaluate("() => window.harmed") is None
+
+
+def use_overlap(page) -> None:
+    status(page, "Control: 5 other facts")
+    heatmap, control = plot_data(page, ".lafn-overlap")
+    assert heatmap["x"][:3] == ["English", "French", "German"]
+    # A click on a cell lists what its languages share; the overlap says whether that is anything.
+    click_cell(page, ".lafn-overlap", 2, 0)
+    title = page.get_by_text(re.compile(r"\d+ neurons of capital/FR in German and English"))
+    title.wait_for()
+    count = int(title.inner_text().split()[0])
+    assert (count > 0) == (heatmap["z"][2][0] > 0)
+    rows = page.locator(".lafn-neurons tbody tr")
+    expect(rows).to_have_count(min(count, 8))
+    rows.first.click()
+    status(page, "Neuron ")
+    assert plot_title(page, ".lafn-card").startswith("Layer ")
+    # The other half is the control.
+    click_cell(page, ".lafn-overlap", 2, 0, trace=1)
+    status(page, "This half is the control")
+    # A stricter threshold, by keyboard.
+    before = status(page, "")
+    press(page, ".lafn-threshold", "ArrowRight", 4)
+    after = status(page, re.compile(r"capital/FR: \d+ neurons in 4 languages"))
+    assert after != before
+    assert plot_data(page, ".lafn-overlap")[0]["z"] != heatmap["z"]
+    shown(page, ".lafn-min-languages input").fill("2")
+    page.keyboard.press("Enter")
+    status(page, "in 2 languages or more")
+    # A language less.
+    shown(page, ".lafn-language-tr input").click()
+    page.wait_for_function(
+        """() => document.querySelector('.lafn-overlap .js-plotly-plot')
+            ._fullData[0].x.length === 11"""
+    )
+    shown(page, ".lafn-between select").select_option("Chinese")
+    page.get_by_text(re.compile("neurons of capital/FR in Chinese and English")).wait_for()
+    for view, begins in (
+        ("Languages together", "Which languages"),
+        ("Layers", "Where do shared"),
+        ("Strip", "France – capital"),
+    ):
+        page.get_by_role("button", name=view).click()
+        page.wait_for_function(
+            """begins => document.querySelector('.lafn-overlap .gtitle')
+                ?.textContent.startsWith(begins)""",
+            arg=begins,
+        )
+    neuron = plot_data(page, ".lafn-overlap")[0]["customdata"][1][3]
+    click_cell(page, ".lafn-overlap", 1, 3)
+    status(page, f"Neuron {neuron}.")
+    page.get_by_role("button", name="Heatmap").click()
+    shown(page, ".lafn-subject select").select_option("Germany")
+    status(page, re.compile("capital/DE: .* 5 other facts"))
+    shown(page, ".lafn-method select").select_option("activation")
+    status(page, re.compile("capital/DE: .* 5 other facts"))
+    shown(page, ".lafn-relation select").select_option("continent")
+    status(page, re.compile("continent/.* 5 other facts"))
+
+
+def use_neurons(page) -> None:
+    status(page, "Neuron ")
+    search = shown(page, ".lafn-neurons input[type=search]")
+    search.fill("1:")
+    row = shown(page, ".lafn-neurons tbody tr")
+    page.wait_for_timeout(500)
+    assert "1:" in row.inner_text().split()[0]
+    chosen = row.inner_text().split()[0]
+    row.click()
+    status(page, f"Neuron {chosen}.")
+    field = shown(page, ".lafn-neuron input")
+    field.fill("9:9")
+    page.keyboard.press("Enter")
+    status(page, "neurons=[(9, 9)]; give at least one")
+    field.fill("0:7")
+    page.keyboard.press("Enter")
+    status(page, "Neuron 0:7.")
+
+
+def use_prompt(page) -> None:
+    status(page, "P(Paris) = ")
+    text, answer = shown(page, ".lafn-text input"), shown(page, ".lafn-answer input")
+    text.fill("")
+    text.press_sequentially("The capital of Japan is", delay=20)
+    answer.fill("Tokyo")
+    status(page, re.compile(r"P\(Tokyo\) = 9\d"))
+    assert shown(page, ".lafn-next td").inner_text() == "Tokyo"
+    assert "Japan" in plot_title(page, ".lafn-prompt-strip")
+    # A bracket of a data set is shown, and not run.
+    text.fill(EVIL)
+    status(page, "it is not what the model would write")
+    assert EVIL in plot_title(page, ".lafn-prompt-strip")
+    text.fill("")
+    status(page, "empty text")
+    shown(page, ".lafn-prompt-language select").select_option("Arabic")
+    text.fill("عاصمة اليابان هي")
+    answer.fill("طوكيو")
+    status(page, "طوكيو")
+    assert page.evaluate("x => getComputedStyle(x).direction", text.element_handle()) == "rtl"
+
+
+def use_editor(page) -> None:
+    status(page, "Ready.")
+    subject, new = shown(page, ".lafn-subject input"), shown(page, ".lafn-object input")
+    shown(page, ".lafn-relation select").select_option("capital")
+    shown(page, ".lafn-position select").select_option("answer")
+
+    def edit(name: str, object_: str) -> None:
+        subject.fill(name)
+        new.fill(object_)
+        page.keyboard.press("Tab")
+        shown(page, "button.lafn-edit").click()
+
+    edit(EVIL, "Rome")
+    status(page, "no fact here has the subject")
+    edit("日本", "Rome")
+    status(page, "Evaluation ")
+    page.get_by_role("button", name="Cancel").click()
+    status(page, "Cancelled.")
+    edit("日本", "Rome")
+    status(page, "Evaluation ")
+    assert shown(page, ".lafn-bar").is_visible()
+    status(page, "1 edit applied. the edit: 12 of 12")
+    answers = page.locator(".lafn-the-edit tbody tr")
+    assert answers.count() == 12
+    chinese = answers.filter(has_text="Chinese")
+    assert chinese.locator(".lafn-good").first.inner_text() == "罗马"
+    assert "东京" in chinese.inner_text()
+    # Turned down to nothing, and taken back.
+    press(page, ".lafn-scale", "Home")
+    status(page, "the edit: 0 of 12")
+    assert answers.locator(".lafn-bad").count() == 24
+    shown(page, "button.lafn-undo").click()
+    status(page, "the edit: 12 of 12")
+    drawn = plot_data(page, ".lafn-values")[0]["y"]
+    press(page, ".lafn-slider", "Home")
+    page.wait_for_function(
+        """old => JSON.stringify(Array.from(document.querySelector('.lafn-values .js-plotly-plot')
+            ._fullData[0].y)) !== JSON.stringify(old)""",
+        arg=drawn,
+    )
+    shown(page, "button.lafn-undo").click()
+    edit("Peru", "Berlin")
+    status(page, "2 edits applied.")
+    shown(page, ".lafn-path input").fill("edits of a test")
+    shown(page, "button.lafn-save").click()
+    status(page, "Saved EditCache(2 edits of 2 subjects)")
+    shown(page, "button.lafn-remove").click()
+    status(page, "1 edit applied.")
+    shown(page, "button.lafn-load").click()
+    status(page, "2 edits applied.")
+    shown(page, ".lafn-selected select").select_option(label="Japan: capital → Rome")
+    status(page, "the edit: 12 of 12")
+    expect(answers.first).to_contain_text("Japan")
