@@ -47,4 +47,4 @@ notebooks: $(READY)
 	$(BIN)/jupytext --to ipynb --set-kernel python3 notebooks/*.py
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo gallery build dist .mypy_cache .ruff_cache .pytest_cache

@@ -17,8 +17,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--relation", default="capital", help="which facts to look at")
     demo.add_argument("--facts", type=int, default=24, help="how many of them")
     demo.add_argument("--seed", type=int, default=0, help="which ones, and which random neurons")
+    gallery = commands.add_parser(
+        "gallery", help="draw every figure from results on the embedded model (some minutes)"
+    )
+    gallery.add_argument("--out", type=Path, default=Path("gallery"), help="folder for the pages")
+    gallery.add_argument("--no-png", action="store_true", help="no pictures beside the pages")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "gallery":
+            return _gallery(options.out, not options.no_png)
         return _demo(options.out, options.relation, options.facts, options.seed)
     except (ValueError, FileNotFoundError) as error:
         print(f"lafn-viz: {error}", file=sys.stderr)
@@ -69,6 +76,16 @@ def _demo(out: Path, relation: str, n_facts: int, seed: int) -> int:
     print(f"{len(figures)} figures in {out.resolve()}:")
     for name in figures:
         print(f"  {out / name}.html")
+    return 0
+
+
+def _gallery(out: Path, png: bool) -> int:
+    from lafn_viz.gallery import gallery
+
+    made = gallery(out, png=png, progress=True)
+    if made.without_pictures:
+        print(f"lafn-viz: {made.without_pictures}", file=sys.stderr)
+    print(f"{len(made.pages)} figures: {made.index}")
     return 0
 
 

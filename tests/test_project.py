@@ -19,7 +19,7 @@ ORDER = (
     "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
     "recovery", "reading", "objective", "editing", "activation_matching", "cache", "bulk",
     "weights", "baselines", "writing", "judges", "comparison", "evaluation", "demo", "plots",
-    "widgets", "cli",
+    "gallery", "widgets", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,106 @@
+import re
+import shutil
+import sys
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from made_up import a_set, scores_of
+
+import lafn_viz as lv
+from lafn_viz import gallery as module
+from lafn_viz import plots
+from lafn_viz.cli import main
+from lafn_viz.demo import Examination
+from lafn_viz.gallery import BROWSERS, FIGURES, Gallery, Results, gallery, write_pictures
+
+
+@pytest.fixture
+def results():
+    """Made-up ones, so that no model has to be read."""
+    sets = [a_set(f, lang, [(0, 1), (1, i)]) for i, f in enumerate("AB") for lang in ("en", "fr")]
+    made = Results()
+    nothing = np.full(2, np.nan)
+    made.__dict__["examined"] = {
+        "embedded": Examination(
+            model="made-up", known=1.0, scores=scores_of(np.zeros((1, 2, 10))),
+            overlap=lv.overlap(sets), own=nothing, own_not_latin=nothing, random=nothing,
+            other=nothing,
+        )
+    }  # fmt: skip
+    return made
+
+
+def a_figure():
+    return plots.style.styled(go.Figure(), title="A title", caption="Two<br>lines", height=200)
+
+
+def test_every_figure_is_in_the_gallery():
+    assert set(FIGURES) == set(plots.__all__) - {"CONFIG"}
+
+
+def test_pages_open_without_a_network_and_the_index_shows_them(results, tmp_path):
+    names = ("overlap_heatmap", "layer_distribution")
+    made = gallery(tmp_path / "new" / "gallery", names=names, png=False, results=results)
+    assert [page.stem for page in made.pages] == list(names)
+    for page in made.pages:
+        text = page.read_text("utf-8")
+        assert "Plotly.newPlot" in text
+        assert '<script charset="utf-8" src="plotly.min.js"' in text
+        assert "cdn.plot.ly" not in text
+    assert (made.index.parent / "plotly.min.js").exists()
+    index = made.index.read_text("utf-8")
+    assert re.findall(r'<iframe src="(\w+)\.html"', index) == list(names)
+    assert "<img" not in index
+    for name in names:
+        figure = FIGURES[name](results)
+        assert figure.layout.title.text in index
+        assert f"lv.plots.{name}" in index
+    assert "chance is" in index  # a caption
+
+
+def test_pictures_are_shown_where_they_were_drawn(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "write_pictures", lambda figures, out: "")
+    made = gallery(tmp_path, names=["upset"], results=results)
+    assert '<img src="upset.png" alt="Which languages' in made.index.read_text("utf-8")
+    monkeypatch.setattr(module, "write_pictures", lambda figures, out: "no browser")
+    made = gallery(tmp_path, names=["upset"], results=results)
+    assert made.without_pictures == "no browser"
+    assert "<img" not in made.index.read_text("utf-8")
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no browser")
+def test_a_picture_is_drawn(tmp_path):
+    pytest.importorskip("kaleido")
+    assert write_pictures({"one": a_figure()}, tmp_path) == ""
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_why_there_are_no_pictures_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("BROWSER_PATH", "/no/such/browser")
+    said = write_pictures({"one": a_figure()}, tmp_path)
+    assert "no browser at BROWSER_PATH=/no/such/browser" in said
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    assert "pip install 'lafn_viz[gallery]'" in write_pictures({"one": a_figure()}, tmp_path)
+    assert not (tmp_path / "one.png").exists()
+
+
+def test_unknown_figures_are_named(tmp_path):
+    with pytest.raises(ValueError, match="unknown figure 'pie'; there are attribution_strip"):
+        gallery(tmp_path, names=["pie"])
+
+
+def test_command(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def fake(out, *, png, progress):
+        asked.append((out, png))
+        return Gallery(out / "index.html", (out / "upset.html",), "no pictures, as it rains")
+
+    monkeypatch.setattr(module, "gallery", fake)
+    assert main(["gallery", "--out", str(tmp_path)]) == 0
+    assert main(["gallery", "--out", str(tmp_path), "--no-png"]) == 0
+    assert asked == [(tmp_path, True), (tmp_path, False)]
+    said = capsys.readouterr()
+    assert "no pictures, as it rains" in said.err
+    assert f"1 figures: {tmp_path / 'index.html'}" in said.out
