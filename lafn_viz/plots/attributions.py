@@ -11,7 +11,15 @@ from jaxtyping import Float, Int
 
 from lafn_viz.attribution import NeuronScores
 from lafn_viz.neurons import Neuron
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
+from lafn_viz.plots.style import (
+    AGNOSTIC,
+    CONTROL,
+    SPECIFIC,
+    TARGET_UNITS,
+    interval,
+    language_name,
+    styled,
+)
 
 # One colour a rule of where the points of a path lie.
 RULES = {
@@ -73,6 +81,7 @@ def attribution_strip(
     _, n_layers, width = scores.values.shape
     bins = min(bins, width)
     top = max(float(np.abs(found.scores).max()), 1e-9)
+    unit = TARGET_UNITS.get(scores.provenance.options.get("target", ""))
     figure = go.Figure(
         go.Heatmap(
             z=found.scores,
@@ -85,7 +94,7 @@ def attribution_strip(
             colorscale="RdBu",
             reversescale=True,
             colorbar={
-                "title": {"text": "score"},
+                "title": {"text": f"score<br>({unit})" if unit else "score"},
                 "lenmode": "pixels",
                 "len": max(130, 34 * len(languages)),
                 "nticks": 5,
@@ -120,8 +129,12 @@ def attribution_strip(
         tickvals=[(layer + 0.5) * bins for layer in range(n_layers)],
         ticktext=[f"layer {layer}" for layer in range(n_layers)],
         showgrid=False,
+        zeroline=False,
+        range=[-0.5, n_layers * bins - 0.5],
     )
-    figure.update_layout(yaxis={"autorange": "reversed"}, showlegend=False)
+    figure.update_layout(
+        yaxis={"autorange": "reversed", "showgrid": False, "zeroline": False}, showlegend=False
+    )
     prompt = scores.prompts[0]
     method = scores.provenance.method.replace("_", " ")
     several = len(scores.prompts) > len(languages)

@@ -11,13 +11,13 @@ from lafn_viz.plots.style import (
     AGNOSTIC,
     CONTROL,
     SPECIFIC,
+    TARGET_UNITS,
     language_colour,
     language_name,
     styled,
     visible,
 )
 
-UNITS = {"probability": "probability", "log_prob": "nats", "logit_difference": "nats"}
 LINE = 24  # pixels a row
 
 
@@ -58,12 +58,12 @@ def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
     draws = len(card.effect.control)
     control = f"mean of {draws} random ones of its layer" if draws else "none was drawn"
     change = card.effect.change
-    beside = f", {card.effect.control_change.mean():+.1%} without a random one" if draws else ""
+    beside = f", {card.effect.control_change.mean():+z.1%} without a random one" if draws else ""
     styled(
         figure,
         title=f"Layer {layer}, neuron {neuron}: {about}",
         caption="Dots: paraphrases, dashes: their mean. What matters lies away from the control "
-        f"(grey: {control}).<br>P(correct) {change:+.1%} without the neuron{beside}. "
+        f"(grey: {control}).<br>P(correct) {change:+z.1%} without the neuron{beside}. "
         "Tokens: along the residual stream alone; ␣ is a space.",
         height=above + inner + below,
     )
@@ -88,7 +88,7 @@ def _languages(figure: go.Figure, card: NeuronCard, names: Sequence[str]) -> Non
         (log_p["after"], log_p["control"], means["change_log_p"], means["control_log_p"]),
         (p["after"], p["control"], means["change_p"], means["control_p"]),
     )
-    unit = UNITS.get(card.provenance.options.get("target", ""), "score")
+    unit = TARGET_UNITS.get(card.provenance.options.get("target", ""), "score")
     titles = (unit, "activation", "change (nats)", "change (points)")
     where = {code: place for place, code in enumerate(card.languages)}
     rows = np.array([where[code] for code in frame["language"]], dtype=float)

@@ -121,8 +121,8 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
         title=f"Do neurons of one language carry the fact in another? "
         f"({effects.provenance.options['how']})",
         caption=f"Change of {UNITS[of][10:]}, mean of {len(effects.facts)} facts: "
-        f"{matrix[here].mean():+.2f} in the same language, {matrix[~here].mean():+.2f} in "
-        f"others;<br>as many random neurons of the same layers {random:+.2f}.",
+        f"{matrix[here].mean():+z.2f} in the same language, {matrix[~here].mean():+z.2f} in "
+        f"others;<br>as many random neurons of the same layers {random:+z.2f}.",
         height=560,
     )
     return figure.update_layout(margin={"l": 110, "b": 110})

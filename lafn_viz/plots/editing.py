@@ -169,6 +169,6 @@ def editor_comparison(
     )
     figure.update_layout(
         margin={"l": 170, "t": 150},
-        legend={"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
+        legend={"orientation": "h", "x": 0, "y": 0.02, "yref": "container", "yanchor": "bottom"},
     )
     return figure

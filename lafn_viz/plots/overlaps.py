@@ -57,8 +57,8 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
             row=1,
             col=column,
         )
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(tickangle=-45)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(tickangle=-45, showgrid=False)
     return styled(
         figure,
         title="Do languages keep a fact in the same neurons?",
@@ -122,6 +122,7 @@ def model_comparison(
     """
     figure = go.Figure()
     colours = {"same fact": AGNOSTIC, "other fact": SPECIFIC, "chance": CONTROL}
+    labels = []
     for name, colour in colours.items():
         rows = [s.set_index("comparison").loc[name] for s in summaries.values()]
         figure.add_trace(
@@ -133,17 +134,27 @@ def model_comparison(
                     *([row[which] for row in rows] for which in ("jaccard", "low", "high"))
                 ),
                 marker_color=colour,
-                text=[f"{row['jaccard']:.3f}" for row in rows],
-                textposition="inside",
-                insidetextanchor="start",
-                textfont={"size": 11},
-                textangle=0,
-                constraintext="none",
+                offsetgroup=name,
                 hovertemplate="%{x}, " + name + ": %{y:.3f}<extra></extra>",
             )
         )
+        # Over its error bar, which would run through a number in the bar.
+        labels.append(
+            go.Scatter(
+                x=list(summaries),
+                y=[np.nanmax([row["jaccard"], row["high"]]) for row in rows],
+                mode="text",
+                text=[f"{row['jaccard']:.3f}" for row in rows],
+                textposition="top center",
+                textfont={"size": 11},
+                offsetgroup=name,
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    figure.add_traces(labels)
     figure.update_yaxes(title_text="mean Jaccard between languages", rangemode="tozero")
-    figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.08, "x": 0})
+    figure.update_layout(barmode="group", scattermode="group", legend=LEGEND_ABOVE)
     return styled(
         figure,
         title=title,
@@ -320,7 +331,10 @@ def significance_ladder(
     highest = max(float(np.nanmax(v)) for v in (found.observed[row], found.null_high[:, row]))
     figure.update_yaxes(title_text=unit, range=[0, 1.08 * highest])
     figure.update_xaxes(
-        tickangle=-60, categoryorder="array", categoryarray=[found.facts[i] for i in order]
+        title_text="fact",
+        tickangle=-60,
+        categoryorder="array",
+        categoryarray=[found.facts[i] for i in order],
     )
     figure.update_layout(legend=LEGEND_ABOVE)
     figure = styled(
@@ -330,7 +344,7 @@ def significance_ladder(
         "orange: neurons of other facts of the relation.",
         height=480,
     )
-    return figure.update_layout(margin={"b": 110})
+    return figure.update_layout(margin={"b": 110, "t": 140})
 
 
 def threshold_lines(table: "pd.DataFrame") -> go.Figure:

@@ -29,6 +29,8 @@ FONT = (
     "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Devanagari', sans-serif"
 )
 LEGEND_ABOVE = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+# What scores of a target are counted in.
+TARGET_UNITS = {"probability": "probability", "log_prob": "nats", "logit_difference": "nats"}
 # Written into every exported page: no logo, and no button that uploads the chart.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
@@ -89,4 +91,6 @@ def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Fi
         height=height,
         width=840,
     )
+    # Labels of rows would touch what they stand beside.
+    figure.update_yaxes(ticklabelstandoff=4)
     return figure
