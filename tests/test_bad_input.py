@@ -57,14 +57,21 @@ CALLS = {
     "position='last')": "unknown position 'last'; there are subject_last, from_subject, answer",
     "e.summary('bleu')": "unknown evaluator 'bleu'; there are exact_match, starts_with",
     "e.matrix('fluency')": "unknown metric 'fluency'; there are reliability, generality",
+    "lv.neuron_card(m, p, (4, 0), scores=s)": "neurons=[(4, 0)]; give at least one (layer, neuron)",
+    "lv.neuron_card(m, p[:2], (0, 0), scores=s)": "the scores are of 12 prompts, and these 2 ",
+    "lv.neuron_table(s, share=2)": "top=500, share=2; give at least 1, and a share between 0 and 1",
     "lv.nothing": "module 'lafn_viz' has no attribute 'nothing'",
 }
 SCRIPT = """
 import json, sys
 import lafn_viz as lv
+from lafn_viz.evaluation import Answered
 m = lv.load_model("embedded")
 p = lv.load_facts().filter(relation="capital", subjects="FR", languages=["en", "fr"]).prompts()
 s = lv.attribute(m, p)
+one = dict(case="a", edited_in="en", metric="reliability", language="en", text="", aliases=())
+one |= dict(reference="b", before="b", after="b", right_before=0.0, right=0.0)
+e = lv.Evaluation("none", (Answered(**one),), lv.Provenance("made-up", "", "made-up"))
 said = {}
 for call in json.load(sys.stdin):
     try:
