@@ -261,6 +261,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "edit_curves": lambda r: plots.edit_curves(
         {f"30 neurons, {name}": some[1] for name, some in r.edits.items()}
     ),
+    "edit_values": lambda r: plots.edit_values(next(iter(r.edits.values()))[1]),
     "edits_by_size": lambda r: plots.edits_by_size(r.edits),
     "edit_matrix": _edit_matrix,
     "editor_comparison": lambda r: plots.editor_comparison(r.evaluations),

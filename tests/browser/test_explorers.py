@@ -71,7 +71,7 @@ def test_every_control_does_what_it_says(page, explorers):
 
 def use_overlap(page) -> None:
     status(page, "Control: 5 other facts")
-    heatmap, control = plot_data(page, ".lafn-overlap")
+    heatmap, _ = plot_data(page, ".lafn-overlap")
     assert heatmap["x"][:3] == ["English", "French", "German"]
     # A click on a cell lists what its languages share; the overlap says whether that is anything.
     click_cell(page, ".lafn-overlap", 2, 0)
