@@ -2,8 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,27 +23,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "gallery", help="draw every figure from results on the embedded model (some minutes)"
     )
     gallery.add_argument("--out", type=Path, default=Path("gallery"), help="folder for the pages")
-    gallery.add_argument("--no-png", action="store_true", help="no pictures beside the pages")
-    options = parser.parse_args(arguments)
+    gallery.add_argument("--no-png", dest="png", action="store_false", help="no pictures beside the pages")
+    lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
+    lab.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        help="put copies of the notebooks here and open those (default: the notebooks of this "
+        "checkout, or copies in ./lafn_viz_notebooks); a file that is there is left as it is",
+    )
+    app = commands.add_parser("app", help="serve the explorers as one page")
+    for command, usual in ((lab, "8888"), (app, "8866")):
+        command.add_argument("--port", type=int, help=f"default: {usual}, or a free one")
+        command.add_argument(
+            "--no-browser",
+            dest="browser",
+            action="store_false",
+            help="only print the address",
+        )
+    app.add_argument(
+        "--host", default="127.0.0.1", help="where to listen (default: this computer alone)"
+    )
+    app.add_argument(
+        "--no-token",
+        dest="token",
+        action="store_false",
+        help="let everybody in who can reach the page",
+    )
+    app.add_argument(
+        "--theme",
+        choices=("auto", "light", "dark"),
+        default="auto",
+        help="colours (default: as the system has them)",
+    )
+    options = vars(parser.parse_args(arguments))
+    runs: dict[str, Callable[..., int]] = {"demo": _demo, "gallery": _gallery, "lab": _lab, "app": _app}
     try:
-        if options.command == "gallery":
-            return _gallery(options.out, not options.no_png)
-        return _demo(options.out, options.relation, options.facts, options.seed)
+        return runs[options.pop("command")](**options)
     except (ValueError, FileNotFoundError) as error:
         print(f"lafn-viz: {error}", file=sys.stderr)
         return 2
 
 
-def _demo(out: Path, relation: str, n_facts: int, seed: int) -> int:
+def _lab(**options: Any) -> int:
+    from lafn_viz.serving import serve_lab
+
+    serve_lab(**options)
+    return 0
+
+
+def _app(**options: Any) -> int:
+    from lafn_viz.serving import serve_app
+
+    serve_app(**options, say=partial(print, flush=True))
+    return 0
+
+
+def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     import lafn_viz as lv
     from lafn_viz import plots
     from lafn_viz.demo import examine
 
-    facts = lv.load_facts().filter(relation=relation, leaking=False).sample(n_facts, seed=seed)
+    chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
     found = {}
     for name in ("embedded", "embedded-control"):
-        print(f"{name}: {n_facts} facts of {relation!r} in {len(facts.languages)} languages")
-        found[name] = examine(lv.load_model(name), facts, seed=seed, progress=True)
+        print(f"{name}: {facts} facts of {relation!r} in {len(chosen.languages)} languages")
+        found[name] = examine(lv.load_model(name), chosen, seed=seed, progress=True)
     tables = {name: one.to_frame() for name, one in found.items()}
     width = max(len(row) for row in tables["embedded"].index)
     print("\n" + " " * width + "".join(f"{name:>26}" for name in found))

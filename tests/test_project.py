@@ -19,7 +19,7 @@ ORDER = (
     "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
     "recovery", "reading", "objective", "editing", "activation_matching", "cache", "bulk",
     "weights", "baselines", "writing", "judges", "comparison", "evaluation", "demo", "plots",
-    "gallery", "widgets", "cli",
+    "gallery", "widgets", "serving", "cli",
 )  # fmt: skip
 
 
@@ -95,25 +95,6 @@ def test_notebook_is_the_script_and_carries_no_output(path):
         assert not cell.get("outputs")
         if cell.cell_type == "code":
             assert len(cell.source.splitlines()) <= 15, cell.source
-
-
-@pytest.mark.notebook
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
-def test_notebook_runs_from_first_cell_to_last(path, tmp_path):
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}).execute()
-    errors = [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "error"]
-    assert not errors
-    figures = [
-        o
-        for c in notebook.cells
-        for o in c.get("outputs", [])
-        if "application/vnd.plotly.v1+json" in o.get("data", {})
-    ]
-    assert len(figures) >= 3
 
 
 def test_readme_names_only_files_that_exist():

@@ -1,0 +1,285 @@
+"""What a person does with a page, and what a test asks of it: helpers over Playwright's `Page`.
+
+A page made by `watched_page` remembers every host it asked and every error it met. Selectors name
+one element; `plot` is the selector of a `.js-plotly-plot`, or of one element that holds one.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, Playwright
+
+SIZE = {"width": 1280, "height": 1000}
+HERE = ("127.0.0.1", "localhost")
+FLAGS = (
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+    # Any name but this computer's is unknown: what wants the network fails at once.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+)
+# The plot: the element itself, or the first one in it.
+PLOT = """
+  const root = document.querySelector(selector);
+  const gd = root && (root.matches('.js-plotly-plot') ? root
+                                                      : root.querySelector('.js-plotly-plot'));
+"""
+
+
+def launch(playwright: Playwright, executable: str) -> Browser:
+    return playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+
+
+@dataclass
+class Watch:
+    """What a page did: hosts asked that are not this computer, errors, lines of the console."""
+
+    outside: list[str] = field(default_factory=list)
+    page_errors: list[str] = field(default_factory=list)
+    console_errors: list[str] = field(default_factory=list)
+
+    def of(self, page: Page) -> None:
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("websocket", lambda socket: self._asked(socket.url))
+        page.on("pageerror", lambda error: self.page_errors.append(f"{error}\n{error.stack}"))
+        page.on(
+            "console",
+            lambda line: self.console_errors.append(line.text) if line.type == "error" else None,
+        )
+
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in HERE:
+            self.outside.append(url)
+
+    def check(self) -> None:
+        """Fail where the page asked another computer or met an error of its own."""
+        said = "\n".join(self.console_errors)
+        assert not self.outside, f"the page asked other computers: {self.outside}\n{said}"
+        assert not self.page_errors, f"errors in the page: {self.page_errors}\n{said}"
+
+
+@contextlib.contextmanager
+def watched_page(
+    browser: Browser, screenshot: Path, *, colours: str = "light", size: dict[str, int] = SIZE
+) -> Iterator[Page]:
+    """A page in a session of its own, with a screenshot and `Watch.check` at its end.
+
+    The picture is taken on failure too; `page.watch` holds what the page did so far.
+    """
+    context = browser.new_context(viewport=size, color_scheme=colours)
+    page = context.new_page()
+    page.watch = Watch()
+    page.watch.of(page)
+    try:
+        yield page
+    finally:
+        with contextlib.suppress(Exception):
+            shoot(page, screenshot)
+        context.close()
+    page.watch.check()
+
+
+def shoot(page: Page, path: Path) -> None:
+    """Save what the window shows as a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=path)
+
+
+def wait_for_app(page: Page, *, plots: int = 0, seconds: float = 120) -> None:
+    """Wait until the app is drawn: nothing loading, its widgets there, and `plots` figures drawn.
+
+    A cell that failed raises at once, with what it said.
+    """
+    failed = ".jp-RenderedText[data-mime-type$=error], .jupyter-widgets-error-widget"
+    page.wait_for_function(
+        """failed => document.querySelector(failed)
+            || (!document.querySelector('#loading')
+                && document.querySelector('main .jupyter-widgets'))""",
+        arg=failed,
+        timeout=seconds * 1000,
+    )
+    said = page.locator(failed).all_inner_texts()
+    assert not said, "\n".join([*said, *page.watch.console_errors])
+    wait_for_plots(page, plots, seconds=seconds)
+
+
+def wait_for_plots(page: Page, n: int, *, seconds: float = 60) -> None:
+    """Wait until at least `n` figures of the page have data."""
+    page.wait_for_function(
+        """n => [...document.querySelectorAll('.js-plotly-plot')]
+            .filter(gd => gd.calcdata && gd.calcdata.length).length >= n""",
+        arg=n,
+        timeout=seconds * 1000,
+    )
+
+
+def wait_status(
+    page: Page, selector: str, text: str | re.Pattern[str], *, seconds: float = 60
+) -> str:
+    """Wait until the element's text holds `text` (or matches the pattern) and return all of it.
+
+    `selector` is mostly a status line: `".lafn-status"`, or one explorer's of several. Raises with
+    the text that was there instead.
+    """
+    pattern = text if isinstance(text, re.Pattern) else re.compile(re.escape(text))
+    element = page.locator(selector).locator("visible=true").first
+    waited = 0.0
+    last = ""
+    while waited < seconds:
+        last = element.inner_text() if element.count() else "(nothing is shown there)"
+        if pattern.search(last):
+            return last
+        page.wait_for_timeout(100)
+        waited += 0.1
+    raise AssertionError(f"{selector} says {last!r}, not {pattern.pattern!r}, after {seconds} s")
+
+
+def plot_data(page: Page, plot: str) -> list[dict]:
+    """The traces of a figure as the page holds them (typed arrays as lists), with its `title`."""
+    return page.evaluate(
+        "([selector]) => {"
+        + PLOT
+        + """
+        const plain = value => ArrayBuffer.isView(value) ? Array.from(value)
+            : Array.isArray(value) ? value.map(plain)
+            : value && typeof value === 'object' ? Object.fromEntries(
+                Object.entries(value).filter(([k]) => k[0] !== '_').map(([k, v]) => [k, plain(v)]))
+            : value;
+        return gd._fullData.map(trace => {
+            const kept = {type: trace.type, name: trace.name};
+            for (const key of ['x', 'y', 'z', 'customdata', 'text', 'marker'])
+                if (trace[key] !== undefined) kept[key] = plain(trace[key]);
+            return kept;
+        });
+    }""",
+        [plot],
+    )
+
+
+def plot_title(page: Page, plot: str) -> str:
+    """The title of a figure, as it is drawn."""
+    return page.locator(f"{plot} .gtitle").first.text_content() or ""
+
+
+def click_cell(page: Page, plot: str, row: int, column: int, *, trace: int = 0) -> None:
+    """Click one cell of a heatmap as a person does: scroll to it, point at it, press.
+
+    Row and column count from 0 in the trace's `z`. Waits until the figure says that the pointer is
+    on that cell, so that a cell under another element, or cut off, fails instead of missing.
+    """
+    _click_point(page, plot, [row, column], trace)
+
+
+def click_point(page: Page, plot: str, number: int, *, trace: int = 0) -> None:
+    """Click one point or bar of a trace, by its number from 0; see `click_cell`."""
+    _click_point(page, plot, number, trace)
+
+
+def _click_point(page: Page, plot: str, where: list[int] | int, trace: int) -> None:
+    wait_for = f"{plot}.js-plotly-plot, {plot} .js-plotly-plot"
+    figure = page.locator(wait_for).first
+    figure.wait_for()
+    figure.scroll_into_view_if_needed()
+    spot = page.evaluate(
+        "([selector, where, number]) => {"
+        + PLOT
+        + """
+        const full = gd._fullLayout, trace = gd._fullData[number];
+        const x = full[(trace.xaxis || 'x').replace('x', 'xaxis')];
+        const y = full[(trace.yaxis || 'y').replace('y', 'yaxis')];
+        const calc = gd.calcdata[number];
+        let px, py;
+        if (Array.isArray(where)) {
+            // Heatmaps keep the edges of their cells; the middle of two is the cell's.
+            const [row, column] = where, edges = calc[0];
+            const middle = (axis, ends, i) => axis._offset + (axis.c2p(ends[i])
+                                                              + axis.c2p(ends[i + 1])) / 2;
+            const edge = (values, i) => values.length > i + 1 ? values
+                : values.length > 1
+                    ? [...values, 2 * values.at(-1) - values.at(-2)] : [i - 0.5, i + 0.5];
+            px = middle(x, edge(edges.x, column), column);
+            py = middle(y, edge(edges.y, row), row);
+        } else {
+            px = x._offset + x.c2p(calc[where].x ?? calc[where].p);
+            py = y._offset + y.c2p(calc[where].y ?? calc[where].s);
+            if (trace.type === 'bar') {
+                const flat = trace.orientation === 'h', along = flat ? x : y;
+                const end = along._offset + along.c2p(calc[where].s1 ?? calc[where].s);
+                const start = along._offset + along.c2p(calc[where].s0 ?? 0);
+                const across = flat ? y._offset + y.c2p(calc[where].p)
+                                    : x._offset + x.c2p(calc[where].p);
+                [px, py] = flat ? [(start + end) / 2, across] : [across, (start + end) / 2];
+            }
+        }
+        const box = gd.getBoundingClientRect();
+        return [box.left + px, box.top + py];
+    }""",
+        [plot, where, trace],
+    )
+    # From beside it: a figure notices a pointer that moves.
+    page.mouse.move(spot[0] + 3, spot[1] + 2)
+    page.mouse.move(spot[0], spot[1], steps=2)
+    page.wait_for_function(
+        "([selector, where, number]) => {"
+        + PLOT
+        + """
+        return (gd._hoverdata || []).some(point => point.curveNumber === number
+            && JSON.stringify(point.pointIndex ?? point.pointNumber) === JSON.stringify(where));
+    }""",
+        arg=[plot, where, trace],
+        timeout=10_000,
+    )
+    page.mouse.click(*spot)
+
+
+def open_notebook(page: Page, address: str, name: str, *, seconds: float = 90) -> None:
+    """Open a notebook of the JupyterLab at `address` and wait until its kernel can be used."""
+    page.goto(f"{address}lab/tree/{name}?reset", wait_until="domcontentloaded")
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=seconds * 1000)
+    page.wait_for_function(
+        """() => {
+            const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
+            return kernel?.status === 'idle' && kernel?.connectionStatus === 'connected';
+        }""",
+        timeout=seconds * 1000,
+    )
+
+
+def run_all_cells(page: Page, *, seconds: float = 300) -> bool:
+    """Run the open notebook from first cell to last; false where a cell failed.
+
+    Raises where it is not done in time.
+    """
+    done = page.evaluate(
+        """seconds => Promise.race([
+            window.jupyterapp.commands.execute('notebook:run-all-cells'),
+            new Promise(resolve => setTimeout(() => resolve('late'), 1000 * seconds)),
+        ])""",
+        seconds,
+    )
+    assert done != "late", f"the notebook was not done after {seconds} s"
+    return bool(done)
+
+
+def notebook_outputs(page: Page) -> list[dict]:
+    """All outputs of the open notebook, as its file would hold them."""
+    cells = page.evaluate("() => window.jupyterapp.shell.currentWidget.context.model.toJSON()")
+    return [output for cell in cells["cells"] for output in cell.get("outputs", [])]
+
+
+def show_whole_notebook(page: Page, *, at_most: int = 16_000) -> None:
+    """Make the window as tall as the open notebook, so that a screenshot holds all of it."""
+    height = page.evaluate(
+        "() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollHeight"
+    )
+    page.set_viewport_size({"width": 1280, "height": min(int(height) + 150, at_most)})
+    page.wait_for_timeout(500)

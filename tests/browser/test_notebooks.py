@@ -1,0 +1,56 @@
+"""Every notebook runs from its first cell to its last: in JupyterLab, or without a browser bare."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from servers import browser_required, why_no_browser
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FIGURE = "application/vnd.plotly.v1+json"
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_from_first_cell_to_last(path, request, tmp_path):
+    in_lab = browser_required() or why_no_browser() is None
+    outputs = run_in_lab(path, request) if in_lab else run_bare(path, tmp_path)
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert len([output for output in outputs if FIGURE in output.get("data", {})]) >= 3
+
+
+def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
+    """The outputs of the notebook as JupyterLab ran it, once all its figures are drawn."""
+    page, lab = request.getfixturevalue("page"), request.getfixturevalue("lab")
+    from driving import (
+        notebook_outputs,
+        open_notebook,
+        run_all_cells,
+        show_whole_notebook,
+        wait_for_plots,
+    )
+
+    shutil.copy(path, lab.folder)
+    open_notebook(page, lab.address, path.name)
+    finished = run_all_cells(page)
+    outputs = notebook_outputs(page)
+    assert finished, [output for output in outputs if output["output_type"] == "error"]
+    wait_for_plots(page, sum(FIGURE in output.get("data", {}) for output in outputs))
+    show_whole_notebook(page)
+    # The next notebook gets the memory of this one.
+    page.request.delete(f"{lab.address}api/sessions/{session_id(page)}")
+    return outputs
+
+
+def session_id(page) -> str:
+    return page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.id")
+
+
+def run_bare(path: Path, folder: Path) -> list[dict]:
+    """The outputs of the notebook as a kernel alone ran it."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
