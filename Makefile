@@ -1,6 +1,7 @@
 # make demo    set up, then show language-agnostic neurons (figures go to demo/)
 # make test    set up, then lint, types and tests
-# make lab     open the notebooks
+# make lab     open the notebooks in JupyterLab
+# make app     open the explorers as one page
 # make model   train the embedded models again from data/ (about three hours of CPU)
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo test lint lab data model notebooks clean
+.PHONY: demo test lint lab app data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -32,7 +33,10 @@ lint: $(READY)
 	$(BIN)/mypy
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/lafn-viz lab
+
+app: $(READY)
+	$(BIN)/lafn-viz app
 
 data: $(READY)
 	$(BIN)/python data/scripts/build_facts.py

@@ -131,13 +131,6 @@ def serve_app(
     port = _port(host, port, APP_PORT)
     secret = secrets.token_urlsafe(32) if token else ""
     address = f"http://{_shown(host)}:{port}/" + (f"?token={secret}" if secret else "")
-    # Voilà looks for templates under here; the package's own come first.
-    paths = [str(APP), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
-
-    server = _server(host, port, secret, theme)
-
-    from tornado.ioloop import IOLoop
 
     def ready() -> None:
         if not secret and not _is_this_computer(host):
@@ -147,21 +140,24 @@ def serve_app(
         if browser:
             webbrowser.open(address)
 
-    # Voilà listens first and then runs the loop: this is called when requests are answered.
-    IOLoop.current().add_callback(ready)
-    server.start()
+    _run_voila(host, port, secret, theme, ready)
 
 
-def _server(host: str, port: int, secret: str, theme: Theme) -> Any:
-    """Voilà for the page, ready to start. The secret is on no command line: others can read those.
+def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[[], None]) -> None:
+    """Run Voilà on the page until it is stopped; calls `ready` once requests are answered.
 
-    The reader's own settings of Voilà are left alone: another template would ask a CDN for fonts.
+    The secret is on no command line, since others can read those. The reader's own settings of
+    Voilà are left alone: another template would ask a CDN for fonts.
     """
     import zmq
+    from tornado.ioloop import IOLoop
     from traitlets.config import Config
     from voila.app import Voila
     from voila.paths import STATIC_ROOT
 
+    # Voilà looks for templates under here; the package's own come first.
+    paths = [str(APP), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
     page = {
         "template": "lafn_viz",
         "theme": "dark" if theme == "dark" else "light",
@@ -207,7 +203,9 @@ def _server(host: str, port: int, secret: str, theme: Theme) -> Any:
         )
     )
     app.initialize([])
-    return app
+    # Voilà listens first and then runs the loop, which calls this.
+    IOLoop.current().add_callback(ready)
+    app.start()
 
 
 def _installed() -> bool:

@@ -170,21 +170,23 @@ def plot_title(page: Page, plot: str) -> str:
     return page.locator(f"{plot} .gtitle").first.text_content() or ""
 
 
-def click_cell(page: Page, plot: str, row: int, column: int, *, trace: int = 0) -> None:
+def click_cell(
+    page: Page, plot: str, row: int, column: int, *, trace: int = 0, seconds: float = 10
+) -> None:
     """Click one cell of a heatmap as a person does: scroll to it, point at it, press.
 
     Row and column count from 0 in the trace's `z`. Waits until the figure says that the pointer is
     on that cell, so that a cell under another element, or cut off, fails instead of missing.
     """
-    _click_point(page, plot, [row, column], trace)
+    _click(page, plot, [row, column], trace, seconds)
 
 
-def click_point(page: Page, plot: str, number: int, *, trace: int = 0) -> None:
+def click_point(page: Page, plot: str, number: int, *, trace: int = 0, seconds: float = 10) -> None:
     """Click one point or bar of a trace, by its number from 0; see `click_cell`."""
-    _click_point(page, plot, number, trace)
+    _click(page, plot, number, trace, seconds)
 
 
-def _click_point(page: Page, plot: str, where: list[int] | int, trace: int) -> None:
+def _click(page: Page, plot: str, where: list[int] | int, trace: int, seconds: float) -> None:
     wait_for = f"{plot}.js-plotly-plot, {plot} .js-plotly-plot"
     figure = page.locator(wait_for).first
     figure.wait_for()
@@ -236,7 +238,7 @@ def _click_point(page: Page, plot: str, where: list[int] | int, trace: int) -> N
             && JSON.stringify(point.pointIndex ?? point.pointNumber) === JSON.stringify(where));
     }""",
         arg=[plot, where, trace],
-        timeout=10_000,
+        timeout=seconds * 1000,
     )
     page.mouse.click(*spot)
 
@@ -278,8 +280,8 @@ def notebook_outputs(page: Page) -> list[dict]:
 
 def show_whole_notebook(page: Page, *, at_most: int = 16_000) -> None:
     """Make the window as tall as the open notebook, so that a screenshot holds all of it."""
-    height = page.evaluate(
-        "() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollHeight"
-    )
-    page.set_viewport_size({"width": 1280, "height": min(int(height) + 150, at_most)})
+    inside = "document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer')"
+    height = int(page.evaluate(f"() => {inside}.scrollHeight")) + 150
+    page.set_viewport_size({"width": SIZE["width"], "height": min(height, at_most)})
+    page.evaluate(f"() => {{ {inside}.scrollTop = 0; }}")
     page.wait_for_timeout(500)

@@ -1,0 +1,158 @@
+"""What `lafn-viz lab` and `lafn-viz app` do before anything is served."""
+
+import socket
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lafn_viz import serving
+from lafn_viz.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def taken():
+    """A port of this computer that something listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        yield held.getsockname()[1]
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What JupyterLab and Voilà would have been started with, instead of starting them."""
+    started = []
+    monkeypatch.setattr("jupyterlab.labapp.LabApp.launch_instance", started.append)
+    monkeypatch.setattr(serving, "_run_voila", lambda *given: started.append(given))
+    return started
+
+
+def test_copies_are_written_and_what_is_there_stays(tmp_path):
+    shipped = serving.shipped_notebooks()
+    assert "01_quickstart.ipynb" in [path.name for path in shipped]
+    mine = tmp_path / "new" / "01_quickstart.ipynb"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    written = serving.copy_notebooks(mine.parent)
+    assert [path.name for path in written] == [path.name for path in shipped[1:]]
+    assert mine.read_text() == "mine"
+    assert written[0].read_bytes() == shipped[1].read_bytes()
+    assert serving.copy_notebooks(mine.parent) == []
+
+
+def test_checkout_opens_its_own_notebooks_and_an_installed_package_copies(tmp_path, monkeypatch):
+    assert serving.notebooks_to_open() == ROOT / "notebooks"
+    assert serving.notebooks_to_open(tmp_path / "here") == tmp_path / "here"
+    assert len(list((tmp_path / "here").glob("*.ipynb"))) == len(serving.shipped_notebooks())
+
+    # As a wheel lays it out: the notebooks are in the package.
+    package = tmp_path / "site" / "lafn_viz"
+    (package / "notebooks").mkdir(parents=True)
+    (package / "notebooks" / "only.ipynb").write_text("{}")
+    monkeypatch.setattr(serving, "PACKAGE", package)
+    monkeypatch.chdir(tmp_path)
+    assert serving.notebooks_to_open() == Path("lafn_viz_notebooks")
+    assert [path.name for path in Path("lafn_viz_notebooks").iterdir()] == ["only.ipynb"]
+
+
+def test_wheel_carries_every_notebook_and_the_page():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    carried = build["targets"]["wheel"]["force-include"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        assert carried.get(f"notebooks/{path.name}") == f"lafn_viz/notebooks/{path.name}"
+    for name in ("app.ipynb", "voila/templates/lafn_viz/index.html.j2"):
+        assert (serving.APP / name).is_file()
+
+
+def test_lab_is_given_folder_and_port(served, tmp_path):
+    assert main(["lab", str(tmp_path), "--no-browser", "--port", "50123"]) == 0
+    (arguments,) = served
+    assert f"--ServerApp.root_dir={tmp_path.resolve()}" in arguments
+    assert "--port=50123" in arguments
+    assert "--no-browser" in arguments
+    assert main(["lab", str(tmp_path)]) == 0
+    assert "--no-browser" not in served[1]
+
+
+def test_app_has_a_new_token_each_time_and_none_only_when_told(served):
+    for options in ([], [], ["--no-token", "--host", "127.0.0.2", "--theme", "dark"]):
+        assert main(["app", "--no-browser", *options]) == 0
+    (host, _, first, theme, _), (_, _, second, _, _), last = served
+    assert (host, theme) == ("127.0.0.1", "auto")
+    assert len(first) >= 32
+    assert first != second
+    assert (last[0], last[2], last[3]) == ("127.0.0.2", "", "dark")
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ([], False),
+        (["--no-token"], False),
+        (["--host", "0.0.0.0"], False),
+        (["--no-token", "--host", "0.0.0.0"], True),
+    ],
+)
+def test_address_is_said_once_it_answers_and_an_open_door_too(served, capsys, options, warned):
+    assert main(["app", "--no-browser", "--port", str(free := serving._bind("", 0)), *options]) == 0
+    assert not capsys.readouterr().out
+    _, _, token, _, ready = served[0]
+    ready()
+    said = capsys.readouterr().out
+    assert f":{free}/" in said
+    assert (f"?token={token}" in said) == ("--no-token" not in options)
+    assert ("Anyone who can reach 0.0.0.0" in said) == warned
+
+
+def test_without_a_port_a_free_one_is_taken(served, taken, monkeypatch):
+    monkeypatch.setattr(serving, "APP_PORT", taken)
+    assert main(["app", "--no-browser"]) == 0
+    port = served[0][1]
+    assert port != taken
+    assert 0 < port < 65536
+
+
+@pytest.mark.parametrize("command", ["app", "lab"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "{taken}"], "port {taken} is taken"),
+        (["--port", "70000"], "70000 is no port; give one from 1 to 65535"),
+    ],
+)
+def test_port_that_cannot_be_had_gets_one_sentence(
+    served, taken, tmp_path, command, arguments, says, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    filled = [argument.format(taken=taken) for argument in arguments]
+    assert main([command, "--no-browser", *filled]) == 2
+    error = capsys.readouterr().err
+    assert says.format(taken=taken) in error
+    assert error.count("\n") == 1
+    assert not served
+
+
+def test_host_of_another_computer_gets_one_sentence(served, capsys):
+    assert main(["app", "--no-browser", "--host", "192.0.2.1"]) == 2
+    assert "'192.0.2.1' is no address of this computer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "module"), [("app", "voila"), ("lab", "jupyterlab")])
+def test_missing_extra_gets_one_sentence(command, module, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main([command, "--no-browser"]) == 2
+    error = capsys.readouterr().err
+    assert f"needs {module}" in error
+    assert "pip install 'lafn_viz[notebook]'" in error
+    assert error.count("\n") == 1
+
+
+def test_folder_that_cannot_be_written_gets_one_sentence(served, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert main(["lab", str(file), "--no-browser"]) == 2
+    assert "name a folder that you may write to" in capsys.readouterr().err
