@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "gallery", help="draw every figure from results on the embedded model (some minutes)"
     )
     gallery.add_argument("--out", type=Path, default=Path("gallery"), help="folder for the pages")
-    gallery.add_argument("--no-png", dest="png", action="store_false", help="no pictures beside the pages")
+    gallery.add_argument(
+        "--no-png", dest="png", action="store_false", help="no pictures beside the pages"
+    )
     lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
     lab.add_argument(
         "folder",
@@ -57,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="colours (default: as the system has them)",
     )
     options = vars(parser.parse_args(arguments))
-    runs: dict[str, Callable[..., int]] = {"demo": _demo, "gallery": _gallery, "lab": _lab, "app": _app}
+    runs: dict[str, Callable[..., int]] = {
+        "demo": _demo,
+        "gallery": _gallery,
+        "lab": _lab,
+        "app": _app,
+    }
     try:
         return runs[options.pop("command")](**options)
     except (ValueError, FileNotFoundError) as error:
