@@ -143,6 +143,23 @@ def wait_status(
     raise AssertionError(f"{selector} says {last!r}, not {pattern.pattern!r}, after {seconds} s")
 
 
+def wait_until_idle(page: Page, *, seconds: float = 60) -> str:
+    """Wait until the status lines that are shown say something final; return it.
+
+    A line that ends in "…" is at work. Lines of tabs that are not open do not count.
+    """
+    page.wait_for_function(
+        """() => {
+            const shown = [...document.querySelectorAll('.lafn-status')]
+                .filter(line => line.offsetParent !== null).map(line => line.innerText.trim());
+            return shown.length && shown.every(text => text && !text.endsWith('…'));
+        }""",
+        timeout=seconds * 1000,
+    )
+    lines = page.locator(".lafn-status").locator("visible=true").all_inner_texts()
+    return "\n".join(lines)
+
+
 def plot_data(page: Page, plot: str) -> list[dict]:
     """The traces of a figure as the page holds them (typed arrays as lists), with its `title`."""
     return page.evaluate(

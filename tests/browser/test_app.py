@@ -6,6 +6,9 @@ import signal
 import pytest
 from servers import app_server, status
 
+from lafn_viz.widgets import EXPLORERS
+
+TABS = ".lafn-page > .lm-TabBar [role=tab]"
 NOBODY = "11111111-1111-1111-1111-111111111111"
 # What axe-core finds and nothing here can mend: rule, and why.
 EXCEPTIONS: dict[str, str] = {}
@@ -36,7 +39,7 @@ def test_page_is_drawn_and_closed_to_strangers(app_page, app):
     assert app_page.locator("html").get_attribute("lang") == "en"
     assert app_page.locator("main h1").all_inner_texts() == ["lafn_viz"]
     assert app_page.locator("h1").count() == app_page.locator("main").count() == 1
-    assert app_page.locator("[role=tab]").count() >= 2
+    assert app_page.locator(TABS).count() == len(EXPLORERS)
     assert app_page.locator(".lafn-status").locator("visible=true").count() >= 1
 
     config = app_page.locator("#jupyter-config-data").text_content()
@@ -49,6 +52,8 @@ def test_page_is_drawn_and_closed_to_strangers(app_page, app):
 
 
 def test_page_follows_the_systems_colours_without_a_serious_barrier(app_page):
+    from driving import wait_until_idle
+
     for colours in ("light", "dark"):
         app_page.emulate_media(color_scheme=colours)
         background = app_page.evaluate("() => getComputedStyle(document.body).backgroundColor")
@@ -56,8 +61,9 @@ def test_page_follows_the_systems_colours_without_a_serious_barrier(app_page):
         assert dark == (colours == "dark")
         shown = app_page.locator("body").get_attribute("data-jp-theme-light")
         assert shown == str(not dark).lower()
-        for tab in app_page.locator("[role=tab]").all():
+        for tab in app_page.locator(TABS).all():
             tab.click()
+            wait_until_idle(app_page)
             barriers = serious_barriers(app_page)
             assert not barriers, f"{tab.inner_text()}, {colours}:\n" + "\n".join(barriers)
 

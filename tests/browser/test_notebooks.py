@@ -8,6 +8,7 @@ from servers import browser_required, why_no_browser
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 FIGURE = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.mark.notebook
@@ -16,7 +17,8 @@ def test_notebook_runs_from_first_cell_to_last(path, request, tmp_path):
     in_lab = browser_required() or why_no_browser() is None
     outputs = run_in_lab(path, request) if in_lab else run_bare(path, tmp_path)
     assert not [output for output in outputs if output["output_type"] == "error"]
-    assert len([output for output in outputs if FIGURE in output.get("data", {})]) >= 3
+    # An explorer has figures of its own, in a widget.
+    assert sum(FIGURE in o.get("data", {}) or WIDGET in o.get("data", {}) for o in outputs) >= 3
 
 
 def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
@@ -35,7 +37,7 @@ def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
     finished = run_all_cells(page)
     outputs = notebook_outputs(page)
     assert finished, [output for output in outputs if output["output_type"] == "error"]
-    wait_for_plots(page, sum(FIGURE in output.get("data", {}) for output in outputs))
+    wait_for_plots(page, max(3, sum(FIGURE in output.get("data", {}) for output in outputs)))
     show_whole_notebook(page)
     # The next notebook gets the memory of this one.
     page.request.delete(f"{lab.address}api/sessions/{session_id(page)}")
