@@ -178,13 +178,10 @@ def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[
         "config_file_paths": [],
         "log_level": "ERROR",
     }
-    # Error pages ask for the first two, and Voilà does not set them; as Jupyter sets the last two,
-    # Tornado complains of them.
+    # Error pages ask for these, and Voilà does not set them.
     settings: dict[str, Any] = {
         "static_path": STATIC_ROOT,
         "static_url_prefix": "/voila/static/",
-        "ws_ping_interval": 30_000,
-        "ws_ping_timeout": 30_000,
     }
     if _is_this_computer(host):
         settings["allow_remote_access"] = False
@@ -203,6 +200,10 @@ def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[
         )
     )
     app.initialize([])
+    # Tornado and Jupyter disagree on what the longest wait for a page is; it concerns no reader.
+    logging.getLogger("tornado.general").addFilter(
+        lambda record: "websocket_ping_timeout" not in record.getMessage()
+    )
     # Voilà listens first and then runs the loop, which calls this.
     IOLoop.current().add_callback(ready)
     app.start()
