@@ -4,8 +4,10 @@ import json
 import re
 
 import pytest
+from servers import browser_required
 
-pytest.importorskip("playwright")
+if not browser_required():
+    pytest.importorskip("playwright")
 
 from driving import (
     Watch,
