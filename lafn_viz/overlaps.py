@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from lafn_viz.facts import SCRIPTS
+from lafn_viz.facts import SCRIPTS, known
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import Neuron, NeuronSet, neurons_of
 
@@ -133,15 +133,18 @@ class Overlap:
             left_out=tuple(key for key in self.left_out if key[0] in kept),
         )
 
-    def intersections(self, *, draws: int = 20, seed: int = 0) -> "pd.DataFrame":
+    def intersections(
+        self, *, facts: Iterable[str] | None = None, draws: int = 20, seed: int = 0
+    ) -> "pd.DataFrame":
         """How many neurons are in exactly these languages: the rows of an UpSet plot.
 
-        Columns: `languages` (tuple), `degree` (their number), `neurons` (mean a fact), and
+        Of some `facts`, or of all; the others serve as their control all the same. Columns: `languages` (tuple), `degree` (their number), `neurons` (mean a fact), and
         `other_facts`, the same when each language's set is that of another fact of the relation
         (mean over draws; NaN where a relation has one fact). Most frequent first.
         """
         import pandas as pd
 
+        chosen = self.facts if facts is None else known("fact", facts, self.facts)
         relation_of = dict(zip(self.facts, self.relations, strict=True))
         peers: dict[tuple[str, str], list[str]] = defaultdict(list)
         for fact, language in self.sets:
@@ -154,7 +157,7 @@ class Overlap:
 
         def count(own: bool) -> Counter[tuple[str, ...]]:
             counts: Counter[tuple[str, ...]] = Counter()
-            for fact in self.facts:
+            for fact in chosen:
                 holders: dict[Neuron, list[str]] = defaultdict(list)
                 for language in self.known_in(fact):
                     source = fact if own else another(fact, language)
@@ -164,9 +167,10 @@ class Overlap:
             return counts
 
         control: Counter[tuple[str, ...]] | None = None
-        if all(len(some) > 1 for some in peers.values()):
+        pairs = [(relation_of[fact], x) for fact in chosen for x in self.known_in(fact)]
+        if all(len(peers[pair]) > 1 for pair in pairs):
             control = sum((count(False) for _ in range(draws)), Counter())
-        n = len(self.facts)
+        n = len(chosen)
         rows = [
             (
                 some,

@@ -32,11 +32,12 @@ overlap = lv.OverlapExplorer()
 overlap
 
 # %% [markdown]
-# What is shown can be had as a result, here as the neurons in exactly these languages:
+# What is shown can be had as a result, here the neurons of each layer (mean a language for those of
+# one language alone):
 
 # %%
 overlap.wait()
-overlap.overlap.intersections().head()
+overlap.overlap.per_layer()
 
 # %% [markdown]
 # ## One neuron

@@ -135,6 +135,14 @@ def test_intersections_are_exclusive_and_count_every_neuron_once():
     }  # fmt: skip
     # With two facts every set is replaced by the other's: what B shares stands for A and back.
     assert table.loc[[("en", "fr", "zh")], "other_facts"].tolist() == [1.0]
+    one = lv.overlap(sets).intersections(facts=["A"]).set_index("languages")
+    assert one["neurons"].to_dict() == {
+        ("en", "fr", "zh"): 1.0, ("en", "fr"): 1.0, ("en",): 1.0, ("zh",): 1.0,
+    }  # fmt: skip
+    assert one.loc[[("en", "fr", "zh")], "other_facts"].tolist() == [1.0]
+    assert one.loc[[("en",)], "other_facts"].tolist() == [0.0]
+    with pytest.raises(ValueError, match="unknown fact 'C'; there are A, B"):
+        lv.overlap(sets).intersections(facts=["C"])
     alone = lv.overlap(sets[:3]).intersections()
     assert alone["other_facts"].isna().all()
 

@@ -1,6 +1,6 @@
 """Figures of shared neurons, each beside its controls."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -225,9 +225,14 @@ def language_tree(overlap: Overlap) -> go.Figure:
     return figure.update_layout(margin={"l": 100, "b": 100})
 
 
-def upset(overlap: Overlap, *, top: int = 18, min_degree: int = 2) -> go.Figure:
-    """Neurons in exactly these languages, for the `top` combinations of `min_degree` or more."""
-    table = overlap.intersections()
+def upset(
+    overlap: Overlap, *, facts: Iterable[str] | None = None, top: int = 18, min_degree: int = 2
+) -> go.Figure:
+    """Neurons in exactly these languages, for the `top` combinations of `min_degree` or more.
+
+    Of some facts, or of all; the others serve as their control all the same.
+    """
+    table = overlap.intersections(facts=facts)
     table = table[table["degree"] >= min_degree].head(top).reset_index(drop=True)
     if table.empty:
         raise ValueError(

@@ -353,6 +353,6 @@ def _table(comparison: Comparison, group: Group) -> str:
         rows.append(cells)
     if not rows:
         return ""
-    head = ["Language", "Asked", "Before", "After", "So it is"]
+    head = ["Language", "Asked", "Before", "After", "Outcome"]
     head += ["Likeliest next, before", "and after"] if own else []
     return table(head, rows, caption=TITLES[group], name=f"lafn-{group.replace(' ', '-')}")

@@ -150,13 +150,14 @@ class OverlapExplorer(Explorer):
         sets = [x for one in scores for x in select_neurons(one, threshold=self.threshold.value)]
         fact = self._shown[0][2]
         least = self.min_languages.value
-        self.overlap = overlap(sets, min_languages=least).of(facts=[fact])
+        every = overlap(sets, min_languages=least)
+        self.overlap = every.of(facts=[fact])
         agnostic = self.overlap.agnostic[fact]
         view = self.view.value
         if view == "heatmap":
             figure = plots.overlap_heatmap(self.overlap)
         elif view == "upset":
-            figure = plots.upset(self.overlap)
+            figure = plots.upset(every, facts=[fact])
         elif view == "layers":
             figure = plots.layer_distribution(self.overlap)
         else:
