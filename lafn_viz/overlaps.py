@@ -138,7 +138,9 @@ class Overlap:
     ) -> "pd.DataFrame":
         """How many neurons are in exactly these languages: the rows of an UpSet plot.
 
-        Of some `facts`, or of all; the others serve as their control all the same. Columns: `languages` (tuple), `degree` (their number), `neurons` (mean a fact), and
+        Of some `facts`, or of all; the others serve as their control all the same.
+
+        Columns: `languages` (tuple), `degree` (their number), `neurons` (mean a fact), and
         `other_facts`, the same when each language's set is that of another fact of the relation
         (mean over draws; NaN where a relation has one fact). Most frequent first.
         """

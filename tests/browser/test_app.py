@@ -53,14 +53,17 @@ def test_page_is_drawn_and_closed_to_strangers(app_page, app):
 
 def test_page_follows_the_systems_colours_without_a_serious_barrier(app_page):
     from driving import wait_until_idle
+    from playwright.sync_api import expect
 
     for colours in ("light", "dark"):
         app_page.emulate_media(color_scheme=colours)
         background = app_page.evaluate("() => getComputedStyle(document.body).backgroundColor")
         dark = sum(int(part) for part in background.strip("rgba()").split(",")[:3]) < 3 * 128
         assert dark == (colours == "dark")
-        shown = app_page.locator("body").get_attribute("data-jp-theme-light")
-        assert shown == str(not dark).lower()
+        # The page is told of the change a moment after its style sheets are.
+        expect(app_page.locator("body")).to_have_attribute(
+            "data-jp-theme-light", str(not dark).lower()
+        )
         for tab in app_page.locator(TABS).all():
             tab.click()
             wait_until_idle(app_page)
