@@ -215,6 +215,7 @@ def test_an_edit_is_made_shown_turned_and_taken_back(editor):
     assert not editor.stack
     assert editor.undo_button.disabled
     assert editor.answers.value == ""
+    assert editor.status.text == "No edits are applied."
 
 
 def test_edits_stack_and_go_one_by_one(editor, tmp_path):
@@ -263,6 +264,25 @@ def test_bad_input_to_the_editor_is_said_and_loses_nothing(editor, tmp_path):
     editor.load_button.click()
     assert "edit the fact anew on this model" in editor.status.text
     assert editor.stack is stack
+
+
+def test_edits_wait_for_their_model(capitals):
+    explorer = lv.LiveEditor("embedded", capitals)
+    explorer.wait()
+    explorer.relation.value, explorer.position.value = "capital", "answer"
+    edit(explorer, "Japan", "Rome")
+    explorer.model_choice.value = "embedded-control"
+    explorer.wait()
+    assert not explorer.stack
+    explorer.undo_button.click()
+    assert not explorer.stack
+    explorer.model_choice.value = "embedded"
+    explorer.wait()
+    assert [one.edit.subject_id for one in explorer.stack] == ["JP"]
+    assert explorer.comparison.counts("the edit") == (3, 3)
+    explorer.undo_button.click()
+    explorer.wait()
+    assert not explorer.stack
 
 
 def test_an_edit_can_be_cancelled(editor):

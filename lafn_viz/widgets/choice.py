@@ -1,9 +1,11 @@
-"""Choosing a fact: its relation, then its subject."""
+"""Choosing a fact, by its relation, then its subject; and a method."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import ipywidgets as w
 
+from lafn_viz.attribution import Method
 from lafn_viz.facts import Fact, FactSet
 
 
@@ -49,3 +51,14 @@ class FactChoice(w.HBox):
     def _another_subject(self, change: dict[str, str | None]) -> None:
         if change["new"] is not None:
             self._changed()
+
+
+def method_choice(changed: Callable[..., None]) -> w.Dropdown:
+    """A list of the methods of attribution; `changed` is called for a new one."""
+    found = w.Dropdown(
+        options=[(x.replace("_", " "), x) for x in get_args(Method)],
+        description="Method",
+        layout={"width": "290px"},
+    ).add_class("lafn-method")
+    found.observe(changed, "value")
+    return found

@@ -73,6 +73,8 @@ class LiveEditor(Explorer):
         self.stack: tuple[Staged, ...] = ()
         self.comparison: Comparison | None = None
         self._history: list[tuple[Staged, ...]] = []
+        self._weights = ""  # of the model whose edits these are; the others' are in `_of`
+        self._of: dict[str, tuple[tuple[Staged, ...], list[tuple[Staged, ...]]]] = {}
         self._before: dict[tuple[str, frozenset[tuple[str, str]], str], tuple[Asked, Said]] = {}
         self.relation = w.Dropdown(
             options=[(x.replace("_", " "), x) for x in self.facts.relations],
@@ -145,13 +147,17 @@ class LiveEditor(Explorer):
         return EditCache([staged.applied() for staged in self.stack])
 
     def begin(self) -> None:
-        """Another model: the edits of the last do not fit it."""
+        """Another model: the edits of the last do not fit it, and wait until it comes back."""
         assert self.model is not None
-        self.n_neurons.max = traits(self.model).n_layers * traits(self.model).d_mlp
+        found = traits(self.model)
+        self._of[self._weights] = self.stack, self._history
+        self._weights = found.weights
+        stack, self._history = self._of.get(found.weights, ((), []))
+        self.n_neurons.max = found.n_layers * found.d_mlp
         self.curve.show(None)
-        self._history.clear()
-        self._put(())
-        self.status.say("Ready.")
+        self._put(stack)
+        if not stack:
+            self.status.say("Ready.")
 
     def _suggest(self) -> None:
         """Names to pick from; any other that the facts know can be typed."""

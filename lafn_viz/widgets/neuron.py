@@ -1,18 +1,18 @@
 """Neurons in a searchable table, and the card of the one that is chosen."""
 
 from html import escape
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
 from lafn_viz import plots
-from lafn_viz.attribution import Method, NeuronScores, attribute
+from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.facts import FactSet
 from lafn_viz.neurons import Neuron, existing
 from lafn_viz.plots.attributions import strongest_in_bins
 from lafn_viz.plots.style import language_name
-from lafn_viz.widgets.choice import FactChoice
+from lafn_viz.widgets.choice import FactChoice, method_choice
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.parts import Cell, Explorer, row, table
 from lafn_viz.widgets.work import Task
@@ -167,11 +167,7 @@ class NeuronExplorer(Explorer):
         self.scores: NeuronScores | None = None
         again = self.guarded(self.begin)
         self.choice = FactChoice(self.facts, again)
-        self.method = w.Dropdown(
-            options=[(x.replace("_", " "), x) for x in get_args(Method)], description="Method",
-            layout={"width": "290px"},
-        ).add_class("lafn-method")  # fmt: skip
-        self.method.observe(again, "value")
+        self.method = method_choice(again)
         self.panel = NeuronPanel(self)
         self.children = (
             self.heading,

@@ -1,11 +1,11 @@
 """Which neurons a fact has in common in which languages, beside the same for other facts."""
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
 from lafn_viz import plots
-from lafn_viz.attribution import Method, NeuronScores, attribute
+from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.cards import neuron_table
 from lafn_viz.facts import FactSet
 from lafn_viz.models import traits
@@ -13,7 +13,7 @@ from lafn_viz.neurons import Neuron, select_neurons
 from lafn_viz.overlaps import Overlap, overlap
 from lafn_viz.plots.attributions import strongest_in_bins
 from lafn_viz.plots.style import language_name
-from lafn_viz.widgets.choice import FactChoice
+from lafn_viz.widgets.choice import FactChoice, method_choice
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.neuron import NeuronPanel
 from lafn_viz.widgets.parts import Explorer, Languages, row
@@ -63,10 +63,7 @@ class OverlapExplorer(Explorer):
         self._shown: list[tuple[str, str, str]] = []
         again, redraw = self.guarded(self.begin), self.guarded(self._draw)
         self.choice = FactChoice(self.facts, again)
-        self.method = w.Dropdown(
-            options=[(x.replace("_", " "), x) for x in get_args(Method)], description="Method",
-            layout={"width": "290px"},
-        ).add_class("lafn-method")  # fmt: skip
+        self.method = method_choice(again)
         self.threshold = w.FloatSlider(
             value=0.2, min=0, max=0.95, step=0.05, description="Threshold",
             layout={"width": "330px"},
@@ -99,7 +96,6 @@ class OverlapExplorer(Explorer):
             row(*self.pair),
             self.panel,
         )
-        self.method.observe(again, "value")
         for control in (self.threshold, self.min_languages, self.view):
             control.observe(redraw, "value")
         for one in self.pair:
@@ -116,11 +112,11 @@ class OverlapExplorer(Explorer):
         there = [x.id for x in self.facts.filter(relation=fact.relation)]
         at = there.index(fact.id)
         wanted = (there[at:] + there[:at])[: 1 + self.n_others]
-        self._shown = [(traits(model).weights, method, name) for name in wanted]
+        self._shown = keys = [(traits(model).weights, method, name) for name in wanted]
         self.panel.clear()
 
         def compute(task: Task) -> None:
-            for i, key in enumerate(self._shown):
+            for i, key in enumerate(keys):
                 if key in self._kept:
                     continue
                 name = self.facts[key[2]]

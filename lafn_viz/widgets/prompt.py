@@ -1,15 +1,16 @@
 """Type a prompt and an answer: which neurons move the answer, while you type."""
 
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import ipywidgets as w
 
 from lafn_viz import plots
-from lafn_viz.attribution import Method, NeuronScores, attribute
+from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.cards import neuron_table
 from lafn_viz.facts import FactSet, Prompt, separator_of
 from lafn_viz.models import traits
 from lafn_viz.plots.style import language_name
+from lafn_viz.widgets.choice import method_choice
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.neuron import NeuronPanel
 from lafn_viz.widgets.parts import Cell, Explorer, row, table
@@ -56,10 +57,7 @@ class PromptExplorer(Explorer):
             options=[(language_name(code), code) for code in self.facts.languages],
             description="Language", layout={"width": "220px"},
         ).add_class("lafn-prompt-language")  # fmt: skip
-        self.method = w.Dropdown(
-            options=[(x.replace("_", " "), x) for x in get_args(Method)], description="Method",
-            layout={"width": "290px"},
-        ).add_class("lafn-method")  # fmt: skip
+        self.method = method_choice(again)
         self.tokens, self.figure = w.HTML(), FigureView()
         self.figure.add_class("lafn-prompt-strip")
         self.panel = NeuronPanel(self)
@@ -72,7 +70,7 @@ class PromptExplorer(Explorer):
             w.HBox([self.tokens, self.figure]).add_class("lafn-row"),
             self.panel,
         )
-        for control in (self.text, self.answer, self.language, self.method):
+        for control in (self.text, self.answer, self.language):
             control.observe(again, "value")
         self.start()
 
