@@ -159,10 +159,11 @@ class OverlapExplorer(Explorer):
         else:
             figure = plots.attribution_strip(scores[0], agnostic=agnostic)
         self.figure.show(figure)
-        self.status.say(
-            f"{fact}: {len(agnostic)} neurons in {least} languages or more. "
-            f"Control: {len(scores) - 1} other facts."
-        )
+        n, n_others = len(agnostic), len(scores) - 1
+        control = f"Control: {n_others} other facts."
+        if n_others + 1 < len(self._shown) and self.waiting("scores"):
+            control = f"Its control, {len(self._shown) - 1} other facts, follows …"
+        self.status.say(f"{fact}: {n} neurons in {least} languages or more. {control}")
         self._list()
 
     def _clicked(self) -> None:

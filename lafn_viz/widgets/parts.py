@@ -131,6 +131,11 @@ class Explorer(w.VBox):
         if lane in self.tasks:
             self.tasks[lane].cancel()
 
+    def waiting(self, lane: str) -> bool:
+        """Whether something that was asked for on a lane is still to come."""
+        task = self.tasks.get(lane)
+        return task is not None and not task.cancelled and not task.finished.done()
+
     def stop(self) -> None:
         """Drop all work that was asked for."""
         busy = [task for task in self.tasks.values() if not task.finished.done()]

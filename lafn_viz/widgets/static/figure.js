@@ -74,6 +74,19 @@ function cellOf(point) {
   return { curve: point.curveNumber, row, column };
 }
 
+// Where nothing is shown yet (a tab that is closed) text has no size, and titles fall on captions.
+function untilShown(element) {
+  if (element.offsetParent) return Promise.resolve();
+  return new Promise((resolve) => {
+    const watcher = new ResizeObserver(() => {
+      if (!element.offsetParent) return;
+      watcher.disconnect();
+      resolve();
+    });
+    watcher.observe(element);
+  });
+}
+
 async function render({ model, el }) {
   el.classList.add("lafn-figure");
   const plot = document.createElement("div");
@@ -89,6 +102,7 @@ async function render({ model, el }) {
     el.hidden = !text;
     if (gone || !text) return;
     const drawer = await plotly(model);
+    await untilShown(el);
     if (gone || text !== model.get("figure")) return;
     const figure = themed(JSON.parse(text));
     if (anew) drawer.purge(plot); // react() leaves a title in another colour on its subtitle
