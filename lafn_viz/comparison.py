@@ -99,7 +99,9 @@ def questions_of(
     edited: Collection[tuple[str, str]] = (),
     n_others: int = 2,
 ) -> Asked:
-    """One held-out wording a language of the edit, of each other relation, and of other subjects.
+    """One wording a language of the edit, of each other relation, and of other subjects.
+
+    Held out, where there is such a one.
 
     Args:
         facts: where other subjects of the relation come from, first the one whose object is the
@@ -109,7 +111,7 @@ def questions_of(
     languages, (subject, relation) = case.languages, case.key
     asked: list[tuple[Prompt, Group]] = [
         (prompt, "the edit")
-        for prompt in _one_each(case.prompts("rephrased") or case.prompts("edit"))
+        for prompt in _one_each(case.prompts("rephrased") + case.prompts("edit"))
     ]
     asked += [
         (prompt, "same subject")

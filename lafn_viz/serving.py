@@ -13,12 +13,14 @@ Each open page has a Python process of its own, which ends when the page is clos
 """
 
 import errno
+import html
 import importlib.util
 import logging
 import os
 import secrets
 import shutil
 import socket
+import tempfile
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -138,9 +140,17 @@ def serve_app(
         say(f"lafn_viz is at {address}")
         say("Stop it with Ctrl-C.")
         if browser:
-            webbrowser.open(address)
+            webbrowser.open(leads.as_uri())
 
-    _run_voila(host, port, secret, theme, ready)
+    with tempfile.TemporaryDirectory(prefix="lafn_viz") as private:
+        # A browser is started with the address on its command line, where others could read it.
+        leads = Path(private) / "open.html"
+        leads.write_text(
+            f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(address)}">'
+            f'<a href="{html.escape(address)}">lafn_viz</a>',
+            encoding="utf-8",
+        )
+        _run_voila(host, port, secret, theme, ready)
 
 
 def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[[], None]) -> None:

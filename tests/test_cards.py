@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import FAMILIES
+from families import FAMILIES
 from made_up import a_set, scores_of
 
 import lafn_viz as lv

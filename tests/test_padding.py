@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import FAMILIES
+from families import FAMILIES
 
 import lafn_viz as lv
 from lafn_viz.models import hook_post

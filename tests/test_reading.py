@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import FAMILIES, MASKED
+from families import FAMILIES, MASKED
 
 import lafn_viz as lv
 from lafn_viz.models import hook_post, traits

@@ -352,6 +352,146 @@ def test_another_model_can_be_chosen(capitals):
     assert nothing.status.is_error
 
 
+def slow(monkeypatch, module: str, name: str) -> threading.Event:
+    """Let a function of a module wait until the event is set."""
+    import importlib
+
+    home = importlib.import_module(module)
+    real, go_on = getattr(home, name), threading.Event()
+
+    def waits(*args, **options):
+        go_on.wait(30)
+        return real(*args, **options)
+
+    monkeypatch.setattr(home, name, waits)
+    return go_on
+
+
+def test_nothing_is_computed_by_another_model_than_the_list_names(capitals, monkeypatch):
+    explorer = lv.LiveEditor("embedded", capitals)
+    explorer.wait()
+    explorer.relation.value, explorer.position.value = "capital", "answer"
+    explorer.subject.value, explorer.new_object.value = "Japan", "Rome"
+    go_on = slow(monkeypatch, "lafn_viz.widgets.parts", "loaded")
+    explorer.model_choice.value = "embedded-control"
+    explorer.edit_button.click()
+    assert explorer.status.text.startswith("the model is not loaded yet")
+    explorer.cancel.click()
+    go_on.set()
+    explorer.wait()
+    assert explorer.model is None
+    explorer.edit_button.click()  # tries to load it again
+    explorer.wait()
+    assert explorer.model.cfg is not None
+    edit(explorer, "Japan", "Rome")
+    assert [one.edit.provenance.model for one in explorer.stack] == ["embedded-control"]
+
+
+def test_cancelled_work_draws_nothing_and_is_done_again_when_asked(embedded, capitals, monkeypatch):
+    explorer = lv.OverlapExplorer(embedded, capitals, n_others=1)
+    explorer.wait()
+    shown = explorer.figure.figure
+    go_on = slow(monkeypatch, "lafn_viz.widgets.overlap", "attribute")
+    explorer.choice.subject.value = "capital/DE"
+    explorer.cancel.click()
+    go_on.set()
+    explorer.wait()
+    assert explorer.status.text == "Cancelled."
+    assert explorer.figure.figure == shown
+    explorer.choice.subject.value = "capital/FR"
+    explorer.wait()
+    assert explorer.overlap.facts == ("capital/FR",)
+
+
+def test_a_language_that_is_not_checked_is_not_said_to_be_unknown(overlap_explorer):
+    overlap_explorer.figure.clicked = {"curve": 0, "row": 0, "column": 1, "click": 20}
+    overlap_explorer.languages.boxes["fr"].value = False
+    assert overlap_explorer.status.text.startswith("French is not checked")
+    overlap_explorer.languages.boxes["fr"].value = True
+    assert "neurons of capital/FR in English and French" in overlap_explorer.panel.title.value
+
+
+def test_a_control_comes_even_if_the_first_drawing_fails(embedded, capitals):
+    explorer = lv.OverlapExplorer(embedded, capitals, n_others=1)
+    explorer.wait()
+    boxes = explorer.languages.boxes
+    boxes["en"].value = boxes["fr"].value = False
+    explorer.choice.subject.value = "capital/PE"
+    explorer.wait()
+    assert explorer.status.is_error
+    boxes["en"].value = boxes["fr"].value = True
+    assert explorer.status.text.endswith("Control: 1 other facts.")
+
+
+def test_undo_takes_back_one_edits_turns(editor):
+    edit(editor, "Japan", "Rome")
+    edit(editor, "Peru", "Berlin")
+    for subject, scale in (("JP", 0.5), ("PE", 0.3)):
+        editor.selected.value = (subject, "capital")
+        editor.scale.value = scale + 0.1
+        editor.scale.value = scale
+    editor.undo_button.click()
+    assert [one.scale for one in editor.stack] == [0.5, 1.0]
+    editor.undo_button.click()
+    assert [one.scale for one in editor.stack] == [1.0, 1.0]
+    assert len(editor.stack) == 2
+
+
+def test_an_edit_that_is_being_made_is_not_lost_to_another(editor):
+    editor.subject.value, editor.new_object.value = "Japan", "Rome"
+    editor.edit_button.click()
+    edit(editor, "Peru", "Berlin")
+    assert [one.edit.subject_id for one in editor.stack] == ["JP"]
+
+
+def test_saving_replaces_no_other_edits_and_stays_in_its_folder(embedded, capitals, tmp_path):
+    explorer = lv.LiveEditor(embedded, capitals, root=tmp_path / "page")
+    explorer.wait()
+    explorer.relation.value, explorer.position.value = "capital", "answer"
+    edit(explorer, "Japan", "Rome")
+    for name in ("../elsewhere", str(tmp_path), "."):
+        explorer.path.value = name
+        explorer.save_button.click()
+        assert "is not inside the folder of this page" in explorer.status.text
+    explorer.path.value = "mine"
+    for _ in range(2):  # one's own can be saved again
+        explorer.save_button.click()
+        assert explorer.status.text.startswith("Saved")
+    assert len(lv.EditCache.load(tmp_path / "page" / "mine")) == 1
+    another = lv.LiveEditor(embedded, capitals, root=tmp_path / "page")
+    another.wait()
+    another.relation.value, another.position.value = "capital", "answer"
+    edit(another, "Peru", "Berlin")
+    another.path.value = "mine"
+    another.save_button.click()
+    assert "holds other edits; load them first" in another.status.text
+    another.load_button.click()
+    another.wait()
+    assert [one.edit.subject_id for one in another.stack] == ["JP"]
+
+
+def test_a_card_of_another_method_goes(embedded, capitals):
+    explorer = lv.PromptExplorer(embedded, capitals)
+    explorer.wait()
+    explorer.panel.choose(explorer.panel.first)
+    explorer.wait()
+    assert explorer.panel.card is not None
+    explorer.method.value = "gradient"
+    explorer.wait()
+    assert explorer.panel.card is None
+    assert explorer.panel.figure.figure == ""
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [({"languages": "en"}, "an overlap needs two languages"), ({}, "there are no facts")],
+)
+def test_facts_that_cannot_be_explored(embedded, capitals, facts, said):
+    some = capitals.filter(**facts) if facts else replace(capitals, facts=())
+    with pytest.raises(ValueError, match=said):
+        lv.OverlapExplorer(embedded, some) if facts else lv.NeuronExplorer(embedded, some)
+
+
 def test_text_of_a_data_set_is_shown_and_not_run():
     text = "<img src=x onerror=alert(1)>"
     found = table([text], [[Cell(text, 'en" onclick="x')]], caption=text, name="t")

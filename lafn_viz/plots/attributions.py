@@ -1,7 +1,6 @@
 """Figures of attribution: scores of a fact, completeness, two methods."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from lafn_viz.plots.style import (
     CONTROL,
     SPECIFIC,
     TARGET_UNITS,
+    asked_of,
     interval,
     language_name,
     styled,
@@ -138,10 +138,9 @@ def attribution_strip(
     prompt = scores.prompts[0]
     method = scores.provenance.method.replace("_", " ")
     several = len(scores.prompts) > len(languages)
-    asked = f"{prompt.subject} – {prompt.relation}" if prompt.subject else prompt.text
     return styled(
         figure,
-        title=f"{escape(asked, quote=False)}: which neurons answer?",
+        title=f"{asked_of(prompt)}: which neurons answer?",
         caption=f"{method.capitalize()}{', mean over paraphrases' if several else ''}. A column is "
         f"the strongest of {-(-width // bins)} neurons"
         f"{'; ▾ marks language-agnostic ones' if places else ''}.",

@@ -1,6 +1,7 @@
 """Figure of one neuron: where it acts, what it writes, what happens without it."""
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,6 +13,7 @@ from lafn_viz.plots.style import (
     CONTROL,
     SPECIFIC,
     TARGET_UNITS,
+    asked_of,
     language_colour,
     language_name,
     styled,
@@ -52,9 +54,7 @@ def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
         _tokens(figure, some, colour, column=1 + 2 * column, rows=rows)
     layer, neuron = card.neuron
     facts = list(dict.fromkeys(prompt.fact_id for prompt in card.prompts))
-    about = facts[0] if len(facts) == 1 else f"{len(facts)} facts"
-    if len(facts) == 1:
-        about = f"{card.prompts[0].subject} – {card.prompts[0].relation}"
+    about = asked_of(card.prompts[0]) if len(facts) == 1 else f"{len(facts)} facts"
     draws = len(card.effect.control)
     control = f"mean of {draws} random ones of its layer" if draws else "none was drawn"
     change = card.effect.change
@@ -96,7 +96,7 @@ def _languages(figure: go.Figure, card: NeuronCard, names: Sequence[str]) -> Non
     order = frame.groupby("language").cumcount().to_numpy(dtype=float)
     spread = (order / max(order.max(), 1) - 0.5) * 0.3
     labels = [
-        f"{name}: {visible(text)}"
+        f"{name}: {escape(text, quote=False)}"
         for name, text in zip(map(language_name, frame["language"]), frame["text"], strict=True)
     ]
     colours = [language_colour(code) for code in frame["language"]]

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from lafn_viz.degenerate import Degenerate
 from lafn_viz.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, language_name, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, asked_of, language_name, styled
 
 TOGETHER = "#009E73"  # what neurons do only together
 OFTEN = "#CC79A7"  # neurons of high attribution that are not degenerate
@@ -127,11 +127,10 @@ def degenerate_graph(result: Degenerate) -> go.Figure:
         if result.control
         else "no control was searched"
     )
-    subject = result.prompts[0].subject
     language = language_name(result.language)
     return styled(
         figure,
-        title=f"{subject} – {result.relation} in {language}: which neurons stand in for another?",
+        title=f"{asked_of(result.prompts[0])} in {language}: which neurons stand in for another?",
         caption=f"{found}; {control}.<br>Circles: neurons by number. Without all {len(names)}: "
         f"{result.together:+.0%} of the {of}; without as many random ones: "
         f"{result.together_random:+.0%}.",

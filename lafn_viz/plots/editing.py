@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import cycle
 
 import plotly.graph_objects as go
@@ -31,7 +32,8 @@ def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
     for (name, edit), colour in zip(edits.items(), cycle(COLOURS), strict=False):
         curve = edit.curve if isinstance(edit, Edit) else list(edit)
         steps = list(range(1, len(curve) + 1))
-        figure.add_scatter(x=steps, y=curve, name=name, mode="lines", line={"color": colour})
+        label = escape(name, quote=False)
+        figure.add_scatter(x=steps, y=curve, name=label, mode="lines", line={"color": colour})
     figure.update_xaxes(title_text="evaluation of the loss")
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero")
     figure.update_layout(legend=LEGEND_ABOVE)
@@ -76,10 +78,12 @@ def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
         figure.add_scatter(
             x=[len(edit.neurons) for edit in some],
             y=[edit.loss for edit in some],
-            name=name,
+            name=escape(name, quote=False),
             mode="lines+markers",
             line={"color": colour},
-            hovertemplate="%{x} neurons: %{y:.2f} nats<extra>" + name + "</extra>",
+            hovertemplate="%{x} neurons: %{y:.2f} nats<extra>"
+            + escape(name, quote=False)
+            + "</extra>",
         )
     sizes = sorted({len(edit.neurons) for some in edits.values() for edit in some})
     figure.update_xaxes(title_text="neurons", type="log", tickvals=sizes)

@@ -232,7 +232,8 @@ def upset(
 
     Of some facts, or of all; the others serve as their control all the same.
     """
-    table = overlap.intersections(facts=facts)
+    chosen = overlap.facts if facts is None else tuple(facts)
+    table = overlap.intersections(facts=chosen)
     table = table[table["degree"] >= min_degree].head(top).reset_index(drop=True)
     if table.empty:
         raise ValueError(
@@ -241,6 +242,7 @@ def upset(
         )
     languages = list(overlap.languages)
     names = [language_name(code) for code in languages]
+    counted = "one fact" if len(chosen) == 1 else f"{len(chosen)} facts"
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.03
     )
@@ -288,8 +290,7 @@ def upset(
         figure,
         title="Which languages, exactly, share neurons?",
         caption=f"The {len(table)} most frequent combinations of {min_degree} languages or more, "
-        f"over {len(overlap.facts)} facts.<br>Grey: each language's set taken from another fact of "
-        "the relation.",
+        f"over {counted}.<br>Grey: each language's set taken from another fact of the relation.",
         height=340 + 22 * len(names),
     )
 

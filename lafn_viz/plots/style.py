@@ -9,6 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from lafn_viz.facts import Prompt
+
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 LANGUAGE_NAMES = {
     "en": "English", "fr": "French", "de": "German", "es": "Spanish", "it": "Italian",
@@ -50,6 +52,12 @@ def language_colour(code: str) -> str:
     hue, lightness = number % 360 / 360, (0.3, 0.42, 0.54)[number // 360 % 3]
     parts = colorsys.hls_to_rgb(hue, lightness, 0.55)
     return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
+
+
+def asked_of(prompt: Prompt) -> str:
+    """What a prompt asks, marked for HTML: subject and relation, or its text."""
+    text = f"{prompt.subject} – {prompt.relation}" if prompt.subject else prompt.text
+    return html.escape(text, quote=False)
 
 
 def visible(text: str) -> str:

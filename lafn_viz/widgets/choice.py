@@ -17,6 +17,8 @@ class FactChoice(w.HBox):
     ) -> None:
         self.facts, self._changed = facts, changed
         there = [fact.id for fact in facts]
+        if not there:
+            raise ValueError("there are no facts to choose from; give at least one (load_facts)")
         start = facts[first if first in there else there[0]]
         self.relation = w.Dropdown(
             options=[(x.replace("_", " "), x) for x in facts.relations], value=start.relation,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import ipywidgets as w
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 N_SLIDERS = 5  # neurons of largest values that get a slider of their own
 TITLES = {
-    "the edit": "The edit: one wording a language that took no part",
+    "the edit": "The edit: one wording a language, that took no part where there is one",
     "same subject": "Neighbours: what else is known of the subject",
     "other subjects": "Neighbours: the same of other subjects",
 }
@@ -54,13 +55,20 @@ class LiveEditor(Explorer):
     Edits stack; a second edit of the same subject and relation takes the place of the first. Each
     can be removed without the others, "Undo" takes back the last step, whatever it was.
 
+    Args:
+        root: edits are saved and loaded in folders inside this one; anywhere unless given.
+
     Attributes:
         cache: the edits as they are applied now, an `EditCache`.
         comparison: what is shown of the selected edit, a `Comparison`.
     """
 
     def __init__(
-        self, model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None
+        self,
+        model: "TransformerBridge | str" = "embedded",
+        facts: FactSet | None = None,
+        *,
+        root: Path | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -70,9 +78,12 @@ class LiveEditor(Explorer):
             "Values are added to a few neurons where the subject is read; no weight changes.",
             causal=True,
         )
+        self.root = root
         self.stack: tuple[Staged, ...] = ()
         self.comparison: Comparison | None = None
         self._history: list[tuple[Staged, ...]] = []
+        self._answered: Edit | None = None  # whose answers are shown
+        self._saved: Path | None = None  # the folder that holds these edits
         self._weights = ""  # of the model whose edits these are; the others' are in `_of`
         self._of: dict[str, tuple[tuple[Staged, ...], list[tuple[Staged, ...]]]] = {}
         self._before: dict[tuple[str, frozenset[tuple[str, str]], str], tuple[Asked, Said]] = {}
@@ -134,10 +145,11 @@ class LiveEditor(Explorer):
             self.chosen,
             row(self.path, self.save_button, self.load_button),
         )
-        self._following = self._turning = False
+        self._following = False
+        self._turned_by: tuple[tuple[str, str], w.FloatSlider] | None = None
         self.relation.observe(self.guarded(self._suggest), "value")
         self.selected.observe(self.guarded(self._select), "value")
-        self.scale.observe(self.guarded(self._turned), "value")
+        self.scale.observe(self.guarded(lambda: self._turned(self.scale)), "value")
         self._suggest()
         self.start()
 
@@ -166,7 +178,9 @@ class LiveEditor(Explorer):
         self.new_object.options = sorted({name for fact in facts for name in fact.object.values()})
 
     def _edit(self) -> None:
-        model = self._ready()
+        model = self.ready()
+        if self.waiting("edit"):
+            raise ValueError("an edit is being made; wait for it, or cancel it")
         case = counterfactual_case(
             self.facts, subject=self.subject.value.strip(), relation=self.relation.value,
             new_object=self.new_object.value.strip(), languages=self.languages.chosen,
@@ -196,11 +210,6 @@ class LiveEditor(Explorer):
 
         self.ask("edit", compute, then)
 
-    def _ready(self) -> "TransformerBridge":
-        if self.model is None:
-            raise ValueError("the model is still being loaded; wait a moment")
-        return self.model
-
     def _step(self, stack: tuple[Staged, ...]) -> None:
         """The next state of the stack, which can be undone."""
         self._history.append(self.stack)
@@ -212,7 +221,7 @@ class LiveEditor(Explorer):
 
     def _put(self, stack: tuple[Staged, ...]) -> None:
         new = [one for one in stack if one not in self.stack]
-        self.stack, self._turning = stack, False
+        self.stack, self._turned_by = stack, None
         self.undo_button.disabled = not self._history
         self.chosen.layout.display = "" if stack else "none"
         keys = [one.edit.key for one in stack]
@@ -238,6 +247,8 @@ class LiveEditor(Explorer):
         if self._following or not self.stack:
             return
         staged = self._staged()
+        if self._answered is not staged.edit:
+            self.comparison, self.answers.value = None, ""
         order = staged.edit.values.abs().argsort(descending=True)[:N_SLIDERS].tolist()
         self._following = True
         self.scale.value = staged.scale
@@ -254,20 +265,21 @@ class LiveEditor(Explorer):
             value=staged.factors.get(neuron, 1.0), min=-2, max=3, step=0.25,
             description=f"{neuron.layer}:{neuron.neuron}", layout={"width": "420px"},
         )  # fmt: skip
-        slider.add_class("lafn-slider").observe(self.guarded(self._turned), "value")
+        slider.add_class("lafn-slider")
+        slider.observe(self.guarded(lambda: self._turned(slider)), "value")
         slider.neuron = neuron
         return slider
 
-    def _turned(self) -> None:
-        """The sliders changed: the answers follow."""
+    def _turned(self, slider: w.FloatSlider) -> None:
+        """A slider changed: the answers follow."""
         if self._following or not self.stack:
             return
         old = self._staged()
-        factors = {slider.neuron: slider.value for slider in self.sliders.children}
+        factors = {one.neuron: one.value for one in self.sliders.children}
         new = replace(old, scale=self.scale.value, factors={**old.factors, **factors})
-        if not self._turning:  # all that a slider is dragged is one step to undo
+        if self._turned_by != (old.edit.key, slider):  # all that one is dragged is one step to undo
             self._history.append(self.stack)
-        self._turning = True
+        self._turned_by = old.edit.key, slider
         self.undo_button.disabled = False
         self.stack = tuple(new if one is old else one for one in self.stack)
         self.values.show(plots.edit_values(new.applied()))
@@ -280,7 +292,7 @@ class LiveEditor(Explorer):
 
     def _ask(self) -> None:
         """What is written before and after the edits, of what belongs to the selected one."""
-        model, staged, cache = self._ready(), self._staged(), self.cache
+        model, staged, cache = self.ready(), self._staged(), self.cache
         edited = frozenset(one.edit.key for one in self.stack)
         key = traits(model).weights, edited, f"{staged.edit.key} {staged.edit.new}"
 
@@ -292,7 +304,11 @@ class LiveEditor(Explorer):
             questions, before = self._before[key]
             return Comparison(questions, before, ask(model, questions, cache))
 
-        self.ask("answers", compute, self._show)
+        def then(comparison: Comparison) -> None:
+            self._answered = staged.edit
+            self._show(comparison)
+
+        self.ask("answers", compute, then)
 
     def _show(self, comparison: Comparison) -> None:
         self.comparison = comparison
@@ -308,20 +324,31 @@ class LiveEditor(Explorer):
     def _save(self) -> None:
         if not self.stack:
             raise ValueError("there is no edit to save; make one first")
-        self.cache.save(self._folder())
+        folder = self._folder()
+        if (folder / "edits.json").exists() and folder != self._saved:
+            raise ValueError(f"{folder} holds other edits; load them first, or name another folder")
+        self.cache.save(folder)
+        self._saved = folder
         self.status.say(f"Saved {self.cache!r} in {self.path.value.strip()}.")
 
     def _load(self) -> None:
-        model = self._ready()
-        edits = list(EditCache.load(self._folder()))
+        model, folder = self.ready(), self._folder()
+        edits = list(EditCache.load(folder))
         for edit in edits:
             edit.require(model)
         self._step(tuple(Staged(edit, _case_of(edit, self.facts)) for edit in edits))
+        self._saved = folder
 
-    def _folder(self) -> str:
-        if not self.path.value.strip():
+    def _folder(self) -> Path:
+        name = self.path.value.strip()
+        if not name:
             raise ValueError("no folder is given; type the name of one")
-        return self.path.value.strip()
+        if self.root is None:
+            return Path(name)
+        folder = (self.root / name).resolve()
+        if not folder.is_relative_to(self.root.resolve()) or folder == self.root.resolve():
+            raise ValueError(f"{name!r} is not inside the folder of this page; give a plain name")
+        return folder
 
 
 def _title(edit: Edit) -> str:

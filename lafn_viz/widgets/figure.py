@@ -5,6 +5,7 @@ sends it once a page, redraws by `Plotly.react`, and lets only the place of a cl
 """
 
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -60,4 +61,4 @@ def _said(figure: go.Figure) -> str:
     """Title and caption, for who does not see the figure."""
     title = figure.layout.title
     parts = [title.text, title.subtitle.text if title.subtitle else None]
-    return ". ".join(part.replace("<br>", " ") for part in parts if part)
+    return ". ".join(unescape(part.replace("<br>", " ")) for part in parts if part)

@@ -48,14 +48,17 @@ class NeuronPanel(w.VBox):
     def show(self, frame: "pd.DataFrame", scores: NeuronScores, title: str) -> None:
         """Another table; its columns `layer` and `neuron` say which neuron a row is of.
 
-        Cards are made of `scores`; a card of other prompts goes.
+        Cards are made of `scores`; a card of other scores goes.
         """
         from itables.widget import ITable
 
-        if self.scores is not None and self.scores.prompts != scores.prompts:
+        if self.scores is not scores:
             self.forget()
-        self.scores, self._frame = scores, frame.reset_index(drop=True)
+        self.scores, old = scores, self._frame
+        self._frame = frame.reset_index(drop=True)
         self.title.value = f"<h3>{escape(title)}</h3>"
+        if old is not None and self.box.children and self._frame.equals(old):
+            return  # what is searched for and chosen in it stays
         shown = self._frame.copy()
         shown.insert(0, "neuron", [f"{a}:{b}" for a, b in self._neurons()], allow_duplicates=True)
         shown = shown.loc[:, ~shown.columns.duplicated()].drop(columns="layer")
@@ -120,7 +123,7 @@ class NeuronPanel(w.VBox):
         if not text or self.scores is None:
             return
         layer, _, neuron = text.partition(":")
-        if not (layer.strip().isdigit() and neuron.strip().isdigit()):
+        if not (layer.strip().isdecimal() and neuron.strip().isdecimal()):
             raise ValueError(f"{text!r} is no neuron; give layer:neuron, such as 0:123")
         _, n_layers, d_mlp = self.scores.values.shape
         (chosen,) = existing([(int(layer), int(neuron))], (n_layers, d_mlp))
@@ -179,9 +182,7 @@ class NeuronExplorer(Explorer):
 
     def begin(self) -> None:
         """Attribute the fact that is chosen."""
-        fact, method, model = self.choice.fact, self.method.value, self.model
-        if model is None:
-            return
+        fact, method, model = self.choice.fact, self.method.value, self.ready()
         some = self.facts.filter(relation=fact.relation, subjects=fact.subject_id)
         self.panel.clear()
 

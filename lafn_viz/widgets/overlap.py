@@ -22,6 +22,7 @@ from lafn_viz.widgets.work import Task
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+KEPT = 24  # facts whose scores are kept beside those that are shown
 VIEWS = {
     "Heatmap": "heatmap",
     "Languages together": "upset",
@@ -57,7 +58,10 @@ class OverlapExplorer(Explorer):
             "for its card.",
         )
         self.n_others = n_others
+        if len(self.facts.languages) < 2:
+            raise ValueError("an overlap needs two languages or more; these facts have one")
         self.overlap: Overlap | None = None
+        self._following = False  # the pair follows a click
         self.shared: frozenset[Neuron] = frozenset()
         self._kept: dict[tuple[str, str, str], NeuronScores] = {}
         self._shown: list[tuple[str, str, str]] = []
@@ -105,15 +109,14 @@ class OverlapExplorer(Explorer):
 
     def begin(self) -> None:
         """Attribute the fact that is chosen, then its control."""
-        fact, method, model = self.choice.fact, self.method.value, self.model
-        if model is None:
-            return
+        fact, method, model = self.choice.fact, self.method.value, self.ready()
         # The control is the next facts in the list, so that it is the same whenever one comes back.
         there = [x.id for x in self.facts.filter(relation=fact.relation)]
         at = there.index(fact.id)
         wanted = (there[at:] + there[:at])[: 1 + self.n_others]
         self._shown = keys = [(traits(model).weights, method, name) for name in wanted]
         self.panel.clear()
+        self.overlap = None
 
         def compute(task: Task) -> None:
             for i, key in enumerate(keys):
@@ -126,8 +129,10 @@ class OverlapExplorer(Explorer):
                 prompts = some.prompts(splits=["trained", "held-out pair"])
                 self._kept[key] = attribute(model, prompts, method=method)
                 if not i:
-                    with self.lock:
-                        self._draw()
+                    task.step(1 / len(keys), "Attributing its control")
+                    self.guarded(self._draw)()
+            for key in [key for key in self._kept if key not in keys][:-KEPT]:
+                del self._kept[key]
 
         self.ask("scores", compute, lambda _: self._draw())
 
@@ -177,16 +182,22 @@ class OverlapExplorer(Explorer):
             self.status.say("This half is the control, other facts; click in the left half.")
             return
         languages = self.overlap.languages
-        # The list follows both, once.
-        with self.pair[0].hold_trait_notifications(), self.pair[1].hold_trait_notifications():
-            self.pair[0].value = languages[place["row"]]
-            self.pair[1].value = languages[place["column"]]
+        self._following = True
+        self.pair[0].value = languages[place["row"]]
+        self.pair[1].value = languages[place["column"]]
+        self._following = False
+        self._list()
 
     def _list(self) -> None:
         """The neurons that two languages share."""
-        if self.overlap is None or self._shown[0] not in self._kept:
+        if self.overlap is None or self._following:
             return
         fact, codes = self._shown[0][2], [one.value for one in self.pair]
+        away = [language_name(x) for x in codes if x not in self.languages.chosen]
+        if away:
+            self.panel.clear()
+            self.status.say(f"{away[0]} is not checked; check it, or choose another language.")
+            return
         own = {code: self.overlap.sets.get((fact, code)) for code in codes}
         missing = [language_name(code) for code, some in own.items() if some is None]
         if missing:

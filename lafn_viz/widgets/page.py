@@ -1,6 +1,7 @@
 """All explorers on one page."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ipywidgets as w
@@ -24,7 +25,10 @@ EXPLORERS: dict[str, Callable[..., Explorer]] = {
 
 
 def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None) -> w.Tab:
-    """A tab for each explorer, which is built when it is first opened."""
+    """A tab for each explorer, which is built when it is first opened.
+
+    Edits are saved in folders inside the working folder.
+    """
     places = [w.VBox() for _ in EXPLORERS]
     tabs = w.Tab(places, titles=list(EXPLORERS))
     tabs.add_class("lafn-page")
@@ -32,7 +36,9 @@ def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = 
     def build(*_: object) -> None:
         place = places[tabs.selected_index or 0]
         if not place.children:
-            place.children = [list(EXPLORERS.values())[tabs.selected_index or 0](model, facts)]
+            explorer = list(EXPLORERS.values())[tabs.selected_index or 0]
+            options = {"root": Path.cwd()} if explorer is LiveEditor else {}
+            place.children = [explorer(model, facts, **options)]
 
     tabs.observe(build, "selected_index")
     build()

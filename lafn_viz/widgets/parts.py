@@ -4,6 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anywidget
@@ -56,7 +57,7 @@ class Explorer(w.VBox):
 
     def __init__(
         self,
-        model: "TransformerBridge | str",
+        model: "TransformerBridge | str | Path",
         facts: FactSet | None,
         *,
         title: str,
@@ -64,6 +65,7 @@ class Explorer(w.VBox):
         causal: bool = False,
     ) -> None:
         super().__init__()
+        model = str(model) if isinstance(model, Path) else model
         self.facts = load_facts().filter(leaking=False) if facts is None else facts
         self.model: TransformerBridge | None = None
         self.lock = threading.RLock()
@@ -82,7 +84,7 @@ class Explorer(w.VBox):
         self.bar = w.FloatProgress(min=0, max=1, layout={"width": "260px", "display": "none"})
         self.cancel = w.Button(description="Cancel", layout={"width": "90px", "display": "none"})
         self.progress = row(self.status, self.bar, self.cancel)
-        self.cancel.on_click(lambda _: self.stop())
+        self.cancel.on_click(self.guarded(self.stop))
         self.heading = w.HTML(f"<h2>{escape(title)}</h2><p>{escape(about)}</p>")
         self.add_class("lafn-explorer")
         for name in ("model_choice", "bar", "cancel"):
@@ -90,7 +92,7 @@ class Explorer(w.VBox):
 
     def start(self) -> None:
         """Load the model that is chosen, then `begin`."""
-        self.model_choice.observe(lambda _: self._load_model(), "value")
+        self.model_choice.observe(self.guarded(self._load_model), "value")
         self._load_model()
 
     def begin(self) -> None:
@@ -108,8 +110,17 @@ class Explorer(w.VBox):
             self.model = model
             self.begin()
 
+        self.model = None  # nothing is computed by another than the list names
         self.stop()
         self.ask("model", compute, then)
+
+    def ready(self) -> "TransformerBridge":
+        """The model that the list names. Raises ValueError until it is loaded."""
+        if self.model is None:
+            if not self.waiting("model"):  # cancelled, or failed: this is another try
+                self._load_model()
+            raise ValueError("the model is not loaded yet; wait a moment, or choose another")
+        return self.model
 
     def ask(self, lane: str, compute: Callable[[Task], Any], then: Callable[[Any], None]) -> None:
         """Compute in the background, then show; what was asked before on this lane is dropped."""
@@ -122,6 +133,8 @@ class Explorer(w.VBox):
                     self._idle()
                     then(found)
 
+        if WORKER.busy:
+            self._progress(0.0, "Waiting")
         self.tasks[lane] = WORKER.submit(
             compute, then=shown, progress=self._progress, failed=self.tell
         )
@@ -138,7 +151,7 @@ class Explorer(w.VBox):
 
     def stop(self) -> None:
         """Drop all work that was asked for."""
-        busy = [task for task in self.tasks.values() if not task.finished.done()]
+        busy = [task for task in list(self.tasks.values()) if not task.finished.done()]
         for task in busy:
             task.cancel()
         if busy:
@@ -147,7 +160,7 @@ class Explorer(w.VBox):
 
     def wait(self, seconds: float = 120) -> None:
         """Until all work is done (for scripts and tests)."""
-        while busy := [task for task in self.tasks.values() if not task.finished.done()]:
+        while busy := [task for task in list(self.tasks.values()) if not task.finished.done()]:
             busy[0].finished.result(seconds)
 
     def _progress(self, share: float, told: str) -> None:
@@ -210,11 +223,6 @@ def _plain(code: str) -> str:
 def row(*widgets: w.Widget) -> w.HBox:
     """Side by side, wrapped where the page is narrow."""
     return w.HBox(list(widgets)).add_class("lafn-row")
-
-
-def named(fact_names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Options of a list, sorted by what is shown."""
-    return sorted(fact_names, key=lambda pair: pair[0])
 
 
 class Cell(NamedTuple):

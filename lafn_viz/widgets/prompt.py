@@ -76,9 +76,8 @@ class PromptExplorer(Explorer):
 
     def begin(self) -> None:
         """Attribute what is typed, unless something else is typed soon."""
-        model, text, code = self.model, self.text.value, self.language.value
-        if model is None:
-            return
+        self.drop("prompt")
+        model, text, code = self.ready(), self.text.value, self.language.value
         prompt = Prompt(
             fact_id="own", relation="own", language=code, paraphrase=0, text=text,
             answer=self.answer.value, subject="", subject_span=None,
@@ -89,6 +88,7 @@ class PromptExplorer(Explorer):
         def compute(task: Task) -> _Seen:
             if task.wait(DEBOUNCE):
                 raise Cancelled
+            task.step(0.2, "Attributing")
             scores = attribute(model, [prompt], method=method)
             return _Seen(scores, [] if traits(model).masked else next_tokens(model, [prompt])[0])
 

@@ -49,6 +49,12 @@ class Worker:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lafn_viz")
+        self._pending: set[Task] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether what is submitted now has to wait."""
+        return bool(self._pending)
 
     def submit(
         self,
@@ -73,9 +79,13 @@ class Worker:
             except Cancelled:
                 pass
             except Exception as error:
-                failed(error)
+                if not task.cancelled:
+                    failed(error)
             finally:
+                self._pending.discard(task)
                 task.finished.set_result(None)
+
+        self._pending.add(task)
 
         self._pool.submit(context.run, run)
         return task

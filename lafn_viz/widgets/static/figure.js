@@ -116,7 +116,12 @@ async function render({ model, el }) {
   };
   // One after the other: two drawings of one plot at a time lose the first.
   const next = (anew) => {
-    drawing = drawing.then(() => draw(anew)).catch((error) => console.error(error));
+    drawing = drawing
+      .then(() => draw(anew))
+      .catch((error) => {
+        console.error(error);
+        if (!plot.dataset.revision) setTimeout(() => gone || next(anew), 1000);
+      });
   };
   const redraw = () => next(false);
   const repaint = () => next(true);

@@ -11,17 +11,13 @@ function mend(root) {
     readout?.setAttribute("aria-label", `${name}, as a number`);
     readout?.setAttribute("role", "textbox");
   }
-  for (const bar of root.querySelectorAll(".widget-hprogress .progress")) {
-    bar.setAttribute("role", "progressbar");
-    bar.setAttribute("aria-label", "how far the work is");
-  }
 }
 
 function render({ model, el }) {
   el.classList.add("lafn-status");
-  el.setAttribute("role", "status");
   const show = () => {
     el.textContent = model.get("text");
+    el.setAttribute("role", model.get("is_error") ? "alert" : "status");
     el.classList.toggle("lafn-error", model.get("is_error"));
   };
   model.on("change:text change:is_error", show);

@@ -1,0 +1,59 @@
+"""Tiny random models of the families that are tested, with d_mlp different from d_model."""
+
+from collections.abc import Callable
+
+import transformers as hf
+
+VOCABULARY = 600
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
+GROUPED = SIZES | {"num_key_value_heads": 2}
+# Masked models have their pad token second, as RoBERTa does: it reads positions off it.
+BOTH_SIDES = SIZES | {"pad_token_id": 1}
+FAMILIES: dict[str, Callable[[], hf.PreTrainedModel]] = {
+    "gpt2": lambda: hf.GPT2LMHeadModel(
+        hf.GPT2Config(
+            vocab_size=VOCABULARY, n_positions=128, n_embd=32, n_layer=3, n_head=4, n_inner=48
+        )
+    ),
+    "bloom": lambda: hf.BloomForCausalLM(
+        hf.BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=3, n_head=4)
+    ),
+    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED)),
+    "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**GROUPED)),
+    "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**GROUPED, head_dim=8)),
+    "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**GROUPED, head_dim=8)),
+    "gemma3": lambda: hf.Gemma3ForCausalLM(hf.Gemma3TextConfig(**GROUPED, head_dim=8)),
+    "xglm": lambda: hf.XGLMForCausalLM(
+        hf.XGLMConfig(
+            vocab_size=VOCABULARY,
+            d_model=32,
+            ffn_dim=48,
+            num_layers=3,
+            attention_heads=4,
+            max_position_embeddings=128,
+        )
+    ),
+    "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SIZES)),
+    "opt": lambda: hf.OPTForCausalLM(
+        hf.OPTConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=128,
+        )
+    ),
+    "bert": lambda: hf.BertForMaskedLM(hf.BertConfig(**BOTH_SIDES)),
+    "roberta": lambda: hf.RobertaForMaskedLM(hf.RobertaConfig(**BOTH_SIDES)),
+    "xlm-roberta": lambda: hf.XLMRobertaForMaskedLM(hf.XLMRobertaConfig(**BOTH_SIDES)),
+}
+MASKED = ("bert", "roberta", "xlm-roberta")
