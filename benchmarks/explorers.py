@@ -39,10 +39,11 @@ def main() -> None:
             page.goto(app.address)
             wait_for_app(page)
             print(f"{'the page is drawn':<50}{time.perf_counter() - start:>8.2f}")
+            status(page, "neurons in")
+            took = time.perf_counter() - start
+            print(f"{'and the first heatmap':<50}{took:>8.2f}")
             status(page, "Control: 5 other facts")
-            print(
-                f"{'and the first overlap with its control':<50}{time.perf_counter() - start:>8.2f}"
-            )
+            print(f"{'and its control, five other facts':<50}{time.perf_counter() - start:>8.2f}")
             for what, act in actions(page).items():
                 took = [act(number) for number in range(repeat)]
                 print(f"{what:<50}{statistics.median(took):>8.2f}{max(took):>8.2f}", flush=True)
@@ -97,7 +98,8 @@ def actions(page: Page) -> dict[str, Callable[[int], float]]:
         return timed(button.click, lambda: redrawn(page, ".lafn-overlap", before))
 
     def cell(number: int) -> float:
-        page.get_by_role("button", name="Heatmap").click()
+        if number == 0:
+            view(1)
         names = ["English", "French", "German", "Spanish", "Italian", "Portuguese"]
         row, column = 1 + number % 5, 0
         listed = page.get_by_text(re.compile(rf"neurons of .* in {names[row]} and {names[column]}"))
@@ -157,7 +159,7 @@ def actions(page: Page) -> dict[str, Callable[[int], float]]:
             lambda: page.keyboard.press("Home"), lambda: status(page, "the edit: 0 of 12 as")
         )
         shown(page, "button.lafn-undo").click()
-        status(page, "the edit: 12 of 12 as")
+        status(page, "the edit: [1-9]")
         return took
 
     return {

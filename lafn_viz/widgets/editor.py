@@ -100,7 +100,7 @@ class LiveEditor(Explorer):
         ).add_class("lafn-n-neurons")
         self.position = w.Dropdown(
             options=[(x.replace("_", " "), x) for x in get_args(EditPosition)],
-            value="from_subject", description="Position", layout={"width": "230px"},
+            value="answer", description="Position", layout={"width": "230px"},
         ).add_class("lafn-position")  # fmt: skip
         self.languages = Languages(self.facts.languages, lambda _: None)
         self.edit_button = w.Button(description="Edit", button_style="primary")

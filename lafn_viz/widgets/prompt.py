@@ -20,7 +20,7 @@ from lafn_viz.writing import next_tokens
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-DEBOUNCE = 0.2  # seconds without a key before anything is computed
+DEBOUNCE = 0.15  # seconds without a key before anything is computed
 
 
 class _Seen(NamedTuple):
