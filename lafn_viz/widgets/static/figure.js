@@ -105,6 +105,9 @@ async function render({ model, el }) {
     await untilShown(el);
     if (gone || text !== model.get("figure")) return;
     const figure = themed(JSON.parse(text));
+    // A little narrower where the page is; below that captions would be cut, and the page scrolls.
+    const width = figure.layout.width ?? 840;
+    figure.layout.width = Math.min(width, Math.max(0.9 * width, el.clientWidth));
     if (anew) drawer.purge(plot); // react() leaves a title in another colour on its subtitle
     await drawer.react(plot, figure.data, figure.layout, figure.config);
     plot.dataset.revision = model.get("revision");
