@@ -6,6 +6,7 @@ the edit went well if the new object is written, any other if what is written st
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 from lafn_viz.cache import EditCache
@@ -46,7 +47,7 @@ class Comparison:
     before: Said
     after: Said
 
-    @property
+    @cached_property
     def well(self) -> tuple[bool, ...]:
         """Whether each question went as an edit should."""
         judge = JUDGES["exact_match"]

@@ -54,29 +54,29 @@ class NeuronPanel(w.VBox):
 
         if self.scores is not scores:
             self.forget()
-        self.scores, old = scores, self._frame
+        self.scores, before = scores, self._frame
         self._frame = frame.reset_index(drop=True)
         self.title.value = f"<h3>{escape(title)}</h3>"
-        if old is not None and self.box.children and self._frame.equals(old):
+        if before is not None and self.box.children and self._frame.equals(before):
             return  # what is searched for and chosen in it stays
-        shown = self._frame.copy()
-        shown.insert(0, "neuron", [f"{a}:{b}" for a, b in self._neurons()], allow_duplicates=True)
-        shown = shown.loc[:, ~shown.columns.duplicated()].drop(columns="layer")
+        shown = self._frame.drop(columns=["layer", "neuron"])
+        shown.insert(0, "neuron", [f"{a}:{b}" for a, b in self._neurons()])
         shown = shown.rename(columns={"in_top": "languages (top 2%)"})
         view = ITable(
             shown.round(4), select="single", showIndex=False, maxBytes=0, classes="compact",
             lengthMenu=[8, 25, 100], order=[],
         )  # fmt: skip
         view.observe(self.explorer.guarded(self._picked), "selected_rows")
-        old, self.box.children = self.box.children, (view,)
-        for widget in old:
-            widget.close()
+        self._put(view)
 
     def clear(self) -> None:
         """No table, and no card."""
         self.forget()
         self.title.value = ""
-        old, self.box.children = self.box.children, ()
+        self._put()
+
+    def _put(self, *tables: w.Widget) -> None:
+        old, self.box.children = self.box.children, tables
         for widget in old:
             widget.close()
 
@@ -95,11 +95,17 @@ class NeuronPanel(w.VBox):
 
     def follow(self, strip: FigureView) -> None:
         """Show the card of a cell of an attribution strip when it is clicked."""
-        strip.observe(self.explorer.guarded(lambda: self._choose_cell(strip.clicked)), "clicked")
 
-    def _choose_cell(self, place: dict[str, int]) -> None:
-        if self.scores is not None and place["curve"] == 0:
-            cells = strongest_in_bins(self.scores).neurons
+        def clicked() -> None:
+            if self.scores is not None:
+                self.choose_cell(self.scores, strip.clicked)
+
+        strip.observe(self.explorer.guarded(clicked), "clicked")
+
+    def choose_cell(self, scores: NeuronScores, place: dict[str, int]) -> None:
+        """Show the card of the neuron at a place of the strip of some scores."""
+        if place["curve"] == 0:
+            cells = strongest_in_bins(scores).neurons
             self.choose(cells[place["row"]][place["column"]])
 
     @property

@@ -11,7 +11,6 @@ from lafn_viz.facts import FactSet
 from lafn_viz.models import traits
 from lafn_viz.neurons import Neuron, select_neurons
 from lafn_viz.overlaps import Overlap, overlap
-from lafn_viz.plots.attributions import strongest_in_bins
 from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.choice import FactChoice, method_choice
 from lafn_viz.widgets.figure import FigureView
@@ -173,9 +172,8 @@ class OverlapExplorer(Explorer):
 
     def _clicked(self) -> None:
         place = self.figure.clicked
-        if self.view.value == "strip" and place["curve"] == 0:
-            cells = strongest_in_bins(self._scores()[0]).neurons
-            self.panel.choose(cells[place["row"]][place["column"]])
+        if self.view.value == "strip":
+            self.panel.choose_cell(self._scores()[0], place)
         if self.view.value != "heatmap" or self.overlap is None:
             return
         if place["curve"]:

@@ -86,6 +86,5 @@ class Worker:
                 task.finished.set_result(None)
 
         self._pending.add(task)
-
         self._pool.submit(context.run, run)
         return task
