@@ -48,7 +48,7 @@ model: $(READY)
 		--out data/models/embedded-masked
 
 notebooks: $(READY)
-	$(BIN)/jupytext --to ipynb --set-kernel python3 notebooks/*.py
+	$(BIN)/python notebooks/scripts/build.py
 
 clean:
 	rm -rf $(VENV) demo gallery build dist .mypy_cache .ruff_cache .pytest_cache

@@ -46,8 +46,9 @@ FORGOTTEN_AFTER = 1800
 
 
 def shipped_notebooks() -> list[Path]:
-    """The notebooks that come with the package, in their order."""
-    return sorted(_notebooks_folder().glob("*.ipynb"))
+    """The notebooks that come with the package: those for students, then the solutions."""
+    found = _notebooks_folder().rglob("*.ipynb")
+    return sorted(path for path in found if ".ipynb_checkpoints" not in path.parts)
 
 
 def copy_notebooks(folder: Path) -> list[Path]:
@@ -59,7 +60,8 @@ def copy_notebooks(folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for notebook in shipped_notebooks():
-            copy = folder / notebook.name
+            copy = folder / notebook.relative_to(_notebooks_folder())
+            copy.parent.mkdir(exist_ok=True)
             if not copy.exists():
                 shutil.copyfile(notebook, copy)
                 written.append(copy)

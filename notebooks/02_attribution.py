@@ -12,7 +12,7 @@
 # **You will** see why one gradient is not enough and a path is, check that scores add up, compare
 # the AMIG method of *Journey to the Center of the Knowledge Neurons* with the code that was
 # released for it, and find out which methods tell facts apart at all. About fifteen minutes, after
-# `01_quickstart`.
+# `00_quickstart`.
 #
 # **What to expect.** Integrated gradients add up to what a layer does; a gradient at one point
 # misses most of it. The released AMIG does not add up and puts other neurons on top. The plain

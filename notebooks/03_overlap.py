@@ -12,7 +12,7 @@
 # **You will** find the neurons that twelve languages share for a fact, test them against two null
 # models, see whether they depend on the wording or the threshold, compare a model that transfers
 # facts between languages with one that does not, and change the neurons to see who notices. About
-# twenty minutes, after `01_quickstart`.
+# twenty minutes, after `00_quickstart`.
 #
 # **What to expect.** Languages share far more neurons for the same fact than for different ones;
 # between scripts, only the model that transfers does. More than half of the neurons that four

@@ -7,7 +7,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +18,7 @@ ORDER = (
     "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
     "recovery", "reading", "objective", "editing", "activation_matching", "cache", "bulk",
     "weights", "baselines", "writing", "judges", "comparison", "evaluation", "demo", "plots",
-    "gallery", "widgets", "serving", "cli",
+    "gallery", "course", "widgets", "serving", "cli",
 )  # fmt: skip
 
 
@@ -79,22 +78,6 @@ def test_constraints_lie_in_the_ranges():
         name = canonicalize_name(need.name)
         assert name in pinned, f"{name} is not pinned"
         assert need.specifier.contains(pinned[name]), need
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
-def test_notebook_is_the_script_and_carries_no_output(path):
-    import jupytext
-
-    notebook = jupytext.read(path.with_suffix(".ipynb"))
-    script = jupytext.read(path)
-    assert [(c.cell_type, c.source) for c in notebook.cells] == [
-        (c.cell_type, c.source) for c in script.cells
-    ], "run `make notebooks`"
-    assert notebook.metadata["kernelspec"]["name"] == "python3"
-    for cell in notebook.cells:
-        assert not cell.get("outputs")
-        if cell.cell_type == "code":
-            assert len(cell.source.splitlines()) <= 15, cell.source
 
 
 def test_readme_names_only_files_that_exist():

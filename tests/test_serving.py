@@ -33,8 +33,8 @@ def served(monkeypatch):
 
 def test_copies_are_written_and_what_is_there_stays(tmp_path):
     shipped = serving.shipped_notebooks()
-    assert "01_quickstart.ipynb" in [path.name for path in shipped]
-    mine = tmp_path / "new" / "01_quickstart.ipynb"
+    assert "00_quickstart.ipynb" in [path.name for path in shipped]
+    mine = tmp_path / "new" / "00_quickstart.ipynb"
     mine.parent.mkdir()
     mine.write_text("mine")
     written = serving.copy_notebooks(mine.parent)
@@ -47,7 +47,8 @@ def test_copies_are_written_and_what_is_there_stays(tmp_path):
 def test_checkout_opens_its_own_notebooks_and_an_installed_package_copies(tmp_path, monkeypatch):
     assert serving.notebooks_to_open() == ROOT / "notebooks"
     assert serving.notebooks_to_open(tmp_path / "here") == tmp_path / "here"
-    assert len(list((tmp_path / "here").glob("*.ipynb"))) == len(serving.shipped_notebooks())
+    assert len(list((tmp_path / "here").rglob("*.ipynb"))) == len(serving.shipped_notebooks())
+    assert (tmp_path / "here" / "solutions" / "01_neurons_and_hooks.ipynb").is_file()
 
     # As a wheel lays it out: the notebooks are in the package.
     package = tmp_path / "site" / "lafn_viz"
@@ -64,6 +65,7 @@ def test_wheel_carries_every_notebook_and_the_page():
     carried = build["targets"]["wheel"]["force-include"]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         assert carried.get(f"notebooks/{path.name}") == f"lafn_viz/notebooks/{path.name}"
+    assert carried.get("notebooks/solutions") == "lafn_viz/notebooks/solutions"
     for name in ("app.ipynb", "voila/templates/lafn_viz/index.html.j2"):
         assert (serving.APP / name).is_file()
 

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 6. Explore and edit live
+# # 8. Explore and edit live
 #
 # **You will** see what the other notebooks compute follow your choices: neurons that languages
 # share, one neuron's card, the attribution of a prompt while you type it, and an edit in twelve

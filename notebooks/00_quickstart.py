@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 1. Quick start: one fact, twelve languages
+# # 0. Quick start: one fact, twelve languages
 #
 # **You will** ask a small language model for capitals in twelve languages, find the neurons that
 # answer, see which of them every language shares, and prove it by switching them off. About ten

@@ -1,0 +1,79 @@
+"""How an exercise is checked: run the answer, say what is wrong with it in a sentence, or praise.
+
+A check is a function of the student's answer and of what the exercise stands on. It raises `Wrong`
+with an explanation, or returns a sentence about what the right answer shows. `@check` makes a
+`Verdict` of either, and of a hole that is still there or an answer that breaks, so that a notebook
+runs to its end whatever the student wrote.
+"""
+
+import functools
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec
+
+P = ParamSpec("P")
+UNFILLED = "The hole is still there: put your code in place of the `...`."
+
+
+class Wrong(Exception):
+    """What is wrong with an answer, in a sentence for the student."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an answer is right, and why not."""
+
+    passed: bool
+    says: str
+
+    def __repr__(self) -> str:
+        return f"{'✓ Right.' if self.passed else '✗ Not yet.'} {self.says}"
+
+    def _repr_html_(self) -> str:
+        mark, colour = ("✓ Right.", "#00734c") if self.passed else ("✗ Not yet.", "#b34700")
+        return (
+            f'<div role="status" style="border-left: 4px solid {colour}; padding: 0.3em 0.8em">'
+            f'<b style="color: {colour}">{mark}</b> {_code(html.escape(self.says))}</div>'
+        )
+
+
+def check(
+    judge: Callable[Concatenate[Any, P], str],
+) -> Callable[Concatenate[Any, P], Verdict]:
+    """Make a check of a function that raises `Wrong` or returns what a right answer shows."""
+
+    @functools.wraps(judge)
+    def checked(answer: Any, *args: P.args, **kwargs: P.kwargs) -> Verdict:
+        try:
+            if answer is ...:
+                raise Wrong(UNFILLED)
+            return Verdict(True, judge(answer, *args, **kwargs))
+        except Wrong as wrong:
+            return Verdict(False, str(wrong))
+
+    return checked
+
+
+def run(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What the student's function gives; raises `Wrong` if it breaks or gives nothing."""
+    if not callable(answer):
+        raise Wrong(f"A function is asked for, not {type(answer).__name__} ({answer!r:.60}).")
+    try:
+        got = answer(*args, **kwargs)
+    except Exception as error:
+        # An Ellipsis that is used as a value breaks in many ways; it is a hole all the same.
+        if "ellipsis" in str(error).lower():
+            raise Wrong(UNFILLED) from None
+        raise Wrong(f"Your code stops with {type(error).__name__}: {error}") from None
+    if got is ...:
+        raise Wrong(UNFILLED)
+    if got is None:
+        raise Wrong("Your function returns nothing (None): does it end in `return`?")
+    return got
+
+
+def _code(text: str) -> str:
+    """Backticks as HTML code."""
+    parts = text.split("`")
+    return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))

@@ -1,0 +1,139 @@
+"""Checks of unit 1: read neurons with a hook, silence one, and ask what one writes."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from lafn_viz.course.grading import Wrong, check, run
+from lafn_viz.models import down_weight, hook_post
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+TOLERANCE = 1e-4
+
+
+@check
+def check_layer_activations(
+    answer: Callable, model: "TransformerBridge", tokens: torch.Tensor
+) -> str:
+    """`answer(model, tokens, layer)`: activations of a layer's neurons at the last token."""
+    n_layers, d_mlp, d_model = model.cfg.n_layers, model.cfg.d_mlp, model.cfg.d_model
+    _, cache = model.run_with_cache(tokens)
+    for layer in range(n_layers):
+        got = run(answer, model, tokens, layer)
+        right = cache[hook_post(layer)]
+        if isinstance(got, torch.Tensor) and _same(got, right[0, -1]):
+            continue
+        if not isinstance(got, torch.Tensor):
+            raise Wrong(f"A tensor is asked for, your function returns {type(got).__name__}.")
+        if got.shape[-1] == d_model != d_mlp:
+            raise Wrong(
+                f"These are {d_model} numbers, as wide as the residual stream: what the layer "
+                f"writes. The neurons are inside of it, {d_mlp} of them: `hook_post`."
+            )
+        if got.shape == right.shape:
+            raise Wrong(
+                f"The shape is {tuple(got.shape)}: every position is still there. Keep row 0 and "
+                "the last position."
+            )
+        if got.shape != (d_mlp,):
+            raise Wrong(f"The shape is {tuple(got.shape)}; ({d_mlp},) is asked for.")
+        if _same(got, cache[f"blocks.{layer}.mlp.hook_pre"][0, -1]) and bool((got < 0).any()):
+            raise Wrong("These are values before the activation function; take `hook_post`.")
+        for position in range(tokens.shape[1] - 1):
+            if _same(got, right[0, position]):
+                raise Wrong(
+                    f"These are the neurons at position {position}. The answer comes after the "
+                    "last token, at position -1."
+                )
+        raise Wrong(f"Shape and place may be right, the values of layer {layer} are not.")
+    share = float((cache[hook_post(0)][0, -1] > 0).float().mean())
+    return f"{d_mlp} numbers a layer; in layer 0 {share:.0%} of them are above zero here."
+
+
+@check
+def check_without_neuron(
+    answer: Callable, model: "TransformerBridge", tokens: torch.Tensor, token: int
+) -> str:
+    """`answer(model, tokens, token, layer, neuron)`: probability of a token, one neuron at zero."""
+
+    def probability(silence: Callable) -> float:
+        with model.hooks(fwd_hooks=[(hook_post(layer), silence)]):
+            return float(model(tokens)[0, -1].softmax(-1)[token])
+
+    def one(value: torch.Tensor, hook: object) -> torch.Tensor:
+        value = value.clone()
+        value[..., neuron] = 0
+        return value
+
+    def all_of_layer(value: torch.Tensor, hook: object) -> torch.Tensor:
+        return torch.zeros_like(value)
+
+    _, cache = model.run_with_cache(tokens)
+    layer = model.cfg.n_layers - 1
+    before = float(model(tokens)[0, -1].softmax(-1)[token])
+    # The neurons of this layer that matter most here, so that doing nothing shows.
+    writes = cache[hook_post(layer)][0, -1] * (down_weight(model, layer) @ model.W_U[:, token])
+    for neuron in writes.topk(3).indices.tolist():
+        got = float(run(answer, model, tokens, token, layer, neuron))
+        right = probability(one)
+        if abs(got - right) < TOLERANCE:
+            continue
+        if abs(got - before) < TOLERANCE:
+            raise Wrong(
+                f"The probability is {before:.3f}, as if nothing had been done. Does the hook "
+                "change the tensor that it is given, or return a new one?"
+            )
+        if abs(got - probability(all_of_layer)) < TOLERANCE:
+            raise Wrong(
+                "This is what happens without the whole layer. The last axis counts the neurons: "
+                "index it."
+            )
+        raise Wrong(
+            f"Without neuron {neuron} of layer {layer} the probability is {right:.4f}; "
+            f"yours is {got:.4f}."
+        )
+    return f"Neuron {neuron} alone: from {before:.3f} to {right:.3f}. A hook is all it takes."
+
+
+@check
+def check_direct_effect(
+    answer: Callable, model: "TransformerBridge", tokens: torch.Tensor, token: int
+) -> str:
+    """`answer(model, activations, layer, token)`: what each neuron adds to a token's logit."""
+    _, cache = model.run_with_cache(tokens)
+    for layer in range(model.cfg.n_layers):
+        activations = cache[hook_post(layer)][0, -1]
+        unembed = model.W_U[:, token]
+        values = down_weight(model, layer) @ unembed
+        keys = model.blocks[layer].mlp.W_in.T @ unembed
+        got = run(answer, model, activations, layer, token)
+        if isinstance(got, torch.Tensor) and _same(got, activations * values):
+            continue
+        if getattr(got, "shape", None) != activations.shape:
+            raise Wrong(
+                f"One number a neuron is asked for, {tuple(activations.shape)}; the shape is "
+                f"{tuple(getattr(got, 'shape', ()))}."
+            )
+        if _same(got, values):
+            raise Wrong(
+                "This is what one unit of each neuron would write. How much of it is written "
+                "depends on how active the neuron is: multiply."
+            )
+        if _same(got, activations * keys):
+            raise Wrong(
+                "These are the neurons' keys, what they listen for (`W_in`). What they write are "
+                "their values (`W_out`)."
+            )
+        raise Wrong(f"In layer {layer} the numbers are others: activation x (value . token).")
+    strongest = int(got.argmax())
+    return (
+        f"In the last layer neuron {strongest} adds most to this token, {float(got.max()):.2f} "
+        "logits before the last layer norm."
+    )
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, atol=TOLERANCE, rtol=TOLERANCE)

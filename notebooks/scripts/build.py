@@ -1,0 +1,158 @@
+"""Make the notebooks that readers open out of the scripts that are reviewed.
+
+A script `notebooks/NN_name.py` becomes `notebooks/NN_name.ipynb`, for students, and, where it has
+exercises, `notebooks/solutions/NN_name.ipynb`, for teachers. An exercise is a run of cells with
+these tags:
+
+    exercise    markdown: "### Exercise 2.1: ...", difficulty, minutes and the task
+    exercise    code with one hole
+    check       code: says what is wrong, or that it is right
+    hint        markdown
+    solution    code that takes the place of the hole
+    mistake     code, two of them: typical wrong answers, for the tests alone
+
+Students get hint and solution folded, as text, so that running every cell solves nothing. Teachers
+get the solution where the hole was. Cells tagged `setup` (with the exercises alone) are all that an
+exercise needs; the rest of a notebook needs no exercise.
+"""
+
+import re
+import sys
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+NOTEBOOKS = Path(__file__).resolve().parents[1]
+PARTS = ("exercise", "exercise", "check", "hint", "solution", "mistake", "mistake")
+KINDS = ("markdown", "code", "code", "markdown", "code", "code", "code")
+HEADING = re.compile(
+    r"### Exercise (?P<number>\d+\.\d+): (?P<title>.+)\n"
+    r"\*(?P<difficulty>[●○]{3}), (?P<minutes>\d+) minutes\*\n"
+)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a script: `number` as in "2.1", and the source of each of its cells."""
+
+    number: str
+    title: str
+    difficulty: int
+    minutes: int
+    task: str
+    hole: str
+    check: str
+    hint: str
+    solution: str
+    mistakes: tuple[str, str]
+
+
+def scripts() -> list[Path]:
+    """The scripts in the order of the course."""
+    return sorted(NOTEBOOKS.glob("[0-9]*.py"))
+
+
+def read(path: Path) -> NotebookNode:
+    """A script as a notebook, tags in the cells' metadata, nothing in it random."""
+    notebook = jupytext.read(path)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = NotebookNode(kernelspec=kernel, language_info={"name": "python"})
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i}"
+        cell.metadata = NotebookNode({"tags": tags} if (tags := _tags(cell)) else {})
+    return notebook
+
+
+def exercises(notebook: NotebookNode) -> list[Exercise]:
+    """Its exercises; raises ValueError where a cell is missing or out of its order."""
+    found, cells = [], [cell for cell in notebook.cells if _part(cell)]
+    for i in range(0, len(cells), len(PARTS)):
+        run = cells[i : i + len(PARTS)]
+        heading = HEADING.match(run[0].source)
+        if heading is None:
+            raise ValueError(f"an exercise begins with its heading, not with: {run[0].source!r}")
+        where = f"exercise {heading['number']}"
+        if tuple(map(_part, run)) != PARTS or tuple(c.cell_type for c in run) != KINDS:
+            kinds = ", ".join(f"{_part(cell)} ({cell.cell_type})" for cell in run)
+            raise ValueError(f"{where} needs the cells {', '.join(PARTS)}; it has {kinds}")
+        task, hole, check, hint, solution, *mistakes = [cell.source for cell in run]
+        if "..." not in hole:
+            raise ValueError(f"{where}: its code has no hole (...)")
+        found.append(
+            Exercise(
+                heading["number"],
+                heading["title"],
+                heading["difficulty"].count("●"),
+                int(heading["minutes"]),
+                task,
+                hole,
+                check,
+                hint,
+                solution,
+                (mistakes[0], mistakes[1]),
+            )
+        )
+    return found
+
+
+def for_students(notebook: NotebookNode) -> NotebookNode:
+    """Holes stay; hints and solutions are folded text."""
+    made = deepcopy(notebook)
+    made.cells = [cell for cell in made.cells if _part(cell) != "mistake"]
+    for i, cell in enumerate(made.cells):
+        if _part(cell) == "hint":
+            made.cells[i] = _folded(cell, "Hint", cell.source)
+        if _part(cell) == "solution":
+            made.cells[i] = _folded(cell, "Solution", f"```python\n{cell.source}\n```")
+    return made
+
+
+def for_teachers(notebook: NotebookNode) -> NotebookNode:
+    """Each hole is filled."""
+    solutions = {e.hole: e.solution for e in exercises(notebook)}
+    made = for_students(notebook)
+    made.cells = [cell for cell in made.cells if _part(cell) != "solution"]
+    for cell in made.cells:
+        if _part(cell) == "exercise" and cell.cell_type == "code":
+            cell.source = solutions[cell.source]
+            cell.metadata["tags"] = ["solution"]
+    return made
+
+
+def built(path: Path) -> dict[Path, str]:
+    """What a script should have beside it: the text of each notebook, by its path."""
+    notebook = read(path)
+    made = {NOTEBOOKS / f"{path.stem}.ipynb": for_students(notebook)}
+    if exercises(notebook):
+        made[NOTEBOOKS / "solutions" / f"{path.stem}.ipynb"] = for_teachers(notebook)
+    return {name: jupytext.writes(one, fmt="ipynb") for name, one in made.items()}
+
+
+def main() -> int:
+    for script in scripts():
+        for path, text in built(script).items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+    return 0
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def _part(cell: NotebookNode) -> str | None:
+    """Which part of an exercise a cell is; None if it is none."""
+    return next((tag for tag in _tags(cell) if tag in PARTS), None)
+
+
+def _folded(cell: NotebookNode, summary: str, body: str) -> NotebookNode:
+    text = f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
+    return new_markdown_cell(text, id=cell.id, metadata=cell.metadata)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
