@@ -9,33 +9,155 @@
 # %% [markdown]
 # # 2. Attribution: which neurons does the answer come from?
 #
-# **You will** see why one gradient is not enough and a path is, check that scores add up, compare
-# the AMIG method of *Journey to the Center of the Knowledge Neurons* with the code that was
-# released for it, and find out which methods tell facts apart at all. About fifteen minutes, after
-# `00_quickstart`.
+# **You will** build integrated gradients from scratch and check them against the package, measure
+# whether scores add up, choose where a path begins, compare the AMIG method of *Journey to the
+# Center of the Knowledge Neurons* with the code that was released for it, and find out which
+# methods tell facts apart at all.
 #
-# **What to expect.** Integrated gradients add up to what a layer does; a gradient at one point
-# misses most of it. The released AMIG does not add up and puts other neurons on top. The plain
-# activation, the simplest method, overlaps most, but nearly as much for another fact.
+# **Time** 60 minutes, 35 of them with four exercises.
+#
+# **Before** `01_neurons_and_hooks`: activations, hooks. From calculus: what a gradient and an
+# integral are.
+#
+# **What to expect** A gradient where the model stands is nearly zero: the model is sure. Along a
+# path from zero the gradients add up to what the layer does. The released AMIG does not add up and
+# puts other neurons on top. The plain activation, the simplest method, overlaps most between
+# languages, but two thirds of that it overlaps for another fact, too.
 
-# %%
+# %% tags=["setup"]
 import warnings
 
 import pandas as pd
+import plotly.express as px
+import torch
 
 import lafn_viz as lv
+from lafn_viz import course
 
 model = lv.load_model("embedded")
 facts = lv.load_facts()
-capitals = facts.filter(relation="capital", subjects=["Japan", "Peru", "Italy", "Egypt"])
 japan = facts.filter(relation="capital", subjects="Japan", languages=["en", "fr", "ru", "zh"])
 prompts = japan.prompts()
 
 # %% [markdown]
+# ## A layer as a function
+# Unit 1 switched neurons off. Here the question is finer: how much of the answer is each neuron's
+# doing, when all of them work together? Take one layer out of the model and see the probability of
+# Tokyo as a function $F$ of that layer's activations; all else stays as the prompt makes it.
+
+# %% tags=["setup"]
+prompt = prompts[0]
+tokens = model.to_tokens(prompt.text, prepend_bos=False)
+token = model.tokenizer.encode(" " + prompt.answer, add_special_tokens=False)[0]
+_, cache = model.run_with_cache(tokens)
+
+
+def answer_probability(layer):
+    def f(values):  # position, neuron
+        place = f"blocks.{layer}.mlp.hook_post"
+        with model.hooks(fwd_hooks=[(place, lambda value, hook: values.unsqueeze(0))]):
+            return model(tokens)[0, -1].softmax(-1)[token]
+
+    return f
+
+
+# %% [markdown]
+# Now turn the layer down: multiply all its activations by a number between 0 and 1.
+
+# %%
+curve = []
+for layer in range(model.cfg.n_layers):
+    f, end = answer_probability(layer), cache[f"blocks.{layer}.mlp.hook_post"][0]
+    for alpha in torch.linspace(0, 1, 21).tolist():
+        curve.append((f"layer {layer}", alpha, float(f(alpha * end))))
+curve = pd.DataFrame(curve, columns=["turned down", "share of the activations", "P(Tokyo)"])
+px.line(
+    curve, x="share of the activations", y="P(Tokyo)", color="turned down",
+    title="One layer turned down, all others as they are", template="plotly_white", height=380,
+)  # fmt: skip
+
+# %%
+curve.pivot(index="turned down", columns="share of the activations")["P(Tokyo)"].iloc[
+    :, [0, 5, 10, 15, 19, 20]
+].round(3)
+
+# %% [markdown]
+# Without layer 0 Tokyo falls from 0.99 to 0.22, and a quarter of its activations bring most of it
+# back. At the right end, where the model stands, the curve is flat: nudging the layer changes next
+# to nothing. A gradient taken there sees a layer that does not matter. (The other layers do hardly
+# matter for this prompt.)
+#
+# **The idea** Do not ask at one point. Walk from nothing ($0$) to the activations as they are
+# ($a$), ask at every step how the answer follows each neuron, and add up. This is *integrated
+# gradients*, one score a neuron:
+#
+# $$s_n = a_n \int_0^1 \frac{\partial F(\alpha a)}{\partial a_n}\, d\alpha, \qquad
+# \sum_n s_n = F(a) - F(0)$$
+#
+# The second equation is *completeness*: the scores share out exactly what the layer does.
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 2.1: integrated gradients from scratch
+# *●●○, 10 minutes*
+#
+# Replace the integral by a sum over the middles of `n_steps` equal steps. What does each step add
+# to the scores? (`f` is any function with one number as its value, `end` the point $a$.)
+
+
+# %% tags=["exercise"]
+def integrated_gradients(f, end, n_steps=50):
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = ((i + 0.5) / n_steps * end).requires_grad_()
+        gradient = torch.autograd.grad(f(point), point)[0]
+        total = total + ...
+    return total
+
+
+# %% tags=["check"]
+reference = lv.attribute(model, [prompt], n_steps=40).values[0, 0]
+layer = cache["blocks.0.mlp.hook_post"][0]
+course.check_integrated_gradients(integrated_gradients, answer_probability(0), layer, reference)
+
+# %% [markdown] tags=["hint"]
+# An integral from 0 to 1 is the mean of what it adds up. And the $a_n$ in front of it?
+
+
+# %% tags=["solution"]
+def integrated_gradients(f, end, n_steps=50):
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = ((i + 0.5) / n_steps * end).requires_grad_()
+        gradient = torch.autograd.grad(f(point), point)[0]
+        total = total + gradient * end / n_steps
+    return total
+
+
+# %% tags=["mistake"]
+def integrated_gradients(f, end, n_steps=50):
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = ((i + 0.5) / n_steps * end).requires_grad_()
+        gradient = torch.autograd.grad(f(point), point)[0]
+        total = total + gradient * end  # a sum instead of a mean
+    return total
+
+
+# %% tags=["mistake"]
+def integrated_gradients(f, end, n_steps=50):
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = ((i + 0.5) / n_steps * end).requires_grad_()
+        gradient = torch.autograd.grad(f(point), point)[0]
+        total = total + gradient / n_steps  # how far the neuron went is left out
+    return total
+
+
+# %% [markdown]
 # ## One gradient is not enough
-# The model is sure of Tokyo, so nudging a neuron changes next to nothing: the gradient at the point
-# where the model stands is almost zero. Take the whole layer away, though, and Tokyo may be gone.
-# `target_change` is what that does to the probability.
+# `lv.attribute` walks the path of every layer of every prompt in one pass of the model. Beside it
+# gradient x activation, which asks only at the end of the path. `target_change` is what taking the
+# whole layer away does to the probability, the mean over 24 prompts:
 
 # %%
 scores = lv.attribute(model, prompts)
@@ -50,46 +172,188 @@ pd.DataFrame(
 
 # %% [markdown]
 # ## Do the scores add up?
-# Integrated gradients follow the layer from zero to what it is. With infinitely many points their
-# sum is exactly what the layer does; with few it is not, and how far it misses is the *completeness
-# error*. The usual Riemann sums get better slowly. `n_steps="auto"`, the default, takes more points
-# only where the error says so.
+# With infinitely many points the sum of the scores is exactly what the layer does; with few it is
+# not. How far it misses is the *completeness error*: a check that needs no ground truth, and that
+# no method passes by accident.
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 2.2: the completeness error
+# *●○○, 5 minutes*
+#
+# Given scores on a path from zero to `end`, how far are they from adding up?
+
+
+# %% tags=["exercise"]
+def completeness_error(scores, f, end):
+    missed = ...
+    return missed
+
+
+# %% tags=["check"]
+course.check_completeness_error(completeness_error)
+
+# %% [markdown] tags=["hint"]
+# The second equation above, left side minus right side. `torch.zeros_like(end)` is where the path
+# begins.
+
+
+# %% tags=["solution"]
+def completeness_error(scores, f, end):
+    change = f(end) - f(torch.zeros_like(end))
+    return abs(float(scores.sum() - change))
+
+
+# %% tags=["mistake"]
+def completeness_error(scores, f, end):
+    return abs(float(scores.sum() - f(end)))  # as if the function were 0 at the start
+
+
+# %% tags=["mistake"]
+def completeness_error(scores, f, end):
+    change = f(end) - f(torch.zeros_like(end))
+    return abs(float(scores.abs().sum() - change))  # signs thrown away
+
+
+# %% [markdown]
+# The usual Riemann sums get better slowly; Gauss-Legendre places its points where they say most.
+# `n_steps="auto"`, the default, takes more points only where the error says so.
 
 # %%
 warnings.filterwarnings("ignore", category=lv.CompletenessWarning)
-tried = [lv.attribute(model, prompts)]
+english = [prompt for prompt in prompts if prompt.language == "en"]
+tried = [lv.attribute(model, english)]
 for rule in ("riemann_left", "riemann_midpoint", "gauss_legendre"):
     for n_steps in (2, 5, 10, 20, 40):
-        tried.append(lv.attribute(model, prompts, n_steps=n_steps, quadrature=rule))
+        tried.append(lv.attribute(model, english, n_steps=n_steps, quadrature=rule))
 warnings.resetwarnings()
 lv.plots.completeness_curve(tried)
 
 # %% [markdown]
 # ## What exactly is asked?
 # The probability of Tokyo is one target. Its log-probability does not saturate; the difference to a
-# foil asks what speaks for Tokyo **and against** Kyoto. All three are exact for answers of several
-# tokens.
+# *foil* asks what speaks for Tokyo **and against** Beijing. All three are exact for answers of
+# several tokens. Of the 20 best neurons for one target, how many are among those of another?
 
 # %%
-english = [prompt for prompt in prompts if prompt.language == "en"]
 targets = {
     "probability": lv.attribute(model, english),
-    "log_prob": lv.attribute(model, english, target="log_prob"),
+    "log-probability": lv.attribute(model, english, target="log_prob"),
     "against Beijing": lv.attribute(model, english, target="logit_difference", foil="Beijing"),
 }
-best = {name: one.values.mean(0).flatten().topk(5) for name, one in targets.items()}
-width = scores.values.shape[-1]
-pd.DataFrame(
-    {name: [(int(i) // width, int(i) % width) for i in top.indices] for name, top in best.items()}
-)
+best = {name: one.values.mean(0).flatten().topk(20) for name, one in targets.items()}
+best = {name: set(top.indices.tolist()) for name, top in best.items()}
+pd.DataFrame({a: {b: len(best[a] & best[b]) for b in best} for a in best})
+
+# %% [markdown]
+# ## Where does the path begin?
+# Zero is an odd place to start: no text puts a layer there. The start is called the *baseline*, and
+# it is a choice: zero, the mean over other facts (`baseline="mean"`), or what the layer does when a
+# word is missing. Each asks a question of its own: what is there with these neurons that is not
+# there with **that** in their place?
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 2.3: a path from anywhere
+# *●●○, 10 minutes*
+#
+# The same sum, on the straight path from `start` to `end`. Completeness now says f(end) - f(start).
+
+
+# %% tags=["exercise"]
+def path_scores(f, start, end, n_steps=50):
+    way = ...
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = (start + (i + 0.5) / n_steps * way).requires_grad_()
+        total = total + torch.autograd.grad(f(point), point)[0]
+    return total / n_steps * way
+
+
+# %% tags=["check"]
+course.check_path_from(path_scores)
+
+# %% [markdown] tags=["hint"]
+# At the last step the point should be next to `end`, whatever `start` is.
+
+
+# %% tags=["solution"]
+def path_scores(f, start, end, n_steps=50):
+    way = end - start
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = (start + (i + 0.5) / n_steps * way).requires_grad_()
+        total = total + torch.autograd.grad(f(point), point)[0]
+    return total / n_steps * way
+
+
+# %% tags=["mistake"]
+def path_scores(f, start, end, n_steps=50):
+    way = end  # right only from zero
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = (start + (i + 0.5) / n_steps * way).requires_grad_()
+        total = total + torch.autograd.grad(f(point), point)[0]
+    return total / n_steps * way
+
+
+# %% tags=["mistake"]
+def path_scores(f, start, end, n_steps=50):
+    way = start - end  # the wrong direction
+    total = torch.zeros_like(end)
+    for i in range(n_steps):
+        point = (start + (i + 0.5) / n_steps * way).requires_grad_()
+        total = total + torch.autograd.grad(f(point), point)[0]
+    return total / n_steps * way
+
 
 # %% [markdown]
 # ## AMIG: from what without each word?
-# Zero is an odd place to start: no text puts a layer there. AMIG takes away one word after the
-# other (end of text stands in its place; in a masked model the mask) and follows the layer from
-# there. The paper looks at the last word of the prompt. Its released code does something simpler:
-# it averages all those starting points, follows one path, and multiplies by the activation instead
-# of by the way that was gone. So its scores do not add up to anything.
+# AMIG takes away one word after the other and follows the layer from there: one path a token, all
+# added up. In a masked model the mask stands in the word's place, in a causal one end of text.
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 2.4: a text without each token
+# *●●○, 10 minutes*
+#
+# Make one row for each token of a text, in which that token is blank and all others stay in place.
+
+
+# %% tags=["exercise"]
+def without_each_token(tokens, blank):  # tokens: position
+    rows = ...  # row, position
+    return rows
+
+
+# %% tags=["check"]
+blank = model.tokenizer.eos_token_id
+course.check_without_each_token(without_each_token, tokens[0], blank)
+
+# %% [markdown] tags=["hint"]
+# `torch.eye(n, dtype=torch.bool)` is true on its diagonal; `torch.where` chooses by it. Or repeat
+# the tokens and write to `rows[i, i]` in a loop.
+
+
+# %% tags=["solution"]
+def without_each_token(tokens, blank):  # tokens: position
+    own = torch.eye(len(tokens), dtype=torch.bool)
+    return torch.where(own, blank, tokens)
+
+
+# %% tags=["mistake"]
+def without_each_token(tokens, blank):
+    # Taken out instead of blanked: what follows moves to other positions.
+    return torch.stack([torch.cat([tokens[:i], tokens[i + 1 :]]) for i in range(len(tokens))])
+
+
+# %% tags=["mistake"]
+def without_each_token(tokens, blank):
+    until = torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
+    return torch.where(until, blank, tokens)  # everything up to the token is gone
+
+
+# %% [markdown]
+# The paper looks at the last word of the prompt. Its released code does something simpler: it
+# averages all those starting points, follows one path, and multiplies by the activation instead of
+# by the way that was gone. So its scores need not add up to anything:
 
 # %%
 paper = lv.attribute(model, english, method="amig", position="answer")
@@ -104,11 +368,15 @@ pd.DataFrame(
 ).rename_axis("layer").round(3)
 
 # %% [markdown]
-# What changes for a reader of the scores: which neurons are on top, and the sign of some. A neuron
-# that is silent here but fires without a word gets no score from the released code at all: it
-# multiplies by what the neuron does now, not by the difference.
+# What changes for a reader of the scores: which neurons are on top, and the sign of some.
 
 # %%
+top = [set(one.values.mean(0).flatten().topk(20).indices.tolist()) for one in (paper, released)]
+signs = paper.values.mean(0).sign() * released.values.mean(0).sign()
+print(len(top[0] & top[1]), "of the 20 best neurons are the same;")
+print(
+    f"{(signs < 0).sum() / (signs != 0).sum():.0%} of the neurons with a score in both differ in sign"
+)
 lv.plots.method_scatter(paper, released, names=("AMIG, the paper", "AMIG, as released"))
 
 # %% [markdown]
@@ -118,6 +386,7 @@ lv.plots.method_scatter(paper, released, names=("AMIG, the paper", "AMIG, as rel
 # strongest 2% of neurons.
 
 # %%
+capitals = facts.filter(relation="capital", subjects=["Japan", "Peru", "Italy", "Egypt"])
 asked = [prompt for prompt in capitals.prompts() if prompt.paraphrase in (0, 2)]
 methods = {
     "integrated gradients": {},
@@ -142,6 +411,15 @@ lv.plots.model_comparison(
     caption="Overlap of a fact's neurons between languages of other scripts, 95% intervals.",
 )
 
+# %%
+pd.concat(summaries).query("comparison == 'same minus other fact'").round(3).droplevel(1)
+
+# %% [markdown]
+# The activation overlaps most for the same fact (0.25 in the figure), but 0.175 of it is there for
+# another fact, too: much of what is active has to do with capitals, or with the language. By what
+# belongs to the fact alone, integrated gradients are ahead of it, though with four facts the
+# intervals still overlap; their lead over one gradient and over the direct effect is clearer.
+
 # %% [markdown]
 # ## A masked model
 # AMIG stands for *architecture-adapted*: the same words on a model of the other kind. The masked
@@ -157,11 +435,15 @@ both.to_frame(top=3).query("paraphrase == 0")[["place", "layer", "neuron", "scor
 # %% [markdown]
 # ## Limits
 # - Scores say what moves the target along a path from a baseline that you chose. What happens when
-#   the neurons are silenced is another question: `lv.intervene`.
+#   the neurons are silenced is another question: unit 4.
 # - All neurons of a layer move together, each layer on its own path. Scores of different layers are
 #   not parts of one sum.
 # - Four facts and two paraphrases are few: look at the intervals before you believe an order of
 #   methods.
 #
-# **Next:** run this on your own model: `lv.load_model("path/or/name")`; everything above works for
-# GPT-2, BLOOM, XGLM, Llama, Qwen, Gemma, BERT, RoBERTa and XLM-R alike.
+# **Papers** *Axiomatic Attribution for Deep Networks* (arXiv 1703.01365, section 3: integrated
+# gradients and completeness); *Knowledge Neurons in Pretrained Transformers* (arXiv 2104.08696,
+# section 3.2: attribution of neurons); *Journey to the Center of the Knowledge Neurons* (arXiv
+# 2308.13198, its section on the architecture-adapted multilingual integrated gradients).
+#
+# **Next** `03_overlap`: from scores to sets of neurons, and which of them languages share.

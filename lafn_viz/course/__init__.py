@@ -2,10 +2,20 @@
 
 from lafn_viz.course.grading import Verdict
 from lafn_viz.course.hooks import check_direct_effect, check_layer_activations, check_without_neuron
+from lafn_viz.course.paths import (
+    check_completeness_error,
+    check_integrated_gradients,
+    check_path_from,
+    check_without_each_token,
+)
 
 __all__ = [
     "Verdict",
+    "check_completeness_error",
     "check_direct_effect",
+    "check_integrated_gradients",
     "check_layer_activations",
+    "check_path_from",
+    "check_without_each_token",
     "check_without_neuron",
 ]

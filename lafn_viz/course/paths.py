@@ -1,0 +1,176 @@
+"""Checks of unit 2: integrate gradients, measure completeness, choose where a path begins."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lafn_viz.course.grading import Wrong, check, run
+
+
+class _Ridge:
+    """g(w . x) + c with a saturating g: its path integrals are known without integrating.
+
+    Along any straight path the gradient is g'(w . x) w, so a neuron's score is its share of the
+    way, w_i (end_i - start_i), of the whole change of the function.
+    """
+
+    def __init__(self, seed: int) -> None:
+        random = torch.Generator().manual_seed(seed)
+        self.weight = torch.randn(6, generator=random)
+        self.start = torch.randn(6, generator=random)
+        self.end = torch.randn(6, generator=random)
+        if float(self.weight @ (self.end - self.start)) < 0:
+            self.weight = -self.weight
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return torch.sigmoid(values @ self.weight - 0.5) + 0.25
+
+    def scores(self, start: Tensor, end: Tensor) -> Tensor:
+        way = self.weight * (end - start)
+        return way / way.sum() * (self(end) - self(start))
+
+    def gradient(self, point: Tensor) -> Tensor:
+        slope = torch.sigmoid(point @ self.weight - 0.5)
+        return slope * (1 - slope) * self.weight
+
+
+@check
+def check_integrated_gradients(
+    answer: Callable,
+    f: Callable[[Tensor], Tensor],
+    end: Float[Tensor, "position neuron"],
+    reference: Float[Tensor, " neuron"],
+) -> str:
+    """`answer(f, end, n_steps)`: a score for each number in `end`, on a path from zero.
+
+    `f` and `end` are a layer of the model, `reference` the package's own scores of it.
+    """
+    n_steps = 200
+    for seed in range(3):
+        made_up = _Ridge(seed)
+        right = made_up.scores(torch.zeros(6), made_up.end)
+        got = run(answer, made_up, made_up.end, n_steps)
+        _same_shape(got, right)
+        if _close(got, right):
+            continue
+        if _close(got, right * n_steps):
+            raise Wrong(
+                f"Your scores are {n_steps} times too large, as many as there are steps: an "
+                "integral is a mean over the path, not a sum."
+            )
+        if _close(got, right / made_up.end):
+            raise Wrong(
+                "This is the mean gradient. A gradient says how the answer follows a neuron; times "
+                "how far the neuron moved (`end`) it is the neuron's share."
+            )
+        if _close(got, made_up.gradient(made_up.end) * made_up.end):
+            raise Wrong("These are gradients at the end of the path alone.")
+        raise Wrong(
+            f"For a function whose scores are {_shown(right)} yours are {_shown(got)}. Each step "
+            "adds gradient x end / n_steps."
+        )
+    mine = run(answer, f, end, n_steps).sum(0)
+    apart = float((mine - reference).abs().max())
+    if apart > 1e-3:
+        raise Wrong(
+            f"Right for made-up functions, but on the model it is up to {apart:.4f} away from "
+            "`lv.attribute`. Is `end` allowed to have several positions?"
+        )
+    return (
+        f"On layer 0 of the model your scores and those of `lv.attribute` differ by {apart:.0e} at "
+        f"most, where the largest score is {float(reference.max()):.3f}."
+    )
+
+
+@check
+def check_completeness_error(answer: Callable) -> str:
+    """`answer(scores, f, end)`: how far the scores are from adding up to f(end) - f(0)."""
+    for seed in range(3):
+        made_up = _Ridge(seed)
+        scores = made_up.scores(torch.zeros(6), made_up.end) + 0.01
+        change = float(made_up(made_up.end) - made_up(torch.zeros(6)))
+        right = abs(float(scores.sum()) - change)
+        got = float(run(answer, scores, made_up, made_up.end))
+        if abs(got - right) < 1e-5:
+            continue
+        if abs(abs(got) - right) < 1e-5:
+            raise Wrong(f"Yours is {got:.3f}: an error has no sign, take `abs`.")
+        if abs(got - abs(float(scores.sum() - made_up(made_up.end)))) < 1e-5:
+            raise Wrong(
+                "At zero the function is not zero: the scores share out what *changes* on the "
+                f"path, f(end) - f(0), here {change:.3f}."
+            )
+        if abs(got - abs(float(scores.abs().sum()) - change)) < 1e-5:
+            raise Wrong("Scores keep their sign: neurons that speak against the answer count less.")
+        raise Wrong(f"Yours is {got:.3f}, it should be {right:.3f}.")
+    return "Scores that were each 0.01 too large are found out: 6 neurons, an error of 0.06."
+
+
+@check
+def check_path_from(answer: Callable) -> str:
+    """`answer(f, start, end, n_steps)`: scores on a straight path from any start."""
+    for seed in range(3):
+        made_up = _Ridge(seed)
+        start, end = made_up.start, made_up.end
+        right = made_up.scores(start, end)
+        got = run(answer, made_up, start, end, 200)
+        _same_shape(got, right)
+        if _close(got, right):
+            continue
+        if _close(got, made_up.scores(start, start + end)):
+            raise Wrong(
+                "From `start` you go by all of `end` and so arrive at start + end. The way from "
+                "start to end is their difference."
+            )
+        if _close(got, made_up.scores(start, 2 * start - end)):
+            raise Wrong("You walk away from `end`: the way from start to end is end - start.")
+        raise Wrong(f"For a path with the scores {_shown(right)} yours are {_shown(got)}.")
+    zero = torch.zeros(6)
+    apart = float((made_up.scores(zero, end) - right).abs().max())
+    return (
+        "The same neurons, the same function: from another start a score moves by up to "
+        f"{apart:.2f} here. A score without its baseline says little."
+    )
+
+
+@check
+def check_without_each_token(answer: Callable, tokens: Int[Tensor, " position"], blank: int) -> str:
+    """`answer(tokens, blank)`: as many rows as tokens, row i with token i blanked."""
+    n = len(tokens)
+    right = tokens.repeat(n, 1)
+    right[range(n), range(n)] = blank
+    got = run(answer, tokens, blank)
+    if not isinstance(got, Tensor) or got.ndim != 2:
+        raise Wrong("A tensor with one row for each token is asked for.")
+    if got.shape == (n, n - 1):
+        raise Wrong(
+            "Your rows are one token shorter: what comes later moves up, and the model reads other "
+            "positions. Put the blank in the token's place."
+        )
+    if got.shape != (n, n):
+        raise Wrong(f"The shape is {tuple(got.shape)}; {n} rows of {n} tokens are asked for.")
+    if bool((got == tokens).all()):
+        raise Wrong("Every token is still there.")
+    blanks = (got == blank).sum(1)
+    if not bool((blanks == 1).all()):
+        row = int((blanks != 1).nonzero()[0])
+        raise Wrong(f"Row {row} has lost {int(blanks[row])} tokens; each row loses one.")
+    if not bool((got == right).all()):
+        raise Wrong("Row i loses token i and keeps all others as they were.")
+    return f"{n} starting points, one for each of the {n} tokens: AMIG adds up {n} paths."
+
+
+def _same_shape(got: object, right: Tensor) -> None:
+    if not isinstance(got, Tensor) or got.shape != right.shape:
+        shape = tuple(getattr(got, "shape", ()))
+        raise Wrong(f"One score for each number is asked for, {tuple(right.shape)}, not {shape}.")
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, atol=1e-4, rtol=1e-3)
+
+
+def _shown(values: Tensor) -> str:
+    return "(" + ", ".join(f"{float(value):.3f}" for value in values[:3]) + ", ...)"
