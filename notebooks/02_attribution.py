@@ -374,9 +374,8 @@ pd.DataFrame(
 top = [set(one.values.mean(0).flatten().topk(20).indices.tolist()) for one in (paper, released)]
 signs = paper.values.mean(0).sign() * released.values.mean(0).sign()
 print(len(top[0] & top[1]), "of the 20 best neurons are the same;")
-print(
-    f"{(signs < 0).sum() / (signs != 0).sum():.0%} of the neurons with a score in both differ in sign"
-)
+differ = (signs < 0).sum() / (signs != 0).sum()
+print(f"of the neurons with a score in both, {differ:.0%} differ in sign")
 lv.plots.method_scatter(paper, released, names=("AMIG, the paper", "AMIG, as released"))
 
 # %% [markdown]
