@@ -1,5 +1,10 @@
 """The checks of the course's exercises: `course.check_...(your_answer, ...)` gives a `Verdict`."""
 
+from lafn_viz.course.failures import (
+    check_chance_jaccard,
+    check_discoveries,
+    check_known_everywhere,
+)
 from lafn_viz.course.grading import Verdict
 from lafn_viz.course.hooks import check_direct_effect, check_layer_activations, check_without_neuron
 from lafn_viz.course.paths import (
@@ -11,9 +16,12 @@ from lafn_viz.course.paths import (
 
 __all__ = [
     "Verdict",
+    "check_chance_jaccard",
     "check_completeness_error",
     "check_direct_effect",
+    "check_discoveries",
     "check_integrated_gradients",
+    "check_known_everywhere",
     "check_layer_activations",
     "check_path_from",
     "check_without_each_token",
