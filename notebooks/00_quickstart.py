@@ -10,10 +10,14 @@
 # # 0. Quick start: one fact, twelve languages
 #
 # **You will** ask a small language model for capitals in twelve languages, find the neurons that
-# answer, see which of them every language shares, and prove it by switching them off. About ten
-# minutes; you need to know what a neural network is, nothing more.
+# answer, see which of them every language shares, and prove it by switching them off.
 #
-# **What to expect.** The model keeps a fact partly in the same neurons whatever the language.
+# **Time** 10 minutes, no exercises.
+#
+# **Before** You know what a neural network is, nothing more. This is the tour; units 1 to 5 build
+# each of its steps by hand.
+#
+# **What to expect** The model keeps a fact partly in the same neurons whatever the language.
 # Switching those off hurts that fact far more than switching off as many random ones. A control
 # model that knows the same facts, but one language at a time, shares much less.
 #
@@ -46,9 +50,13 @@ answers.groupby("language")[["probability", "known"]].mean().round(3).T
 
 # %% [markdown]
 # ## Which neurons answer?
-# Integrated gradients: scale all neurons of a layer from zero to what they are, and add up how
-# the probability of the answer follows each of them. The scores of a layer add up to what the
-# layer as a whole contributes; `completeness_error` is how far they miss it.
+# **The idea** Integrated gradients: scale all neurons of a layer from zero to what they are, $a$,
+# and add up how the probability $F$ of the answer follows each of them:
+#
+# $$s_n = a_n \int_0^1 \frac{\partial F(\alpha a)}{\partial a_n}\, d\alpha$$
+#
+# The scores of a layer add up to what the layer as a whole contributes; `completeness_error` is how
+# far they miss it.
 
 # %%
 scores = lv.attribute(model, prompts)
@@ -118,12 +126,15 @@ lv.plots.model_comparison(across, title="Between scripts: transfer and shared ne
 control.to_frame().round(3)
 
 # %% [markdown]
-# ## Limits, and what next
+# ## Limits
 # - A score says what moves the answer along one path; only the intervention shows a cause.
 # - The embedded model is small and knows little else. What holds for it need not hold for yours:
 #   `lv.load_model("path/to/your/model")` takes any causal model that TransformerLens can bridge.
 # - Four languages and 2% are choices. Change them above and see what stays.
 #
-# Papers: *Journey to the Center of the Knowledge Neurons* (arXiv 2308.13198), *Multilingual
+# **Papers** *Journey to the Center of the Knowledge Neurons* (arXiv 2308.13198), *Multilingual
 # Knowledge Editing with Language-Agnostic Factual Neurons* (arXiv 2406.16416), *Knowledge Neurons
 # in Pretrained Transformers* (arXiv 2104.08696, section 3).
+#
+# **Next** `01_neurons_and_hooks`, the first unit of the course; or `08_explore`, the same with
+# controls to turn.

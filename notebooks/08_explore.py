@@ -11,12 +11,22 @@
 #
 # **You will** see what the other notebooks compute follow your choices: neurons that languages
 # share, one neuron's card, the attribution of a prompt while you type it, and an edit in twelve
-# languages that you make, turn up and down, and take back. About fifteen minutes; `03_overlap` and
-# `05_editing` say what is computed.
+# languages that you make, turn up and down, and take back.
 #
-# **What to expect.** Every explorer loads the model in the background; the line under its controls
+# **Time** 15 minutes, and as long as you like to play.
+#
+# **Before** Nothing, to look; `03_overlap` and `05_editing` say what is computed.
+#
+# **What to expect** Every explorer loads the model in the background; the line under its controls
 # says what it is doing. What it shows is a result like any other: the cells between them take it up
 # and go on. (`lafn-viz app` has the same explorers on a page without code.)
+#
+# **The idea** Two languages $a$ and $b$ hold the sets $S_a$ and $S_b$ of neurons of a fact. Each
+# cell of the first heatmap is their Jaccard overlap,
+#
+# $$J(a, b) = \frac{|S_a \cap S_b|}{|S_a \cup S_b|}$$
+#
+# and the right half is the same for *another* fact in $b$: what is there without the fact.
 
 # %%
 import lafn_viz as lv
@@ -94,4 +104,8 @@ editor.comparison.to_frame().groupby("group")["well"].mean()
 # - The control of the heatmap is five other facts here; `03_overlap` has 24, with intervals.
 # - While an explorer works, do not run the same model in a cell: their hooks would mix.
 #
-# **Next:** your own model, `lv.LiveEditor("path/or/name")`, or your own facts.
+# **Papers** The methods are those of *Journey to the Center of the Knowledge Neurons* (arXiv
+# 2308.13198) and *Multilingual Knowledge Editing with Language-Agnostic Factual Neurons* (arXiv
+# 2406.16416); the explorers are this package's own.
+#
+# **Next** `07_your_model`: your own model, also here, `lv.LiveEditor("path/or/name")`.
