@@ -289,6 +289,12 @@ def run_all_cells(page: Page, *, seconds: float = 300) -> bool:
     return bool(done)
 
 
+def end_session(page: Page, address: str) -> None:
+    """Stop the kernel of the open notebook, so that the next one gets its memory."""
+    session = page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.id")
+    page.request.delete(f"{address}api/sessions/{session}")
+
+
 def notebook_outputs(page: Page) -> list[dict]:
     """All outputs of the open notebook, as its file would hold them."""
     cells = page.evaluate("() => window.jupyterapp.shell.currentWidget.context.model.toJSON()")

@@ -25,6 +25,7 @@ def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
     """The outputs of the notebook as JupyterLab ran it, once all its figures are drawn."""
     page, lab = request.getfixturevalue("page"), request.getfixturevalue("lab")
     from driving import (
+        end_session,
         notebook_outputs,
         open_notebook,
         run_all_cells,
@@ -39,13 +40,8 @@ def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
     assert finished, [output for output in outputs if output["output_type"] == "error"]
     wait_for_plots(page, max(3, sum(FIGURE in output.get("data", {}) for output in outputs)))
     show_whole_notebook(page)
-    # The next notebook gets the memory of this one.
-    page.request.delete(f"{lab.address}api/sessions/{session_id(page)}")
+    end_session(page, lab.address)
     return outputs
-
-
-def session_id(page) -> str:
-    return page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.id")
 
 
 def run_bare(path: Path, folder: Path) -> list[dict]:
