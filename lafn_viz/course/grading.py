@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
 
 P = ParamSpec("P")
+# JupyterLab's own where they are, for its light and its dark theme.
+RIGHT = "var(--jp-success-color0, light-dark(#00734c, #5fd3a6))"
+WRONG = "var(--jp-error-color0, light-dark(#b3261e, #ff9d8f))"
 UNFILLED = "The hole is still there: put your code in place of the `...`."
 
 
@@ -31,7 +34,7 @@ class Verdict:
         return f"{'✓ Right.' if self.passed else '✗ Not yet.'} {self.says}"
 
     def _repr_html_(self) -> str:
-        mark, colour = ("✓ Right.", "#00734c") if self.passed else ("✗ Not yet.", "#b34700")
+        mark, colour = ("✓ Right.", RIGHT) if self.passed else ("✗ Not yet.", WRONG)
         return (
             f'<div role="status" style="border-left: 4px solid {colour}; padding: 0.3em 0.8em">'
             f'<b style="color: {colour}">{mark}</b> {_code(html.escape(self.says))}</div>'
