@@ -17,13 +17,13 @@
 #
 # **Before** Units 1 to 3: what a neuron is, what its score is, which neurons languages share.
 #
-# **What to expect** Without the neurons that languages share, the fact goes in the languages of
-# Latin script and hardly in Chinese and Japanese. Measured on the probability as in the paper,
-# hardly any fact of this model has a degenerate pair: it is too sure to notice two neurons. On the
-# odds nearly every fact has some, and random neurons have none. But two small effects that add up
-# explain nearly all of what these pairs do. As judges of answers the neurons are better than random
-# ones, not clearly better than other neurons of high attribution, and worse than the plain
-# probability of the answer.
+# **What to expect** Without the neurons that languages share, the answer loses much of its
+# probability in the languages of Latin script, and next to nothing in Chinese, Japanese and Hindi.
+# Measured on the probability as in the paper, only facts that the model is unsure of have
+# degenerate pairs: where it is sure, two neurons are not enough. On the odds nearly every fact has
+# some, and random neurons have none. But two small effects that add up explain nearly all of what
+# these pairs do. As judges of answers the neurons are better than random ones, not better than
+# other neurons of high attribution, and worse than the plain probability of the answer.
 
 # %% tags=["setup"]
 import lafn_viz as lv
@@ -53,6 +53,10 @@ measured = lv.intervene(model, japan[2:], best, controls=5)
 # %%
 print(measured)
 measured.summary()[["p", "p_low", "p_high"]].round(3)
+
+# %% [markdown]
+# `p` is the relative change, with its 95% interval over prompts. As many random neurons of the same
+# layers change nothing, so it is not the number of neurons that does it.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 4.1: what is an effect?
@@ -128,6 +132,18 @@ lv.plots.effects_by_language(zeroed)
 zeroed.summary()[["p", "p_low", "p_high"]].round(3)
 
 # %% [markdown]
+# The last two rows of each set are the controls: random neurons do nothing, another fact loses
+# little. What one language holds alone costs next to nothing, over all languages. And in its own?
+
+# %%
+own = zeroed.summary(by_language=True)["p"].xs("own fact", level="measured on")
+own.unstack("set").loc[list(zeroed.languages)].round(2)
+
+# %% [markdown]
+# The shared neurons take 24% to 74% of the probability in languages of Latin script. In Chinese,
+# Japanese and Hindi they take little: these languages keep the fact elsewhere. And what English
+# holds alone matters to English alone, a little: shared is where most of it is.
+#
 # Zero is a state that no text puts a neuron in. A milder change gives each neuron its mean over
 # prompts of the same language: it no longer says *which* country is meant.
 
@@ -141,13 +157,21 @@ milder.summary()[["p", "p_low", "p_high"]].round(3)
 
 # %% [markdown]
 # ## Found in one language, changed, asked in another
-# Rows are where neurons were found, columns where the fact is asked. Off the diagonal is transfer.
-# The control on the right says that it is about this fact.
+# Rows are where neurons were found, columns where the fact is asked. Off the diagonal is transfer:
+# between languages of Latin script there is much, between scripts little. The control on the right
+# says that it is about this fact.
 
 # %%
 asked = [prompt for prompt in held_out if prompt.paraphrase == 4]
 by_language = {language: overlap.neurons_in(language) for language in overlap.languages}
-lv.plots.effects_matrix(lv.effects(model, by_language, asked, controls=1))
+moved = lv.effects(model, by_language, asked, controls=1)
+lv.plots.effects_matrix(moved)
+
+# %%
+table = moved.summary(by_language=True)["p"].xs(("en", "own fact"), level=(0, 1))
+print("without the neurons found in English, P(correct) changes by")
+for language in ("en", "de", "tr", "ru", "zh"):
+    print(f"{table[language]:+.0%} in {language}")
 
 # %% [markdown]
 # ## Stand-ins, as in the paper
@@ -205,12 +229,12 @@ overview(found).round(3)
 # Nothing is left empty without a reason:
 
 # %%
-for one in found[:4]:
+for one in found[:2]:
     print(one)
 
 # %% [markdown]
-# Where the model is sure (`p_before` near 1), no two of the candidates bring it down. Pairs turn up
-# where it was not so sure.
+# Where the model is sure (`p_before` near 1), no two of the candidates bring it down; all 20 at
+# once (`together`) take between 5% and 48% of it. Pairs turn up where it was not so sure.
 #
 # ## The odds do not saturate
 # From 0.999 to 0.99 the probability loses 1%, the odds P / (1 - P) lose 90%. The same shares, asked
@@ -361,7 +385,8 @@ for control in ("random neurons", "top neurons", "P(candidate)"):
 # ## False answers that the model finds likely
 # A capital drawn at random is easy to refuse. `false_answers="plausible"` takes of all wrong
 # capitals the one that the model finds likeliest. It is picked by the very thing that P(candidate)
-# looks at, so none is harder for that control.
+# looks at, so none is harder for that control. (The `CompletenessWarning` names a rare prompt whose
+# attributions do not quite add up.)
 
 # %%
 hard = lv.check_facts(model, sixty, "capital", max_facts=24, false_answers="plausible", **options)
@@ -373,10 +398,15 @@ for name, one in (("random", check), ("plausible", hard)):
     print(f"{name}: median P of false answers {p[False]:.6f}, of true ones {p[True]:.3f}")
 
 # %% [markdown]
+# P(candidate) does not slip: this model is sure of its capitals, and the likeliest wrong one is
+# still next to impossible. Random neurons stay behind, and the degenerate and the top ones between
+# them are too close to tell apart (the figure has the interval of their difference).
+#
 # ## A masked model
-# The paper does this with BERT. Here is a small masked model that knows the same facts. Its single
-# neurons matter less: few facts have a pair that takes a quarter of the odds, and these few decide
-# which neurons are frequent.
+# The paper does this with BERT. Here is a small masked model that knows the same facts. Only a
+# third of them have a pair that takes a quarter of the odds, and these few decide which neurons are
+# frequent. They still judge better than random ones, but worse than the top ones, and much worse
+# than the probability.
 
 # %%
 masked = lv.load_model("embedded-masked")
@@ -392,7 +422,8 @@ lv.plots.fact_checking_roc(check)
 #   found.
 # - The limits of 20% and 25% are the paper's. Move them and the counts move with them; the random
 #   control moves too, so look at both.
-# - Few facts are tested here, in two languages and one wording: the intervals are wide.
+# - Few facts are tested here, in two languages and one wording: the intervals are wide. And they
+#   are over test facts alone: the other half, which says which neurons judge, was drawn once.
 # - A judge of answers that the model already knows is no fact-checker of the world: it says what
 #   the model believes.
 #

@@ -1,37 +1,26 @@
 """The checks of the course's exercises: `course.check_...(your_answer, ...)` gives a `Verdict`."""
 
-from lafn_viz.course.failures import (
-    check_chance_jaccard,
-    check_discoveries,
-    check_known_everywhere,
-)
-from lafn_viz.course.grading import (
-    Verdict,
-)
-from lafn_viz.course.hooks import (
-    check_direct_effect,
-    check_layer_activations,
-    check_without_neuron,
-)
+from lafn_viz.course.failures import check_chance_jaccard, check_discoveries, check_known_everywhere
+from lafn_viz.course.grading import Verdict
+from lafn_viz.course.hooks import check_direct_effect, check_layer_activations, check_without_neuron
 from lafn_viz.course.paths import (
     check_completeness_error,
-    check_effect,
-    check_expected,
     check_integrated_gradients,
-    check_is_degenerate
+    check_path_from,
+    check_without_each_token,
+)
+from lafn_viz.course.proof import check_auc, check_effect, check_expected, check_is_degenerate
 from lafn_viz.course.sets import (
     check_jaccard,
     check_keep,
     check_other_facts,
     check_p_value,
-    check_path_from,
     check_refine,
-    check_without_each_token,
-    from lafn_viz.course.proof import check_auc,
 )
 
 __all__ = [
     "Verdict",
+    "check_auc",
     "check_chance_jaccard",
     "check_completeness_error",
     "check_direct_effect",
@@ -39,9 +28,8 @@ __all__ = [
     "check_effect",
     "check_expected",
     "check_integrated_gradients",
-    "check_is_degenerate
-from lafn_viz.course.sets import (
-    check_jaccard",
+    "check_is_degenerate",
+    "check_jaccard",
     "check_keep",
     "check_known_everywhere",
     "check_layer_activations",
@@ -51,5 +39,4 @@ from lafn_viz.course.sets import (
     "check_refine",
     "check_without_each_token",
     "check_without_neuron",
-    "from lafn_viz.course.proof import check_auc",
 ]

@@ -95,15 +95,13 @@ def check_refine(answer: Callable, scores: NeuronScores) -> str:
         if got == set(times):
             raise Wrong(
                 "You keep what any paraphrase keeps. What belongs to one wording stays in then; "
-                "more than half have to agree."
+                "more than a share of all of them have to agree."
             )
         if got == _more(times, len(kept) / 2 - 0.5):
             raise Wrong(
                 f"A neuron in exactly half of the {len(kept)} paraphrases is in yours. More than "
                 "half is asked for."
             )
-        if got == _more(times, 0.5):
-            raise Wrong("Your limit is the share itself: multiply it by the number of paraphrases.")
         raise Wrong(
             f"Of {kept} {_more(times, len(kept) / 2)} are in more than half; yours are {got}."
         )
@@ -120,8 +118,8 @@ def check_refine(answer: Callable, scores: NeuronScores) -> str:
     if _members(run(answer, apart, 0.5)) != set(refined.neurons):
         raise Wrong(f"`lv.select_neurons` keeps {len(refined.neurons)} neurons here, not yours.")
     return (
-        f"Of {len(set().union(*apart))} neurons that any wording keeps, more than half of them "
-        f"agree on {len(refined.neurons)}, the same as by `lv.select_neurons`."
+        f"One wording or another keeps {len(set().union(*apart))} neurons, more than half of the "
+        f"wordings keep {len(refined.neurons)}, the same as by `lv.select_neurons`."
     )
 
 
@@ -264,7 +262,7 @@ def _judge_p(got: float, observed: int, draws: Sequence[int]) -> None:
     below = sum(draw <= observed for draw in draws)
     if _near(got, (1 + reached) / (1 + n)):
         return
-    shown = f"observed {observed}, and {reached} of {n} draws reach that"
+    shown = f"{observed} was observed, and {reached} of {n} draws reach that"
     if _near(got, reached / n):
         zero = "0 is never true" if not reached else "it would be 0 where none reaches it"
         raise Wrong(
