@@ -215,8 +215,8 @@ def completeness_error(scores, f, end):
 
 
 # %% [markdown]
-# The usual Riemann sums get better slowly; Gauss-Legendre places its points where they say most.
-# `n_steps="auto"`, the default, takes more points only where the error says so.
+# How fast does the error fall with the number of points? Three rules, and `n_steps="auto"`, the
+# default.
 
 # %%
 warnings.filterwarnings("ignore", category=lv.CompletenessWarning)
@@ -229,6 +229,10 @@ warnings.resetwarnings()
 lv.plots.completeness_curve(tried)
 
 # %% [markdown]
+# The left Riemann sum, the usual choice, gets better slowly: with 20 points it is where the middles
+# (your exercise) are with 3. Gauss-Legendre places its points where they say most. "auto" takes more
+# points only where the error says so.
+#
 # ## What exactly is asked?
 # The probability of Tokyo is one target. Its log-probability does not saturate; the difference to a
 # *foil* asks what speaks for Tokyo **and against** Beijing. All three are exact for answers of

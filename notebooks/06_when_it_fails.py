@@ -56,7 +56,7 @@ pd.concat(scored, names=["asked"]).groupby("asked")[["probability", "known"]].me
 
 # %% [markdown]
 # Integrated gradients answer all the same: they share out whatever probability there is, be it
-# 0.0006. `lv.overlap` refuses facts that are not known:
+# 0.0003. `lv.overlap` refuses facts that are not known:
 
 # %%
 scores = {name: lv.attribute(model, some) for name, some in answers.items()}
