@@ -230,8 +230,8 @@ lv.plots.completeness_curve(tried)
 
 # %% [markdown]
 # The left Riemann sum, the usual choice, gets better slowly: with 20 points it is where the middles
-# (your exercise) are with 3. Gauss-Legendre places its points where they say most. "auto" takes more
-# points only where the error says so.
+# (your exercise) are with 3. Gauss-Legendre places its points where they say most. "auto" takes
+# more points only where the error says so.
 #
 # ## What exactly is asked?
 # The probability of Tokyo is one target. Its log-probability does not saturate; the difference to a
