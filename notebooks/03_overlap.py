@@ -108,9 +108,9 @@ def keep(scores, share):
 # ### Exercise 3.2: what the wordings agree on
 # *●○○, 5 minutes*
 #
-# A neuron of the word "capital" is kept in every prompt that says "capital". Other wordings do not
-# say it. `kept` is a list with one set of neurons for each wording of a fact in a language; return
-# the neurons that are in more than `share` of these sets. (The papers call this *refining*.)
+# A neuron may be kept for a word of the prompt, and other wordings do not have that word. `kept` is
+# a list with one set of neurons for each wording of a fact in a language; return the neurons that
+# are in more than `share` of these sets. (The papers call this *refining*.)
 
 
 # %% tags=["exercise"]
@@ -256,16 +256,16 @@ lv.plots.language_tree(overlap)
 # %% [markdown]
 # ## Agnostic, specific, and in between
 # A neuron is *language-agnostic* for a fact when all languages hold it, or at least $k$ of them
-# (here four), and *language-specific* when exactly one does. Most agnostic ones are in the first
-# layer; the specific ones (counted for each language) are rather in the last:
+# (here four), and *language-specific* when exactly one does. Their
+# mean numbers for a fact (the specific ones: for a fact in one language), by layer:
 
 # %%
 overlap.per_layer().round(1)
 
 # %% [markdown]
-# An UpSet plot counts every neuron once, under the exact languages that hold it. The grey bars use
-# the neurons of *another* fact in every language: Chinese and Japanese stand out, and more than
-# half of what only these two share would be there for another fact.
+# Most agnostic neurons are in the first layer; of the specific ones half are in the last. An UpSet
+# plot counts every neuron once, under the exact languages that hold it. Its grey bars use the
+# neurons of *another* fact in every language; the table has its largest groups.
 
 # %%
 overlap.intersections().query("degree > 1").head(4).round(1)
@@ -274,6 +274,9 @@ overlap.intersections().query("degree > 1").head(4).round(1)
 lv.plots.upset(overlap)
 
 # %% [markdown]
+# Chinese and Japanese stand out. But more than half of what only these two share would be there for
+# another fact.
+#
 # ## Is it significant, and against what?
 # A *null model* says what would be without an effect. Draw from it many times, and count how often
 # chance reaches what was observed: that is the p-value.
@@ -322,8 +325,7 @@ def p_value(observed, draws):
 # `lv.significance` does it with two null models: random neurons of the same layers, and the neurons
 # of other capitals. Against the first nearly everything is significant; against the second it has
 # to be about this fact. `share` is the share of facts with q < 0.05, where q is p corrected for the
-# number of facts: all of them, against both. Yet look at `expected`: of the agnostic neurons of a
-# fact more than half would be there for any capital.
+# number of facts.
 
 # %%
 found = lv.significance(overlap)
@@ -333,10 +335,12 @@ found.summary().round(3)
 lv.plots.significance_ladder(found)
 
 # %% [markdown]
+# All facts are significant, against both. Yet look at `expected`: of the 50 agnostic neurons of a
+# fact 29 would be there for any capital. Significant does not mean that most of it is the fact's.
+#
 # ## Would another wording, or another threshold, say the same?
 # Draw the paraphrases anew, with replacement, and refine again: the interval of each fact's
-# overlap, and how many of its agnostic neurons are there in most draws. Then keep more or fewer:
-# the numbers follow the threshold, the order of the three lines does not.
+# overlap, and how many of its agnostic neurons are there in most draws. Then keep more or fewer.
 
 # %%
 stable = lv.stability(scores, fraction=0.02, min_languages=4)
@@ -347,10 +351,11 @@ fractions = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 lv.plots.threshold_lines(lv.threshold_curve(scores, fractions, across_scripts=True))
 
 # %% [markdown]
+# The numbers follow the threshold, the order of the three lines does not.
+#
 # ## A model that learned every language by itself
 # The control model was trained on the same facts, without anything that would make languages share
-# them. Take eight of the capitals. Between scripts the control's languages share no more neurons
-# for the same fact than for different ones: the interval of the difference holds zero.
+# them. Take eight of the capitals, and look between scripts.
 
 # %%
 control = lv.load_model("embedded-control")
@@ -361,9 +366,9 @@ overlaps = {"embedded": overlap.of(facts=first), "control": lv.overlap(control_s
 overlaps["control"].summary(across_scripts=True).round(3)
 
 # %% [markdown]
-# Now ask both for all capitals in five languages outside Latin script, where no spelling helps. The
-# control answers what it was told as well as the other, and nothing of what it was told in other
-# languages only.
+# The control's languages share no more neurons for the same fact than for different ones: the
+# interval of the difference holds zero. Now ask both models for all capitals in five languages
+# outside Latin script, where no spelling helps.
 
 # %%
 scripts = ["ru", "zh", "ja", "ar", "hi"]
@@ -374,13 +379,15 @@ known = {name: lv.score_answers(each, asked) for name, each in models.items()}
 lv.plots.transfer_and_sharing(known, overlaps)
 
 # %% [markdown]
+# The control answers what it was told as well as the other, and nothing of what it was told in
+# other languages only. Transfer and shared neurons come together.
+#
 # All of this is correlation. Whether the shared neurons **cause** the answers is the question of
 # unit 4: there they are switched off.
 #
 # ## Neurons of a language, whatever the fact
 # LAPE looks for something else: neurons that fire in one language and not in others, on any text.
-# How many of them are also specific to some fact, and is that more than of all neurons? It is, more
-# than twice, though they are few.
+# How many of them are also specific to some fact, and is that more than of all neurons?
 
 # %%
 languages = lv.lape(model, prompts)
@@ -393,6 +400,8 @@ print(f"specific to some fact: {both / len(of_languages):.0%} of these {len(of_l
 print(f"{len(of_facts) / (n_layers * d_mlp):.0%} of all neurons")
 
 # %% [markdown]
+# It is, more than twice, though they are few.
+#
 # ## Ground truth
 # Nobody knows which neurons of a trained model are the right ones. So plant some: two countries get
 # capitals that the model was never told, written by added neurons that fire in every language or in
@@ -407,10 +416,7 @@ planted = lv.plant(languages=["en", "ru", "zh"], n_facts=2)
 planted.check.groupby("language").mean(numeric_only=True)[["p_before", "p", "p_without"]].round(3)
 
 # %% [markdown]
-# Integrated gradients find most of the planted neurons among their top 20, from the mean of other
-# facts more than from zero. The plain activation takes the decoys that fire, the gradient those
-# that write. (Direct effect does best because planted neurons write straight to the answer; learned
-# ones need not.)
+# The facts are there, and go with the planted neurons. Which method has these among its top 20?
 
 # %%
 methods = ["integrated_gradients", "integrated_gradients_mean", "direct_effect", "activation"]
@@ -418,12 +424,11 @@ by_method = method_scores(planted, [*methods, "gradient", "random"])
 lv.plots.planted_recovery(score_methods(planted, by_method))
 
 # %% [markdown]
-# With integrated gradients, neurons planted for one language are called so. Of those planted for
-# all, half or fewer are found in *every* language; the others in some or in one
-# (`specific_elsewhere`), and none is missed. Asking for all languages is strict, and a missing
-# agnostic neuron is weak evidence. `purity` is the share of planted ones among all that are called
-# so: the model's own neurons come with them, which may be right. The plain activation misses most
-# that are specific.
+# Integrated gradients find most of them, from the mean of other facts more than from zero. The
+# plain activation and the gradient take many decoys. (Direct effect does best because planted
+# neurons write straight to the answer; learned ones need not.) And does the overlap call them what
+# they are? Each row says where the neurons planted for all languages (agnostic) or for one
+# (specific) end up.
 
 # %%
 three_methods = ("integrated_gradients", "integrated_gradients_mean", "activation")
@@ -432,6 +437,13 @@ columns = ["agnostic", "specific", "specific_elsewhere", "some_languages", "miss
 recovered[columns].round(2)
 
 # %% [markdown]
+# With integrated gradients, neurons planted for one language are called so. Of those planted for
+# all, half or fewer are found in *every* language; the others in some or in one
+# (`specific_elsewhere`), and none is missed. Asking for all languages is strict, and a missing
+# agnostic neuron is weak evidence. `purity` is the share of planted ones among all that are called
+# so: the model's own neurons come with them, which may be right. The plain activation misses most
+# that are specific.
+#
 # ## Limits
 # - One small model, and facts about capitals; the model was trained to transfer. On your own model
 #   begin with the controls.
