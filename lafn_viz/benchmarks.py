@@ -1,6 +1,6 @@
 """Readers of the public sets of edits, from your own copy: nothing is fetched or comes with this.
 
-`load_edit_cases` reads as `EditCase`s
+`load_edit_cases` reads these as `EditCase` objects:
 
 - **MzsRE** (Wang et al. 2023, "Retrieval-augmented Multilingual Knowledge Editing", arXiv
   2312.13040): a file for each pair of languages, `mzsre_test_duplicate_enfr.json`.

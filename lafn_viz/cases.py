@@ -7,9 +7,9 @@ An **edit case** is one fact with a new answer. After the edit one asks
 - **locality**: something else, whose answer must stay as it is;
 - **portability**: what follows from the new answer.
 
-All of them are `Prompt`s, those of the public sets too, so that one code scores them. A public
-question that does not name its subject literally (in MzsRE up to four of five, by language) has no
-`subject_span`: its answer can be scored, only nothing can be read at the subject. A locality
+All of them are `Prompt` objects, those of the public sets too, so that one code scores them. A
+public question that does not name its subject literally (in MzsRE up to four of five, by language)
+has no `subject_span`: its answer can be scored, only nothing can be read at the subject. A locality
 question has neither subject nor span.
 
 `benchmarks` reads cases from public sets, `counterfactuals` makes them from facts. `lint` counts

@@ -54,7 +54,7 @@ class Effect:
 
     @property
     def change(self) -> float:
-        """Relative change of the mean probability of the answers (-1: gone)."""
+        """Relative change of the mean probability of the answers; -1 where it is gone."""
         return float(self.after.exp().mean() / self.before.exp().mean() - 1)
 
     @property

@@ -89,7 +89,7 @@ class Degenerate:
 
     @property
     def expected(self) -> Float[np.ndarray, " set"]:
-        """Change of each set if its neurons acted one by one: the product of what each leaves."""
+        """Change of each set if its neurons acted alone, by the product of what each leaves."""
         alone = dict(zip(self.candidates, self.single, strict=True))
         return np.array([np.prod([1 + alone[n] for n in some]) - 1 for some in self.sets], float)
 

@@ -86,7 +86,7 @@ class Edit:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Subject and relation: a cache holds one edit of each."""
+        """Subject and relation; a cache holds one edit of each."""
         return self.subject_id, self.relation
 
     def require(self, model: "TransformerBridge") -> None:
