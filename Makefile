@@ -2,6 +2,8 @@
 # make test    set up, then lint, types and tests
 # make lab     open the notebooks in JupyterLab
 # make app     open the explorers as one page
+# make docs    build the documentation site in build/docs and check its links (ten minutes at first;
+#              EXECUTE=0 runs no notebook, LINKS=external asks the network for links to other sites)
 # make model   train the embedded models again from data/ (about three hours of CPU)
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo test lint lab app data model notebooks clean
+.PHONY: demo test lint lab app docs data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -38,6 +40,17 @@ lab: $(READY)
 app: $(READY)
 	$(BIN)/lafn-viz app
 
+# Warnings are errors.
+SITE := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs 2
+
+docs: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/prepare.py $(if $(filter 0,$(EXECUTE)),--no-execute)
+	rm -rf build/docs
+	$(SITE) --fresh-env -d build/docs-cache/doctrees docs build/docs
+	$(BIN)/python docs/links.py build/docs
+	$(if $(filter external,$(LINKS)),$(SITE) --builder linkcheck docs build/docs-links)
+	@echo "open build/docs/index.html"
+
 data: $(READY)
 	$(BIN)/python data/scripts/build_facts.py
 
@@ -51,4 +64,5 @@ notebooks: $(READY)
 	$(BIN)/python notebooks/scripts/build.py
 
 clean:
+	rm -rf docs/course/[0-9]*.md docs/gallery/figures.md
 	rm -rf $(VENV) demo gallery build dist .mypy_cache .ruff_cache .pytest_cache

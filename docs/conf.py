@@ -1,0 +1,100 @@
+"""The documentation site: `make docs` builds it of docs/, and it opens without a network.
+
+`prepare.py` runs first: it writes the pages of the course and of the gallery.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mathml import setup as setup_mathml
+
+import lafn_viz
+
+ROOT = Path(__file__).resolve().parents[1]
+
+project = "lafn_viz"
+release = version = lafn_viz.__version__
+project_copyright = "the authors of lafn_viz, Apache-2.0"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+nitpicky = True
+
+# Text.
+myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header"]  # a notebook may leave out a level
+
+# Docstrings: single backticks are names, and become links where this site has the name.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+add_module_names = False
+python_maximum_signature_line_length = 88
+python_display_short_literal_types = True
+napoleon_use_ivar = True  # what a class lists may be a property as well
+napoleon_use_rtype = False
+# No index of another project can be asked for offline, so its names are plain text; and a name in
+# backticks may be an option, a file or a value.
+nitpick_ignore_regex = [
+    ("py:obj", "(?s).*"),
+    ("py:.*", r"(collections|contextlib|jaxtyping|pathlib|np|pd|go|t|torch|plotly)\..*"),
+    ("py:.*", r"Tensor|ndarray|DataFrame|TransformerBridge|optional"),
+]
+
+# The page.
+html_theme = "furo"
+html_title = "lafn_viz"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_js_files = [("figures.js", {"defer": "defer"})]
+html_math_renderer = "mathml"
+html_show_sphinx = False
+html_copy_source = False
+linkcheck_anchors = False
+
+# Where what included files link to is on this site.
+PLACES = {
+    r"docs/([\w-]+\.png)": r"/\1",
+    r"notebooks/([0-9]\w+)\.ipynb": r"/course/\1.md",
+    r"(?:data/)?models/([\w-]+)/README\.md": r"/models/\1.md",
+    r"data/README\.md": "/data.md",
+    r"CONTRIBUTING\.md": "/contributing.md",
+    r"CHANGELOG\.md": "/changelog.md",
+}
+
+
+def link_pages(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
+    """Links of included files lead to pages of this site, where they name files."""
+    for place, page in PLACES.items():
+        content[0] = re.sub(rf"\]\({place}\)", f"]({page})", content[0])
+
+
+def read_docstring(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    """Link public names in backticks; |x| is an absolute value, and no markup."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(?<!:)(`\w+`)", line)
+        parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+        for j, part in enumerate(parts[1::2]):
+            if part.strip("`") in lafn_viz.__all__:
+                parts[2 * j + 1] = f"`{part.strip('`')} <lafn_viz.{part.strip('`')}>`"
+        lines[i] = "".join(parts)
+
+
+def add_plotly(app: Sphinx, error: Exception | None) -> None:
+    """One copy of plotly.js beside the pages."""
+    if error is None and app.builder.format == "html":
+        Path(app.outdir, "_static", "plotly.min.js").write_text(get_plotlyjs(), "utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    setup_mathml(app)
+    app.connect("include-read", link_pages)
+    app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("build-finished", add_plotly)
