@@ -49,6 +49,7 @@ nitpick_ignore_regex = [
 # The page.
 html_theme = "furo"
 html_title = "lafn_viz"
+pygments_dark_style = "github-dark"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = [("figures.js", {"defer": "defer"})]
@@ -87,6 +88,13 @@ def read_docstring(
         lines[i] = "".join(parts)
 
 
+def read_signature(
+    app: Sphinx, what: str, name: str, thing: object, options: object, given: str, returned: str
+) -> tuple[str, str]:
+    """A default that is made anew each time is shown as `...`, which can be read as Python."""
+    return (given or "").replace("<factory>", "..."), returned
+
+
 def add_plotly(app: Sphinx, error: Exception | None) -> None:
     """One copy of plotly.js beside the pages."""
     if error is None and app.builder.format == "html":
@@ -97,4 +105,5 @@ def setup(app: Sphinx) -> None:
     setup_mathml(app)
     app.connect("include-read", link_pages)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("autodoc-process-signature", read_signature)
     app.connect("build-finished", add_plotly)

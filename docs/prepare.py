@@ -124,8 +124,10 @@ def run_notebook(name: str) -> str:
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     folder = {"metadata": {"path": str(ROOT / "notebooks")}}
-    client = NotebookClient(notebook, timeout=600, startup_timeout=300, resources=folder)
-    client.execute(extra_arguments=["--log-level=ERROR"])
+    times = {"timeout": 600, "startup_timeout": 300}  # seconds
+    client = NotebookClient(notebook, resources=folder, **times)
+    client.extra_arguments = ["--log-level=ERROR"]  # no warning of how a kernel is talked to
+    client.execute()
     return nbformat.writes(notebook)
 
 

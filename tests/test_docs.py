@@ -1,5 +1,7 @@
 """The documentation: it names all there is, and its checks find what is broken."""
 
+import ast
+import builtins
 import importlib.util
 import re
 import sys
@@ -58,13 +60,18 @@ def test_every_benchmark_is_explained():
 
 
 def test_every_figure_of_the_gallery_has_its_call():
-    from lafn_viz.gallery import FIGURES
+    from lafn_viz import gallery
 
     calls = prepare.gallery_calls()
-    assert list(calls) == list(FIGURES)
+    assert list(calls) == list(gallery.FIGURES)
+    there = {*vars(gallery), *vars(builtins), "r"}
     for name, call in calls.items():
         assert f"plots.{name}(" in call
-        compile(call, name, "exec")
+        nodes = [node for node in ast.walk(ast.parse(call)) if isinstance(node, ast.Name)]
+        read = {node.id for node in nodes if isinstance(node.ctx, ast.Load)}
+        made = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+        made |= {node.arg for node in ast.walk(ast.parse(call)) if isinstance(node, ast.arg)}
+        assert not read - made - there, "the page says: from lafn_viz.gallery import *"
 
 
 def test_examples_in_the_guides_are_python():
