@@ -56,6 +56,7 @@ html_js_files = [("figures.js", {"defer": "defer"})]
 html_math_renderer = "mathml"
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # a page that is opened as a file may not read others
 linkcheck_anchors = False
 
 # Where what included files link to is on this site.

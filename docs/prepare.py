@@ -33,6 +33,7 @@ FIGURE = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PROGRESS = re.compile(r"\d+%\|")  # a bar of tqdm
+FOLDER = re.compile(r"/\S*/(?=lafn_viz/)|/\S*/ipykernel_\d+/")  # before a file, in a warning
 READ = (".json", ".jsonl", ".safetensors")
 COMPUTE = ("numpy", "pandas", "plotly", "torch", "transformer-lens", "transformers")
 FENCE = "``````"  # longer than any in a notebook
@@ -188,7 +189,8 @@ def output(one: NotebookNode) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Text as it was printed, without colours and progress bars."""
+    """Text as it was printed, without colours, progress bars and this computer's folders."""
+    text = FOLDER.sub("", text)
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in ANSI.sub("", text).split("\n")]
     said = "\n".join(line for line in lines if not PROGRESS.search(line)).strip("\n")
     return f'<pre tabindex="0">{html.escape(said)}</pre>' if said.strip() else ""
