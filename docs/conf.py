@@ -90,10 +90,10 @@ def read_docstring(
 
 
 def read_signature(
-    app: Sphinx, what: str, name: str, thing: object, options: object, given: str, returned: str
-) -> tuple[str, str]:
+    app: Sphinx, what: str, name: str, thing: object, options: object, given: str, returns: str
+) -> tuple[str, str] | None:
     """A default that is made anew each time is shown as `...`, which can be read as Python."""
-    return (given or "").replace("<factory>", "..."), returned
+    return (given.replace("<factory>", "..."), returns) if "<factory>" in (given or "") else None
 
 
 def add_plotly(app: Sphinx, error: Exception | None) -> None:
