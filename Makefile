@@ -64,5 +64,5 @@ notebooks: $(READY)
 	$(BIN)/python notebooks/scripts/build.py
 
 clean:
-	rm -rf docs/course/[0-9]*.md docs/gallery/figures.md
+	rm -rf docs/course/[0-9]*.md docs/course/exercises.md docs/gallery/figures.md
 	rm -rf $(VENV) demo gallery build dist .mypy_cache .ruff_cache .pytest_cache

@@ -65,6 +65,7 @@ def main() -> int:
         notebook = nbformat.reads((kept(path.stem) or path).read_text("utf-8"), as_version=4)
         page = "\n\n".join(course_page(path.stem, notebook))
         (DOCS / "course" / f"{path.stem}.md").write_text(page + "\n", "utf-8")
+    (DOCS / "course" / "exercises.md").write_text(exercises_page() + "\n", "utf-8")
     drawn = kept(GALLERY)
     figures = json.loads(drawn.read_text("utf-8")) if drawn else {}
     page = "\n\n".join(gallery_page(figures))
@@ -157,6 +158,23 @@ def course_page(stem: str, notebook: NotebookNode) -> Iterator[str]:
                 yield raw(f'<div class="output">\n{shown}\n</div>')
         if i == 0:
             yield f":::{{container}} open-notebook\n{opening}\n:::"
+
+
+def exercises_page() -> str:
+    """All exercises of the course, with what they take."""
+    sys.path.insert(0, str(ROOT / "notebooks" / "scripts"))
+    import build
+
+    rows = ["| exercise | unit | difficulty | minutes |", "|---|---|---|---|"]
+    total = 0
+    for script in build.scripts():
+        for one in build.exercises(build.read(script)):
+            dots = "●" * one.difficulty + "○" * (3 - one.difficulty)
+            unit = f"[{one.number.split('.')[0]}]({script.stem}.md)"
+            rows.append(f"| {one.number} {one.title} | {unit} | {dots} | {one.minutes} |")
+            total += one.minutes
+    table = "\n".join(rows)
+    return f"# All exercises\n\n{len(rows) - 2} exercises, {total} minutes in all.\n\n{table}"
 
 
 def linked(text: str) -> str:

@@ -16,7 +16,7 @@ P = ParamSpec("P")
 # JupyterLab's own where they are, for its light and its dark theme.
 RIGHT = "var(--jp-success-color0, light-dark(#00734c, #5fd3a6))"
 WRONG = "var(--jp-error-color0, light-dark(#b3261e, #ff9d8f))"
-UNFILLED = "The hole is still there: put your code in place of the `...`."
+UNFILLED = "The hole is still there: your code goes where `...` stands."
 
 
 class Wrong(Exception):

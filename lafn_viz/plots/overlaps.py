@@ -112,7 +112,7 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
 def model_comparison(
     summaries: Mapping[str, "pd.DataFrame"],
     *,
-    title: str = "Transfer and shared neurons come together",
+    title: str = "How much do languages share, model by model?",
     caption: str = "Overlap of a fact's neurons between languages, 95% intervals over facts. The "
     "control knows the same facts without transfer.",
 ) -> go.Figure:
