@@ -1,8 +1,16 @@
 """The checks of the course's exercises: `course.check_...(your_answer, ...)` gives a `Verdict`."""
 
+from lafn_viz.course.edits import (
+    check_edit_loss,
+    check_edit_scores,
+    check_speaks_of,
+    check_with_values,
+    check_writes_most,
+)
 from lafn_viz.course.failures import check_chance_jaccard, check_discoveries, check_known_everywhere
 from lafn_viz.course.grading import Verdict
 from lafn_viz.course.hooks import check_direct_effect, check_layer_activations, check_without_neuron
+from lafn_viz.course.own import check_known_share, check_wording
 from lafn_viz.course.paths import (
     check_completeness_error,
     check_integrated_gradients,
@@ -25,6 +33,8 @@ __all__ = [
     "check_completeness_error",
     "check_direct_effect",
     "check_discoveries",
+    "check_edit_loss",
+    "check_edit_scores",
     "check_effect",
     "check_expected",
     "check_integrated_gradients",
@@ -32,11 +42,16 @@ __all__ = [
     "check_jaccard",
     "check_keep",
     "check_known_everywhere",
+    "check_known_share",
     "check_layer_activations",
     "check_other_facts",
     "check_p_value",
     "check_path_from",
     "check_refine",
+    "check_speaks_of",
+    "check_with_values",
     "check_without_each_token",
     "check_without_neuron",
+    "check_wording",
+    "check_writes_most",
 ]
