@@ -346,7 +346,8 @@ lv.plots.edit_curves(named)
 # country's prompt at one place of this prompt, and see whether the other capital comes out:
 
 # %%
-lv.plots.subject_trace(lv.trace_subject(model, some.filter(relation="capital").prompts()))
+capitals = some.filter(relation="capital").prompts()
+lv.plots.subject_trace(lv.trace_subject(model, capitals, max_pairs=60))
 
 # %% [markdown]
 # What enters the first layer at the subject decides. From the second layer on only the answer's
