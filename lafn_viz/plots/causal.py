@@ -63,15 +63,18 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
     figure.update_xaxes(title_text=UNITS[of])
     if of == "p":
         figure.update_xaxes(tickformat="+.0%")
-    figure.update_layout(legend={"orientation": "h", "y": 1.05, "x": 0, "yanchor": "bottom"})
+    top, height = 140, 220 + 32 * len(names)
+    # As far above the panels' titles in pixels, however few the languages.
+    above = 1 + 25 / (height - top - 60)
+    figure.update_layout(legend={"orientation": "h", "y": above, "x": 0, "yanchor": "bottom"})
     figure = styled(
         figure,
         title=f"What happens to the answers? ({effects.provenance.options['how']})",
         caption=f"Mean over {len(effects.facts)} facts with 95% intervals; every panel has its own "
         "scale.<br>Grey: as many random neurons of the same layers; orange: another fact.",
-        height=220 + 32 * len(names),
+        height=height,
     )
-    return figure.update_layout(margin={"t": 140})
+    return figure.update_layout(margin={"t": top})
 
 
 def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
