@@ -102,7 +102,7 @@ edit
 
 # %% [markdown]
 # What is left of the loss, and the thirty largest values of $\delta$. The neurons lie in all
-# layers, most of them in the first:
+# layers, more of them in the first than in any other:
 
 # %%
 print("neurons by layer:", edit.to_frame().groupby("layer").size().to_dict())
@@ -353,7 +353,7 @@ lv.plots.subject_trace(lv.trace_subject(model, capitals, max_pairs=60))
 # What enters the first layer at the subject decides. From the second layer on only the answer's
 # position does: the attention of the first layer has taken the subject there straight from its
 # embedding, before any neuron has been at it, and what neurons do at the subject brings the other
-# capital in no pair. At the answer, the neurons of the first layer alone bring it in three of four.
+# capital in no pair. At the answer, the neurons of the first layer alone bring it in most pairs.
 # So `position="from_subject"`, the default, adds the values at the subject and at all that follows,
 # the answer's position included. Another model may read otherwise: trace it.
 #
