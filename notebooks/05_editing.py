@@ -295,7 +295,8 @@ def edit_scores(rows):
 # %% [markdown]
 # Now for the edit. Locality is asked in two ways: other relations of the same country, and the same
 # relation of another country. The numbers are shares of whole answers that greedy decoding writes;
-# in the first two rows the new object is the right answer, in the others the old one.
+# in the first two rows the new object is the right answer, in the others the old one. `taken back`
+# is without the edit again.
 
 # %%
 used = {prompt.text for prompt in edit.prompts}
@@ -307,16 +308,17 @@ groups = {
     "same subject, other relations": same,
     "other subject": facts.filter(relation="capital", subjects="Peru").prompts(),
 }
-before = {name: lv.score_answers(model, some).known.float().mean() for name, some in groups.items()}
+before = {name: lv.score_answers(model, p).known.float().mean() for name, p in groups.items()}
 with lv.edited(model, edit):
     after = {name: lv.score_answers(model, p).known.float().mean() for name, p in groups.items()}
-pd.DataFrame({"before": before, "after": after}).astype(float).round(3)
+back = {name: lv.score_answers(model, p).known.float().mean() for name, p in groups.items()}
+pd.DataFrame({"before": before, "edited": after, "taken back": back}).astype(float).round(3)
 
 # %% [markdown]
 # ## Would random neurons do it too?
 # As many neurons of the same layers, drawn at random, get values of their own by the same
 # optimisation. Drawn is the mean of -log P(new object) in nats, in five languages. (Values are
-# added from the prompt's last token on here, which is quicker: `position="answer"`.)
+# added from the prompt's last token on here: `position="answer"`.)
 
 # %%
 located, chance = [], []
@@ -482,5 +484,5 @@ frame[["language", "text", "reference", "before", "after", "exact_match", "token
 # tracing: *Locating and Editing Factual Associations in GPT* (arXiv 2202.05262). Many edits solved
 # together: *Mass-Editing Memory in a Transformer* (arXiv 2210.07229).
 #
-# **Next** `07_your_model`: the same on a model and facts of your own. Or `08_explore`, where an
-# edit is a matter of two clicks.
+# **Next** `07_your_model`: the same on a model and facts of your own. Or `08_explore`, to edit
+# live.

@@ -50,7 +50,7 @@ RELATION = "capital"
 SUBJECT, NEW_OBJECT = "Peru", "Cairo"  # one edit: its subject, an object of the same relation
 FRACTION = 0.02  # of all neurons, kept for each prompt
 N_EDITS = 2  # how many edits are judged
-RESULTS = Path(tempfile.mkdtemp())  # results go here; name a folder of your own
+RESULTS = Path(tempfile.mkdtemp())  # results go here; name a folder that exists
 
 # %% tags=["setup"]
 if FACTS is None:
@@ -152,7 +152,7 @@ wording = "The capital city of the country is"
 # What the reader cannot see is whether a fact makes sense. Two checks of that: does the answer show
 # in the subject ("France", "French": such a fact needs no memory; write its languages under `leaks`
 # and read with `.filter(leaking=False)`), and what would distort an edit? `lint` looks at facts as
-# edits; the share is of edits.
+# edits, in each language; `count` of them are odd.
 
 # %%
 leaks = [(f.id, x) for f in facts for x in f.languages if shows_answer(f.subject[x], f.object[x])]
