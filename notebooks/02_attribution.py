@@ -21,7 +21,7 @@
 #
 # **What to expect** A gradient where the model stands is nearly zero: the model is sure. Along a
 # path from zero the gradients add up to what the layer does. The released AMIG does not add up and
-# puts other neurons on top. The plain activation, the simplest method, overlaps most between
+# puts some other neurons on top. The plain activation, the simplest method, overlaps most between
 # languages, but two thirds of that it overlaps for another fact, too.
 
 # %% tags=["setup"]
@@ -84,7 +84,7 @@ curve.pivot(index="turned down", columns="share of the activations")["P(Tokyo)"]
 # %% [markdown]
 # Without layer 0 Tokyo falls from 0.99 to 0.22, and a quarter of its activations bring most of it
 # back. At the right end, where the model stands, the curve is flat: nudging the layer changes next
-# to nothing. A gradient taken there sees a layer that does not matter. (The other layers do hardly
+# to nothing. A gradient taken there sees a layer that does not matter. (The other layers hardly
 # matter for this prompt.)
 #
 # **The idea** Do not ask at one point. Walk from nothing ($0$) to the activations as they are
@@ -116,8 +116,10 @@ def integrated_gradients(f, end, n_steps=50):
 
 # %% tags=["check"]
 reference = lv.attribute(model, [prompt], n_steps=40).values[0, 0]
-layer = cache["blocks.0.mlp.hook_post"][0]
-course.check_integrated_gradients(integrated_gradients, answer_probability(0), layer, reference)
+end_of_path = cache["blocks.0.mlp.hook_post"][0]
+course.check_integrated_gradients(
+    integrated_gradients, answer_probability(0), end_of_path, reference
+)
 
 # %% [markdown] tags=["hint"]
 # An integral from 0 to 1 is the mean of what it adds up. And the $a_n$ in front of it?
@@ -171,10 +173,13 @@ pd.DataFrame(
 ).rename_axis("layer").round(4)
 
 # %% [markdown]
+# In layer 0 a single gradient sees 0.09 of 0.41, in layer 3 0.004 of 0.057. In layers 1 and 2,
+# which do little, it is about right.
+#
 # ## Do the scores add up?
 # With infinitely many points the sum of the scores is exactly what the layer does; with few it is
-# not. How far it misses is the *completeness error*: a check that needs no ground truth, and that
-# no method passes by accident.
+# not. How far it misses is the *completeness error*: a check that needs no ground truth. It is
+# necessary, not sufficient: scores that are shared out wrongly can add up, too.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.2: the completeness error
@@ -219,19 +224,20 @@ def completeness_error(scores, f, end):
 # default.
 
 # %%
-warnings.filterwarnings("ignore", category=lv.CompletenessWarning)
 english = [prompt for prompt in prompts if prompt.language == "en"]
 tried = [lv.attribute(model, english)]
-for rule in ("riemann_left", "riemann_midpoint", "gauss_legendre"):
-    for n_steps in (2, 5, 10, 20, 40):
-        tried.append(lv.attribute(model, english, n_steps=n_steps, quadrature=rule))
-warnings.resetwarnings()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", lv.CompletenessWarning)
+    for rule in ("riemann_left", "riemann_midpoint", "gauss_legendre"):
+        for n_steps in (2, 5, 10, 20, 40):
+            tried.append(lv.attribute(model, english, n_steps=n_steps, quadrature=rule))
 lv.plots.completeness_curve(tried)
 
 # %% [markdown]
-# The left Riemann sum, the usual choice, gets better slowly: with 20 points it is where the middles
-# (your exercise) are with 3. Gauss-Legendre places its points where they say most. "auto" takes
-# more points only where the error says so.
+# The left Riemann sum, the usual choice, gets better slowly: with `n_steps=20` it is where the
+# middles (your exercise) are with 2. (The figure counts a point more, where the path begins.)
+# Gauss-Legendre places its points where they say most. "auto" takes more points only where the
+# error says so.
 #
 # ## What exactly is asked?
 # The probability of Tokyo is one target. Its log-probability does not saturate; the difference to a
@@ -249,6 +255,8 @@ best = {name: set(top.indices.tolist()) for name, top in best.items()}
 pd.DataFrame({a: {b: len(best[a] & best[b]) for b in best} for a in best})
 
 # %% [markdown]
+# Probability and log-probability choose almost the same neurons; the foil changes most of them.
+#
 # ## Where does the path begin?
 # Zero is an odd place to start: no text puts a layer there. The start is called the *baseline*, and
 # it is a choice: zero, the mean over other facts (`baseline="mean"`), or what the layer does when a
@@ -357,7 +365,8 @@ def without_each_token(tokens, blank):
 # %% [markdown]
 # The paper looks at the last word of the prompt. Its released code does something simpler: it
 # averages all those starting points, follows one path, and multiplies by the activation instead of
-# by the way that was gone. So its scores need not add up to anything:
+# by the way that was gone. So its scores need not add up to anything. (What they should sum to is a
+# sum over one path a token for the paper, so it can exceed 1.)
 
 # %%
 paper = lv.attribute(model, english, method="amig", position="answer")
@@ -372,14 +381,15 @@ pd.DataFrame(
 ).rename_axis("layer").round(3)
 
 # %% [markdown]
-# What changes for a reader of the scores: which neurons are on top, and the sign of some.
+# What changes for a reader of the scores: some of the neurons on top, and the sign of many.
 
 # %%
 top = [set(one.values.mean(0).flatten().topk(20).indices.tolist()) for one in (paper, released)]
-signs = paper.values.mean(0).sign() * released.values.mean(0).sign()
+signs = (paper.values.mean(0).sign() * released.values.mean(0).sign()).flatten()
 print(len(top[0] & top[1]), "of the 20 best neurons are the same;")
 differ = (signs < 0).sum() / (signs != 0).sum()
-print(f"of the neurons with a score in both, {differ:.0%} differ in sign")
+of_best = sum(float(signs[i]) < 0 for i in top[0] | top[1])
+print(f"of the neurons with a score in both, {differ:.0%} differ in sign, of the best {of_best}")
 lv.plots.method_scatter(paper, released, names=("AMIG, the paper", "AMIG, as released"))
 
 # %% [markdown]
@@ -421,7 +431,9 @@ pd.concat(summaries).query("comparison == 'same minus other fact'").round(3).dro
 # The activation overlaps most for the same fact (0.25 in the figure), but 0.175 of it is there for
 # another fact, too: much of what is active has to do with capitals, or with the language. By what
 # belongs to the fact alone, integrated gradients are ahead of it, though with four facts the
-# intervals still overlap; their lead over one gradient and over the direct effect is clearer.
+# intervals still overlap; their lead over one gradient and over the direct effect is clearer. AMIG
+# at the answer's position is no better here than the activation, and behind integrated gradients at
+# the same position.
 
 # %% [markdown]
 # ## A masked model
@@ -433,9 +445,13 @@ masked = lv.load_model("embedded-masked")
 both = lv.attribute(masked, english, method="amig", position="answer")
 print("probability of Tokyo:", [round(p, 2) for p in both.target_prob.tolist()])
 print("largest completeness error:", f"{both.relative_error.max():.2%}")
+print("what the layers do:", [round(value, 4) for value in both.target_change.mean(0).tolist()])
 both.to_frame(top=3).query("paraphrase == 0")[["place", "layer", "neuron", "score"]]
 
 # %% [markdown]
+# The scores add up, but to almost nothing: the layers at the mask move the answer by 0.002 at most.
+# A small completeness error says that the sum is right, not that there is something to find.
+#
 # ## Limits
 # - Scores say what moves the target along a path from a baseline that you chose. What happens when
 #   the neurons are silenced is another question: unit 4.

@@ -265,7 +265,8 @@ overlap.per_layer().round(1)
 # %% [markdown]
 # Most agnostic neurons are in the first layer; of the specific ones half are in the last. An UpSet
 # plot counts every neuron once, under the exact languages that hold it. Its grey bars use the
-# neurons of *another* fact in every language; the table has its largest groups.
+# neurons of *another* fact in every language; the table has its largest groups of two languages or
+# more.
 
 # %%
 overlap.intersections().query("degree > 1").head(4).round(1)
@@ -325,7 +326,9 @@ def p_value(observed, draws):
 # `lv.significance` does it with two null models: random neurons of the same layers, and the neurons
 # of other capitals. Against the first nearly everything is significant; against the second it has
 # to be about this fact. `share` is the share of facts with q < 0.05, where q is p corrected for the
-# number of facts.
+# number of facts. Three numbers are tested: `agnostic`, neurons in four languages or more;
+# `shared`, the mean number that two languages share; `across scripts`, the same for pairs of unlike
+# script.
 
 # %%
 found = lv.significance(overlap)
@@ -386,8 +389,9 @@ lv.plots.transfer_and_sharing(known, overlaps)
 # unit 4: there they are switched off.
 #
 # ## Neurons of a language, whatever the fact
-# LAPE looks for something else: neurons that fire in one language and not in others, on any text.
-# How many of them are also specific to some fact, and is that more than of all neurons?
+# LAPE looks for something else: neurons that fire in one language and not in others, whatever is
+# said (here: in our prompts). How many of them are also specific to some fact, and is that more
+# than of all neurons?
 
 # %%
 languages = lv.lape(model, prompts)
@@ -450,6 +454,7 @@ recovered[columns].round(2)
 # - Most shared neurons are in the first layer of this shallow model. Deeper models may differ.
 # - Languages of one script share spelling; look at pairs of different scripts before you speak of a
 #   fact that has no language.
+# - "In at least four languages" can be met within one script: ask for pairs across scripts too.
 # - A neuron set is a choice of method, threshold and wording. `threshold_curve` and `stability` say
 #   how much of a choice.
 #

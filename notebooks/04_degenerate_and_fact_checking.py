@@ -416,11 +416,13 @@ for name, one in (("random", check), ("plausible", hard)):
 
 # %%
 masked = lv.load_model("embedded-masked")
-check = lv.check_facts(masked, sixty, "capital", max_facts=24, **options)
-with_pairs = sum(bool(one.sets) for one in check.found)
-print(f"{with_pairs} of {len(check.found)} training facts and languages have degenerate pairs,")
-print(f"{len(check.neurons)} neurons are frequent")
-lv.plots.fact_checking_roc(check)
+masked_check = lv.check_facts(masked, sixty, "capital", max_facts=24, **options)
+with_pairs = sum(bool(one.sets) for one in masked_check.found)
+print(
+    f"{with_pairs} of {len(masked_check.found)} training facts and languages have degenerate pairs,"
+)
+print(f"{len(masked_check.neurons)} neurons are frequent")
+lv.plots.fact_checking_roc(masked_check)
 
 # %% [markdown]
 # Only a third of the facts have a pair that takes a quarter of the odds, and these few decide which

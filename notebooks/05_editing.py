@@ -51,9 +51,9 @@ asked[0]
 # \;+\; \lambda\, D_\delta \;+\; \mu \lVert \delta \rVert^2$$
 #
 # $E$ are the prompts to edit, in all languages and wordings. $D_\delta$ is a Kullback-Leibler
-# divergence, in nats: how far the model's next token has moved from what it was, on prompts about
-# the same country that shall stay (continent, currency, language), and after the new object's name,
-# where the text has to go on. $\lambda$ is 1 here, $\mu$ is $10^{-4}$.
+# divergence, in nats (logarithms to base e): how far the model's next token has moved from what it
+# was, on prompts about the same country that shall stay (continent, currency, language), and after
+# the new object's name, where the text has to go on. $\lambda$ is 1 here, $\mu$ is $10^{-4}$.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.1: what is to become small
@@ -356,8 +356,8 @@ lv.plots.subject_trace(lv.trace_subject(model, capitals, max_pairs=60))
 # position does: the attention of the first layer has taken the subject there straight from its
 # embedding, before any neuron has been at it, and what neurons do at the subject brings the other
 # capital in no pair. At the answer, the neurons of the first layer alone bring it in most pairs.
-# So `position="from_subject"`, the default, adds the values at the subject and at all that follows,
-# the answer's position included. Another model may read otherwise: trace it.
+# So `position="from_subject"`, the default, adds the values at the subject's last token and at all
+# that follows, the answer's position included. Another model may read otherwise: trace it.
 #
 # ## Find the subject
 # An edit acts where its subject is read, so somebody has to notice that a text speaks of it.
@@ -380,7 +380,8 @@ def speaks_of(text, name):
 course.check_speaks_of(speaks_of)
 
 # %% [markdown] tags=["hint"]
-# `re.search(pattern, text, re.IGNORECASE)`: in a pattern `\b` is the border of a word, and
+# `re.search(pattern, text, re.IGNORECASE)`: in a pattern, written `rf"..."`, `\b` is the border of
+# a word, and
 # `re.escape(name)` is the name with nothing in it that means something else.
 
 
@@ -405,9 +406,10 @@ def speaks_of(text, name):
 # of one ("Peruvian"), it does not see. Which rule found what, and how surely:
 
 # %%
-some = ["en", "ru", "zh", "de"]
-options = {"subject": "Peru", "relation": "capital", "new_object": "Berlin", "languages": some}
-cache = lv.EditCache([edit, lv.lafn_edit(model, facts, **options)])
+four = ["en", "ru", "zh", "de"]
+asked_for = {"subject": "Peru", "relation": "capital", "new_object": "Berlin"}
+other = lv.lafn_edit(model, facts, **asked_for, languages=four)
+cache = lv.EditCache([edit, other])
 texts = ["The capital of Japan is", "日本的首都是", "Столица Перу —", "Japans Hauptstadt"]
 texts += ["The capital of Nippon is", "The Peruvian capital is"]
 rows = [(text, m.key, m.rule, m.name, m.score) for text in texts for m in cache.find(text)]
@@ -418,6 +420,7 @@ pd.DataFrame(rows, columns=["text", "subject", "rule", "name", "score"])
 # Each row of a batch gets its own edits, and one edit can go without the others:
 
 # %%
+cache = lv.EditCache([edit, other])
 cache.remove("Peru", "capital")
 with cache.applied(model) as fired:
     for text in ("The capital of Japan is", "The capital of Peru is"):

@@ -1,5 +1,6 @@
 """The course: its notebooks are what its scripts make, and every check knows right from wrong."""
 
+import ast
 import re
 import sys
 from functools import cache
@@ -80,9 +81,9 @@ def judged(name, exercise, answer):
     """The verdict on an answer, by the notebook's own check."""
     left = dict(prepared(name))
     exec(compile(answer, f"{name}, answer", "exec"), left)
-    *before, last = exercise.check.splitlines()
-    exec("\n".join(before), left)
-    return eval(last, left)
+    *before, last = ast.parse(exercise.check).body
+    exec(compile(ast.Module(before, []), f"{name}, check", "exec"), left)
+    return eval(ast.unparse(last), left)
 
 
 @pytest.fixture(autouse=True)

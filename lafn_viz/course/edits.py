@@ -8,7 +8,7 @@ import torch
 
 from lafn_viz.cache import edited
 from lafn_viz.counterfactuals import counterfactual_case
-from lafn_viz.course.grading import UNFILLED, Wrong, check, run
+from lafn_viz.course.grading import UNFILLED, Wrong, check, number, run
 from lafn_viz.editing import Edit
 from lafn_viz.facts import FactSet, Prompt
 from lafn_viz.matching import SubjectMatcher
@@ -53,10 +53,7 @@ def check_edit_loss(answer: Callable, model: "TransformerBridge", facts: FactSet
 
 def _judge_loss(answer: Callable, logits: torch.Tensor, new: torch.Tensor) -> float:
     p = logits.softmax(-1)[torch.arange(len(new)), new]
-    got = run(answer, p.clone())
-    if not isinstance(got, (torch.Tensor, float)) or torch.as_tensor(got).numel() != 1:
-        raise Wrong("One number is asked for: the mean over all rows.")
-    value = float(got)
+    value = number(run(answer, p.clone()))
     right = float(torch.nn.functional.cross_entropy(logits, new))
     if abs(value - right) <= TOLERANCE * max(1.0, abs(right)):
         return value
@@ -224,7 +221,11 @@ def _explain_values(
 
     at_all = slice(None)
     for other, why in (
-        (before, "Nothing has changed. Is the tensor that you changed the one you return?"),
+        (
+            before,
+            "Nothing has changed. Is the tensor that you changed the one you return? (An index "
+            "with a list gives a copy.)",
+        ),
         (
             logits(slice(first, None), add=False),
             "Your values take the place of the activations. What the neurons did before is lost: "
@@ -243,9 +244,9 @@ def _explain_values(
         ),
         (
             logits(slice(first + 1, None)),
-            "The values begin one token too late: position `first` belongs to them.",
+            "The values begin too late, after the subject or at the last position alone: position "
+            "`first` belongs to them.",
         ),
-        (logits(slice(-1, None)), "The values are added at the last position alone."),
     ):
         if torch.allclose(got, other, atol=1e-3):
             raise Wrong(why)
@@ -262,12 +263,11 @@ def check_edit_scores(answer: Callable) -> str:
         right = _scores(rows)
         if not isinstance(got, dict) or set(got) != set(right):
             raise Wrong(f"A dict of {', '.join(right)} is asked for; leave the last line as it is.")
+        general, local = number(got["generality"]), number(got["locality"])
+        if max(abs(general - right["locality"]), abs(local - right["generality"])) < TOLERANCE:
+            raise Wrong("Generality and locality are exchanged.")
         for name, value in right.items():
-            try:
-                given = float(got[name])
-            except (TypeError, ValueError):
-                kind = type(got[name]).__name__
-                raise Wrong(f"The {name} is a {kind}; a share is a number.") from None
+            given = number(got[name])
             if abs(given - value) < TOLERANCE:
                 continue
             _recognise(given, _slips(name, rows))
@@ -279,8 +279,8 @@ def check_edit_scores(answer: Callable) -> str:
 def _answers(rng: random.Random, size: int) -> list[Row]:
     """Answers drawn at random, some of every kind."""
     rows = []
-    for number in range(size):
-        kind = ("optimised", "new wording", "other question")[number % 3]
+    for i in range(size):
+        kind = ("optimised", "new wording", "other question")[i % 3]
         fact, optimised = kind != "other question", kind == "optimised"
         before = rng.choice(["Tokyo", "Tokyo", "Rome"] if fact else ["Lima", "Cairo", "Oslo"])
         # After an edit: the new object, the old one, or something else.
@@ -355,6 +355,9 @@ TEXTS = (
     ("Somalia's capital is", "Somalia", ("Mali",)),
     ("Перуанская кухня", "кухня", ("Перу",)),
     ("What is spoken in Costa Mesa?", "Costa Mesa", ("Costa Rica",)),
+    ("Somali is spoken in Somalia", "Somalia", ("Mali",)),
+    ("A Roman in Italy", "Italy", ("Oman",)),
+    ("From Costa Mesa to Puerto Rico", "Puerto Rico", ("Costa Rica",)),
 )
 
 
@@ -382,7 +385,8 @@ def check_speaks_of(answer: Callable) -> str:
             raise Wrong(f"{name!r} is not found in {text!r}: fold the case of both.")
         raise Wrong(
             f"{name!r} is not found in {text!r}. Words end at commas and apostrophes too, and a "
-            "name can have several words."
+            "name can have several words. (Without `r` before its quotes, `\\b` in a pattern is a "
+            "backspace.)"
         )
     text, name = "日本的首都是", "日本"
     finds = "finds" if _found(answer, text, name) else "does not find"

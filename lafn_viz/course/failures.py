@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from lafn_viz.course.grading import Wrong, check, run
+from lafn_viz.course.grading import Wrong, check, number, run
 
 Row = tuple[str, str, bool]  # fact, language, whether this wording is answered
 
@@ -12,16 +12,19 @@ Row = tuple[str, str, bool]  # fact, language, whether this wording is answered
 def check_known_everywhere(answer: Callable[[Sequence[Row]], Iterable[str]]) -> str:
     """`answer(rows)`: facts of which each language answers more than half of the wordings."""
     languages, rows = ("en", "ru", "zh"), []
-    # How many of three wordings are answered, by language.
-    answered = {"Japan": (3, 3, 2), "Peru": (3, 3, 0), "Egypt": (2, 1, 3), "Italy": (2, 2, 2)}
+    # How many of four wordings are answered, by language.
+    answered = {"Japan": (4, 4, 3), "Peru": (4, 4, 0), "Egypt": (3, 2, 4), "Italy": (3, 3, 3)}
     for fact, counts in answered.items():
         for language, count in zip(languages, counts, strict=True):
-            rows += [(fact, language, i < count) for i in range(3)]
+            rows += [(fact, language, i < count) for i in range(4)]
     random.Random(0).shuffle(rows)
-    got = set(run(answer, rows))
+    given = run(answer, rows)
+    if isinstance(given, str | bool | int | dict) or not isinstance(given, Iterable):
+        raise Wrong("The facts are asked for, by name: those that are known, and no others.")
+    got = set(given)
     if got == {"Japan", "Italy"}:
         return (
-            "Two of four facts are left. Peru is answered in 6 of 9 prompts and never in Chinese: "
+            "Two of four facts are left. Peru is answered in 8 of 12 prompts and never in Chinese: "
             "its Chinese neurons would be neurons of something else."
         )
     if got == set(answered):
@@ -30,16 +33,16 @@ def check_known_everywhere(answer: Callable[[Sequence[Row]], Iterable[str]]) -> 
             "wordings taken together, is not enough. Look at each language by itself."
         )
     if got == {"Japan"}:
-        raise Wrong("Italy is missing: two of three wordings are more than half.")
+        raise Wrong("Italy is missing: three of four wordings are more than half.")
     if not got:
         raise Wrong("No fact is left: are all wordings asked for? More than half are enough.")
     if "Peru" in got or "Egypt" in got:
         name = "Peru" if "Peru" in got else "Egypt"
-        share = "none" if name == "Peru" else "one"
+        share = "none is" if name == "Peru" else "two are"
         language = "Chinese" if name == "Peru" else "Russian"
         raise Wrong(
-            f"{name} is among them, and of its three {language} wordings {share} is answered. A "
-            "mean over all languages hides that; every language has to have more than half."
+            f"{name} is among them, and of its four {language} wordings {share} answered. Every "
+            "language has to have more than half."
         )
     raise Wrong(f"Japan and Italy are known in every language; yours are {sorted(got)}.")
 
@@ -50,7 +53,7 @@ def check_chance_jaccard(answer: Callable[[int, int], float]) -> str:
     for k, n in ((51, 2560), (256, 2560), (1280, 2560)):
         shared = k * k / n
         right = shared / (2 * k - shared)
-        got = float(run(answer, k, n))
+        got = number(run(answer, k, n))
         if abs(got - right) < 1e-6:
             continue
         for wrong, why in (
@@ -80,9 +83,11 @@ def check_discoveries(answer: Callable[..., int]) -> str:
     for real in (0, 5, 20):
         tests = [draw.random() for _ in range(100)] + [draw.random() * 2e-3 for _ in range(real)]
         right = int((false_discovery_control(tests) <= 0.05).sum())
-        got = int(run(answer, list(tests), 0.05))
+        got = _count(run(answer, list(tests), 0.05))
         if got == right:
             continue
+        if got == right - 1:
+            raise Wrong("One too few: do your ranks begin at 1?")
         strict = sum(p <= 0.05 / len(tests) for p in tests)
         if got == sum(p <= 0.05 for p in tests):
             raise Wrong(
@@ -96,5 +101,22 @@ def check_discoveries(answer: Callable[..., int]) -> str:
                 "level * i / m."
             )
         raise Wrong(f"Of {len(tests)} tests {right} should pass; yours lets {got} pass.")
+    few = [0.02, 0.03, 0.03, 0.9]
+    for level, passing in ((0.05, 3), (0.01, 0)):
+        got = _count(run(answer, list(few), level))
+        if got != passing:
+            raise Wrong(
+                f"Of the p-values {few} at level {level} {passing} are discoveries; yours are "
+                f"{got}. The largest rank that passes takes all below it along; use `level`."
+            )
     plain = sum(p <= 0.05 for p in tests)
     return f"Of {len(tests)} tests, {real} of them real, {right} pass; without correction {plain}."
+
+
+def _count(given: object) -> int:
+    if isinstance(given, bool) or number(given) != int(number(given)):
+        raise Wrong(
+            f"A number of tests is asked for, not {given!r:.60}: `passing` is a list of ranks "
+            "alone."
+        )
+    return int(number(given))

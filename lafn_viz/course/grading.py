@@ -10,7 +10,10 @@ import functools
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 P = ParamSpec("P")
 # JupyterLab's own where they are, for its light and its dark theme.
@@ -54,6 +57,10 @@ def check(
             return Verdict(True, judge(answer, *args, **kwargs))
         except Wrong as wrong:
             return Verdict(False, str(wrong))
+        # What was returned can be of a kind that nobody thought of; the notebook goes on.
+        except Exception as error:
+            kind = type(error).__name__
+            return Verdict(False, f"The check cannot use what your code returns ({kind}: {error}).")
 
     return checked
 
@@ -73,6 +80,27 @@ def run(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise Wrong(UNFILLED)
     if got is None:
         raise Wrong("Your function returns nothing (None): does it end in `return`?")
+    return got
+
+
+def number(answer: Any) -> float:
+    """A number out of what a student's function gave; raises `Wrong` for anything else."""
+    try:
+        return float(answer)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"One number is asked for, your function returns {answer!r:.60}.") from None
+
+
+def numbers(answer: Any, shape: tuple[int, ...]) -> "Tensor":
+    """A float tensor of a shape out of a tensor, array or list; raises `Wrong` for another."""
+    import torch
+
+    try:
+        got = torch.as_tensor(answer).detach().float()
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"A tensor is asked for, your function returns {answer!r:.60}.") from None
+    if tuple(got.shape) != shape:
+        raise Wrong(f"The shape is {tuple(got.shape)}; {shape} is asked for.")
     return got
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lafn_viz.course.grading import Wrong, check, run
+from lafn_viz.course.grading import Wrong, check, number, numbers, run
 from lafn_viz.models import down_weight, hook_post
 
 if TYPE_CHECKING:
@@ -24,26 +24,24 @@ def check_layer_activations(
     for layer in range(n_layers):
         got = run(answer, model, tokens, layer)
         right = cache[hook_post(layer)]
-        if isinstance(got, torch.Tensor) and _same(got, right[0, -1]):
-            continue
-        if not isinstance(got, torch.Tensor):
-            raise Wrong(f"A tensor is asked for, your function returns {type(got).__name__}.")
-        if got.shape[-1] == d_model != d_mlp:
+        shape = tuple(getattr(got, "shape", ()))
+        if shape[-1:] == (d_model,) != (d_mlp,):
             raise Wrong(
                 f"These are {d_model} numbers, as wide as the residual stream: what the layer "
                 f"writes. The neurons are inside of it, {d_mlp} of them: `hook_post`."
             )
-        if got.shape == right.shape:
+        if shape == tuple(right.shape):
             raise Wrong(
-                f"The shape is {tuple(got.shape)}: every position is still there. Keep row 0 and "
-                "the last position."
+                f"The shape is {shape}: every position is still there. Keep row 0 and the last "
+                "position."
             )
-        if got.shape != (d_mlp,):
-            raise Wrong(f"The shape is {tuple(got.shape)}; ({d_mlp},) is asked for.")
-        if _same(got, cache[f"blocks.{layer}.mlp.hook_pre"][0, -1]) and bool((got < 0).any()):
+        found = numbers(got, (d_mlp,))
+        if _same(found, right[0, -1]):
+            continue
+        if _same(found, cache[f"blocks.{layer}.mlp.hook_pre"][0, -1]):
             raise Wrong("These are values before the activation function; take `hook_post`.")
         for position in range(tokens.shape[1] - 1):
-            if _same(got, right[0, position]):
+            if _same(found, right[0, position]):
                 raise Wrong(
                     f"These are the neurons at position {position}. The answer comes after the "
                     "last token, at position -1."
@@ -59,37 +57,46 @@ def check_without_neuron(
 ) -> str:
     """`answer(model, tokens, token, layer, neuron)`: probability of a token, one neuron at zero."""
 
-    def probability(silence: Callable) -> float:
+    def probability(layer: int, index: tuple) -> float:
+        def silence(value: torch.Tensor, hook: object) -> torch.Tensor:
+            value = value.clone()
+            value[index] = 0
+            return value
+
         with model.hooks(fwd_hooks=[(hook_post(layer), silence)]):
             return float(model(tokens)[0, -1].softmax(-1)[token])
 
-    def one(value: torch.Tensor, hook: object) -> torch.Tensor:
-        value = value.clone()
-        value[..., neuron] = 0
-        return value
-
-    def all_of_layer(value: torch.Tensor, hook: object) -> torch.Tensor:
-        return torch.zeros_like(value)
-
     _, cache = model.run_with_cache(tokens)
-    layer = model.cfg.n_layers - 1
     before = float(model(tokens)[0, -1].softmax(-1)[token])
-    # The neurons of this layer that matter most here, so that doing nothing shows.
-    writes = cache[hook_post(layer)][0, -1] * (down_weight(model, layer) @ model.W_U[:, token])
-    for neuron in writes.topk(3).indices.tolist():
-        got = float(run(answer, model, tokens, token, layer, neuron))
-        right = probability(one)
+    last = model.cfg.n_layers - 1
+    # Neurons that matter, so that doing nothing shows: by what they write at the end of the last
+    # layer; in the first those that work at earlier positions alone.
+    writes = cache[hook_post(last)][0, -1] * (down_weight(model, last) @ model.W_U[:, token])
+    first = cache[hook_post(0)][0]
+    early = first[:-1].sum(0) * (first[-1] <= 0)
+    asked = [(0, n) for n in early.topk(6).indices.tolist()]
+    asked += [(last, n) for n in writes.topk(3).indices.tolist()]
+    everywhere = slice(None)
+    for layer, neuron in asked:
+        got = number(run(answer, model, tokens, token, layer, neuron))
+        right = probability(layer, (..., neuron))
         if abs(got - right) < TOLERANCE:
             continue
         if abs(got - before) < TOLERANCE:
             raise Wrong(
-                f"The probability is {before:.3f}, as if nothing had been done. Does the hook "
-                "change the tensor that it is given, or return a new one?"
+                f"Without neuron {neuron} of layer {layer} the probability goes from {before:.3f} "
+                f"to {right:.3f}; yours stays, as if nothing had been done. Does the hook return "
+                "the tensor that it changed, at every position, in the layer that is asked for?"
             )
-        if abs(got - probability(all_of_layer)) < TOLERANCE:
+        if abs(got - probability(layer, (everywhere,))) < TOLERANCE:
             raise Wrong(
                 "This is what happens without the whole layer. The last axis counts the neurons: "
                 "index it."
+            )
+        if abs(got - probability(layer, (everywhere, -1, neuron))) < TOLERANCE:
+            raise Wrong(
+                "The neuron is silent at the last position alone. It works at earlier ones too: "
+                "zero it at every position."
             )
         raise Wrong(
             f"Without neuron {neuron} of layer {layer} the probability is {right:.4f}; "
@@ -109,14 +116,9 @@ def check_direct_effect(
         unembed = model.W_U[:, token]
         values = down_weight(model, layer) @ unembed
         keys = model.blocks[layer].mlp.W_in.T @ unembed
-        got = run(answer, model, activations, layer, token)
-        if isinstance(got, torch.Tensor) and _same(got, activations * values):
+        got = numbers(run(answer, model, activations.clone(), layer, token), activations.shape)
+        if _same(got, activations * values):
             continue
-        if getattr(got, "shape", None) != activations.shape:
-            raise Wrong(
-                f"One number a neuron is asked for, {tuple(activations.shape)}; the shape is "
-                f"{tuple(getattr(got, 'shape', ()))}."
-            )
         if _same(got, values):
             raise Wrong(
                 "This is what one unit of each neuron would write. How much of it is written "
@@ -131,7 +133,7 @@ def check_direct_effect(
     strongest = int(got.argmax())
     return (
         f"In the last layer neuron {strongest} adds most to this token, {float(got.max()):.2f} "
-        "logits before the last layer norm."
+        "logits before the last layer norm. (It may add as much to every other token.)"
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lafn_viz.course.grading import Wrong, check, run
+from lafn_viz.course.grading import Wrong, check, number, numbers, run
 
 
 class _Ridge:
@@ -51,8 +51,7 @@ def check_integrated_gradients(
     for seed in range(3):
         made_up = _Ridge(seed)
         right = made_up.scores(torch.zeros(6), made_up.end)
-        got = run(answer, made_up, made_up.end, n_steps)
-        _same_shape(got, right)
+        got = numbers(run(answer, made_up, made_up.end, n_steps), (6,))
         if _close(got, right):
             continue
         if _close(got, right * n_steps):
@@ -71,7 +70,7 @@ def check_integrated_gradients(
             f"For a function whose scores are {_shown(right)} yours are {_shown(got)}. Each step "
             "adds gradient x end / n_steps."
         )
-    mine = run(answer, f, end, n_steps).sum(0)
+    mine = numbers(run(answer, f, end, n_steps), tuple(end.shape)).sum(0)
     apart = float((mine - reference).abs().max())
     if apart > 1e-3:
         raise Wrong(
@@ -89,10 +88,11 @@ def check_completeness_error(answer: Callable) -> str:
     """`answer(scores, f, end)`: how far the scores are from adding up to f(end) - f(0)."""
     for seed in range(3):
         made_up = _Ridge(seed)
-        scores = made_up.scores(torch.zeros(6), made_up.end) + 0.01
+        off = (0.01, -0.01, 0.01)[seed]
+        scores = made_up.scores(torch.zeros(6), made_up.end) + off
         change = float(made_up(made_up.end) - made_up(torch.zeros(6)))
         right = abs(float(scores.sum()) - change)
-        got = float(run(answer, scores, made_up, made_up.end))
+        got = number(run(answer, scores, made_up, made_up.end))
         if abs(got - right) < 1e-5:
             continue
         if abs(abs(got) - right) < 1e-5:
@@ -105,7 +105,7 @@ def check_completeness_error(answer: Callable) -> str:
         if abs(got - abs(float(scores.abs().sum()) - change)) < 1e-5:
             raise Wrong("Scores keep their sign: neurons that speak against the answer count less.")
         raise Wrong(f"Yours is {got:.3f}, it should be {right:.3f}.")
-    return "Scores that were each 0.01 too large are found out: 6 neurons, an error of 0.06."
+    return f"Six scores that were each {off} too large are found out: an error of {right:.2f}."
 
 
 @check
@@ -115,8 +115,7 @@ def check_path_from(answer: Callable) -> str:
         made_up = _Ridge(seed)
         start, end = made_up.start, made_up.end
         right = made_up.scores(start, end)
-        got = run(answer, made_up, start, end, 200)
-        _same_shape(got, right)
+        got = numbers(run(answer, made_up, start, end, 200), (6,))
         if _close(got, right):
             continue
         if _close(got, made_up.scores(start, start + end)):
@@ -139,33 +138,28 @@ def check_path_from(answer: Callable) -> str:
 def check_without_each_token(answer: Callable, tokens: Int[Tensor, " position"], blank: int) -> str:
     """`answer(tokens, blank)`: as many rows as tokens, row i with token i blanked."""
     n = len(tokens)
-    right = tokens.repeat(n, 1)
-    right[range(n), range(n)] = blank
-    got = run(answer, tokens, blank)
-    if not isinstance(got, Tensor) or got.ndim != 2:
-        raise Wrong("A tensor with one row for each token is asked for.")
-    if got.shape == (n, n - 1):
-        raise Wrong(
-            "Your rows are one token shorter: what comes later moves up, and the model reads other "
-            "positions. Put the blank in the token's place."
-        )
-    if got.shape != (n, n):
-        raise Wrong(f"The shape is {tuple(got.shape)}; {n} rows of {n} tokens are asked for.")
-    if bool((got == tokens).all()):
-        raise Wrong("Every token is still there.")
-    blanks = (got == blank).sum(1)
-    if not bool((blanks == 1).all()):
-        row = int((blanks != 1).nonzero()[0])
-        raise Wrong(f"Row {row} has lost {int(blanks[row])} tokens; each row loses one.")
-    if not bool((got == right).all()):
-        raise Wrong("Row i loses token i and keeps all others as they were.")
+    # Another blank too: what is written into the code would be this one by accident.
+    for mark in (blank, int(tokens.max()) + 1):
+        right = tokens.repeat(n, 1)
+        right[range(n), range(n)] = mark
+        got = torch.as_tensor(run(answer, tokens.clone(), mark))
+        if got.shape == (n, n - 1):
+            raise Wrong(
+                "Your rows are one token shorter: what comes later moves up, and the model reads "
+                "other positions. Put the blank in the token's place."
+            )
+        if got.shape != (n, n):
+            raise Wrong(f"The shape is {tuple(got.shape)}; {n} rows of {n} tokens are asked for.")
+        blanks = (got == mark).sum(1)
+        if not bool((blanks == 1).all()):
+            row = int((blanks != 1).nonzero()[0])
+            raise Wrong(
+                f"In row {row} {int(blanks[row])} tokens are the blank, {mark}; each row loses "
+                "one. (Do all rows share one tensor?)"
+            )
+        if not bool((got == right).all()):
+            raise Wrong("Row i loses token i and keeps all others as they were.")
     return f"{n} starting points, one for each of the {n} tokens: AMIG adds up {n} paths."
-
-
-def _same_shape(got: object, right: Tensor) -> None:
-    if not isinstance(got, Tensor) or got.shape != right.shape:
-        shape = tuple(getattr(got, "shape", ()))
-        raise Wrong(f"One score for each number is asked for, {tuple(right.shape)}, not {shape}.")
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from lafn_viz.causal import Effect
-from lafn_viz.course.grading import Wrong, check, run
-from lafn_viz.course.sets import number
+from lafn_viz.course.grading import Wrong, check, number, run
 from lafn_viz.degenerate import Degenerate
 from lafn_viz.fact_checking import roc
 
@@ -36,7 +35,8 @@ def check_effect(answer: Callable, measured: Effect) -> str:
     return (
         f"Without these {len(measured.neurons)} neurons the probability changes by "
         f"{measured.change:+.1%}, without as many random ones by "
-        f"{measured.control_change.mean():+.1%}: an effect of {got:+.3f}, as `lv.intervene` has it."
+        f"{measured.control_change.mean():+.1%}: an effect of {got:+.3f}, as `lv.intervene` "
+        "has it. (The -1 cancels in this difference; in `change` alone it does not.)"
     )
 
 
@@ -78,7 +78,7 @@ def _judge_effect(
 @check
 def check_is_degenerate(answer: Callable, measured: Degenerate) -> str:
     """`answer(one, other, both, t_low, t_high)`: whether two neurons stand in for one another."""
-    steps = (0.1, 0.0, -0.1, -0.19, -0.21, -0.24, -0.26, -0.5)
+    steps = (0.3, 0.1, 0.0, -0.1, -0.19, -0.2, -0.21, -0.24, -0.25, -0.26, -0.5)
     first = [(-0.5, -0.5, -0.5), (-0.1, -0.1, -0.2), (-0.14, -0.14, -0.26)]
     for one, other, both in [*first, *product(steps, steps, steps)]:
         got = _truth(run(answer, one, other, both, 0.2, 0.25))
@@ -204,6 +204,11 @@ def _judge_auc(answer: Callable, true: Sequence[float], false: Sequence[float]) 
     shown = f"For true {_short(true)} and false {_short(false)}"
     # Only the order counts: a judge that gives a tenth of all points has the same AUC.
     moved = number(run(answer, [x / 10 for x in true], [x / 10 for x in false]))
+    if _near(moved, got / 10):
+        raise Wrong(
+            f"{shown} you get {got:.3f}, and a tenth of it when every score is divided by 10: you "
+            "count how far apart they are. Only which one is larger counts."
+        )
     if not _near(got, moved):
         raise Wrong(
             f"{shown} you get {got:.3f}, and {moved:.3f} when every score is divided by 10. So "

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lafn_viz.attribution import NeuronScores
-from lafn_viz.course.grading import Wrong, check, run
+from lafn_viz.course.grading import Wrong, check, number, run
 from lafn_viz.neurons import NeuronSet, select_neurons
 from lafn_viz.overlaps import overlap
 
@@ -24,7 +24,9 @@ def check_keep(answer: Callable, scores: NeuronScores) -> str:
     width = scores.values.shape[-1]
     generator = torch.Generator().manual_seed(0)
     made_up = [torch.randn(12, generator=generator) * size for size in (0.01, 3.0)]
-    for values in (torch.tensor([0.05, -0.04, 0.02, 0.01, 0.0]), *made_up):
+    small = torch.tensor([0.05, -0.04, 0.02, 0.01, 0.0])
+    large = torch.tensor([2.0, 0.5, 0.7, 0.1, -1.0])
+    for values in (large, small, *made_up):
         _judge_kept(run(answer, values.clone(), 0.3), values, 0.3)
     right: set[int] = set()
     for row, prompt in enumerate(scores.prompts):
@@ -80,7 +82,10 @@ def _above(values: torch.Tensor, limit: float) -> set[int]:
 def check_refine(answer: Callable, scores: NeuronScores) -> str:
     """`answer(kept, share)`: the neurons in more than a share of some sets."""
     rng = random.Random(0)
-    cases: list[list[set[Any]]] = [[{1, 2, 3}, {2, 3}, {3, 4}, {3, 5}]]
+    cases: list[list[set[Any]]] = [
+        [{1, 2, 3}, {2, 3}, {3, 4}, {3, 5}],
+        [{1, 2}, {2, 3}, {3, 4}, {4, 1}],
+    ]
     cases += [[set(rng.sample(range(10), 5)) for _ in range(n)] for n in (4, 5, 8)]
     for kept in cases:
         got = _members(run(answer, [set(one) for one in kept], 0.5))
@@ -107,8 +112,12 @@ def check_refine(answer: Callable, scores: NeuronScores) -> str:
         )
     for share in (0.25, 0.7):
         times = Counter(neuron for one in cases[-1] for neuron in one)
-        if _members(run(answer, cases[-1], share)) != _more(times, share * len(cases[-1])):
-            raise Wrong(f"For a half it is right, for share={share} it is not: use `share`.")
+        copies = [set(one) for one in cases[-1]]
+        if _members(run(answer, copies, share)) != _more(times, share * len(cases[-1])):
+            raise Wrong(
+                f"For a half it is right, for share={share} it is not. A neuron has to be in more "
+                "than share x number of sets; do not round that."
+            )
     refined = select_neurons(scores, threshold=0.2)[0]
     apart = [
         set(select_neurons(scores.select(partial(is_, prompt)), threshold=0.2)[0].neurons)
@@ -141,10 +150,10 @@ def check_jaccard(answer: Callable, sets: Sequence[NeuronSet]) -> str:
         if _near(got, both / union):
             continue
         shown = f"For {one} and {other}"
-        if _near(got, both / min(len(one), len(other))):
+        if any(_near(got, both / len(some)) for some in (one, other)):
             raise Wrong(
-                f"{shown} you divide by the smaller set. A small set inside of a large one would "
-                "then count as equal to it; divide by all neurons that are in either."
+                f"{shown} you divide by the size of one of the sets. A small set inside of a large "
+                "one would then count as equal to it; divide by all neurons that are in either."
             )
         if _near(got, both / (len(one) + len(other))):
             raise Wrong(
@@ -241,7 +250,7 @@ def check_p_value(answer: Callable) -> str:
     from scipy.stats import hypergeom
 
     rng = random.Random(0)
-    cases = [(5, list(range(20))), (30, list(range(20))), (3, [1, 2, 3, 3, 3, 4])]
+    cases = [(3, [1, 1, 3, 3, 4, 4, 4, 4, 4]), (5, list(range(20))), (30, list(range(20)))]
     cases += [(rng.randrange(9), [rng.randrange(9) for _ in range(49)]) for _ in range(4)]
     for observed, draws in cases:
         _judge_p(number(run(answer, observed, list(draws))), observed, draws)
@@ -278,27 +287,29 @@ def _judge_p(got: float, observed: int, draws: Sequence[int]) -> None:
         raise Wrong(
             f"{shown}: you count only draws that are larger. One that is equal reaches it too."
         )
+    if _near(got, reached / (1 + n)):
+        raise Wrong(f"{shown}: what was observed is one more draw above the line, too.")
     if _near(got, (1 + reached) / n):
         raise Wrong(f"{shown}: there is one more draw below the line too, {n + 1} in all.")
-    raise Wrong(f"{shown}: p is {1 + reached} / {1 + n}, {(1 + reached) / (1 + n):.3f}; not {got}.")
+    raise Wrong(
+        f"{shown}: p is {1 + reached} / {1 + n}, {(1 + reached) / (1 + n):.3f}; not {got:.3f}."
+    )
 
 
 def _members(answer: Any) -> set[Any]:
-    """A set out of a set, list, tensor of numbers, or table of booleans."""
-    if isinstance(answer, torch.Tensor):
-        answer = answer.nonzero()[:, 0] if answer.dtype == torch.bool else answer
-        return set(answer.flatten().tolist())
+    """A set out of a set, list, tensor of numbers, or a truth value for each neuron."""
     if isinstance(answer, str) or not isinstance(answer, Iterable):
         raise Wrong(f"A set of neurons is asked for, your function returns {answer!r:.60}.")
-    return {one.item() if isinstance(one, torch.Tensor) else one for one in answer}
-
-
-def number(answer: Any) -> float:
-    """A number out of what a student's function gave; raises `Wrong` for anything else."""
+    if isinstance(answer, tuple) and len(answer) == 1 and not isinstance(answer[0], int):
+        (answer,) = answer  # as `where` gives it
+    flat = torch.as_tensor(answer).flatten().tolist() if hasattr(answer, "dtype") else list(answer)
+    flat = [one.item() if hasattr(one, "item") else one for one in flat]
+    if flat and all(isinstance(one, bool) for one in flat):
+        return {i for i, chosen in enumerate(flat) if chosen}
     try:
-        return float(answer)
-    except (TypeError, ValueError):
-        raise Wrong(f"One number is asked for, your function returns {answer!r:.60}.") from None
+        return set(flat)
+    except TypeError:
+        raise Wrong("A flat set of neurons is asked for, not lists in a list.") from None
 
 
 def _near(one: float, other: float, tolerance: float = TOLERANCE) -> bool:
