@@ -357,7 +357,7 @@ TEXTS = (
     ("What is spoken in Costa Mesa?", "Costa Mesa", ("Costa Rica",)),
     ("Somali is spoken in Somalia", "Somalia", ("Mali",)),
     ("A Roman in Italy", "Italy", ("Oman",)),
-    ("From Costa Mesa to Puerto Rico", "Puerto Rico", ("Costa Rica",)),
+    ("Rica lives on the Costa Brava", "Rica", ("Costa Rica",)),
 )
 
 
