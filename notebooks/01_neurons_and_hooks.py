@@ -201,9 +201,8 @@ def direct_effect(model, activations, layer, token):
 # each language, and what the answer loses without it. Here is the neuron with the largest direct
 # effect in the last layer, taken against the mean of all tokens: many neurons raise every logit
 # alike, which the softmax does not see. Tokyo need not be on its list, because a neuron serves many
-# words; entries such as `\x95\xe3` are parts of a character. (A direct effect sees only what goes
-# straight to the output. What a neuron of layer 0 does through the layers above is invisible to it;
-# unit 2 has a method for that.)
+# words. (A direct effect sees only what goes straight to the output. What a neuron of layer 0 does
+# through the layers above is invisible to it; unit 2 has a method for that.)
 
 # %%
 last = cache["blocks.3.mlp.hook_post"][0, -1]
