@@ -2,7 +2,7 @@
 
 1. Per prompt keep the neurons whose score exceeds a share t of the prompt's largest score
    ("adaptive threshold": t = 0.3 in Dai et al. 2022 section 3.3, 0.2 to 0.3 in Chen et al. 2024),
-   or the k best, or the best fraction.
+   or the k best, or the best fraction; always of those whose score is above zero.
 2. **Refine** over paraphrases: keep the neurons kept in more than a share p of them, so that what
    belongs to one wording falls away (Dai et al. 2022 section 3.3).
 
@@ -125,8 +125,8 @@ def select_neurons(
     Args:
         threshold: keep scores above this share of the prompt's largest (0 to 1). The default, at
             0.2, when neither `top` nor `fraction` is given; only one of the three can be.
-        top: keep this many neurons a prompt.
-        fraction: keep this share of all neurons a prompt (0 to 1).
+        top: keep this many neurons a prompt, or all whose score is above zero if they are fewer.
+        fraction: the same with a share of all neurons (0 to 1).
         share: keep the neurons found in more than this share of the known paraphrases (0 to 1).
 
     Raises:
@@ -180,14 +180,16 @@ def keep_best(
     values = scores.values.flatten(1)
     if threshold is not None:
         limit = threshold * values.max(-1, keepdim=True).values
-        kept = (values > limit) & (values > 0)
+        kept = values > limit
     else:
         count = top if top is not None else round((fraction or 0) * values.shape[1])
         if not 1 <= count <= values.shape[1]:
             raise ValueError(f"{count} neurons a prompt; choose 1 to {values.shape[1]}")
         kept = torch.zeros_like(values, dtype=torch.bool)
         kept.scatter_(1, values.topk(count).indices, True)
-    return kept.view_as(scores.values)
+    # A neuron that is silent or speaks against the answer is none of the answer's. Without this the
+    # best of many zeros would be whichever come first, the same in every language.
+    return (kept & (values > 0)).view_as(scores.values)
 
 
 def require_numbers(scores: NeuronScores) -> None:

@@ -16,6 +16,12 @@ def test_threshold_by_hand():
     assert lv.select_neurons(scores, fraction=0.5)[0].neurons == {(0, 0), (0, 1)}
 
 
+@pytest.mark.parametrize("options", [{"top": 4}, {"fraction": 0.9}, {"threshold": 0.0}])
+def test_silent_neurons_and_those_against_the_answer_are_never_kept(options):
+    scores = scores_of([[[0.0, 0.3], [-1.0, 0.1]]])
+    assert lv.select_neurons(scores, **options)[0].neurons == {(0, 1), (1, 1)}
+
+
 def test_refining_keeps_what_more_than_a_share_of_paraphrases_has():
     scores = scores_of([[[1.0, 1.0, 0]], [[1.0, 0, 1.0]], [[1.0, 1.0, 0]]])
     assert lv.select_neurons(scores)[0].neurons == {(0, 0), (0, 1)}
