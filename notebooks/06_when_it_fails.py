@@ -221,8 +221,8 @@ lv.plots.model_comparison(
 # Completeness is blind to it: the scores add up, to the answer of another question.
 #
 # ## A threshold that is too mild
-# Keep 2% of the neurons, or 10, or half: how much do sets overlap that have nothing to do with each
-# other?
+# Keep half a percent of the neurons, or ten: how much do sets overlap that have nothing to do with
+# each other?
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.2: what chance gives
