@@ -56,11 +56,11 @@ def copy_notebooks(folder: Path) -> list[Path]:
 
     Raises ValueError where the folder cannot be made or written to.
     """
-    written = []
+    written, home = [], _notebooks_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for notebook in shipped_notebooks():
-            copy = folder / notebook.relative_to(_notebooks_folder())
+            copy = folder / notebook.relative_to(home)
             copy.parent.mkdir(exist_ok=True)
             if not copy.exists():
                 shutil.copyfile(notebook, copy)

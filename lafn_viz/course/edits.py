@@ -8,7 +8,7 @@ import torch
 
 from lafn_viz.cache import edited
 from lafn_viz.counterfactuals import counterfactual_case
-from lafn_viz.course.grading import UNFILLED, Wrong, check, number, run
+from lafn_viz.course.grading import UNFILLED, Wrong, check, members, number, run
 from lafn_viz.editing import Edit
 from lafn_viz.facts import FactSet, Prompt
 from lafn_viz.matching import SubjectMatcher
@@ -90,7 +90,7 @@ def check_writes_most(answer: Callable, model: "TransformerBridge") -> str:
     tables += [(down_weight(model, layer).float(), 160) for layer in range(model.cfg.n_layers)]
     for W_out, n in tables:
         values = torch.randn(len(W_out), generator=rng)
-        got = _chosen(run(answer, values, W_out, n), len(W_out))
+        got = members(run(answer, values, W_out, n))
         written = values[:, None] * W_out  # what is added to the stream, a row a neuron
         lengths = written.norm(dim=1)
         right = _top(lengths, n)
@@ -121,18 +121,6 @@ def check_writes_most(answer: Callable, model: "TransformerBridge") -> str:
         f"With random values in the last layer, the best {n} of {len(lengths)} neurons write "
         f"{share:.0%} of all, in squared length; the other three quarters {1 - share:.0%}."
     )
-
-
-def _chosen(got: Any, width: int) -> set[int]:
-    """Neurons by number, or as a table of booleans."""
-    if isinstance(got, torch.Tensor) and got.dtype == torch.bool and got.shape == (width,):
-        return set(got.nonzero()[:, 0].tolist())
-    if not isinstance(got, Iterable):
-        raise Wrong(f"Neurons are asked for, by number; yours is {type(got).__name__}.")
-    try:
-        return {int(one) for one in got}
-    except (TypeError, ValueError):
-        raise Wrong(f"Neurons are asked for, by number; yours is {got!r:.60}.") from None
 
 
 def _top(values: torch.Tensor, n: int) -> set[int]:

@@ -114,9 +114,10 @@ def check_discoveries(answer: Callable[..., int]) -> str:
 
 
 def _count(given: object) -> int:
-    if isinstance(given, bool) or number(given) != int(number(given)):
+    count = number(given)
+    if isinstance(given, bool) or not count.is_integer():
         raise Wrong(
             f"A number of tests is asked for, not {given!r:.60}: `passing` is a list of ranks "
             "alone."
         )
-    return int(number(given))
+    return int(count)

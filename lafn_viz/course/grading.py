@@ -8,12 +8,12 @@ runs to its end whatever the student wrote.
 
 import functools
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 P = ParamSpec("P")
 # JupyterLab's own where they are, for its light and its dark theme.
@@ -91,10 +91,8 @@ def number(answer: Any) -> float:
         raise Wrong(f"One number is asked for, your function returns {answer!r:.60}.") from None
 
 
-def numbers(answer: Any, shape: tuple[int, ...]) -> "Tensor":
+def numbers(answer: Any, shape: tuple[int, ...]) -> Tensor:
     """A float tensor of a shape out of a tensor, array or list; raises `Wrong` for another."""
-    import torch
-
     try:
         got = torch.as_tensor(answer).detach().float()
     except (TypeError, ValueError, RuntimeError):
@@ -102,6 +100,22 @@ def numbers(answer: Any, shape: tuple[int, ...]) -> "Tensor":
     if tuple(got.shape) != shape:
         raise Wrong(f"The shape is {tuple(got.shape)}; {shape} is asked for.")
     return got
+
+
+def members(answer: Any) -> set[Any]:
+    """A set out of a set, list, tensor of numbers, or a truth value for each neuron."""
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        raise Wrong(f"A set of neurons is asked for, your function returns {answer!r:.60}.")
+    if isinstance(answer, tuple) and len(answer) == 1 and not isinstance(answer[0], int):
+        (answer,) = answer  # as `where` gives it
+    flat = torch.as_tensor(answer).flatten().tolist() if hasattr(answer, "dtype") else list(answer)
+    flat = [one.item() if hasattr(one, "item") else one for one in flat]
+    if flat and all(isinstance(one, bool) for one in flat):
+        return {i for i, chosen in enumerate(flat) if chosen}
+    try:
+        return set(flat)
+    except TypeError:
+        raise Wrong("A flat set of neurons is asked for, not lists in a list.") from None
 
 
 def _code(text: str) -> str:

@@ -26,9 +26,9 @@ def check_wording(
     if not isinstance(answer, str):
         raise Wrong(f"A text is asked for, not {type(answer).__name__}.")
     if "{subject}" not in answer:
-        held = "[X]" if "[X]" in answer else "{subject}"
+        instead = ", but [X]" if "[X]" in answer else ""
         raise Wrong(
-            f"There is no `{{subject}}` in it{', but [X]' if held == '[X]' else ''}: every fact "
+            f"There is no `{{subject}}` in it{instead}: every fact "
             "would be asked alike. Write `{subject}` where the country's name belongs."
         )
     within = re.search(r"\{(?!subject\})\w*\}|\[\w*\]|_{2,}|\.\.\.|…", answer)

@@ -27,8 +27,8 @@ def check_effect(answer: Callable, measured: Effect) -> str:
         cases.append((before, before * left[0] * 0.6, before * (0.7 + 0.3 * left[1:])))
     cases.append((measured.before.exp(), measured.after.exp(), measured.control.exp()))
     for before, after, control in cases:
-        _judge_effect(number(run(answer, before, after, control)), before, after, control)
-    got = number(run(answer, *cases[-1]))
+        got = number(run(answer, before, after, control))
+        _judge_effect(got, before, after, control)
     reference = measured.change - float(measured.control_change.mean())
     if abs(got - reference) > 1e-4:
         raise Wrong(f"`lv.intervene` measured {reference:+.3f} here; yours is {got:+.3f}.")

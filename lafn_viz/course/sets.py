@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lafn_viz.attribution import NeuronScores
-from lafn_viz.course.grading import Wrong, check, number, run
+from lafn_viz.course.grading import Wrong, check, members, number, run
 from lafn_viz.neurons import NeuronSet, select_neurons
 from lafn_viz.overlaps import overlap
 
@@ -33,7 +33,7 @@ def check_keep(answer: Callable, scores: NeuronScores) -> str:
         found = select_neurons(scores.select(partial(is_, prompt)), threshold=0.2)[0]
         right = {layer * width + neuron for layer, neuron in found.neurons}
         values = scores.values[row].flatten()
-        got = _members(run(answer, values.clone(), 0.2))
+        got = members(run(answer, values.clone(), 0.2))
         if found.known and got != right:
             _judge_kept(got, values, 0.2)
             raise Wrong(
@@ -49,7 +49,7 @@ def check_keep(answer: Callable, scores: NeuronScores) -> str:
 
 def _judge_kept(answer: Any, values: torch.Tensor, share: float) -> None:
     """Say what is wrong with the neurons kept of one prompt; nothing where they are right."""
-    got = _members(answer)
+    got = members(answer)
     largest = float(values.max())
     right = _above(values, share * largest)
     if got == right:
@@ -88,7 +88,7 @@ def check_refine(answer: Callable, scores: NeuronScores) -> str:
     ]
     cases += [[set(rng.sample(range(10), 5)) for _ in range(n)] for n in (4, 5, 8)]
     for kept in cases:
-        got = _members(run(answer, [set(one) for one in kept], 0.5))
+        got = members(run(answer, [set(one) for one in kept], 0.5))
         times = Counter(neuron for one in kept for neuron in one)
         if got == _more(times, len(kept) / 2):
             continue
@@ -113,7 +113,7 @@ def check_refine(answer: Callable, scores: NeuronScores) -> str:
     for share in (0.25, 0.7):
         times = Counter(neuron for one in cases[-1] for neuron in one)
         copies = [set(one) for one in cases[-1]]
-        if _members(run(answer, copies, share)) != _more(times, share * len(cases[-1])):
+        if members(run(answer, copies, share)) != _more(times, share * len(cases[-1])):
             raise Wrong(
                 f"For a half it is right, for share={share} it is not. A neuron has to be in more "
                 "than share x number of sets; do not round that."
@@ -124,7 +124,7 @@ def check_refine(answer: Callable, scores: NeuronScores) -> str:
         for prompt, known in zip(scores.prompts, scores.known.tolist(), strict=True)
         if known and (prompt.fact_id, prompt.language) == (refined.fact_id, refined.language)
     ]
-    if _members(run(answer, apart, 0.5)) != set(refined.neurons):
+    if members(run(answer, apart, 0.5)) != set(refined.neurons):
         raise Wrong(f"`lv.select_neurons` keeps {len(refined.neurons)} neurons here, not yours.")
     return (
         f"One wording or another keeps {len(set().union(*apart))} neurons, more than half of the "
@@ -294,22 +294,6 @@ def _judge_p(got: float, observed: int, draws: Sequence[int]) -> None:
     raise Wrong(
         f"{shown}: p is {1 + reached} / {1 + n}, {(1 + reached) / (1 + n):.3f}; not {got:.3f}."
     )
-
-
-def _members(answer: Any) -> set[Any]:
-    """A set out of a set, list, tensor of numbers, or a truth value for each neuron."""
-    if isinstance(answer, str) or not isinstance(answer, Iterable):
-        raise Wrong(f"A set of neurons is asked for, your function returns {answer!r:.60}.")
-    if isinstance(answer, tuple) and len(answer) == 1 and not isinstance(answer[0], int):
-        (answer,) = answer  # as `where` gives it
-    flat = torch.as_tensor(answer).flatten().tolist() if hasattr(answer, "dtype") else list(answer)
-    flat = [one.item() if hasattr(one, "item") else one for one in flat]
-    if flat and all(isinstance(one, bool) for one in flat):
-        return {i for i, chosen in enumerate(flat) if chosen}
-    try:
-        return set(flat)
-    except TypeError:
-        raise Wrong("A flat set of neurons is asked for, not lists in a list.") from None
 
 
 def _near(one: float, other: float, tolerance: float = TOLERANCE) -> bool:

@@ -43,10 +43,8 @@ class Exercise:
     title: str
     difficulty: int
     minutes: int
-    task: str
     hole: str
     check: str
-    hint: str
     solution: str
     mistakes: tuple[str, str]
 
@@ -79,7 +77,7 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
         if tuple(map(_part, run)) != PARTS or tuple(c.cell_type for c in run) != KINDS:
             kinds = ", ".join(f"{_part(cell)} ({cell.cell_type})" for cell in run)
             raise ValueError(f"{where} needs the cells {', '.join(PARTS)}; it has {kinds}")
-        task, hole, check, hint, solution, *mistakes = [cell.source for cell in run]
+        _, hole, check, _, solution, *mistakes = [cell.source for cell in run]
         if "..." not in hole:
             raise ValueError(f"{where}: its code has no hole (...)")
         found.append(
@@ -88,10 +86,8 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
                 heading["title"],
                 heading["difficulty"].count("●"),
                 int(heading["minutes"]),
-                task,
                 hole,
                 check,
-                hint,
                 solution,
                 (mistakes[0], mistakes[1]),
             )
