@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lafn_viz.planting import Planted, plant
     from lafn_viz.probes import lint_patterns, load_mlama, load_mpararel
     from lafn_viz.resampling import Stability, stability, threshold_curve
+    from lafn_viz.store import Store, StoreError
+    from lafn_viz.sweeps import sweep
     from lafn_viz.target import AnswerScores, score_answers
     from lafn_viz.tracing import Trace, trace_subject
     from lafn_viz.widgets import LiveEditor, NeuronExplorer, OverlapExplorer, PromptExplorer
@@ -70,6 +72,8 @@ _HOME = {
     "Provenance": "models",
     "Significance": "nulls",
     "Stability": "resampling",
+    "Store": "store",
+    "StoreError": "store",
     "SubjectMatcher": "matching",
     "Trace": "tracing",
     "attribute": "attribution",
@@ -101,6 +105,7 @@ _HOME = {
     "select_neurons": "neurons",
     "significance": "nulls",
     "stability": "resampling",
+    "sweep": "sweeps",
     "threshold_curve": "resampling",
     "trace_subject": "tracing",
 }
@@ -137,6 +142,8 @@ __all__ = [
     "Provenance",
     "Significance",
     "Stability",
+    "Store",
+    "StoreError",
     "SubjectMatcher",
     "Trace",
     "attribute",
@@ -168,6 +175,7 @@ __all__ = [
     "select_neurons",
     "significance",
     "stability",
+    "sweep",
     "threshold_curve",
     "trace_subject",
 ]

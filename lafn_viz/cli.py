@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gallery.add_argument(
         "--no-png", dest="png", action="store_false", help="no pictures beside the pages"
     )
+    _add_sweep(commands)
     lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
     lab.add_argument(
         "folder",
@@ -62,14 +63,135 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: dict[str, Callable[..., int]] = {
         "demo": _demo,
         "gallery": _gallery,
+        "sweep": _sweep,
         "lab": _lab,
         "app": _app,
     }
     try:
         return runs[options.pop("command")](**options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ImportError) as error:
         print(f"lafn-viz: {error}", file=sys.stderr)
         return 2
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        help="attribute, compare and change the neurons of many facts, and try edits; called again "
+        "with the same folder it goes on where it was",
+    )
+    add = sweep.add_argument
+    add("--out", type=Path, required=True, help="folder for the results")
+    add(
+        "--model",
+        action="append",
+        dest="models",
+        metavar="MODEL",
+        help="name or folder (default: embedded); given several times, each gets a folder in OUT",
+    )
+    what = sweep.add_argument_group("what to look at")
+    add = what.add_argument
+    add("--relation", nargs="+", help="facts of these relations (default: all)")
+    add("--languages", nargs="+", help="in these languages (default: all)")
+    add("--facts", type=int, metavar="N", help="so many of them, drawn (default: all)")
+    add(
+        "--file",
+        type=Path,
+        nargs=2,
+        metavar=("FACTS", "PARAPHRASES"),
+        help="your own facts, as two files of JSON lines (default: the embedded facts)",
+    )
+    add("--edits", type=int, default=0, metavar="N", help="give so many facts another object")
+    add("--cases", type=Path, metavar="FILE", help="try the edits of a benchmark's file")
+    how = sweep.add_argument_group("what to do")
+    add = how.add_argument
+    add("--methods", nargs="+", default=["integrated_gradients"], help="of attribution")
+    add("--fraction", type=float, default=0.02, help="of all neurons, kept for each prompt")
+    add("--min-languages", type=int, default=4, help="from which on a neuron counts as agnostic")
+    add("--top", type=int, default=100, help="how many scores of a prompt are kept")
+    add("--dense", action="store_true", help="keep all scores, too")
+    add(
+        "--changed",
+        nargs="*",
+        default=["agnostic"],
+        help="which neurons to change and measure: agnostic, languages (none: nothing is changed)",
+    )
+    add("--editors", nargs="+", default=["language_agnostic"], help="names of lafn_viz.baselines")
+    add("--alone", action="store_true", help="edit in each language alone, too")
+    add("--seed", type=int, default=0, help="of the facts drawn, the edits and random neurons")
+    add("--per-shard", type=int, default=32, help="facts of a relation in one file")
+    add("--retry", action="store_true", help="do again what failed")
+    where = sweep.add_argument_group("where to do it")
+    add = where.add_argument
+    add("--backend", default="local", help="local (default) or ray")
+    add("--workers", type=int, help="on Ray (default: one a GPU, or one a CPU)")
+    add("--address", help="of a Ray cluster; auto for the one of this machine")
+    add("--device", help="cpu or cuda (default: a GPU if there is one)")
+    add("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    add("--max-rows", type=int, default=256, help="rows in memory at once")
+
+
+def _sweep(
+    out: Path,
+    models: list[str] | None,
+    relation: list[str] | None,
+    languages: list[str] | None,
+    facts: int | None,
+    file: list[Path] | None,
+    edits: int,
+    cases: Path | None,
+    fraction: float,
+    editors: list[str],
+    dtype: str,
+    seed: int,
+    **options: Any,
+) -> int:
+    import torch
+
+    import lafn_viz as lv
+    from lafn_viz.facts import known
+
+    every = lv.load_facts() if file is None else lv.load_facts(*file)
+    chosen = every.filter(relation=relation, languages=languages)
+    chosen = chosen if facts is None else chosen.sample(facts, seed=seed)
+    tried: tuple[lv.EditCase, ...] = ()
+    if cases is not None:
+        tried += tuple(lv.load_edit_cases(cases))
+    if edits:
+        made = lv.counterfactual_cases(every, relation=relation, n=edits, seed=seed)
+        tried += tuple(made if languages is None else made.filter(languages=languages))
+    offered = ("language_agnostic", "random_neurons", "per_language", "knowledge_neurons",
+               "fine_tuning", "rome", "memit")  # fmt: skip
+    named = []
+    for name in known("editor", editors, offered):
+        make = getattr(lv.baselines, name)
+        named.append(make(lv.baselines.language_agnostic()) if name == offered[1] else make())
+    several = models is not None and len(models) > 1
+    for model in models or ["embedded"]:
+        place = out / Path(model).name if several else out
+        try:
+            store = lv.sweep(
+                model, chosen, place, cases=tried, select={"fraction": fraction}, editors=named,
+                dtype=getattr(torch, dtype), seed=seed, **options,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print(f"stopped; {place} has what was finished, the same command goes on there")
+            return 130
+        print(f"\n{store!r}")
+        for of, table in store.summary().groupby("of", sort=False):
+            print(f"\n{of}: mean and 95% interval")
+            width = table["figure"].str.len().max()
+            for row in table.itertuples():
+                interval = f"[{row.low:.3f}, {row.high:.3f}]" if row.low == row.low else "[-]"
+                told = f"{row.mean:8.3f}  {interval}  of {row.items}"
+                print(f"  {row.figure:<{width}}{told}")
+        failures = store.failures
+        if len(failures):
+            print(
+                f"\n{failures['item'].nunique()} items failed; the first: "
+                f"{failures['item'][0]}, {failures['stage'][0]}: {failures['reason'][0]}"
+            )
+    return 0
 
 
 def _lab(**options: Any) -> int:

@@ -131,8 +131,8 @@ def _case(
     facts: FactSet, fact: Fact, new: Mapping[str, str], to: str, around: Sequence[Fact]
 ) -> EditCase:
     """The case of a fact that gets the names `new` in some languages."""
-    asked = _asked(facts, fact)
-    others = [(other, _asked(facts, other)) for other in around]
+    asked = trained_and_held_out(facts, fact)
+    others = [(other, trained_and_held_out(facts, other)) for other in around]
     kept = {
         lang: tuple(
             prompt
@@ -205,7 +205,9 @@ def _can_replace(new: Fact, fact: Fact) -> bool:
     )
 
 
-def _asked(facts: FactSet, fact: Fact) -> dict[str, tuple[tuple[Prompt, ...], tuple[Prompt, ...]]]:
+def trained_and_held_out(
+    facts: FactSet, fact: Fact
+) -> dict[str, tuple[tuple[Prompt, ...], tuple[Prompt, ...]]]:
     """The (trained, held-out) prompts of one fact by language; at least one is trained."""
     by_language: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in replace(facts, facts=(fact,)).prompts():

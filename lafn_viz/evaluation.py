@@ -256,7 +256,7 @@ def evaluate(
     source = provenance(
         model, "evaluate", editor=editor.name, cases=[case.id for case in chosen],
         languages=list(chosen.languages), together=together, alone=alone, at_once=at_once,
-        **{f"editor_{name}": _plain(value) for name, value in editor.options.items()},
+        **{f"editor_{name}": plain(value) for name, value in editor.options.items()},
     )  # fmt: skip
     limit = context_length(model) or 0
     for case in chosen:
@@ -324,8 +324,8 @@ def _metric(case: EditCase, role: Role, prompt: Prompt) -> Metric:
     return _OF_ROLE[role]
 
 
-def _plain(value: Any) -> Any:
-    """An option as JSON would keep it, or its name."""
+def plain(value: Any) -> Any:
+    """An option as JSON would keep it, or the name of its type."""
     try:
         return json.loads(json.dumps(value))
     except TypeError:

@@ -242,6 +242,32 @@ class Overlap:
         columns = ["language", "other_language", "jaccard", "other_fact", "chance", "coefficient"]
         return pd.DataFrame(rows, columns=columns)
 
+    def by_pair(self) -> "pd.DataFrame":
+        """One row a fact and pair of different languages that know it: index and controls.
+
+        `other_fact` is the mean of this fact's first language against others' second, and of the
+        other way round.
+        """
+        import pandas as pd
+
+        first, second = np.triu_indices(len(self.languages), 1)
+        names = np.array(self.languages, dtype=object)
+        there = np.array([[(f, x) in self.sets for x in self.languages] for f in self.facts])
+        row, pair = np.nonzero(there[:, first] & there[:, second])
+        i, j = first[pair], second[pair]
+        return pd.DataFrame(
+            {
+                "fact_id": np.array(self.facts, dtype=object)[row],
+                "relation": np.array(self.relations, dtype=object)[row],
+                "language": names[i],
+                "other_language": names[j],
+                "jaccard": self.same_fact[row, i, j],
+                "other_fact": (self.other_fact[row, i, j] + self.other_fact[row, j, i]) / 2,
+                "chance": self.chance[row, i, j],
+                "coefficient": self.coefficient[row, i, j],
+            }
+        )
+
     def per_layer(self) -> "pd.DataFrame":
         """Mean count of agnostic and specific neurons a fact, by layer (specific: a language)."""
         import pandas as pd

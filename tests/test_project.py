@@ -17,8 +17,9 @@ ORDER = (
     "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages",
     "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
     "recovery", "reading", "objective", "editing", "activation_matching", "cache", "bulk",
-    "weights", "baselines", "writing", "judges", "comparison", "evaluation", "demo", "plots",
-    "gallery", "course", "widgets", "serving", "cli",
+    "weights", "baselines", "writing", "judges", "comparison", "evaluation", "store",
+    "journal", "pipeline", "cluster", "sweeps", "demo", "plots", "gallery", "course", "widgets",
+    "serving", "cli",
 )  # fmt: skip
 
 
