@@ -243,28 +243,30 @@ class Overlap:
         return pd.DataFrame(rows, columns=columns)
 
     def by_pair(self) -> "pd.DataFrame":
-        """One row a fact and pair of different languages that know it: index and controls.
+        """One row a fact and ordered pair of different languages: index, controls, coefficient.
 
-        `other_fact` is the mean of this fact's first language against others' second, and of the
-        other way round.
+        `other_fact` sets the fact's neurons in `language` against other facts' in `other_language`.
+        Means over a fact's rows are those of `by_fact`; pairs of which nothing is known are left
+        out.
         """
         import pandas as pd
 
-        first, second = np.triu_indices(len(self.languages), 1)
-        names = np.array(self.languages, dtype=object)
-        there = np.array([[(f, x) in self.sets for x in self.languages] for f in self.facts])
-        row, pair = np.nonzero(there[:, first] & there[:, second])
-        i, j = first[pair], second[pair]
+        values = {
+            "jaccard": self.same_fact,
+            "other_fact": self.other_fact,
+            "chance": self.chance,
+            "coefficient": self.coefficient,
+        }
+        there = np.isfinite(np.stack(list(values.values()))).any(0)
+        fact, one, other = np.nonzero(there & ~np.eye(len(self.languages), dtype=bool))
+        languages = np.array(self.languages, dtype=object)
         return pd.DataFrame(
             {
-                "fact_id": np.array(self.facts, dtype=object)[row],
-                "relation": np.array(self.relations, dtype=object)[row],
-                "language": names[i],
-                "other_language": names[j],
-                "jaccard": self.same_fact[row, i, j],
-                "other_fact": (self.other_fact[row, i, j] + self.other_fact[row, j, i]) / 2,
-                "chance": self.chance[row, i, j],
-                "coefficient": self.coefficient[row, i, j],
+                "fact_id": np.array(self.facts, dtype=object)[fact],
+                "relation": np.array(self.relations, dtype=object)[fact],
+                "language": languages[one],
+                "other_language": languages[other],
+                **{name: table[fact, one, other] for name, table in values.items()},
             }
         )
 

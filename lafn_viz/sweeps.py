@@ -128,7 +128,7 @@ def sweep(
     )  # fmt: skip
     job = Job(_by_relation(facts), chosen, plan)
     _check(job)
-    shards = _shards(job, per_shard)
+    shards = _shards(job.facts, job.cases, per_shard)
     workplace: AbstractContextManager[_Workplace]
     if backend == "ray":
         if not isinstance(model, str | Path):
@@ -217,13 +217,13 @@ def _check(job: Job) -> None:
             raise ValueError(f"two {what} are named {twice[0]!r}; leave one out or rename it")
 
 
-def _shards(job: Job, per_shard: int) -> list[Shard]:
+def _shards(facts: FactSet, cases: Sequence[EditCase], per_shard: int) -> list[Shard]:
     """Runs of facts of one relation, of nearly one size, and then of cases."""
     groups: dict[str, list[Fact]] = {}
-    for fact in job.facts:
+    for fact in facts:
         groups.setdefault(fact.relation, []).append(fact)
     runs = [([fact.id for fact in group], False) for group in groups.values()]
-    runs.append(([case.id for case in job.cases], True))
+    runs.append(([case.id for case in cases], True))
     shards, first = [], 0
     for names, edits in runs:
         for part in np.array_split(np.arange(len(names)), -(-len(names) // per_shard) or 1):

@@ -1,0 +1,211 @@
+"""Runs that write a store are killed here, over and over, in processes of their own.
+
+    python killing.py lines FOLDER   die at line after line of the writer, made-up results
+    python killing.py sweep FOLDER   die at any time of a real sweep
+
+Prints, as JSON, what a test then judges. Children are forked from a process that has everything
+loaded and has started no thread.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # threads do not live through a fork
+
+import hashlib
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from lafn_viz import journal, pipeline, store
+from lafn_viz.journal import Shard, open_journal
+from lafn_viz.store import CASE_TABLES, FACT_TABLES, FAILURES, Found, schema, table_of
+
+HEAD = {"model": {"name": "made-up"}, "options": {"seed": 0}}
+SHARDS = (Shard(0, ("a", "b")), Shard(2, ("c",)), Shard(3, ("d", "e"), edits=True))
+
+
+def made_up(number: int) -> Found:
+    """Some rows about an item, a little large now and then, and a tensor."""
+    import torch
+
+    edit = number >= 3
+    tables = {
+        name: schema(name).empty_table()
+        for name in (*(CASE_TABLES if edit else FACT_TABLES), *FAILURES)
+    }
+    name, item = ("edits", "case") if edit else ("scores", "fact_id")
+    count = 5 + 200 * (number % 2)
+    frame = pd.DataFrame({item: "abcde"[number], "model": "made-up", "neuron": range(count)})
+    tables[name] = table_of(name, frame)
+    if number == 1:
+        told = {"item": ["b"], "stage": ["effects"], "reason": ["made up"]}
+        tables["failures"] = table_of("failures", pd.DataFrame(told))
+    return Found(tables, {} if edit else {"amig": torch.arange(6.0).view(1, 2, 3) + number})
+
+
+def write_made_up(folder: Path, log: Path) -> None:
+    """What a sweep does, with results that cost nothing."""
+    with open_journal(folder, HEAD, SHARDS, lambda tables: tables) as open_one:
+        for number in [4, 0, 3, 2, 1]:
+            if number not in open_one.done:
+                say(log, f"begins {number}")
+                open_one.add(number, made_up(number))
+                say(log, f"ended {number}")
+
+
+def say(log: Path, text: str) -> None:
+    with log.open("a") as opened:
+        opened.write(text + "\n")
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Start a child that does some work."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+            os._exit(0)
+        except BaseException as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            os._exit(1)
+    return child
+
+
+def ended(child: int) -> int:
+    """Its exit status; minus the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def die_at(line: int, work: Callable[[], object]) -> Callable[[], None]:
+    """The work, killed when so many lines of the writer have been run."""
+    written = {journal.__file__, store.__file__}
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        if frame.f_code.co_filename not in written:
+            return None
+        if event == "line":
+            count += 1
+            if count == line:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    def run() -> None:
+        sys.settrace(trace)
+        work()
+
+    return run
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """The checksum of each file."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def twice(log: Path) -> list[str]:
+    """The items that were begun again after they had ended."""
+    gone, again = set(), []
+    for line in log.read_text().splitlines() if log.exists() else ():
+        word, number = line.split()
+        if word == "ended":
+            gone.add(number)
+        elif number in gone:
+            again.append(number)
+    return again
+
+
+def lines(root: Path) -> dict[str, object]:
+    """Die at every few lines, then go on; and die again and again in one store."""
+    whole = root / "whole"
+    assert ended(forked(lambda: write_made_up(whole, root / "log"))) == 0
+    wanted, draw = tree(whole), random.Random(0)
+    wrong, again, kills, line = [], [], 0, 1
+    while True:
+        folder, log = root / f"at-{line}", root / f"log-{line}"
+        status = ended(forked(die_at(line, lambda f=folder, o=log: write_made_up(f, o))))
+        if status == 0:
+            break  # there are no more lines
+        kills += status == -signal.SIGKILL
+        if ended(forked(lambda f=folder, o=log: write_made_up(f, o))) or tree(folder) != wanted:
+            wrong.append(line)
+        again += twice(log)
+        line += draw.randint(1, 60)
+    folder, log, worn = root / "worn", root / "log-worn", 0
+    while worn < 40:
+        at = draw.randint(100, 900)
+        if ended(forked(die_at(at, lambda: write_made_up(folder, log)))) == 0:
+            break
+        worn += 1
+    assert ended(forked(lambda: write_made_up(folder, log))) == 0
+    return {
+        "kills": kills, "wrong": wrong, "again": again + twice(log), "worn": worn,
+        "worn_equal": tree(folder) == wanted, "files": sorted(wanted),
+    }  # fmt: skip
+
+
+def real(root: Path) -> dict[str, object]:
+    """Kill a sweep at any time until it is through."""
+    import lafn_viz as lv
+
+    model, facts = lv.load_model("embedded"), lv.load_facts()
+    some = facts.filter(relation=["capital", "script"], languages=["en", "ru"]).sample(7, seed=2)
+    cases = lv.counterfactual_cases(facts, n=2).filter(languages=["en"])
+    editor = lv.baselines.language_agnostic(position="answer", n_neurons=2000)
+
+    def sweep(folder: Path, log: Path) -> None:
+        add = journal.Journal.add
+
+        def added(self, number, found):
+            add(self, number, found)
+            say(log, f"ended {number}")
+
+        journal.Journal.add = added
+        find = pipeline.Job.find
+        pipeline.Job.find = lambda job, model, number: (
+            say(log, f"begins {number}"), find(job, model, number)
+        )[1]  # fmt: skip
+        lv.sweep(
+            model, some, folder, cases=cases, editors=[editor], per_shard=3, dense=True,
+            progress=False,
+        )  # fmt: skip
+
+    begun = time.monotonic()
+    assert ended(forked(lambda: sweep(root / "whole", root / "log"))) == 0
+    usual = time.monotonic() - begun
+    folder, log, draw, kills = root / "killed", root / "log-killed", random.Random(1), 0
+    while True:
+        child = forked(lambda: sweep(folder, log))
+        deadline = time.monotonic() + draw.uniform(0.05, usual / 4)
+        while time.monotonic() < deadline and not os.waitid(
+            os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
+        ):
+            time.sleep(0.005)
+        if not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            os.kill(child, signal.SIGKILL)
+        status = ended(child)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, status
+        kills += 1
+        assert kills < 200
+    lv.Store(folder).check()
+    begins = [line for line in log.read_text().splitlines() if line.startswith("begins")]
+    return {
+        "kills": kills, "again": twice(log), "begun": len(begins), "items": len(some) + len(cases),
+        "equal": tree(folder) == tree(root / "whole"), "files": sorted(tree(folder)),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(json.dumps({"lines": lines, "sweep": real}[sys.argv[1]](Path(sys.argv[2]))))

@@ -1,0 +1,196 @@
+"""Sweeps on Ray: the same results, whoever dies. Several nodes, all on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+
+import killing
+import psutil
+import pytest
+
+import lafn_viz as lv
+from lafn_viz import cluster, journal
+from lafn_viz.cluster import Cluster, ClusterError
+
+ray = pytest.importorskip("ray")
+QUICK = {"progress": False, "per_shard": 3, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def some(facts):
+    chosen = facts.filter(relation=["capital", "script"], leaking=False, languages=["en", "ru"])
+    return chosen.sample(12, seed=5)
+
+
+@pytest.fixture(scope="module")
+def cases(facts):
+    return lv.counterfactual_cases(facts, n=1).filter(languages=["en"])
+
+
+@pytest.fixture(scope="module")
+def editor():
+    def edit(model, case, languages):
+        # The package's functions are wrapped while tests run, and then cannot be sent.
+        made = lv.baselines.language_agnostic(position="answer", n_neurons=2000)
+        return made.edit(model, case, languages)
+
+    return lv.Editor("language-agnostic", edit)
+
+
+@pytest.fixture(scope="module")
+def here(some, cases, editor, tmp_path_factory):
+    """What one process finds."""
+    place = tmp_path_factory.mktemp("here") / "store"
+    lv.sweep("embedded", some, place, cases=cases, editors=[editor], dense=True, **QUICK)
+    return killing.tree(place)
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A head without work, and a node of one CPU; more can be added."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    small = {"object_store_memory": 100 * 2**20}
+    running = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    running.add_node(num_cpus=1, **small)
+    ray.init(address=running.address, log_to_driver=False, logging_level="ERROR")
+    yield running
+    ray.shutdown()
+    running.shutdown()
+
+
+def workers() -> list[psutil.Process]:
+    """The processes that hold a model; of this cluster alone."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "ray::_Worker" in " ".join(process.cmdline())
+    ]
+
+
+@contextmanager
+def meanwhile(work):
+    """Do something else in a thread; what it raises is raised here."""
+    raised = []
+
+    def run():
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join(timeout=120)
+    assert not raised, raised
+
+
+def wait_until(there, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def test_workers_and_nodes_may_die(nodes, here, some, cases, editor, tmp_path, monkeypatch):
+    """Two workers are killed and a node is lost while they work; another joins."""
+    done, usual = [], journal.Journal.add
+
+    def add(self, number, found):
+        usual(self, number, found)
+        done.append(number)
+
+    monkeypatch.setattr(journal.Journal, "add", add)
+    second = nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    killed = []
+
+    def harm():
+        for count in (1, 3):
+            wait_until(lambda count=count: len(done) >= count and workers())
+            victim = workers()[0]
+            os.kill(victim.pid, signal.SIGKILL)
+            killed.append(victim.pid)
+        wait_until(lambda: len(done) >= 5)
+        nodes.remove_node(second, allow_graceful=False)
+        killed.append("node")
+
+    with meanwhile(harm):
+        store = lv.sweep(
+            "embedded", some, tmp_path, cases=cases, editors=[editor], dense=True, backend="ray",
+            **QUICK,
+        )  # fmt: skip
+    assert len(killed) == 3
+    assert sorted(done) == list(range(len(some) + 1))  # each was kept once
+    assert len(store.failures) == 0
+    assert killing.tree(tmp_path) == here
+
+
+def test_who_kills_every_worker_is_recorded_and_the_rest_is_done(nodes, cases, facts, tmp_path):
+    def edit(model, case, languages):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    deadly = lv.Editor("deadly", edit)
+    some = facts.filter(relation="capital", languages=["en"], subjects=["FR", "PE"])
+    store = lv.sweep(
+        "embedded", some, tmp_path, cases=cases, editors=[deadly], methods=["activation"],
+        changed=[], backend="ray", **QUICK,
+    )  # fmt: skip
+    assert store.complete
+    (failed,) = store.failures.to_dict("records")
+    assert failed["item"] == next(iter(cases)).id
+    assert failed["error"] == "WorkerDied"
+    assert failed["reason"].startswith("its worker died 3 times; the last time: ")
+    assert set(store.read("sets")["fact_id"]) == {"capital/FR", "capital/PE"}
+
+
+def test_a_model_that_is_not_there(nodes, some, tmp_path):
+    with pytest.raises(ClusterError, match=r"no worker could load the model: .*no model 'embeded'"):
+        lv.sweep("embeded", some, tmp_path / "none", backend="ray", **QUICK)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_gpu_that_is_not_there(nodes, some, tmp_path):
+    with pytest.raises(ClusterError, match="the cluster has no GPU; give device='cpu'"):
+        lv.sweep("embedded", some, tmp_path, backend="ray", **{**QUICK, "device": "cuda"})
+
+
+def test_chunks_shrink_towards_the_end():
+    work = Cluster.__new__(Cluster)
+    work.count, todo, sizes = 4, deque(range(100)), []
+    while todo:
+        sizes.append(len(work._chunk(todo)))
+    assert sizes[0] == cluster.CHUNK
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-4:] == [1, 1, 1, 1]
+    assert sum(sizes) == 100
+
+
+def test_without_ray(monkeypatch, some, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"install it with: pip install 'lafn_viz\[ray\]'"):
+        lv.sweep("embedded", some, tmp_path, backend="ray", **QUICK)
+
+
+def test_every_baseline_can_be_sent_to_a_worker():
+    script = """
+from ray import cloudpickle
+from lafn_viz import baselines
+usual = baselines.language_agnostic(position="answer")
+made = [usual, baselines.random_neurons(usual), baselines.scaled(0.0)]
+made += [getattr(baselines, name)() for name in
+         ("per_language", "knowledge_neurons", "fine_tuning", "rome", "memit")]
+for editor in made:
+    assert repr(cloudpickle.loads(cloudpickle.dumps(editor))) == repr(editor)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,252 @@
+"""The store: killed, shared, damaged, filled up, and read by others."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import permutations
+from pathlib import Path
+
+import killing
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import lafn_viz as lv
+from lafn_viz import journal
+from lafn_viz.journal import open_journal
+from lafn_viz.store import TABLES
+
+ITEMS = range(5)
+
+
+def killed(what: str, folder: Path) -> dict[str, object]:
+    run = subprocess.run(
+        [sys.executable, killing.__file__, what, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def written(folder: Path, order=ITEMS) -> dict[str, str]:
+    with open_journal(folder, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+        for number in order:
+            opened.add(number, killing.made_up(number))
+    return killing.tree(folder)
+
+
+def test_killed_at_line_after_line_it_loses_nothing_and_repeats_nothing(tmp_path):
+    said = killed("lines", tmp_path)
+    assert said["kills"] > 40
+    assert said["worn"] > 3
+    assert (said["wrong"], said["again"], said["worn_equal"]) == ([], [], True)
+    assert "journal.sqlite" not in said["files"]
+
+
+def test_a_sweep_killed_at_any_time_leaves_the_same_bytes(tmp_path):
+    said = killed("sweep", tmp_path)
+    assert said["kills"] > 3
+    assert (said["again"], said["equal"]) == ([], True)
+    # Each kill costs the item that was under way, and no other.
+    assert said["begun"] <= said["items"] + said["kills"]
+
+
+def test_the_order_of_the_work_leaves_no_trace(tmp_path):
+    wanted = written(tmp_path / "in-order")
+    for number, order in enumerate(list(permutations(ITEMS))[::17]):
+        assert written(tmp_path / str(number), order) == wanted
+
+
+def test_a_shard_is_written_as_soon_as_it_is_whole(tmp_path):
+    with open_journal(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+        for number in (0, 3, 1):
+            opened.add(number, killing.made_up(number))
+        assert [path.name for path in (tmp_path / "scores").iterdir()] == ["00000.parquet"]
+        assert not (tmp_path / "edits").exists()
+
+
+def test_a_second_run_is_refused_while_the_first_lasts(tmp_path):
+    arguments = tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables
+    with open_journal(*arguments) as opened:
+        opened.add(0, killing.made_up(0))
+        with pytest.raises(lv.StoreError, match="another run is writing to") as told:
+            open_journal(*arguments).__enter__()
+        assert str(tmp_path) in str(told.value)
+        other = subprocess.run(
+            [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[2])\n"
+             "import killing; from pathlib import Path\n"
+             "killing.write_made_up(Path(sys.argv[1]), Path(sys.argv[1] + '.log'))",
+             str(tmp_path), str(Path(__file__).parent)],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert "StoreError: another run is writing to" in other.stderr
+        opened.add(1, killing.made_up(1))
+    assert written(tmp_path, (2, 3, 4)) == written(tmp_path.with_name("alone"))
+
+
+@pytest.mark.parametrize("call", ["write_table", "fsync", "replace"])
+def test_a_full_disk_costs_nothing_that_was_finished(tmp_path, monkeypatch, call):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    def until_full():
+        with open_journal(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+            opened.add(0, killing.made_up(0))
+            with monkeypatch.context() as patch:
+                where = {"write_table": pq, "fsync": os, "replace": Path}[call]
+                patch.setattr(where, call, full)
+                opened.add(1, killing.made_up(1))
+
+    with pytest.raises(lv.StoreError, match=r"cannot be written to .*No space left"):
+        until_full()
+    assert not list((tmp_path / "shards").glob("*.json"))
+    with open_journal(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+        assert 0 in opened.done
+    rest = [number for number in ITEMS if number not in opened.done]
+    assert written(tmp_path, rest) == written(tmp_path.with_name("roomy"))
+
+
+def test_what_failed_can_be_done_again(tmp_path, monkeypatch):
+    wanted = written(tmp_path / "whole")
+    for order in ((0, 1), (0, 1, 2, 3, 4)):  # the shard is whole or is not
+        place = tmp_path / str(len(order))
+        written(place, order)
+        with open_journal(place, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+            assert opened.retry() == 1
+            assert opened.done == set(order) - {1}
+            assert opened.retry() == 0
+            for number in set(ITEMS) - opened.done:
+                opened.add(number, killing.made_up(number))
+        assert killing.tree(place) == wanted
+
+
+def test_only_its_own_folder(tmp_path):
+    written(tmp_path / "a")
+    other = {**killing.HEAD, "options": {"seed": 1}}
+    with pytest.raises(lv.StoreError, match=r"holds another sweep \(its options.seed differ\)"):
+        open_journal(tmp_path / "a", other, killing.SHARDS, lambda t: t).__enter__()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").write_text("mine")
+    with pytest.raises(lv.StoreError, match="is not empty and holds no sweep"):
+        open_journal(tmp_path / "b", other, killing.SHARDS, lambda t: t).__enter__()
+    (tmp_path / "c").write_text("a file")
+    with pytest.raises(lv.StoreError, match="cannot be written to"):
+        open_journal(tmp_path / "c", other, killing.SHARDS, lambda t: t).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ("\x00", "cannot be read"),
+        ("{}", "cannot be read"),
+        ('{"schema": 99}', "is of schema 99, and this version of lafn_viz reads schema 1"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_damaged_head_is_said(tmp_path, text, told):
+    written(tmp_path)
+    (tmp_path / "sweep.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(lv.StoreError, match=told):
+        lv.Store(tmp_path)
+
+
+def test_no_store(tmp_path):
+    with pytest.raises(lv.StoreError, match="holds no sweep"):
+        lv.Store(tmp_path / "none")
+
+
+@pytest.fixture(scope="module")
+def store(embedded, facts, tmp_path_factory):
+    some = facts.filter(relation="capital", languages=["en", "ar", "zh"]).sample(3, seed=1)
+    place = tmp_path_factory.mktemp("store") / "a store"
+    cases = lv.counterfactual_cases(facts, n=1).filter(languages=["en"])
+    return lv.sweep(embedded, some, place, cases=cases, per_shard=2, progress=False)
+
+
+def test_pandas_and_duckdb_read_it_without_this_package(store):
+    script = """
+import json, sys
+import duckdb, pandas as pd
+folder, tables = sys.argv[1], sys.argv[2:]
+said = {}
+for name in tables:
+    frame = pd.read_parquet(f"{folder}/{name}")
+    rows = duckdb.sql(f"SELECT count(*) FROM '{folder}/{name}/*.parquet'").fetchall()[0][0]
+    assert rows == len(frame), name
+    said[name] = {"rows": rows, "columns": list(frame.columns)}
+best = duckdb.sql(f"SELECT max(score) FROM '{folder}/scores/*.parquet'").fetchall()[0][0]
+text = duckdb.sql(f"SELECT answer FROM '{folder}/prompts/*.parquet' WHERE language = 'zh'")
+assert not [name for name in sys.modules if name.startswith(("lafn_viz", "torch"))]
+print(json.dumps({"tables": said, "best": best, "answers": text.fetchall()}))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(store.folder), *TABLES],
+        capture_output=True, text=True, cwd=store.folder,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    for name, columns in TABLES.items():
+        assert said["tables"][name]["columns"] == list(columns)
+        assert said["tables"][name]["rows"] == len(store.read(name))
+    assert said["best"] == store.read("scores")["score"].max()
+    assert said["answers"][0][0] in set(store.read("prompts")["answer"])
+
+
+def test_every_file_says_what_made_it(store):
+    for file in store.folder.rglob("*.parquet"):
+        told = json.loads(pq.read_schema(file).metadata[b"lafn_viz"])
+        assert told["schema"] == 1
+        assert told["model"]["weights"] == store.provenance.weights
+        assert told["versions"]["torch"]
+
+
+def test_a_changed_file_is_found(store):
+    store.check()
+    file = sorted((store.folder / "neurons").iterdir())[0]
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole[:-1] + b"x")
+        with pytest.raises(lv.StoreError, match="was changed or damaged; delete") as told:
+            store.check()
+        assert str(file) in str(told.value)
+        file.unlink()
+        with pytest.raises(lv.StoreError, match="is missing"):
+            store.check()
+    finally:
+        file.write_bytes(whole)
+
+
+def test_names_that_are_not_there(store):
+    with pytest.raises(ValueError, match="unknown table 'rows'; there are prompts, scores"):
+        store.read("rows")
+    with pytest.raises(ValueError, match="unknown column 'x'; there are model, method"):
+        store.read("scores", columns=["x"])
+    with pytest.raises(ValueError, match="has no dense scores of"):
+        store.dense("capital/FR")
+    with pytest.raises(ValueError, match="unknown editor 'rome'; there are language-agnostic"):
+        store.evaluation("rome")
+    with pytest.raises(ValueError, match="unknown method 'amig'; there are integrated"):
+        store.neuron_sets(method="amig")
+
+
+def test_parts_are_the_whole(store):
+    for name in TABLES:
+        parts = [part for part in store.parts(name) if len(part)]
+        if parts:
+            pd.testing.assert_frame_equal(
+                pd.concat(parts, ignore_index=True), store.read(name), check_dtype=False
+            )
+
+
+def test_a_journal_that_is_no_database(store, tmp_path):
+    (tmp_path / "sweep.json").write_bytes((store.folder / "sweep.json").read_bytes())
+    (tmp_path / "journal.sqlite").write_text("nothing of the kind " * 100)
+    head = {k: v for k, v in store.head.items() if k not in ("schema", "shards")}
+    shards = [journal.Shard(0, ("a",)), journal.Shard(1, ("b",)), journal.Shard(2, ("c",))]
+    with pytest.raises(lv.StoreError, match=r"cannot be written to .*not a database"):
+        open_journal(tmp_path, head, shards, lambda t: t).__enter__()

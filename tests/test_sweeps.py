@@ -1,0 +1,309 @@
+"""A sweep finds what its parts find, and goes on when some of it fails."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import lafn_viz as lv
+from lafn_viz import pipeline, sweeps
+from lafn_viz.counterfactuals import trained_and_held_out
+
+LANGUAGES = ["en", "fr", "ru", "zh"]
+
+
+@pytest.fixture(scope="module")
+def some(facts):
+    chosen = facts.filter(relation=["capital", "script"], leaking=False, languages=LANGUAGES)
+    return chosen.sample(5, seed=3)
+
+
+@pytest.fixture(scope="module")
+def editors():
+    answer = lv.baselines.language_agnostic(position="answer", n_neurons=2000)
+    return [answer, lv.baselines.rome()]
+
+
+@pytest.fixture(scope="module")
+def cases(facts):
+    return lv.counterfactual_cases(facts, n=2).filter(languages=["en", "ru"])
+
+
+@pytest.fixture(scope="module")
+def store(embedded, some, cases, editors, tmp_path_factory):
+    return lv.sweep(
+        embedded, some, tmp_path_factory.mktemp("sweep") / "store", cases=cases, editors=editors,
+        methods=["integrated_gradients", "activation"], changed=["agnostic", "languages"],
+        dense=True, alone=True, top=7, progress=False,
+    )  # fmt: skip
+
+
+def chosen(facts, *, held_out: bool) -> list[lv.Prompt]:
+    return [
+        prompt
+        for fact in facts
+        for both in trained_and_held_out(facts, fact).values()
+        for prompt in both[held_out]
+    ]
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "activation"])
+def test_it_holds_what_the_functions_give(store, embedded, some, method):
+    assert store.complete
+    assert len(store.failures) == 0
+    sets = []
+    for fact in some:
+        alone = lv.FactSet((fact,), some.paraphrases)
+        scores = lv.attribute(embedded, chosen(alone, held_out=False), method=method)
+        torch.testing.assert_close(store.dense(fact.id)[method], scores.values, rtol=0, atol=0)
+        rows = store.read("scores").query("fact_id == @fact.id and method == @method")
+        frame = scores.to_frame(top=7)
+        assert (rows["neuron"].to_numpy() == frame["neuron"].to_numpy()).all()
+        np.testing.assert_array_equal(rows["score"], frame["score"])
+        asked = store.read("prompts").query("fact_id == @fact.id and method == @method")
+        np.testing.assert_array_equal(asked["probability"], scores.target_prob)
+        assert list(asked["text"]) == [prompt.text for prompt in scores.prompts]
+        sets += lv.select_neurons(scores, fraction=0.02)
+    found = store.neuron_sets(method=method)
+    assert {(s.fact_id, s.language): s.neurons for s in found} == {
+        (s.fact_id, s.language): s.neurons for s in sets
+    }
+    overlap = lv.overlap(sets, min_languages=4)
+    told = store.read("overlap").query("method == @method")
+    means = told.groupby("fact_id")[["jaccard", "other_fact", "chance"]].mean()
+    by_fact = overlap.by_fact()
+    for column, name in zip(means, ("same fact", "other fact", "chance"), strict=True):
+        wanted = dict(zip(overlap.facts, by_fact[name], strict=True))
+        assert means[column].to_dict() == pytest.approx(wanted, nan_ok=True)
+    agnostic = store.read("neurons").query("method == @method and agnostic")
+    for fact, wanted in overlap.agnostic.items():
+        rows = agnostic[agnostic["fact_id"] == fact]
+        assert set(zip(rows["layer"], rows["neuron"], strict=True)) == wanted
+    specific = store.read("neurons").query("method == @method and specific")
+    assert {
+        key: len(rows) for key, rows in specific.groupby(["fact_id", "language"])
+    } == {key: len(some) for key, some in overlap.specific.items() if some}  # fmt: skip
+
+
+def test_effects_are_those_of_each_relation_together(store, embedded, some):
+    sets = store.neuron_sets(method="activation")
+    agnostic = lv.overlap(sets, min_languages=4).agnostic
+    for relation in some.relations:
+        mine = some.filter(relation=relation)
+        own = {fact.id: agnostic.get(fact.id, frozenset()) for fact in mine}
+        wanted = lv.effects(embedded, {"agnostic": own}, chosen(mine, held_out=True)).to_frame()
+        told = store.read("effects").query(
+            "method == 'activation' and set == 'agnostic' and relation == @relation"
+        )
+        keys = ["fact_id", "language"]
+        told = told.set_index(keys)[list(wanted.columns[3:])].sort_index()
+        wanted = wanted.set_index(keys)[list(told.columns)].sort_index()
+        assert list(told.index) == list(wanted.index)
+        np.testing.assert_allclose(told.to_numpy(float), wanted.to_numpy(float), rtol=1e-5)
+
+
+def test_each_language_s_neurons_are_measured_in_all_languages(store):
+    told = store.read("effects").query("set != 'agnostic'")
+    assert set(told["set"]) == set(LANGUAGES) == set(told["language"])
+
+
+def test_edits_are_evaluated_as_evaluate_does(store, embedded, cases, editors):
+    for editor in editors:
+        wanted = lv.evaluate(embedded, editor, cases, alone=True, progress=False)
+        told = store.evaluation(editor.name)
+        assert told.answers == wanted.answers
+        assert told.summary().equals(wanted.summary())
+    edits = store.read("edits")
+    assert set(edits["editor"]) == {"language-agnostic"}  # the others change weights
+    assert edits.groupby("case").size().to_dict() == dict.fromkeys((c.id for c in cases), 2000)
+
+
+def test_the_summary_has_every_control(store):
+    table = store.summary().set_index(["of", "figure"])
+    for method in ("integrated_gradients", "activation"):
+        mine = table.loc[method]
+        assert (
+            mine.loc["Jaccard, same fact", "mean"] > mine.loc["Jaccard, chance (control)", "mean"]
+        )
+        assert {"Jaccard, other fact (control)", "P(correct), random changed (control)",
+                "P(correct) of another fact (control)"} <= set(mine.index)  # fmt: skip
+    effects = store.read("effects").query("method == 'activation' and set == 'agnostic'")
+    p = effects.groupby("fact_id")[["p_before", "p_after"]].mean()
+    row = table.loc[("activation", "P(correct), agnostic changed")]
+    assert row["mean"] == pytest.approx((p["p_after"] / p["p_before"] - 1).mean())
+    assert row["low"] <= row["mean"] <= row["high"]
+    assert row["items"] == len(p)
+
+
+def test_the_same_again_does_nothing(store, embedded, some, cases, editors, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("it was done already")
+
+    monkeypatch.setattr(pipeline.Job, "find", refuse)
+    again = lv.sweep(
+        embedded, some, store.folder, cases=cases, editors=editors,
+        methods=["integrated_gradients", "activation"], changed=["agnostic", "languages"],
+        dense=True, alone=True, top=7, progress=False,
+    )  # fmt: skip
+    assert again.complete
+
+
+def test_another_sweep_is_refused(store, embedded, some):
+    with pytest.raises(lv.StoreError, match=r"another sweep \(its options.methods"):
+        lv.sweep(embedded, some, store.folder, progress=False)
+
+
+def test_what_fails_is_recorded_and_stops_nothing(embedded, some, tmp_path, monkeypatch):
+    quick = {"methods": ["activation"], "progress": False, "per_shard": 2}
+    clean = lv.sweep(embedded, some, tmp_path / "clean", **quick)
+    bad = some.facts[1].id
+    usual, usual_effects = pipeline.attribute, pipeline.effects
+
+    def attribute(model, prompts, **options):
+        if prompts[0].fact_id == bad:
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 3 GiB")
+        return usual(model, prompts, **options)
+
+    def effects(model, sets, prompts, **options):
+        if prompts[0].fact_id == some.facts[2].id:
+            raise ValueError("no effect today")
+        return usual_effects(model, sets, prompts, **options)
+
+    monkeypatch.setattr(pipeline, "attribute", attribute)
+    monkeypatch.setattr(pipeline, "effects", effects)
+    store = lv.sweep(embedded, some, tmp_path / "bad", **quick)
+    assert store.complete
+    assert store.failures.drop(columns="model").to_dict("records") == [
+        {"item": bad, "stage": "attribution: activation", "error": "RuntimeError",
+         "reason": "CUDA out of memory. Tried to allocate 3 GiB"},
+        {"item": some.facts[2].id, "stage": "effects: activation", "error": "ValueError",
+         "reason": "no effect today"},
+    ]  # fmt: skip
+    rows = store.read("scores")
+    assert set(rows["fact_id"]) == {fact.id for fact in some} - {bad}
+    # What was found before the failure is kept.
+    assert some.facts[2].id in set(store.read("neurons")["fact_id"])
+    assert "2 failed" in repr(store)
+    monkeypatch.undo()
+    lv.sweep(embedded, some, tmp_path / "bad", **quick, retry=True)
+    names = [path.relative_to(clean.folder) for path in clean.folder.rglob("*") if path.is_file()]
+    for name in names:
+        assert (clean.folder / name).read_bytes() == (tmp_path / "bad" / name).read_bytes()
+
+
+def test_stopping_it_keeps_what_was_finished(embedded, some, tmp_path, monkeypatch):
+    usual = pipeline.Job.find
+
+    def find(job, model, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return usual(job, model, number)
+
+    monkeypatch.setattr(pipeline.Job, "find", find)
+    quick = {"methods": ["activation"], "changed": [], "progress": False, "per_shard": 1}
+    with pytest.raises(KeyboardInterrupt):
+        lv.sweep(embedded, some, tmp_path, **quick)
+    begun = lv.Store(tmp_path)
+    assert not begun.complete
+    assert set(begun.read("sets")["fact_id"]) == {fact.id for fact in some.facts[:2]}
+    assert len(begun.read("effects")) == 0
+
+
+def test_a_fact_that_is_known_in_one_language_is_no_failure(tiny, facts, tmp_path):
+    some = facts.filter(relation="capital", languages=["en", "fr"], subjects=["FR", "JP"])
+    store = lv.sweep(tiny("gpt2"), some, tmp_path, progress=False)  # it knows nothing
+    assert len(store.failures) == 0
+    assert len(store.read("overlap")) == 0
+    assert not store.read("sets")["known"].any()
+    assert store.summary().empty
+
+
+def test_masked_models_are_swept_too(tiny, facts, tmp_path):
+    some = facts.filter(relation="capital", languages=["en", "fr"], subjects=["FR", "JP"])
+    store = lv.sweep(tiny("bert"), some, tmp_path, methods=["amig"], progress=False)
+    assert len(store.failures) == 0
+    assert len(store.read("scores")) == 2 * 2 * 5 * 100
+
+
+def test_shards_hold_one_relation_and_nearly_as_many_facts(facts):
+    shards = sweeps._shards(facts, (), 32)
+    by_id = {fact.id: fact.relation for fact in facts}
+    assert [name for shard in shards for name in shard.items] == list(by_id)
+    for shard in shards:
+        assert len({by_id[name] for name in shard.items}) == 1
+        assert 2 <= len(shard.items) <= 32
+    for relation in facts.relations:
+        sizes = [len(s.items) for s in shards if by_id[s.items[0]] == relation]
+        assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"facts": None}, "there is nothing to sweep; give facts, or cases"),
+        ({"methods": []}, r"methods=\(\); give at least one of integrated_gradients"),
+        ({"per_shard": 0}, "per_shard=0, top=100; give 1 or more"),
+        ({"backend": "ray"}, "a loaded model cannot be sent to Ray's workers"),
+    ],
+)
+def test_bad_options(embedded, some, tmp_path, options, told):
+    given = {"facts": some, "out": tmp_path / "none", "progress": False, **options}
+    with pytest.raises(ValueError, match=told):
+        lv.sweep(embedded, **given)
+    assert not (tmp_path / "none").exists()
+
+
+def test_two_items_of_one_name(embedded, some, cases, tmp_path):
+    twice = lv.FactSet((*some.facts, some.facts[0]), some.paraphrases)
+    with pytest.raises(ValueError, match="two facts are named"):
+        lv.sweep(embedded, twice, tmp_path, progress=False)
+    with pytest.raises(ValueError, match="two cases are named"):
+        lv.sweep(embedded, None, tmp_path, cases=[*cases, *cases], progress=False)
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lafn_viz.cli", "sweep", *map(str, arguments)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_the_command_does_the_same(tmp_path):
+    usual = ("--relation", "capital", "--languages", "en", "ru", "--facts", 3, "--methods",
+             "activation", "--out", tmp_path / "out")  # fmt: skip
+    run = command(*usual)
+    assert run.returncode == 0, run.stderr
+    assert "3 of 3 items of embedded" in run.stdout
+    assert "Jaccard, other fact (control)" in run.stdout
+    assert "item/s" in run.stderr or "s/item" in run.stderr  # rate, and time left
+    store = lv.Store(tmp_path / "out")
+    drawn = lv.load_facts().filter(relation="capital", languages=["en", "ru"]).sample(3, seed=0)
+    assert set(store.read("sets")["fact_id"]) == {fact.id for fact in drawn}
+    again = command(*usual, "--top", 5)
+    assert again.returncode == 2
+    assert again.stderr.startswith("lafn-viz: ")
+    assert "holds another sweep (its options.top differ)" in again.stderr
+
+
+def test_what_the_command_cannot_do(tmp_path):
+    for arguments, told in (
+        (("--relation", "size"), "unknown relation 'size'; there are capital"),
+        (("--editors", "none", "--edits", 1), "unknown editor 'none'; there are language_agnostic"),
+        (("--model", "embeded"), "there is no model 'embeded'; did you mean 'embedded'?"),
+    ):
+        run = command("--out", tmp_path / "none", *arguments)
+        assert run.returncode == 2
+        assert run.stderr.strip().splitlines()[-1].startswith(f"lafn-viz: {told}")
+        assert not (tmp_path / "none").exists()
+
+
+def test_head_is_plain_json(store):
+    head = json.loads((store.folder / "sweep.json").read_text("utf-8"))
+    assert head["options"]["editor_options"]["language-agnostic"]["n_neurons"] == 2000
+    assert head["model"] == {
+        "name": "embedded", "weights": store.provenance.weights, "n_layers": 4, "d_mlp": 640,
+        "device": "cpu", "dtype": "float32",
+    }  # fmt: skip
