@@ -146,12 +146,11 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and keeps their entries in order by itself
+    opened = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         os.fsync(opened)
-    except OSError:
-        if not path.is_dir():  # some systems cannot say this of a folder
-            raise
     finally:
         os.close(opened)
 
