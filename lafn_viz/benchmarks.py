@@ -21,7 +21,6 @@ found again by `lint`; what is of the wrong kind raises FactError with file, rec
 
 import logging
 import re
-import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,17 +28,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lafn_viz.cases import EditCase, EditSet, normal
-from lafn_viz.facts import (
+from lafn_viz.facts import Prompt, known, language_code, separator_of
+from lafn_viz.records import (
     FactError,
-    Prompt,
     as_object,
     as_text,
-    known,
-    language_code,
+    inside_of,
+    is_folder,
     parsed,
+    quoted,
     read_text,
     records,
-    separator_of,
+    shown,
 )
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class _Drafts:
             id = f"{source}/{self.counts[source] if name is None else name}"
             if id in self.places:
                 raise FactError(
-                    f"{where}, field 'case_id': {name} stands for another edit at "
+                    f"{where}, field 'case_id': {shown(str(name))} stands for another edit at "
                     f"{self.places[id]} too; load files of different sets one by one"
                 )
             self.ids[source, *key] = id
@@ -157,7 +157,7 @@ class _Drafts:
             if normal(here) != normal(there):
                 raise FactError(
                     f"{draft.where}: the {name} is "
-                    f"{reprlib.repr(here)}, but {reprlib.repr(there)} at {known_already.where}; "
+                    f"{quoted(here)}, but {quoted(there)} at {known_already.where}; "
                     "what is told twice must agree"
                 )
 
@@ -199,8 +199,8 @@ def _files(path: str | Path | Iterable[str | Path]) -> list[Path]:
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     found: list[Path] = []
     for one in paths:
-        if one.is_dir():
-            inside = sorted(x for x in one.iterdir() if x.suffix in (".json", ".jsonl"))
+        if is_folder(one):
+            inside = [x for x in inside_of(one) if x.suffix in (".json", ".jsonl")]
             if not inside:
                 raise FactError(f"the folder {one} holds no .json or .jsonl file")
             found += inside
@@ -228,8 +228,10 @@ def _said(where: str, record: Mapping[str, Any], name: str) -> str:
 def _text(where: str, value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise FactError(f"{where}: {reprlib.repr(value)}, but it must be a text or a number")
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    # A gap in a table is written as NaN: an answer "nan" would be edited and asked for.
+    if not plain or value in (float("inf"), float("-inf")) or value != value:
+        raise FactError(f"{where}: {quoted(value)}, but it must be a text or a number")
     return as_text(where, _NQ.sub("", str(value), count=1)).strip()
 
 
@@ -277,7 +279,7 @@ def _blocks(where: str, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             if key == "id" or isinstance(block, int | float):  # a number of the record
                 continue
             raise FactError(
-                f"{where}, field {key!r}: {reprlib.repr(block)}, but a language's part is an object"
+                f"{where}, field {key!r}: {quoted(block)}, but a language's part is an object"
             )
         language = language_code(key)
         if language in found:
@@ -311,7 +313,7 @@ def _pair(
     asked["\n".join(key)] += 1
     times = asked["\n".join(key)]
     if name is not None and times > 1:
-        raise FactError(f"{where}, field 'case_id': {name} stands in an earlier record too")
+        raise FactError(f"{where}, field 'case_id': {shown(name)} stands in an earlier record too")
     id = drafts.id_of(source, (*key, str(times)), name, where)
     for lang, block in usable.items():
         drafts.add(id, _part(f"{where}, language {lang!r}", id, lang, block))
@@ -328,7 +330,7 @@ def _part(where: str, id: str, language: str, block: Mapping[str, Any]) -> _Draf
     for one in further if isinstance(further, list) else [further]:
         if one is not None and not isinstance(one, dict):
             raise FactError(
-                f"{where}, field 'portability': {reprlib.repr(one)}, but it must hold "
+                f"{where}, field 'portability': {quoted(one)}, but it must hold "
                 "'New Question' and 'New Answer'"
             )
         place = f"{where}, field 'portability'"

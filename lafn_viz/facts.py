@@ -7,17 +7,26 @@
 
 Both are read from JSON lines, one record a line, so that a person can read and mend them. The
 embedded ones come from Unicode CLDR (see data/README.md). A bad record is named by file, line
-and field, and nothing is read by halves.
+and field, and nothing is read by halves (see `records`).
 """
 
-import json
 import re
-import reprlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from lafn_viz.records import (
+    FactError,
+    listed,
+    only_fields,
+    quoted,
+    record_list,
+    record_names,
+    record_text,
+    records,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,10 +64,6 @@ SCRIPTS = {
 LANGUAGE_CODES = {"cz": "cs", "du": "nl", "zh-cn": "zh", "zh-hans": "zh", "zh_cn": "zh"}
 
 
-class FactError(ValueError):
-    """A record that cannot be used; the message names file, line and field."""
-
-
 def language_code(code: str) -> str:
     """The usual code of a language that a set writes in its own way."""
     return LANGUAGE_CODES.get(code.lower(), code)
@@ -75,8 +80,11 @@ def shows_answer(subject: str, answer: str) -> bool:
     wide = re.search(r"[\u3040-\u9fff]", subject) is not None
     length = 2 if wide else 4
     if wide:
-        pieces = {subject[i : i + length] for i in range(len(subject) - length + 1)}
-        return any(piece in answer for piece in pieces)
+        pieces, others = (
+            {name[i : i + length] for i in range(len(name) - length + 1)}
+            for name in (subject, answer)
+        )
+        return not pieces.isdisjoint(others)
     starts = {word[:length] for word in re.findall(r"\w+", subject) if len(word) >= length}
     return any(word[:length] in starts for word in re.findall(r"\w+", answer))
 
@@ -204,7 +212,7 @@ class FactSet:
         for fact in self.facts:
             if fact.id == fact_id:
                 return fact
-        raise KeyError(f"no fact {fact_id!r} here; ids look like {self.facts[0].id!r}")
+        raise KeyError(f"no fact {quoted(fact_id)} here; ids look like {quoted(self.facts[0].id)}")
 
     def __repr__(self) -> str:
         return (
@@ -244,9 +252,10 @@ class FactSet:
             named = [{fact.subject_id, *fact.subject.values()} for fact in facts]
             for name in wanted:
                 if not any(name in names for names in named):
-                    some = ", ".join(sorted({next(iter(f.subject.values())) for f in facts})[:8])
+                    some = listed(sorted({next(iter(f.subject.values())) for f in facts})[:8])
                     raise ValueError(
-                        f"no fact here has the subject {name!r}; subjects are, for example, {some}"
+                        f"no fact here has the subject {quoted(name)}; subjects are, for example, "
+                        f"{some}"
                     )
             facts = tuple(
                 fact for fact, names in zip(facts, named, strict=True) if names & set(wanted)
@@ -279,8 +288,9 @@ class FactSet:
                 asked = self.paraphrases.get((fact.relation, language))
                 if asked is None:
                     raise FactError(
-                        f"fact {fact.id!r}: no paraphrases of relation {fact.relation!r} "
-                        f"in language {language!r}; add a line for them to the paraphrases"
+                        f"fact {quoted(fact.id)}: no paraphrases of relation "
+                        f"{quoted(fact.relation)} in language {quoted(language)}; "
+                        "add a line for them to the paraphrases"
                     )
                 for number, text in enumerate(asked.texts):
                     split: Split = "trained"
@@ -325,7 +335,7 @@ def known(what: str, given: str | Iterable[str], allowed: Sequence[str]) -> tupl
     wanted = (given,) if isinstance(given, str) else tuple(given)
     for name in wanted:
         if name not in allowed:
-            raise ValueError(f"unknown {what} {name!r}; there are {', '.join(allowed)}")
+            raise ValueError(f"unknown {what} {quoted(name)}; there are {listed(allowed)}")
     return wanted
 
 
@@ -382,108 +392,28 @@ def load_facts(
     for where, record in records(facts):
         fact = _fact(where, record)
         if fact.id in known:
-            raise FactError(f"{where}, field 'id': {fact.id!r} stands on an earlier line too")
+            raise FactError(f"{where}, field 'id': {quoted(fact.id)} stands on an earlier line too")
         known[fact.id] = fact
     if not known:
         raise FactError(f"{facts} holds no fact; it needs one JSON object a line")
     return FactSet(facts=tuple(known.values()), paraphrases=texts)
 
 
-def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it stands, record) of each line that is not empty."""
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            yield where, as_object(where, parsed(where, line))
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; give the path of a file of JSON records")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FactError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from None
-
-
-def parsed(where: str, text: str) -> Any:
-    """What a JSON text says; FactError if it is none, or deeper or longer than Python reads."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FactError(f"{where}: not JSON ({error})") from None
-
-
-def as_object(where: str, record: Any) -> dict[str, Any]:
-    """The record, if it is a JSON object; FactError if it is none."""
-    if not isinstance(record, dict):
-        raise FactError(f"{where}: a {type(record).__name__}, but a record is a JSON object")
-    return record
-
-
-def record_text(where: str, record: Mapping[str, Any], field: str) -> str:
-    """A text that must be there, or FactError."""
-    value = record.get(field)
-    if not isinstance(value, str) or not value.strip():
-        raise FactError(
-            f"{where}, field {field!r}: {reprlib.repr(value)}, but it must be a text that is not "
-            "empty"
-        )
-    return as_text(f"{where}, field {field!r}", value)
-
-
-def as_text(where: str, value: str) -> str:
-    """The text, if it can be written; FactError for half of a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise FactError(f"{where}: half of a surrogate pair, which is no text") from None
-    return value
-
-
-def _list(where: str, record: dict[str, Any], field: str, kind: type) -> tuple[Any, ...]:
-    value = record.get(field, [])
-    if not isinstance(value, list) or not all(type(item) is kind for item in value):
-        raise FactError(
-            f"{where}, field {field!r}: {value!r}, but it must be a list of {kind.__name__}"
-        )
-    return tuple(value)
-
-
-def _names(where: str, record: dict[str, Any], field: str) -> dict[str, str]:
-    value = record.get(field)
-    if not isinstance(value, dict) or not value:
-        raise FactError(f"{where}, field {field!r}: {value!r}, but it must map languages to names")
-    for language, name in value.items():
-        if not isinstance(name, str) or not name.strip():
-            raise FactError(f"{where}, field '{field}.{language}': {name!r}, but it must be a name")
-    return dict(value)
-
-
-def _unknown_fields(where: str, record: dict[str, Any], kind: type) -> None:
-    allowed = [field.name for field in fields(kind)]
-    for name in record:
-        if name not in allowed:
-            raise FactError(f"{where}, field {name!r}: not a field; there are {', '.join(allowed)}")
-
-
 def _fact(where: str, record: dict[str, Any]) -> Fact:
-    _unknown_fields(where, record, Fact)
-    subject, answer = _names(where, record, "subject"), _names(where, record, "object")
+    only_fields(where, record, (field.name for field in fields(Fact)))
+    subject = record_names(where, record, "subject")
+    answer = record_names(where, record, "object")
     if odd := sorted(set(subject) ^ set(answer)):
         raise FactError(
-            f"{where}, field 'object': its languages differ from the subject's ({', '.join(odd)}); "
+            f"{where}, field 'object': its languages differ from the subject's ({listed(odd)}); "
             "give both names in the same languages"
         )
-    marks = {name: _list(where, record, name, str) for name in ("leaks", "held_out")}
+    marks = {name: record_list(where, record, name, str) for name in ("leaks", "held_out")}
     for name, languages in marks.items():
         for language in languages:
             if language not in subject:
                 raise FactError(
-                    f"{where}, field {name!r}: {language!r} is no language of this fact"
+                    f"{where}, field {name!r}: {quoted(language)} is no language of this fact"
                 )
     return Fact(
         id=record_text(where, record, "id"),
@@ -498,8 +428,8 @@ def _fact(where: str, record: dict[str, Any]) -> Fact:
 
 
 def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
-    _unknown_fields(where, record, Paraphrases)
-    texts = _list(where, record, "texts", str)
+    only_fields(where, record, (field.name for field in fields(Paraphrases)))
+    texts = record_list(where, record, "texts", str)
     if not texts:
         raise FactError(
             f"{where}, field 'texts': empty, but a relation needs a paraphrase to be asked"
@@ -507,12 +437,13 @@ def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
     for text in texts:
         if text.count("{subject}") != 1:
             raise FactError(
-                f"{where}, field 'texts': {text!r} must hold '{{subject}}' exactly once"
+                f"{where}, field 'texts': {quoted(text)} must hold '{{subject}}' exactly once"
             )
-    held_out = _list(where, record, "held_out", int)
+    held_out = record_list(where, record, "held_out", int)
     if any(not 0 <= number < len(texts) for number in held_out):
         raise FactError(
-            f"{where}, field 'held_out': {held_out!r}, but numbers go from 0 to {len(texts) - 1}"
+            f"{where}, field 'held_out': {quoted(held_out)}, but numbers go from 0 to "
+            f"{len(texts) - 1}"
         )
     return Paraphrases(
         relation=record_text(where, record, "relation"),

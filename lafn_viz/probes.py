@@ -22,16 +22,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lafn_viz.facts import (
     Fact,
-    FactError,
     FactSet,
     Paraphrases,
     known,
     language_code,
-    record_text,
-    records,
     separator_of,
     shows_answer,
 )
+from lafn_viz.records import FactError, inside_of, is_folder, quoted, record_text, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +100,7 @@ def lint_patterns(
     import pandas as pd
 
     folder = Path(folder)
-    source: Set = "mpararel" if (folder / "patterns").is_dir() else "mlama"
+    source: Set = "mpararel" if is_folder(folder / "patterns") else "mlama"
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     of: dict[str, int] = defaultdict(int)
     for language, files in _chosen(source, folder, relations, languages).items():
@@ -201,7 +199,9 @@ def _ids(where: str, record: Mapping[str, Any]) -> tuple[str, str]:
         return record_text(where, record, "sub_uri"), record_text(where, record, "obj_uri")
     line = record.get("lineid")
     if type(line) is not int:
-        raise FactError(f"{where}, field 'lineid': {line!r}, but without ids it must be a number")
+        raise FactError(
+            f"{where}, field 'lineid': {quoted(line)}, but without ids it must be a number"
+        )
     return f"line {line}", f"line {line}"
 
 
@@ -213,11 +213,12 @@ def _chosen(
 ) -> dict[str, _Files]:
     """What there is in the languages and relations asked for."""
     inside = folder / "patterns" if source == "mpararel" else folder
-    if not inside.is_dir():
+    if not is_folder(inside):
         raise FileNotFoundError(f"there is no folder {inside}; give the one that holds the data")
     found: dict[str, Path] = {}
-    for one in sorted(inside.iterdir()):
-        if not one.is_dir() or (source == "mlama" and not (one / "templates.jsonl").is_file()):
+    for one in inside_of(inside):
+        # What is no folder of a language is not meant (mLAMA comes with others).
+        if not is_folder(one) or (source == "mlama" and not (one / "templates.jsonl").exists()):
             continue
         if language_code(one.name) in found:
             raise FactError(f"{one} and {found[language_code(one.name)]} are the same language")

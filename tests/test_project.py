@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
-    "facts", "folding", "resemblance", "matching", "probes", "cases", "benchmarks",
+    "records", "facts", "folding", "resemblance", "matching", "probes", "cases", "benchmarks",
     "counterfactuals", "models", "target", "padding", "tracing", "quadrature", "engine",
     "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages",
     "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
