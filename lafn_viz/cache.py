@@ -19,18 +19,25 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from lafn_viz.activation_matching import edits_rest
 from lafn_viz.editing import Edit, EditError
-from lafn_viz.facts import Prompt
 from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
-from lafn_viz.models import Provenance, hook_post
-from lafn_viz.neurons import Neuron
-from lafn_viz.reading import EditPosition
+from lafn_viz.models import hook_post
+from lafn_viz.records import (
+    FactError,
+    as_object,
+    decoded,
+    parsed,
+    quoted,
+    read_as,
+    read_bytes,
+    value_of,
+)
 from lafn_viz.target import Hooks
 
 if TYPE_CHECKING:
@@ -216,30 +223,33 @@ class EditCache:
         from safetensors.torch import load
 
         folder = Path(folder)
-        for name in ("edits.json", "values.safetensors"):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"there is no {folder / name}; give a folder that EditCache.save() wrote"
-                )
+        path, give = folder / "edits.json", "a folder that EditCache.save() wrote"
         try:
-            whole = json.loads((folder / "edits.json").read_text(encoding="utf-8"))
-            number, expected = whole["format"], (whole["values"], whole["edits_checksum"])
-            records = whole["edits"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise EditError(
-                f"{folder / 'edits.json'} is damaged ({type(error).__name__}: {error}); "
-                "save the cache again"
-            ) from None
+            text = decoded(str(path), read_bytes(path, give=give))
+            raw = read_bytes(folder / "values.safetensors", give=give)
+            whole = as_object(str(path), parsed(str(path), text))
+            number = value_of(str(path), whole, "format", int)
+        except FactError as error:
+            raise EditError(f"{path} is damaged ({error}); save the cache again") from None
         if number != FORMAT:
             raise EditError(
-                f"{folder / 'edits.json'} has format {number!r}, this version reads {FORMAT}; "
+                f"{path} has format {quoted(number)}, this version reads {FORMAT}; "
                 "update lafn_viz, or make the edits anew"
             )
-        raw = (folder / "values.safetensors").read_bytes()
-        for name, is_now, was in (
-            ("values.safetensors", _checksum(raw), expected[0]),
-            ("edits.json", _checksum(_plain(records).encode()), expected[1]),
-        ):
+        try:
+            records = value_of(str(path), whole, "edits", list)
+            sums = {
+                "values.safetensors": (_checksum(raw), value_of(str(path), whole, "values", str)),
+                "edits.json": (
+                    _checksum(_plain(records).encode()),
+                    value_of(str(path), whole, "edits_checksum", str),
+                ),
+            }
+        except (ValueError, RecursionError) as error:
+            raise EditError(
+                f"{path} is damaged ({type(error).__name__}: {error}); save the cache again"
+            ) from None
+        for name, (is_now, was) in sums.items():
             if is_now != was:
                 raise EditError(
                     f"{folder / name} was changed or damaged since it was saved (its checksum "
@@ -247,11 +257,15 @@ class EditCache:
                 )
         try:
             values = load(raw)
-            edits = [_from_record(record, values[str(i)]) for i, record in enumerate(records)]
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            if set(values) != {str(i) for i in range(len(records))}:
+                raise ValueError(f"{len(records)} edits, but values of {len(values)}")
+            edits = [
+                _from_record(f"{path}, edit {i + 1}", record, values[str(i)])
+                for i, record in enumerate(records)
+            ]
+        except (SafetensorError, ValueError) as error:
             raise EditError(
-                f"{folder} does not hold what a cache holds ({type(error).__name__}: {error}); "
-                "make the edits anew"
+                f"{folder} does not hold what a cache holds ({error}); make the edits anew"
             ) from None
         return cls(edits, rules=rules, find=find)
 
@@ -388,26 +402,23 @@ def _to_record(edit: Edit) -> dict[str, Any]:
     return plain
 
 
-def _from_record(record: Mapping[str, Any], values: Tensor) -> Edit:
-    neurons = tuple(Neuron(*pair) for pair in record["neurons"])
-    if values.shape != (len(neurons),) or not torch.isfinite(values).all():
-        raise ValueError(f"{len(neurons)} neurons, but values of shape {tuple(values.shape)}")
-
-    prompts = []
-    for prompt in record["prompts"]:
-        # JSON has lists where a prompt has tuples.
-        given: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in prompt.items()
-        }
-        prompts.append(Prompt(**given))
-    made = {
-        **record,
-        "names": {language: tuple(names) for language, names in record["names"].items()},
-        "neurons": neurons,
-        "values": values,
-        "position": cast(EditPosition, record["position"]),
-        "curve": tuple(record["curve"]),
-        "prompts": tuple(prompts),
-        "provenance": Provenance(**record["provenance"]),
-    }
-    return Edit(**made)
+def _from_record(where: str, record: Any, values: Tensor) -> Edit:
+    """The edit that a record says. Raises FactError, naming the field that cannot be."""
+    edit: Edit = read_as(where, record, Edit, values=values)
+    for field, at_least_one in (
+        ("neurons", edit.neurons),
+        ("names", edit.names and min(map(len, edit.names.values()))),
+        ("new", edit.new),
+        ("curve", edit.curve),
+    ):
+        if not at_least_one:
+            raise FactError(f"{where}, field {field!r}: empty, but it must hold something")
+    if len(set(edit.neurons)) < len(edit.neurons) or min(map(min, edit.neurons)) < 0:
+        raise FactError(f"{where}, field 'neurons': one stands twice or has a negative number")
+    fits = values.shape == (len(edit.neurons),) and values.is_floating_point()
+    if not fits or not torch.isfinite(values).all():
+        raise FactError(
+            f"{where}: {len(edit.neurons)} neurons, but values of shape {tuple(values.shape)} and "
+            f"{values.dtype}, or some that are not finite"
+        )
+    return edit

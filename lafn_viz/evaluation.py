@@ -18,6 +18,7 @@ far a language's reliability falls when the others are edited too.
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,15 @@ from lafn_viz.facts import Prompt, known
 from lafn_viz.judges import JUDGES
 from lafn_viz.models import Provenance, context_length, provenance, traits
 from lafn_viz.overlaps import bootstrap
+from lafn_viz.records import (
+    FactError,
+    as_object,
+    decoded,
+    parsed,
+    read_bytes,
+    record_text,
+    value_of,
+)
 from lafn_viz.target import encode
 from lafn_viz.writing import write
 
@@ -238,7 +248,9 @@ def evaluate(
 
     Raises:
         ValueError: for no cases, neither `together` nor `alone`, `at_once` with `alone`, a question
-            that is longer than the model reads, or a file of another evaluation.
+            that is longer than the model reads, or a file of another evaluation or with a line
+            that cannot be read (FactError, naming the line).
+        FileNotFoundError: for a folder in place of the file.
     """
     chosen = cases if isinstance(cases, EditSet) else EditSet(tuple(cases))
     chosen = chosen if languages is None else chosen.filter(languages=languages)
@@ -340,16 +352,16 @@ class _Done:
         if file is None:
             return
         head = json.loads(json.dumps({"weights": source.weights, **source.options}))
-        if not file.exists():
+        if not file.exists() or (file.is_file() and not file.stat().st_size):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(head, ensure_ascii=False) + "\n", encoding="utf-8")
             return
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        raw = read_bytes(file, give="a file to keep what is done in")
         # Whoever is killed while writing leaves a line without an end: that case is done anew.
-        whole = [line for line in lines if line.endswith("\n")]
+        *whole, cut = raw.split(b"\n")
         try:
-            there = json.loads(whole[0]) if whole else None
-        except ValueError:
+            there = parsed(str(file), decoded(str(file), whole[0])) if whole else None
+        except FactError:
             there = None
         if not isinstance(there, dict) or there != head:
             told = there if isinstance(there, dict) else {}
@@ -358,13 +370,16 @@ class _Done:
                 f"{file} holds another evaluation (its {', '.join(differs) or 'options'} differ); "
                 "give another file, or evaluate as before"
             )
-        for line in whole[1:]:
-            record = json.loads(line)
-            self.of[record["case"]] = [
-                Answered(**{**row, "aliases": tuple(row["aliases"])}) for row in record["answers"]
-            ]
-        if len(whole) < len(lines):
-            file.write_text("".join(whole), encoding="utf-8")
+        for number, line in enumerate(whole[1:], 2):
+            where = f"{file}, line {number}"
+            try:
+                record = as_object(where, parsed(where, decoded(where, line)))
+                case = record_text(where, record, "case")
+                self.of[case] = [*value_of(where, record, "answers", tuple[Answered, ...])]
+            except FactError as error:
+                raise FactError(f"{error}; remove this line, and its case is done anew") from None
+        if cut:
+            os.truncate(file, len(raw) - len(cut))
 
     def add(self, case: str, answers: list[Answered]) -> None:
         self.of[case] = answers

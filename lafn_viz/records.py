@@ -15,11 +15,13 @@ them. Half of a surrogate pair is no text and is refused.
 import json
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _KINDS: dict[type, str] = {
-    str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list",
+    str: "a text", int: "a whole number", float: "a number", list: "a list",
 }  # fmt: skip
 
 _SHORT = reprlib.Repr()
@@ -157,14 +159,56 @@ def only_fields(where: str, record: Mapping[str, Any], allowed: Iterable[str]) -
             )
 
 
-def value_of(where: str, record: Mapping[str, Any], field: str, kind: type) -> Any:
-    """The value of a field that must be there and of one kind; a whole number is a number too."""
-    value = record.get(field)
-    if kind is float and type(value) is int and abs(value) < 2**1000:
-        value = float(value)
-    if type(value) is not kind:
-        raise FactError(f"{where}, field {field!r}: {quoted(value)}, but it must be {_KINDS[kind]}")
-    return as_text(f"{where}, field {field!r}", value) if isinstance(value, str) else value
+def value_of(where: str, record: Mapping[str, Any], field: str, kind: Any) -> Any:
+    """The value of a field that must be there, read as a kind (see `read_as`)."""
+    return read_as(f"{where}, field {field!r}", record.get(field), kind)
+
+
+def read_as(where: str, value: Any, kind: Any, **given: Any) -> Any:
+    """What JSON holds of a Python value that was written with `dataclasses.asdict`.
+
+    Args:
+        kind: str, int, float, Literal, a tuple of one kind, a NamedTuple, a Mapping from texts, an
+            optional kind, Any, or a dataclass of these.
+        given: fields of the dataclass that are not read.
+
+    Raises:
+        FactError: naming the first place that holds another kind, or a field too many.
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return None if value is None else read_as(where, value, args[0])
+    if kind is Any:
+        return value
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = {name: hint for name, hint in get_type_hints(kind).items() if name not in given}
+        only_fields(where, as_object(where, value), hints)
+        read = {name: value_of(where, value, name, hint) for name, hint in hints.items()}
+        try:
+            return kind(**read, **given)
+        except ValueError as error:
+            raise FactError(f"{where}: {error}") from None
+    if origin is tuple or hasattr(kind, "_fields"):
+        kinds = [*get_type_hints(kind).values()] if hasattr(kind, "_fields") else [*args]
+        if isinstance(value, list) and kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
+        if isinstance(value, list) and len(value) == len(kinds):
+            parts = zip(value, kinds, strict=True)
+            items = [read_as(f"{where}, item {i}", *part) for i, part in enumerate(parts, 1)]
+            return tuple(items) if origin is tuple else kind(*items)
+        raise FactError(f"{where}: {quoted(value)}, but it must be a list of its length")
+    if origin is Mapping:
+        found = as_object(where, value)
+        places = {as_text(where, key): f"{where}, field {quoted(key)}" for key in found}
+        return {key: read_as(place, found[key], args[1]) for key, place in places.items()}
+    if origin is Literal:
+        if value not in args:
+            raise FactError(f"{where}: {quoted(value)}, but there are {listed(args)}")
+    elif kind is float and type(value) is int and abs(value) < 2**1000:
+        return float(value)
+    elif type(value) is not kind:
+        raise FactError(f"{where}: {quoted(value)}, but it must be {_KINDS[kind]}")
+    return as_text(where, value) if isinstance(value, str) else value
 
 
 def record_text(where: str, record: Mapping[str, Any], field: str) -> str:
