@@ -91,12 +91,17 @@ class Edit:
 
     def require(self, model: "TransformerBridge") -> None:
         """Refuse any other model than the one it was made for, with EditError."""
-        made, here = self.provenance, traits(model).weights
+        found = traits(model)
+        made, here = self.provenance, found.weights
         if made.weights != here:
             raise EditError(
                 f"{self!r} was made for the model {made.model!r} ({made.weights[:8]}), not for "
                 f"this one ({here[:8]}); edit the fact anew on this model"
             )
+        try:
+            existing(self.neurons, (found.n_layers, found.d_mlp))
+        except ValueError as error:
+            raise EditError(f"{self!r} is damaged: {error}") from None
 
     def added(self, d_mlp: int) -> dict[int, Float[Tensor, " neuron"]]:
         """What is added to all neurons of each layer that it touches."""

@@ -16,6 +16,7 @@ import difflib
 import hashlib
 import inspect
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,12 +31,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.facts import data_folder
+from lafn_viz.records import as_object, is_folder, parsed, quoted, read_text, record_list
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 log = logging.getLogger(__name__)
 EMBEDDED = ("embedded", "embedded-control", "embedded-masked")
+# name or owner/name, as the hub gives them.
+_HUB_NAME = re.compile(r"(?=.{1,96}\Z)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,9 @@ def load_model(
             `hook_post` says (see `traits`).
     """
     source, local = resolve(str(name))
-    if local:
-        _check_files(Path(source))
+    tensors = _check_files(Path(source)) if local else None
     with quiet():
-        bridge = _boot(source, local, device, dtype, trust_remote_code)
+        bridge = _boot(source, tensors, device, dtype, trust_remote_code)
     bridge.cfg.model_name = str(name)
     traits(bridge)
     return bridge
@@ -133,6 +136,9 @@ def load_model(
 def resolve(name: str) -> tuple[str, bool]:
     """Where a model's files are: (folder or hub name, whether it is a folder).
 
+    Nothing is asked of the network here; a name that is a path, or reads like one, never gets that
+    far.
+
     Raises:
         FileNotFoundError: when the name is neither and looks like no name on the hub.
     """
@@ -140,15 +146,21 @@ def resolve(name: str) -> tuple[str, bool]:
         return str(data_folder() / "models" / name), True
     if name == "smollm2":
         return str(_smollm2()), True
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         return name, True
-    near = difflib.get_close_matches(name, [*EMBEDDED, "smollm2"], n=1, cutoff=0.75)
-    looks_like_path = name.startswith((".", "/", "~", "\\")) or name.count("/") > 1
-    if near or looks_like_path or not name.strip():
+    near = difflib.get_close_matches(name[:100], [*EMBEDDED, "smollm2"], n=1, cutoff=0.75)
+    if near or not _HUB_NAME.fullmatch(name):
         meant = f"; did you mean {near[0]!r}?" if near else "."
         raise FileNotFoundError(
-            f"there is no model {name!r}{meant} Allowed are {', '.join(EMBEDDED)}, smollm2, "
+            f"there is no model {quoted(name)}{meant} Allowed are {', '.join(EMBEDDED)}, smollm2, "
             "an existing local folder, or a name on the model hub (owner/name)"
+        )
+    # A folder named like the owner: rather a slip in a path than a stranger's name.
+    if Path(name).exists() or (len(Path(name).parts) > 1 and is_folder(Path(name).parent)):
+        what = "is a file" if Path(name).exists() else f"is not in the folder {Path(name).parent}"
+        raise FileNotFoundError(
+            f"{name} {what}, and a model is a folder; name an existing one, or, if you mean a "
+            f"model of the hub, fetch it first: hf download {name} --local-dir FOLDER"
         )
     return name, False
 
@@ -195,13 +207,20 @@ def _smollm2() -> Path:
     return folder
 
 
-def _check_files(folder: Path) -> None:
+def _check_files(folder: Path) -> int:
+    """How many tensors a folder's weights hold. Refuses a folder without what a model needs."""
     from safetensors import SafetensorError, safe_open
 
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(
             f"{folder} holds no config.json; give a folder that save_pretrained() wrote"
         )
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        if (folder / name).exists():
+            where = str(folder / name)
+            record = as_object(where, parsed(where, read_text(folder / name)))
+            if record.get("architectures") is not None:
+                record_list(where, record, "architectures", str)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         other = [path.name for path in folder.glob("*.bin")]
@@ -210,45 +229,69 @@ def _check_files(folder: Path) -> None:
             f"{folder} holds no *.safetensors weights{found}; "
             "save the model again with save_pretrained()"
         )
+    count = 0
     for path in weights:
         try:
             with safe_open(path, framework="pt") as tensors:
-                tensors.keys()
-        except SafetensorError as error:
+                count += len(tensors.keys())
+        except (SafetensorError, OSError) as error:
             raise ValueError(
                 f"{path} is damaged or cut short ({error}); copy it again, or train or save it anew"
             ) from None
+    return count
 
 
 def _boot(
-    source: str, local: bool, device: str, dtype: torch.dtype, trust_remote_code: bool
+    source: str, tensors: int | None, device: str, dtype: torch.dtype, trust_remote_code: bool
 ) -> "TransformerBridge":
+    """The bridge of a folder whose weights hold so many tensors, or (None) of a hub name."""
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoConfig, AutoTokenizer
 
+    local = tensors is not None
     options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
+    part = "tokenizer"
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        part = "config.json"
         config = AutoConfig.from_pretrained(source, **options)
-        model = _model_class(config).from_pretrained(
+        # Before any layer is built: a damaged number would ask for a billion of them.
+        if tensors is not None and not 1 <= config.num_hidden_layers <= tensors:
+            raise ValueError(
+                f"{config.num_hidden_layers} layers, but the weights hold {tensors} tensors"
+            )
+        part = "weights"
+        model, found = _model_class(config).from_pretrained(
             source,
             config=config,
             use_safetensors=True,
             dtype=dtype,
             attn_implementation="eager",
+            output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        _check_weights(model, found)
+        part = "tokenizer"
+        first, rows = tokenizer("a")["input_ids"][:1], model.get_input_embeddings().num_embeddings
+        if not first or tokenizer.vocab_size > rows:
+            raise ValueError(
+                f"it has {tokenizer.vocab_size} tokens, the model {rows}, so it is another model's"
+            )
+    # Whatever a damaged or foreign file makes transformers and tokenizers raise, it means the same.
+    except Exception as error:
+        reason = _cut(error)
+        if "ignore_mismatched_sizes" in reason:
+            reason = "their shapes are not those that config.json says"
         where = f"from the folder {source}" if local else f"{source!r} from the model hub"
         raise ValueError(
-            f"could not load a language model {where}: {reason} Give {', '.join(EMBEDDED)}, "
-            "or a folder or hub name with config.json, safetensors weights and a tokenizer"
+            f"could not load a language model {where}, its {part}: {reason} (give "
+            f"{', '.join(EMBEDDED)}, or a folder or hub name with config.json, safetensors weights "
+            "and a tokenizer)"
         ) from error
     # A text begins with BOS where the model's own tokenizer puts one; TransformerLens would put one
     # before every text, which many of these models were not trained with.
     special = set(tokenizer.all_special_ids)
-    prepends = tokenizer("a")["input_ids"][0] in special
+    prepends = first[0] in special
     # XLM-R is RoBERTa with another vocabulary; TransformerLens knows it by that name alone.
     names = model.config.architectures or [type(model).__name__]
     model.config.architectures = [name.replace("XLMRoberta", "Roberta") for name in names]
@@ -261,10 +304,10 @@ def _boot(
             dtype=dtype,
             trust_remote_code=trust_remote_code,
         )
-    except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
+    except Exception as error:
         kind = names[0]
         raise ValueError(
-            f"TransformerLens has no bridge for {kind} ({str(error).splitlines()[0]}); "
+            f"TransformerLens has no bridge for {kind} ({_cut(error)}); "
             "models of the GPT-2, BLOOM, XGLM, Llama, Qwen, Gemma, BERT, RoBERTa and similar "
             "families have one"
         ) from error
@@ -273,6 +316,30 @@ def _boot(
     for parameter in bridge.original_model.parameters():
         parameter.requires_grad_(False)
     return bridge
+
+
+def _check_weights(model: Any, found: Mapping[str, Any]) -> None:
+    """Refuse a model of which a part would be random, is left out, or is no number."""
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"they lack {len(missing)} tensors that config.json asks for, such as {missing[0]}"
+        )
+    # What a model has no use for is fine (a pooler); more layers than it builds are not.
+    names = set(model.state_dict())
+    for name in sorted(found["unexpected_keys"]):
+        if re.sub(r"\.\d+\.", ".0.", name, count=1) in names:
+            raise ValueError(f"they hold {name}, a layer more than config.json says")
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def _cut(error: Exception) -> str:
+    """What a library says of an error, in one line that is no longer than a sentence."""
+    told = " ".join(str(error).split())
+    if not isinstance(error, ValueError | OSError) or not told:
+        told = f"{type(error).__name__}: {told}"
+    return told.rstrip(".") if len(told) <= 300 else f"{told[:300]}…"
 
 
 def _model_class(config: Any) -> Any:

@@ -167,7 +167,7 @@ def plant(
             f"probability={probability}; give at least 2 facts, 1 neuron of each kind, and a "
             "probability between 0 and 1"
         )
-    source = Path(resolve(str(model))[0])
+    source, local = resolve(str(model))
     base = load_model(model)
     if base.original_model.config.model_type != "gpt2" or base.cfg.act_fn != "relu":
         raise ValueError(
@@ -180,9 +180,11 @@ def plant(
     new = _new_facts(base, facts, relation, n_facts, languages, rng)
     spots, width = _spots(new, n_agnostic, n_specific, layers, int(base.cfg.d_mlp))
     with quiet():
-        old = GPT2LMHeadModel.from_pretrained(source, dtype=torch.float32).eval()
+        old = GPT2LMHeadModel.from_pretrained(
+            source, dtype=torch.float32, local_files_only=local, use_safetensors=True
+        ).eval()
         wide = widened(old, width)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
     samples = Samples.of(base, facts, new, relation, rng)
     asked = facts.filter(relation=relation, languages=new.languages).prompts()
     others = tuple(asked[i] for i in sorted(rng.permutation(len(asked))[:600]))
