@@ -36,6 +36,7 @@ from lafn_viz.records import (
     quoted,
     read_as,
     read_bytes,
+    shown,
     value_of,
 )
 from lafn_viz.target import Hooks
@@ -96,16 +97,16 @@ class EditCache:
         """Take in an edit. One of the same subject and relation is replaced only on request."""
         if edit.key in self._edits and not replace:
             raise EditError(
-                f"there is an edit of {edit.subject_id!r}, {edit.relation!r} already "
+                f"there is an edit of {quoted(edit.subject_id)}, {quoted(edit.relation)} already "
                 f"({self._edits[edit.key]!r}); remove it first, or add with replace=True"
             )
         one = self._any()
         here = edit.provenance if one is None else one.provenance
         if here.weights != edit.provenance.weights:
             raise EditError(
-                f"{edit!r} was made for the model {edit.provenance.model!r} "
-                f"({edit.provenance.weights[:8]}), the others here for "
-                f"{here.model!r} ({here.weights[:8]}); keep a cache for each model"
+                f"{edit!r} was made for the model {quoted(edit.provenance.model)} "
+                f"({shown(edit.provenance.weights[:8])}), the others here for "
+                f"{quoted(here.model)} ({shown(here.weights[:8])}); keep a cache for each model"
             )
         self._edits[edit.key] = edit
         self._matcher = None
@@ -263,11 +264,13 @@ class EditCache:
                 _from_record(f"{path}, edit {i + 1}", record, values[str(i)])
                 for i, record in enumerate(records)
             ]
+            cache = cls(edits, rules=rules, find=find)
+            cache.find("")  # a subject whose names cannot be searched for is told here
         except (SafetensorError, ValueError) as error:
             raise EditError(
                 f"{folder} does not hold what a cache holds ({error}); make the edits anew"
             ) from None
-        return cls(edits, rules=rules, find=find)
+        return cache
 
 
 def edited(

@@ -38,6 +38,7 @@ from lafn_viz.models import Provenance, down_weight, provenance, traits
 from lafn_viz.neurons import Neuron, existing, mask_of
 from lafn_viz.objective import Objective, OnStep, Search
 from lafn_viz.reading import EditPosition, acted_on
+from lafn_viz.records import quoted, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,8 @@ class Edit:
     def __repr__(self) -> str:
         name, new = next(iter(self.names.values())), next(iter(self.new.values()))
         return (
-            f"Edit({name[0]!r}, {self.relation}: {next(iter(self.old.values()), '?')!r} -> {new!r} "
+            f"Edit({quoted(name[0])}, {shown(self.relation)}: "
+            f"{quoted(next(iter(self.old.values()), '?'))} -> {quoted(new)} "
             f"in {len(self.new)} languages, "
             f"{len(self.neurons)} neurons, loss {self.curve[0]:.2f} -> {self.loss:.2f})"
         )
@@ -95,7 +97,8 @@ class Edit:
         made, here = self.provenance, found.weights
         if made.weights != here:
             raise EditError(
-                f"{self!r} was made for the model {made.model!r} ({made.weights[:8]}), not for "
+                f"{self!r} was made for the model {quoted(made.model)} "
+                f"({shown(made.weights[:8])}), not for "
                 f"this one ({here[:8]}); edit the fact anew on this model"
             )
         try:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from rapidfuzz import fuzz
 
 from lafn_viz.folding import Folded, fold, has_case, skip
+from lafn_viz.records import quoted
 from lafn_viz.resemblance import (
     FUZZY_REACH,
     Candidate,
@@ -271,12 +272,12 @@ def _read(names: Mapping[str, Mapping[str, str | Sequence[str]]]) -> Iterator[Na
                 folded = fold(name)
                 if not name.strip() or not (folded.words or name.isprintable()):
                     raise ValueError(
-                        f"a name of {key!r} in {language!r} is blank ({name!r}), and would be "
-                        "found everywhere; write the name or leave the language out"
+                        f"a name of {quoted(key)} in {quoted(language)} is blank ({quoted(name)}), "
+                        "and would be found everywhere; write the name or leave the language out"
                     )
                 yield Name(key, language, name, place == 0, folded)
         if not any(languages.values()):
-            raise ValueError(f"{key!r} has no name in any language; give one or leave it out")
+            raise ValueError(f"{quoted(key)} has no name in any language; give one or leave it out")
 
 
 def _trie(names: Sequence[Name]) -> tuple[dict[str | None, Any], list[Name]]:

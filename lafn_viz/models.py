@@ -250,16 +250,16 @@ def _boot(
 
     local = tensors is not None
     options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
-    part = "tokenizer"
+    part = "config.json"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        part = "config.json"
         config = AutoConfig.from_pretrained(source, **options)
         # Before any layer is built: a damaged number would ask for a billion of them.
         if tensors is not None and not 1 <= config.num_hidden_layers <= tensors:
             raise ValueError(
                 f"{config.num_hidden_layers} layers, but the weights hold {tensors} tensors"
             )
+        part = "tokenizer"
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
         part = "weights"
         model, found = _model_class(config).from_pretrained(
             source,

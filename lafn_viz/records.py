@@ -189,14 +189,15 @@ def read_as(where: str, value: Any, kind: Any, **given: Any) -> Any:
         except ValueError as error:
             raise FactError(f"{where}: {error}") from None
     if origin is tuple or hasattr(kind, "_fields"):
-        kinds = [*get_type_hints(kind).values()] if hasattr(kind, "_fields") else [*args]
-        if isinstance(value, list) and kinds[-1] is Ellipsis:
+        kinds = [*args] if origin is tuple else [*get_type_hints(kind).values()]
+        if isinstance(value, list) and Ellipsis in args:
             kinds = kinds[:1] * len(value)
         if isinstance(value, list) and len(value) == len(kinds):
             parts = zip(value, kinds, strict=True)
             items = [read_as(f"{where}, item {i}", *part) for i, part in enumerate(parts, 1)]
             return tuple(items) if origin is tuple else kind(*items)
-        raise FactError(f"{where}: {quoted(value)}, but it must be a list of its length")
+        many = "" if Ellipsis in args else f" of {len(kinds)}"
+        raise FactError(f"{where}: {quoted(value)}, but it must be a list{many}")
     if origin is Mapping:
         found = as_object(where, value)
         places = {as_text(where, key): f"{where}, field {quoted(key)}" for key in found}
