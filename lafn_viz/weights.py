@@ -50,18 +50,41 @@ class WeightEdit:
 
     @contextlib.contextmanager
     def applied(self, model: "TransformerBridge") -> Iterator[None]:
-        """Change the weights, and put the very same ones back."""
-        weights = {layer: down_weight(model, layer) for layer in self.changes}
-        before = {layer: weight.detach().clone() for layer, weight in weights.items()}
+        """Change the weights, and put the very same ones back.
+
+        Several add up, and may be left in any order.
+        """
+        here = _APPLIED.setdefault(model, {})
+        mine = object()
         try:
-            with torch.no_grad():
-                for layer, change in self.changes.items():
-                    weights[layer] += change.to(weights[layer])
+            for layer, change in self.changes.items():
+                weight = down_weight(model, layer)
+                before, changes = here.setdefault(layer, (weight.detach().clone(), {}))
+                changes[mine] = change.to(weight)
+                _add_up(weight, before, changes)
             yield
         finally:
-            with torch.no_grad():
-                for layer, weight in weights.items():
-                    weight.copy_(before[layer])
+            for layer in self.changes:
+                if layer not in here:  # stopped before it was changed
+                    continue
+                before, changes = here[layer]
+                changes.pop(mine, None)
+                _add_up(down_weight(model, layer), before, changes)
+                if not changes:
+                    del here[layer]
+
+
+# By model and layer: the weights as they were, and what is added to them now, in order.
+_Here = dict[int, tuple[Tensor, dict[object, Tensor]]]
+_APPLIED: "WeakKeyDictionary[TransformerBridge, _Here]" = WeakKeyDictionary()
+
+
+def _add_up(weight: Tensor, before: Tensor, changes: Mapping[object, Tensor]) -> None:
+    """Make a layer's weights what they were, and add what is applied to them."""
+    with torch.no_grad():
+        weight.copy_(before)
+        for change in changes.values():
+            weight += change
 
 
 _MOMENTS: "WeakKeyDictionary[TransformerBridge, Float[Tensor, 'layer neuron neuron']]" = (

@@ -99,3 +99,19 @@ def test_the_hook_on_what_is_written_is_the_down_projection(tiny, prompts):
 def test_a_weight_edit_says_how_large_it_is():
     assert repr(WeightEdit({3: torch.ones(2, 2)})).endswith("3: 2.00)")
     assert lv.baselines.WeightEdit is WeightEdit
+
+
+def test_left_in_any_order_the_weights_are_those_of_what_is_still_applied(tiny):
+    model = tiny("gpt2")
+    plain = down_weight(model, 1).clone()
+    one, other = (WeightEdit({1: torch.full_like(plain, size)}) for size in (0.3, -0.1))
+    first, second = one.applied(model), other.applied(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.equal(down_weight(model, 1), plain - 0.1)
+    second.__exit__(None, None, None)
+    assert torch.equal(down_weight(model, 1), plain)
+    with one.applied(model), one.applied(model):
+        torch.testing.assert_close(down_weight(model, 1), plain + 0.6)
+    assert torch.equal(down_weight(model, 1), plain)
