@@ -4,6 +4,8 @@
 # make app     open the explorers as one page
 # make docs    build the documentation site in build/docs and check its links (ten minutes at first;
 #              EXECUTE=0 runs no notebook, LINKS=external asks the network for links to other sites)
+# make audit   are the dependencies known to be unsafe, pinned, and free to use? The licences go to
+#              build/licences.md (AUDIT=required fails where no advisory database answers)
 # make model   train the embedded models again from data/ (about three hours of CPU)
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo test lint lab app docs data model notebooks clean
+.PHONY: demo test lint audit lab app docs data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -33,6 +35,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(READY)
+	$(BIN)/python .ci/audit.py --advisories $(or $(AUDIT),wanted)
 
 lab: $(READY)
 	$(BIN)/lafn-viz lab
