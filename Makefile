@@ -6,6 +6,7 @@
 #              EXECUTE=0 runs no notebook, LINKS=external asks the network for links to other sites)
 # make audit   are the dependencies known to be unsafe, pinned, and free to use? The licences go to
 #              build/licences.md (AUDIT=required fails where no advisory database answers)
+# make dist    build wheel and sdist in dist/, install the wheel elsewhere and use it there
 # make model   train the embedded models again from data/ (about three hours of CPU)
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo test lint audit lab app docs data model notebooks clean
+.PHONY: demo test lint audit dist lab app docs data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -38,6 +39,9 @@ lint: $(READY)
 
 audit: $(READY)
 	$(BIN)/python .ci/audit.py --advisories $(or $(AUDIT),wanted)
+
+dist: $(READY)
+	$(BIN)/python .ci/dist.py
 
 lab: $(READY)
 	$(BIN)/lafn-viz lab
