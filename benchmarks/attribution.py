@@ -72,7 +72,7 @@ class Peer:
     def __init__(self, model, hf, prompt: lv.Prompt) -> None:
         item = encode(model, prompt)
         self.hf, self.n_layers = hf, model.cfg.n_layers
-        self.tokens = torch.tensor([item.read])
+        self.tokens = torch.tensor([item.read], device=hf.device)
         self.answer, self.at = item.answer[0], item.predicts
         assert len(item.answer) == 1, "the peers know answers of one token"
         ends = ("mlp.c_proj", "mlp.down_proj")
@@ -125,7 +125,8 @@ class Peer:
         scores = []
         for layer in range(self.n_layers):
             w = self.activations(layer)
-            points = (torch.arange(STEPS)[:, None] / STEPS * w).requires_grad_()
+            points = torch.arange(STEPS, device=w.device)[:, None] / STEPS * w
+            points.requires_grad_()
             value = self.probability(layer)(points).sum()
             scores.append((torch.autograd.grad(value, points)[0].mean(0) * w)[0])
         return torch.stack(scores)
@@ -143,13 +144,18 @@ def knowledge_neurons(model, peer: Peer, prompt: lv.Prompt) -> Callable[[], Tens
     return lambda: kn.get_scores(prompt.text, answer, steps=STEPS, batch_size=STEPS, pbar=False)
 
 
+def matrices(block) -> list[Tensor]:
+    """The weight matrices of a layer, each once: where query, key and value are one matrix, the
+    bridge holds a copy of its parts, too.
+    """
+    found = {n: p for n, p in block.original_component.named_parameters() if p.ndim == 2}
+    joint = any(".qkv." in name for name in found)
+    return [p for name, p in found.items() if not (joint and {"q", "k", "v"} & {*name.split(".")})]
+
+
 def products(model, scores: lv.NeuronScores, n_tokens: int) -> Callable[[], None]:
     """The matrix products of the one pass, for as many points in each layer as were taken."""
-    found = {id(p): p for p in model.original_model.parameters() if p.ndim == 2}
-    matrices = []
-    for block in model.blocks:
-        mine = {id(p): p for p in block.original_component.parameters() if p.ndim == 2}
-        matrices.append([p.data for key, p in mine.items() if key in found])
+    layers = [[p.data for p in matrices(block)] for block in model.blocks]
     head = model.original_model.get_output_embeddings().weight.data
     points = scores.n_points[0].tolist()
     width = head.shape[1]
@@ -162,7 +168,7 @@ def products(model, scores: lv.NeuronScores, n_tokens: int) -> Callable[[], None
 
     def run() -> None:
         rows = 1
-        for layer, count in zip(matrices, points, strict=True):
+        for layer, count in zip(layers, points, strict=True):
             rows += count
             for matrix in layer:
                 torch.zeros(n_tokens - 1, matrix.shape[0]) @ matrix  # the prefix

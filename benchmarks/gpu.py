@@ -1,0 +1,410 @@
+"""Attribution on a GPU: how fast, how near the card's limit, and are the neurons those of float32?
+
+    python benchmarks/gpu.py                       # the embedded model; --model smollm2, a folder
+    python benchmarks/gpu.py --made-up 7B --dtypes bfloat16 --parts speed   # random weights
+    python benchmarks/gpu.py --parts cost --sizes 30M 135M 350M
+    python benchmarks/gpu.py --device cpu                   # the same without a GPU
+
+- `speed`: prompts a second, beside the plain loop of `attribution.py` (one prompt and one layer at
+  a time), peak memory, and the matrix products needed as a share of what torch.matmul of large
+  square matrices reaches on this device in the same type.
+- `agreement`: the 100 best neurons of each prompt by float32 on the CPU: Spearman rank correlation
+  of their scores, and how many are among the 100 best here. The control compares with another fact
+  in the same language.
+- `cost`: seconds and FLOP of a prompt against the size of a model with random weights, and what
+  that would make of many prompts through a larger one. An estimate: every assumption is printed.
+
+**FLOP of one prompt** (a multiply and an add are 2). Weights are frozen, so going back costs as
+much as going forward, not twice as much. With P weights in the matrices of a layer, T positions
+that are read, T' from the first that changes, k_j points in layer j, r_l = 1 + k_1 + ... + k_l rows
+in layer l, and A tokens of an answer:
+
+    2 P T L                   the unmodified run
+    4 P T' (r_1 + ... + r_L)  all rows, forward and back; the first layer goes back to its neurons
+    12 T T' d r_l             attention's own products in each layer (4 forward, 8 back)
+    4 A d_model d_vocab r_L   the un-embedding and its gradient, and a little of it in each run
+
+`lafn_viz` runs all that in one pass; models that cannot grow their batch (BLOOM, OPT, XGLM) need
+about twice as much. Passes that `max_rows` splits repeat some unmodified rows, which is left out.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from attribution import Peer, matrices, peak
+from scipy.stats import spearmanr
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+import lafn_viz as lv
+from lafn_viz.attribution import CompletenessWarning
+from lafn_viz.facts import data_folder
+from lafn_viz.models import quiet, resolve, traits
+from lafn_viz.overlaps import bootstrap
+from lafn_viz.target import encode
+
+# d_model, layers, d_mlp, key and value heads; heads are 64 wide (7B: 128).
+MADE_UP = {
+    "30M": (512, 8, 1376, 8),
+    "135M": (576, 30, 1536, 3),
+    "350M": (960, 32, 2560, 5),
+    "1.1B": (2048, 22, 5632, 4),
+    "7B": (4096, 32, 11008, 32),
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LANGUAGES = ("en", "ru", "zh", "ar")
+TOP = 100
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the number of matrix products depends on; weights are those of one layer."""
+
+    n_layers: int
+    weights: int
+    down: int  # those of them after the neurons
+    d_attention: int
+    d_model: int
+    d_vocab: int
+
+
+def config_of(size: str, d_vocab: int) -> LlamaConfig:
+    d_model, n_layers, d_mlp, kv_heads = MADE_UP[size]
+    return LlamaConfig(
+        hidden_size=d_model,
+        num_hidden_layers=n_layers,
+        intermediate_size=d_mlp,
+        num_attention_heads=d_model // (128 if size == "7B" else 64),
+        num_key_value_heads=kv_heads,
+        vocab_size=d_vocab,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+
+
+def make_up(size: str, folder: Path, device: str) -> Path:
+    """A Llama of random weights with the embedded model's tokenizer."""
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(data_folder() / "models" / "embedded")
+    config = config_of(size, len(tokenizer))
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    with quiet():
+        model.save_pretrained(folder / size)
+    tokenizer.save_pretrained(folder / size)
+    return folder / size
+
+
+def shape_of(model) -> Shape:
+    cfg = model.cfg
+    return Shape(
+        n_layers=cfg.n_layers,
+        weights=sum(p.numel() for p in matrices(model.blocks[0])),
+        down=cfg.d_model * traits(model).d_mlp,
+        d_attention=cfg.n_heads * cfg.d_head,
+        d_model=cfg.d_model,
+        d_vocab=model.original_model.get_output_embeddings().weight.shape[0],
+    )
+
+
+def shape_of_size(size: str, d_vocab: int) -> Shape:
+    """The same for a model that is not made."""
+    config = config_of(size, d_vocab)
+    d, mlp = config.hidden_size, config.intermediate_size
+    keys = config.num_key_value_heads * d // config.num_attention_heads
+    weights = 2 * d * d + 2 * d * keys + 3 * d * mlp
+    return Shape(config.num_hidden_layers, weights, d * mlp, d, d, d_vocab)
+
+
+def flop(
+    shape: Shape, points: Sequence[float], tokens: float, changing: float, answer: float = 1
+) -> float:
+    """FLOP of one prompt by the formula above; `points` of each layer."""
+    attention = 4 * tokens * shape.d_attention
+    total = shape.n_layers * tokens * (2 * shape.weights + attention)
+    position = 2 * shape.d_model * shape.d_vocab  # one through the un-embedding
+    # The answer of the unmodified run; and in both runs the model itself reads out one position.
+    total += (answer + 2) * position
+    rows = 1.0
+    for layer, count in enumerate(points):
+        rows += count
+        total += rows * changing * (2 * shape.weights + attention)
+        back = shape.weights if layer else shape.down
+        total += rows * changing * (2 * back + 2 * attention * bool(layer))
+    return total + 2 * answer * position * rows
+
+
+def flop_of(model, scores: lv.NeuronScores, position: str) -> float:
+    """Mean FLOP of the prompts of some scores, for as many points as were taken."""
+    shape, masked = shape_of(model), traits(model).masked
+    each = []
+    for prompt, points in zip(scores.prompts, scores.n_points.tolist(), strict=True):
+        item = encode(model, prompt)
+        n = len(item.read)
+        first = 0 if masked else item.acted_on(position, masked=masked).start
+        each.append(flop(shape, points, n, n - first, len(item.answer)))
+    return float(np.mean(each))
+
+
+def matmul_rate(device: str, dtype: torch.dtype, repeat: int = 5) -> float:
+    """FLOP a second of torch.matmul of large square matrices: the best of some rounds."""
+    size = 8192 if device.startswith("cuda") else 2048
+    one = torch.randn(size, size, device=device, dtype=dtype)
+    times = []
+    for _ in range(repeat + 1):  # the first is a warm-up
+        times.append(timed(lambda: one @ one, device))
+    return 2 * size**3 / min(times[1:])
+
+
+def timed(work: Callable[[], object], device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def forget_peak(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mib(device: str) -> float:
+    """Most memory held since `forget_peak`: of the GPU's tensors, or of the process on a CPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return peak()
+
+
+def some_prompts(model, count: int) -> list[lv.Prompt]:
+    """A prompt of each of so many capitals, the languages in turn, answers of one token."""
+    facts, found = lv.load_facts().filter(relation="capital"), []
+    for fact in facts.sample(len(facts)):
+        language = LANGUAGES[len(found) % len(LANGUAGES)]
+        prompt = facts.filter(subjects=[fact.subject_id], languages=[language]).prompts()[0]
+        if len(encode(model, prompt).answer) == 1:  # the loop knows no others
+            found.append(prompt)
+        if len(found) == count:
+            return found
+    raise SystemExit(f"there are only {len(found)} capitals of one token; ask for fewer prompts")
+
+
+def best_of(work: Callable[[], lv.NeuronScores], device: str, repeat: int):
+    """(Seconds of the best round, result, peak memory in MiB) after a warm-up."""
+    results = [work()]
+    forget_peak(device)
+    times = [timed(lambda: results.append(work()), device) for _ in range(repeat)]
+    return min(times), results[-1], peak_mib(device)
+
+
+def speed(source: str, args: argparse.Namespace, device: str) -> None:
+    """Prompts a second in each type, and the share of the device's matrix products."""
+    print(f"\n{'':32}{'prompts/s':>10}{'points':>8}{'TFLOP':>10}{'share':>8}{'MiB':>8}")
+    for name in args.dtypes:
+        dtype = DTYPES[name]
+        rate = matmul_rate(device, dtype)
+        print(f"{name}: torch.matmul does {rate / 1e12:.3g} TFLOP/s")
+        model = lv.load_model(source, device=device, dtype=dtype)
+        prompts = some_prompts(model, args.prompts)
+        left = {"n_steps": STEPS, "quadrature": "riemann_left"}
+        rounds = {
+            "all positions, auto": {"position": "all"},
+            f"all positions, {STEPS} points": {"position": "all", **left},
+            "answer, auto": {"position": "answer"},
+            f"answer, {STEPS} points": {"position": "answer", **left},
+        }
+        for title, options in rounds.items():
+            seconds, scores, memory = best_of(
+                lambda model=model, prompts=prompts, options=options: lv.attribute(
+                    model, prompts, max_rows=args.max_rows, **options
+                ),
+                device,
+                args.repeat,
+            )
+            work = flop_of(model, scores, options["position"])
+            print(
+                f"  {title:30}{len(prompts) / seconds:10.2f}{scores.n_points.float().mean():8.1f}"
+                f"{work / 1e12:10.3g}{work * len(prompts) / seconds / rate:8.1%}{memory:8.0f}"
+            )
+        if not args.loop:
+            continue
+        # The loop runs on a copy that no bridge has touched.
+        with quiet():
+            hf = AutoModelForCausalLM.from_pretrained(resolve(source)[0], dtype=dtype)
+        hf.to(device).eval().requires_grad_(False)
+        few = prompts[: args.loop]
+        seconds, _, memory = best_of(
+            lambda model=model, hf=hf, few=few: [Peer(model, hf, p).loop() for p in few],
+            device,
+            args.repeat,
+        )
+        title = f"the loop: answer, {STEPS} points"
+        print(f"  {title:30}{len(few) / seconds:10.2f}{STEPS:8.1f}{'':18}{memory:8.0f}")
+
+
+def agreement(reference: Tensor, other: Tensor, top: int = TOP) -> tuple[list[float], list[float]]:
+    """For each prompt of [prompt, layer, neuron] scores, over the reference's `top` neurons: the
+    Spearman correlation of the scores, and the share of them among the other's `top`.
+    """
+    ranks, shared = [], []
+    for one, two in zip(reference.flatten(1), other.flatten(1), strict=True):
+        best = one.topk(top).indices
+        ranks.append(float(spearmanr(one[best].numpy(), two[best].numpy()).statistic))
+        shared.append(len(np.intersect1d(best, two.topk(top).indices)) / top)
+    return ranks, shared
+
+
+def agreements(source: str, args: argparse.Namespace, device: str) -> None:
+    """Print the agreement of every type with float32 on the CPU, beside its control."""
+    exact_model = lv.load_model(source)
+    prompts = some_prompts(exact_model, args.prompts)
+    options = {"n_steps": STEPS, "max_rows": args.max_rows}
+    exact = lv.attribute(exact_model, prompts, **options).values
+    other_fact = torch.arange(len(prompts)).roll(-len(LANGUAGES))
+    print(f"\nagreement with float32 on the CPU, top {TOP} of {len(prompts)} prompts")
+    print(f"{'':24}{'Spearman: mean':>26}{'least':>7}{'shared: mean':>24}{'least':>7}")
+    for name in args.dtypes:
+        model = lv.load_model(source, device=device, dtype=DTYPES[name])
+        found = lv.attribute(model, prompts, **options).values
+        for title, values in (
+            (f"{name} on {device}", found),
+            ("  another fact", found[other_fact]),
+        ):
+            line = f"{title:24}"
+            for column, width in zip(agreement(exact, values), (26, 24), strict=True):
+                low, high = bootstrap(np.array(column))
+                text = f"{np.mean(column):.3f} [{low:.3f}, {high:.3f}]"
+                line += f"{text:>{width}}{min(column):7.3f}"
+            print(line)
+
+
+def cost(args: argparse.Namespace, device: str, place: Path) -> None:
+    """Seconds of a prompt against a model's size, and an estimate for a larger one."""
+    name = args.dtypes[0]
+    rate = matmul_rate(device, DTYPES[name])
+    print(f"\n{name} on {device}: torch.matmul does {rate / 1e12:.3g} TFLOP/s")
+    print(
+        f"{'size':>6}{'parameters':>12}{'layers':>8}{'tokens':>8}{'TFLOP':>9}{'s':>9}{'share':>8}"
+    )
+    products, times, shares, n_tokens = [], [], [], []
+    for size in args.sizes:
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            source = make_up(size, Path(folder), device)
+            model = lv.load_model(source, device=device, dtype=DTYPES[name])
+        prompts = some_prompts(model, args.cost_prompts)
+        seconds, scores, _ = best_of(
+            lambda model=model, prompts=prompts: lv.attribute(
+                model, prompts, n_steps=args.points, max_rows=args.max_rows
+            ),
+            device,
+            args.repeat,
+        )
+        each, work = seconds / len(prompts), flop_of(model, scores, "all")
+        tokens = float(np.mean([len(encode(model, prompt).read) for prompt in prompts]))
+        count = sum(p.numel() for p in model.original_model.parameters())
+        products.append(count * tokens)
+        times.append(each)
+        shares.append(work / each / rate)
+        n_tokens.append(tokens)
+        print(
+            f"{size:>6}{count / 1e6:11.0f}M{model.cfg.n_layers:8}{tokens:8.1f}{work / 1e12:9.3g}"
+            f"{each:9.3g}{shares[-1]:8.1%}"
+        )
+        del model
+    if len(times) > 1:
+        power, _ = np.polyfit(np.log(products), np.log(times), 1)
+        print(f"seconds grow as (parameters x tokens)^{power:.2f}; deeper models cost more")
+    tokens = args.tokens or float(np.mean(n_tokens))
+    estimate(args, rate, shares[-1], tokens, args.sizes[-1])
+
+
+def estimate(args: argparse.Namespace, rate: float, share: float, tokens: float, of: str) -> None:
+    """What many prompts through a larger model would take."""
+    rate = args.rate * 1e12 if args.rate else rate
+    n_prompts = args.facts * args.languages * args.paraphrases
+    vocabulary = 32_000
+    shape = shape_of_size(args.target, vocabulary)
+    work = flop(shape, [args.points + 1] * shape.n_layers, tokens, tokens)
+    seconds = work * n_prompts / (rate * share)
+    print(
+        f"\nEstimate, not measured: {args.facts:,} facts x {args.languages} languages x "
+        f"{args.paraphrases} paraphrases through {args.target}\n"
+        f"  {shape.n_layers} layers, {shape.n_layers * shape.weights / 1e9:.2f} billion weights "
+        f"in their matrices, a vocabulary of {vocabulary:,}\n"
+        f"  {tokens:.1f} tokens a prompt, answers of one token, all positions, {args.points} "
+        f"points and the start in every layer\n"
+        f"  {work / 1e12:.3g} TFLOP a prompt, {work * n_prompts:.3g} FLOP together\n"
+        f"  a matrix-product rate of {rate / 1e12:.4g} TFLOP/s "
+        f"({'as given' if args.rate else 'as measured here'}), of which {share:.1%} is reached, as "
+        f"{of} did on this device\n"
+        "  prompts are dealt out evenly; loading, writing and failures cost nothing"
+    )
+    for gpus in args.gpus:
+        print(f"  {gpus:4} GPUs: {seconds / gpus / 3600:12,.1f} hours")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu")
+    parser.add_argument("--model", default="embedded", help="embedded, smollm2, or a folder")
+    parser.add_argument("--made-up", choices=MADE_UP, help="a model of random weights instead")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--max-rows", type=int, default=256)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--loop", type=int, default=2, help="prompts of the plain loop; 0: without")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parts = ("speed", "agreement", "cost")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts[:2])
+    parser.add_argument("--sizes", nargs="+", choices=MADE_UP, default=["30M", "135M"])
+    parser.add_argument("--cost-prompts", type=int, default=4)
+    parser.add_argument("--points", type=int, default=8, help="points a layer, for the cost")
+    parser.add_argument("--target", choices=MADE_UP, default="7B", help="what is estimated")
+    parser.add_argument("--tokens", type=float, help="of a prompt there (default: as here)")
+    parser.add_argument("--rate", type=float, help="TFLOP/s of torch.matmul on another card")
+    parser.add_argument("--facts", type=int, default=100_000)
+    parser.add_argument("--languages", type=int, default=12)
+    parser.add_argument("--paraphrases", type=int, default=4)
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    warnings.simplefilter("ignore", CompletenessWarning)
+    device = args.device
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        print("There is no CUDA device: this runs on the CPU and says nothing about a GPU.")
+        device = "cpu"
+    on = torch.cuda.get_device_name(device) if device != "cpu" else f"{args.threads} CPU threads"
+    print(f"{on}, torch {torch.__version__}, TF32 {torch.backends.cuda.matmul.allow_tf32}")
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        if {"speed", "agreement"} & set(args.parts):
+            source = args.model
+            if args.made_up:
+                source = str(make_up(args.made_up, place, device))
+                print("Random weights: their agreement says little of a trained model.")
+            print(args.made_up or source)
+            if "speed" in args.parts:
+                speed(source, args, device)
+            if "agreement" in args.parts:
+                agreements(source, args, device)
+        if "cost" in args.parts:
+            cost(args, device, place)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
