@@ -137,6 +137,16 @@ def check_advisories(
 # --- versions
 
 
+def misfits(said: str, incomplete: Iterable[str]) -> list[str]:
+    """What `pip check` finds, but for what is missing beside packages that may be incomplete."""
+    return [
+        line
+        for line in said.splitlines()
+        if not line.endswith("is not installed.")
+        or canonicalize_name(line.split()[0]) not in incomplete
+    ]
+
+
 def check_versions(
     installed: Mapping[str, str], pinned: Mapping[str, str], unpinned: Iterable[str]
 ) -> list[str]:
@@ -314,7 +324,8 @@ def main() -> int:
     print(said)
     fits = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     if fits.returncode:
-        problems += fits.stdout.splitlines() or [fits.stderr]
+        # What pip cannot do at all it says on the other stream.
+        problems += misfits(fits.stdout, rules["incomplete"]) if fits.stdout else [fits.stderr]
     installed = {name: item.version for name, item in found.items()}
     pinned = pins((ROOT / "constraints.txt").read_text("utf-8"))
     problems += check_versions(installed, pinned, rules["unpinned"])

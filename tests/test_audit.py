@@ -177,6 +177,13 @@ def test_versions_are_held_against_the_pins():
     ]
 
 
+def test_what_does_not_fit_together_is_a_problem_but_for_what_may_be_incomplete():
+    missing = "half 1.0 requires engine, which is not installed."
+    wrong = "half 1.0 has requirement a<2, but you have a 2.0."
+    assert audit.misfits(f"{missing}\n{wrong}", ["half"]) == [wrong]
+    assert audit.misfits(missing, ["other"]) == [missing]
+
+
 def test_core_is_told_from_extras_through_markers_and_extras_of_others():
     project = {
         "name": "mine",
