@@ -355,6 +355,12 @@ class _Applied:
             changed: Tensor | None = None
             if edits_rest():
                 return changed
+            if self.fired and len(value) != self.rows:
+                raise EditError(
+                    f"the model reads {len(value)} rows where {self.rows} texts were given, as "
+                    "attribution does, and edits are found in texts; attribute the model without "
+                    "its edits, and measure them with score_answers() or evaluate()"
+                )
             for fired in self.fired:
                 part = self.parts.get((fired.edit.key, layer))
                 first = fired.position - self.read

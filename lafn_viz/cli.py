@@ -1,6 +1,7 @@
 """`lafn-viz`: thin commands over the public names."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -181,10 +182,10 @@ def _sweep(
         for of, table in store.summary().groupby("of", sort=False):
             print(f"\n{of}: mean and 95% interval")
             width = table["figure"].str.len().max()
-            for row in table.itertuples():
-                interval = f"[{row.low:.3f}, {row.high:.3f}]" if row.low == row.low else "[-]"
-                told = f"{row.mean:8.3f}  {interval}  of {row.items}"
-                print(f"  {row.figure:<{width}}{told}")
+            for row in table.to_dict("records"):
+                interval = f"[{row['low']:.3f}, {row['high']:.3f}]"
+                told = "[-]" if math.isnan(row["low"]) else interval
+                print(f"  {row['figure']:<{width}}{row['mean']:8.3f}  {told}  of {row['items']}")
         failures = store.failures
         if len(failures):
             print(

@@ -22,6 +22,8 @@ Rule = tuple[np.ndarray, np.ndarray]  # nodes in [0, 1] and their weights
 ROUNDS, MOST_PARTS = 6, 160
 # A layer that hardly moves the target is held to this share of the one that moves it most.
 QUIET = 0.1
+# F at a point of a path is known to so many units of rounding of itself, and not better.
+UNITS = 10
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ def integrate(
     scale = scale_of(moved, size * each, run.activations[0].dtype)
     if tolerance is not None and refined_by is not None:
         refined_by = _from_start(refined_by)
-        allowed = tolerance * scale
+        # More points mend the path, not what is lost to rounding.
+        lost = UNITS * torch.finfo(run.activations[0].dtype).eps * size * each
+        allowed = torch.maximum(tolerance * scale, lost[:, None])
         for first in [True] + [False] * (ROUNDS - 1):
             chosen = {
                 layer: _worst(part.error, owner[part.path], allowed[:, layer], MOST_PARTS + each)

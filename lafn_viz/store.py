@@ -13,6 +13,7 @@ A shard is a few facts of one relation, or a few edits. It counts from the momen
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from lafn_viz.facts import SCRIPTS, known
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import Neuron, NeuronSet
 from lafn_viz.overlaps import bootstrap
+from lafn_viz.records import FactError, as_object, parsed, quoted, read_text, shown, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,6 +163,16 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
+_FILE = re.compile(r"[a-z]{1,20}/[0-9]{1,20}\.(parquet|safetensors)")
+# What every sweep.json says, and of which kind it is.
+_HEAD: dict[str, dict[str, Any]] = {
+    "model": {"name": str, "weights": str, "n_layers": int, "d_mlp": int},
+    "options": {"seed": int, "methods": tuple[str, ...], "editors": tuple[str, ...]},
+    "facts": {"count": int},
+    "cases": {"count": int},
+}
+
+
 def read_head(folder: Path) -> dict[str, Any] | None:
     """What `sweep.json` says; None where there is none.
 
@@ -168,21 +180,29 @@ def read_head(folder: Path) -> dict[str, Any] | None:
         StoreError: if it is damaged, or of a later schema than this version reads.
     """
     file = folder / "sweep.json"
-    if not file.is_file():
+    if not file.exists():
         return None
     try:
-        head = json.loads(file.read_text(encoding="utf-8"))
-        version = head["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{file} cannot be read ({type(error).__name__}); give another folder"
-        ) from None
-    if version != SCHEMA:
-        raise StoreError(
-            f"{file} is of schema {version}, and this version of lafn_viz reads schema {SCHEMA}; "
-            "install the version that wrote it, or read its tables with pandas"
-        )
+        head = _read_object(file)
+        version = value_of(str(file), head, "schema", int)
+        if version != SCHEMA:
+            raise StoreError(
+                f"{file} is of schema {version}, and this version of lafn_viz reads schema "
+                f"{SCHEMA}; install the version that wrote it, or read its tables with pandas"
+            )
+        value_of(str(file), head, "shards", int)
+        value_of(str(file), head, "versions", Mapping[str, str])
+        for name, fields in _HEAD.items():
+            part = as_object(f"{file}, field {name!r}", head.get(name))
+            for field_name, kind in fields.items():
+                value_of(f"{file}, field {name!r}", part, field_name, kind)
+    except (FactError, FileNotFoundError) as error:
+        raise StoreError(f"{error}; give another folder, or sweep into a new one") from None
     return head
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    return as_object(str(file), parsed(str(file), read_text(file)))
 
 
 def checksum(file: Path) -> str:
@@ -269,8 +289,16 @@ class Store:
         for shard in self.shards:
             file = self.folder / table / f"{shard.stem}.parquet"
             # A shard of facts has no table of edits.
-            if f"{table}/{file.name}" in self._shard(shard)["files"]:
-                yield pq.read_table(file, columns=chosen).to_pandas()
+            if f"{table}/{file.name}" not in self._shard(shard)["files"]:
+                continue
+            try:
+                part = pq.read_table(file, columns=chosen, schema=schema(table))
+            except (OSError, ValueError) as error:
+                raise StoreError(
+                    f"{file} cannot be read ({shown(str(error))}); delete {shard} "
+                    "and sweep again: its items are done anew"
+                ) from None
+            yield part.to_pandas()
 
     def dense(self, fact_id: str) -> dict[str, Tensor]:
         """All scores of a fact by method: [prompt, layer, neuron], rows as `prompts.row` says.
@@ -382,11 +410,16 @@ class Store:
 
     def _shard(self, file: Path) -> dict[str, Any]:
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
+            record = _read_object(file)
+            value_of(str(file), record, "items", tuple[str, ...])
+            for name in value_of(str(file), record, "files", Mapping[str, str]):
+                if not _FILE.fullmatch(name):
+                    raise FactError(f"{file}, field 'files': {quoted(name)} is no file of a store")
+        except (FactError, FileNotFoundError) as error:
             raise StoreError(
-                f"{file} cannot be read; delete it and sweep again: its items are done anew"
+                f"{error}; delete it and sweep again: its items are done anew"
             ) from None
+        return record
 
     @property
     def _shape(self) -> tuple[int, int]:

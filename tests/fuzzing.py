@@ -91,7 +91,8 @@ def read_or_refused(read: Callable[[], T], *told: object) -> T | None:
         return read()
     except (ValueError, FileNotFoundError) as caught:
         error = caught
-    assert type(error) in (lv.FactError, lv.EditError, ValueError, FileNotFoundError), repr(error)
+    kinds = lv.FactError, lv.EditError, lv.StoreError, ValueError, FileNotFoundError
+    assert type(error) in kinds, repr(error)
     said = str(error)
     assert len(said) < 1000
     assert said.isprintable(), ascii(said)

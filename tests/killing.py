@@ -26,7 +26,13 @@ from lafn_viz import journal, pipeline, store
 from lafn_viz.journal import Shard, open_journal
 from lafn_viz.store import CASE_TABLES, FACT_TABLES, FAILURES, Found, schema, table_of
 
-HEAD = {"model": {"name": "made-up"}, "options": {"seed": 0}}
+HEAD = {
+    "model": {"name": "made-up", "weights": "0" * 64, "n_layers": 2, "d_mlp": 1000},
+    "versions": {"lafn_viz": "0"},
+    "options": {"seed": 0, "methods": ["amig"], "editors": ["none"]},
+    "facts": {"count": 3},
+    "cases": {"count": 2},
+}
 SHARDS = (Shard(0, ("a", "b")), Shard(2, ("c",)), Shard(3, ("d", "e"), edits=True))
 
 

@@ -258,3 +258,18 @@ def test_files_that_cannot_be_used(tiny, tmp_path):
     with pytest.raises(EditError, match=r"holds no edits\.json"):
         cache.save(other)
     assert list(other.iterdir()) == []
+
+
+def test_attribution_of_an_edited_model_is_refused(embedded, facts):
+    """Points of a path stand beside the prompts as rows of their own, which no text belongs to."""
+    edit = an_edit(embedded)
+    japan, peru = (
+        facts.filter(relation="capital", subjects=name, languages="en").prompts()[:2]
+        for name in ("JP", "PE")
+    )
+    with edited(embedded, edit):
+        with pytest.raises(EditError, match=r"attribute the model without its edits, and measure"):
+            lv.attribute(embedded, japan)
+        # Where no edit acts there is nothing to be wrong about.
+        inside = lv.attribute(embedded, peru)
+    torch.testing.assert_close(inside.values, lv.attribute(embedded, peru).values, rtol=0, atol=0)

@@ -11,6 +11,9 @@ import killing
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from fuzzing import FUZZ, changed, damaged, read_or_refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lafn_viz as lv
 from lafn_viz import journal
@@ -125,7 +128,7 @@ def test_what_failed_can_be_done_again(tmp_path, monkeypatch):
 
 def test_only_its_own_folder(tmp_path):
     written(tmp_path / "a")
-    other = {**killing.HEAD, "options": {"seed": 1}}
+    other = {**killing.HEAD, "options": {**killing.HEAD["options"], "seed": 1}}
     with pytest.raises(lv.StoreError, match=r"holds another sweep \(its options.seed differ\)"):
         open_journal(tmp_path / "a", other, killing.SHARDS, lambda t: t).__enter__()
     (tmp_path / "b").mkdir()
@@ -140,19 +143,52 @@ def test_only_its_own_folder(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "cannot be read"),
-        ("[]", "cannot be read"),
-        ("\x00", "cannot be read"),
-        ("{}", "cannot be read"),
-        ('{"schema": 99}', "is of schema 99, and this version of lafn_viz reads schema 1"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"{", "not JSON that can be used"),
+        (b"[]", "a record is a JSON object"),
+        (b"{}", "field 'schema': None, but it must be a whole number"),
+        (b'{"schema": 99}', "is of schema 99, and this version of lafn_viz reads schema 1"),
+        (b"\xff\xfe", "is not UTF-8"),
     ],
 )
 def test_a_damaged_head_is_said(tmp_path, text, told):
     written(tmp_path)
-    (tmp_path / "sweep.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (tmp_path / "sweep.json").write_bytes(text)
     with pytest.raises(lv.StoreError, match=told):
         lv.Store(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole")
+    written(place)
+    return place
+
+
+@settings(FUZZ, max_examples=60)
+@given(data=st.data())
+def test_whatever_its_files_hold_it_is_read_or_refused(whole, data):
+    """Of the small files nothing may come through; of a table what Parquet itself lets through."""
+    names = ["sweep.json", "shards/00000.json", "scores/00000.parquet", "edits/00002.parquet"]
+    file = whole / data.draw(st.sampled_from(names))
+    raw = file.read_bytes()
+    bad = data.draw(damaged(raw))
+    if file.suffix == ".json" and data.draw(st.booleans()):
+        bad = json.dumps(data.draw(changed(json.loads(raw)))).encode()
+
+    def read() -> None:
+        store = lv.Store(whole)
+        repr(store)
+        for table in TABLES:
+            store.read(table)
+        store.summary()
+        store.check()
+
+    try:
+        file.write_bytes(bad)
+        read_or_refused(read, whole)
+    finally:
+        file.write_bytes(raw)
+    read()
 
 
 def test_no_store(tmp_path):
