@@ -186,7 +186,7 @@ def attribute(
     Warns:
         CompletenessWarning: when a complete method misses the tolerance somewhere.
     """
-    _check(method, target, foil, n_steps, quadrature, tolerance, max_rows)
+    check_options(method, target, foil, n_steps, quadrature, tolerance, max_rows)
     options: dict[str, Any] = {
         "method": method, "position": position, "n_steps": n_steps, "quadrature": quadrature,
         "tolerance": tolerance, "max_rows": max_rows, "progress": progress,
@@ -245,9 +245,16 @@ def require_languages(prompts: Sequence[Prompt], corpus: Sequence[Prompt], what:
         )
 
 
-def _check(
-    method: str, target: str, foil: Any, n_steps: Any, quadrature: Any, tolerance: float, rows: int
+def check_options(
+    method: str,
+    target: str,
+    foil: Any = None,
+    n_steps: Any = "auto",
+    quadrature: Any = "gauss_legendre",
+    tolerance: float = 0.01,
+    rows: int = 256,
 ) -> None:
+    """Refuse options that `attribute` does not have, with ValueError, saying what there is."""
     for what, given, kind in (("method", method, Method), ("target", target, Target)):
         if given not in get_args(kind):
             raise ValueError(f"unknown {what} {given!r}; there are {', '.join(get_args(kind))}")

@@ -107,6 +107,7 @@ def _add_sweep(commands: Any) -> None:
     how = sweep.add_argument_group("what to do")
     add = how.add_argument
     add("--methods", nargs="+", default=["integrated_gradients"], help="of attribution")
+    add("--n-steps", default="auto", help="points of a path, or auto (default)")
     add("--fraction", type=float, default=0.02, help="of all neurons, kept for each prompt")
     add("--min-languages", type=int, default=4, help="from which on a neuron counts as agnostic")
     add("--top", type=int, default=100, help="how many scores of a prompt are kept")
@@ -141,6 +142,7 @@ def _sweep(
     file: list[Path] | None,
     edits: int,
     cases: Path | None,
+    n_steps: Any,
     fraction: float,
     editors: list[str],
     dtype: str,
@@ -173,6 +175,7 @@ def _sweep(
         try:
             store = lv.sweep(
                 model, chosen, place, cases=tried, select={"fraction": fraction}, editors=named,
+                n_steps=int(n_steps) if n_steps.isdigit() else n_steps,
                 dtype=getattr(torch, dtype), seed=seed, **options,
             )  # fmt: skip
         except KeyboardInterrupt:

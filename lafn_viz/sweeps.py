@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 import torch
 
-from lafn_viz.attribution import Method, Target
+from lafn_viz.attribution import Method, NeuronScores, Target, check_options
 from lafn_viz.baselines import Editor, language_agnostic
 from lafn_viz.cases import EditCase, EditSet
 from lafn_viz.changes import How
@@ -31,6 +31,7 @@ from lafn_viz.evaluation import plain
 from lafn_viz.facts import Fact, FactSet, known
 from lafn_viz.journal import Shard, open_journal
 from lafn_viz.models import Provenance
+from lafn_viz.neurons import select_neurons
 from lafn_viz.overlaps import overlap
 from lafn_viz.pipeline import Changed, Job, Plan, Source, described
 from lafn_viz.store import Found, Store, Tables, schema, sets_of, table_of
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 Backend = Literal["local", "ray"]
 SELECT: Mapping[str, Any] = {"fraction": 0.02}
+_SELECT = ("threshold", "top", "fraction", "share")
 
 
 def sweep(
@@ -114,10 +116,6 @@ def sweep(
     from tqdm.auto import tqdm
 
     known("backend", backend, get_args(Backend))
-    known("method", tuple(methods), get_args(Method))
-    known("changed", tuple(changed), get_args(Changed))
-    if per_shard < 1 or top < 1:
-        raise ValueError(f"per_shard={per_shard}, top={top}; give 1 or more")
     chosen = tuple(cases)
     plan = Plan(
         methods=tuple(methods), position=position, target=target, n_steps=n_steps,
@@ -127,7 +125,7 @@ def sweep(
         alone=alone, seed=seed, max_rows=max_rows,
     )  # fmt: skip
     job = Job(_by_relation(facts), chosen, plan)
-    _check(job)
+    _check(job, per_shard)
     shards = _shards(job.facts, job.cases, per_shard)
     workplace: AbstractContextManager[_Workplace]
     if backend == "ray":
@@ -200,13 +198,31 @@ def _by_relation(facts: FactSet | None) -> FactSet:
     return replace(facts, facts=tuple(sorted(facts, key=lambda fact: order[fact.relation])))
 
 
-def _check(job: Job) -> None:
+def _check(job: Job, per_shard: int) -> None:
+    """Refuse at once what would fail for every fact, with ValueError."""
+    plan = job.plan
     if not len(job):
         raise ValueError("there is nothing to sweep; give facts, or cases to edit, or both")
-    if not job.plan.methods and len(job.facts):
+    if not plan.methods and len(job.facts):
         raise ValueError(f"methods=(); give at least one of {', '.join(get_args(Method))}")
-    if not job.plan.editors and job.cases:
+    if not plan.editors and job.cases:
         raise ValueError("editors=(); give at least one of baselines to try on the cases")
+    if min(per_shard, plan.top) < 1 or plan.controls < 0:
+        raise ValueError(
+            f"per_shard={per_shard}, top={plan.top}, controls={plan.controls}; give 1 or more of "
+            "the first two, and no less than 0 controls"
+        )
+    for method in plan.methods:
+        check_options(method, plan.target, n_steps=plan.n_steps, rows=plan.max_rows)
+    known("position", plan.position, get_args(Position))
+    known("how", plan.how, get_args(How))
+    known("changed", plan.changed, get_args(Changed))
+    known("option of select_neurons", tuple(plan.select), _SELECT)
+    select_neurons(_nothing(), **plan.select)
+    if plan.min_languages is not None and plan.min_languages < 2:
+        raise ValueError(
+            f"min_languages={plan.min_languages}; one language shares nothing, give 2 or more"
+        )
     named = [editor.name for editor in job.plan.editors]
     for what, names in (
         ("facts", [fact.id for fact in job.facts]), ("cases", [case.id for case in job.cases]),
@@ -215,6 +231,16 @@ def _check(job: Job) -> None:
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"two {what} are named {twice[0]!r}; leave one out or rename it")
+
+
+def _nothing() -> NeuronScores:
+    """Scores of no prompt, to try options on."""
+    empty = torch.zeros(0, 1)
+    return NeuronScores(
+        values=torch.zeros(0, 1, 2**20), target_prob=empty[:, 0], known=empty[:, 0].bool(),
+        completeness_error=empty, relative_error=empty, target_change=empty,
+        n_points=empty.long(), prompts=(), provenance=Provenance("none", "", "none"),
+    )  # fmt: skip
 
 
 def _shards(facts: FactSet, cases: Sequence[EditCase], per_shard: int) -> list[Shard]:

@@ -60,6 +60,13 @@ CALLS = {
     "lv.neuron_card(m, p, (4, 0), scores=s)": "neurons=[(4, 0)]; give at least one (layer, neuron)",
     "lv.neuron_card(m, p[:2], (0, 0), scores=s)": "the scores are of 12 prompts, and these 2 ",
     "lv.neuron_table(s, share=2)": "top=500, share=2; give at least 1, and a share between 0 and 1",
+    "lv.sweep(m, lv.load_facts(), 'none', methods=['shap'])": "unknown method 'shap'; there are",
+    "lv.sweep(m, lv.load_facts(), 'none', position='last')": "unknown position 'last'; there are",
+    "lv.sweep(m, lv.load_facts(), 'none', how='remove')": "unknown how 'remove'; there are zero",
+    "lv.sweep(m, lv.load_facts(), 'none', changed=['all'])": "unknown changed 'all'; there are agn",
+    "lv.sweep(m, lv.load_facts(), 'none', backend='dask')": "unknown backend 'dask'; there are loc",
+    "lv.sweep(m, lv.load_facts(), 'none', n_steps='many')": "n_steps='many'; give \"auto\" or",
+    "lv.Store('none')": "none holds no sweep (no sweep.json); give a folder that sweep() wrote",
     "lv.nothing": "module 'lafn_viz' has no attribute 'nothing'",
 }
 SCRIPT = """

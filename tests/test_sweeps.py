@@ -1,8 +1,10 @@
 """A sweep finds what its parts find, and goes on when some of it fails."""
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -221,6 +223,21 @@ def test_a_fact_that_is_known_in_one_language_is_no_failure(tiny, facts, tmp_pat
     assert store.summary().empty
 
 
+def test_memory_holds_one_item_whatever_their_number(embedded, some, tmp_path, monkeypatch):
+    usual, found = pipeline.Job.find, []
+
+    def find(job, model, number):
+        gc.collect()
+        assert sum(one() is not None for one in found) <= 1  # the last, until this one is there
+        made = usual(job, model, number)
+        found.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(pipeline.Job, "find", find)
+    lv.sweep(embedded, some, tmp_path, methods=["activation"], per_shard=2, progress=False)
+    assert len(found) == len(some)
+
+
 def test_masked_models_are_swept_too(tiny, facts, tmp_path):
     some = facts.filter(relation="capital", languages=["en", "fr"], subjects=["FR", "JP"])
     store = lv.sweep(tiny("bert"), some, tmp_path, methods=["amig"], progress=False)
@@ -245,7 +262,15 @@ def test_shards_hold_one_relation_and_nearly_as_many_facts(facts):
     [
         ({"facts": None}, "there is nothing to sweep; give facts, or cases"),
         ({"methods": []}, r"methods=\(\); give at least one of integrated_gradients"),
-        ({"per_shard": 0}, "per_shard=0, top=100; give 1 or more"),
+        ({"per_shard": 0}, "per_shard=0, top=100, controls=5; give 1 or more"),
+        ({"controls": -1}, "per_shard=32, top=100, controls=-1; give 1 or more"),
+        ({"n_steps": 0}, 'n_steps=0; give "auto" or a number of 1 or more'),
+        ({"max_rows": 1}, "max_rows=1, tolerance=0.01; give at least 2 rows"),
+        ({"target": "logit_difference"}, "a foil belongs to target='logit_difference'"),
+        ({"min_languages": 1}, "min_languages=1; one language shares nothing"),
+        ({"select": {"fraction": 1.5}}, "fraction=1.5; it must be at least 0 and below 1"),
+        ({"select": {"top": 0}}, "0 neurons a prompt; choose 1 to"),
+        ({"select": {"best": 3}}, "unknown option of select_neurons 'best'; there are threshold"),
         ({"backend": "ray"}, "a loaded model cannot be sent to Ray's workers"),
     ],
 )
