@@ -1,12 +1,11 @@
 """`make audit` on faked packages and databases: what it lets through, and what it must not."""
 
-import importlib.util
-import sys
 import tomllib
 from email.message import Message
 from pathlib import Path
 
 import pytest
+from loading import load_script
 
 ROOT = Path(__file__).parents[1]
 RULES = {
@@ -20,16 +19,7 @@ RULES = {
                    "bad": {"licence": "GPL-3.0-only", "evidence": "its LICENSE"}},
 }  # fmt: skip
 
-
-def _load():
-    spec = importlib.util.spec_from_file_location("ci_audit", ROOT / ".ci" / "audit.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-audit = _load()
+audit = load_script(".ci/audit.py")
 
 
 def package(name: str = "some", classifiers: tuple[str, ...] = (), **fields: str) -> Message:

@@ -1,27 +1,17 @@
 """`make dist`: what its checks of wheel and sdist would find."""
 
 import hashlib
-import importlib.util
 import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from loading import load_script
 
 ROOT = Path(__file__).parents[1]
 
-
-def _load():
-    spec = importlib.util.spec_from_file_location("ci_dist", ROOT / ".ci" / "dist.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-dist = _load()
+dist = load_script(".ci/dist.py")
 
 PROJECT = {
     "name": "lafn_viz",

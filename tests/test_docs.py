@@ -2,13 +2,12 @@
 
 import ast
 import builtins
-import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from loading import load_script
 
 import lafn_viz as lv
 
@@ -16,15 +15,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 ROOT = DOCS.parent
 
 
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-links, prepare = script("links"), script("prepare")
+links, prepare = load_script("docs/links.py"), load_script("docs/prepare.py")
 
 
 def text_of(folder: str) -> str:
