@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lafn_viz.pipeline import Job, Source, described
-from lafn_viz.store import Found
+from lafn_viz.tables import Found
 
 if TYPE_CHECKING:
     from types import TracebackType

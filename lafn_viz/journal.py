@@ -11,6 +11,7 @@ order: a sweep that was killed a hundred times leaves the same bytes as one that
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,21 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from lafn_viz.store import (
+from lafn_viz.store import StoreError, checksum, read_head
+from lafn_viz.tables import (
     CASE_TABLES,
     FACT_TABLES,
     FAILURES,
     OWNER,
     SCHEMA,
     Found,
-    StoreError,
     Tables,
-    checksum,
     dense_file,
-    read_head,
     schema,
-    write_json,
-    write_whole,
 )
 
 if TYPE_CHECKING:
@@ -288,6 +285,33 @@ def _differences(there: Any, wanted: Any, name: str = "") -> Iterator[str]:
             yield from _differences(there.get(key), wanted.get(key), f"{name}.{key}".strip("."))
     elif there != wanted:
         yield name
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file, and give it its name when all of it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name with a dot is no table to those who read the folder.
+    beside = path.with_name(f".{path.name}.tmp")
+    write(beside)
+    _to_disk(beside)
+    beside.replace(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and keeps their entries in order by itself
+    opened = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """One value as a JSON file, whole or not at all."""
+    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def _save(file: Path, dense: Mapping[str, Tensor]) -> None:

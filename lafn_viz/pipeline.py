@@ -30,7 +30,7 @@ from lafn_viz.facts import Fact, FactSet, Prompt
 from lafn_viz.models import load_model, provenance, traits
 from lafn_viz.neurons import Neuron, NeuronSet, select_neurons
 from lafn_viz.overlaps import overlap
-from lafn_viz.store import CASE_TABLES, FACT_TABLES, FAILURES, Found, dense_file, schema, table_of
+from lafn_viz.tables import CASE_TABLES, FACT_TABLES, FAILURES, Found, dense_file, schema, table_of
 from lafn_viz.target import Position, prompt_columns
 
 if TYPE_CHECKING:

@@ -11,11 +11,8 @@ A shard is a few facts of one relation, or a few edits. It counts from the momen
 """
 
 import hashlib
-import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,142 +22,17 @@ from torch import Tensor
 from lafn_viz.evaluation import Answered, Evaluation
 from lafn_viz.facts import SCRIPTS, known
 from lafn_viz.models import Provenance
-from lafn_viz.neurons import Neuron, NeuronSet
+from lafn_viz.neurons import NeuronSet
 from lafn_viz.overlaps import bootstrap
 from lafn_viz.records import FactError, as_object, parsed, quoted, read_text, shown, value_of
+from lafn_viz.tables import MEASURED, SCHEMA, TABLES, schema, sets_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
-
-SCHEMA = 1  # goes up when a table changes its columns or their meaning
-_FACT = {"model": "string", "method": "string", "fact_id": "string", "relation": "string"}
-_PROMPT = {**_FACT, "language": "string", "paraphrase": "int32"}
-_EDIT = {"model": "string", "editor": "string", "case": "string"}
-_MEASURED = {
-    f"{of}_{kind}": "double"
-    for of in ("p", "log_p")
-    for kind in ("before", "after", "random", "other_before", "other")
-}
-# The columns of each table and their types. What they mean is told in docs/howto/sweep.md.
-FACT_TABLES: dict[str, dict[str, str]] = {
-    "prompts": {
-        **_PROMPT, "split": "string", "text": "string", "answer": "string",
-        "probability": "float", "known": "bool", "relative_error": "float", "n_points": "int32",
-        "dense": "string", "row": "int32",
-    },
-    "scores": {
-        **_PROMPT, "place": "int32", "layer": "int32", "neuron": "int32", "score": "float",
-    },
-    "sets": {
-        **_FACT, "language": "string", "n_prompts": "int32", "n_known": "int32", "known": "bool",
-        "n_neurons": "int32", "n_agnostic": "int32", "n_specific": "int32",
-    },
-    "neurons": {
-        **_FACT, "language": "string", "layer": "int32", "neuron": "int32",
-        "n_languages": "int32", "agnostic": "bool", "specific": "bool",
-    },
-    "overlap": {
-        **_FACT, "language": "string", "other_language": "string", "jaccard": "double",
-        "other_fact": "double", "chance": "double", "coefficient": "double",
-    },
-    "effects": {
-        **_FACT, "set": "string", "language": "string", "n_neurons": "int32", **_MEASURED,
-    },
-}  # fmt: skip
-CASE_TABLES: dict[str, dict[str, str]] = {
-    "edits": {
-        **_EDIT, "subject_id": "string", "relation": "string", "position": "string",
-        "layer": "int32", "neuron": "int32", "value": "float",
-    },
-    "answers": {
-        **_EDIT, "edited_in": "string", "metric": "string", "language": "string", "text": "string",
-        "reference": "string", "aliases": "list<string>", "before": "string", "after": "string",
-        "exact_match": "double", "starts_with": "double", "token_f1": "double", "remake": "double",
-        "token_accuracy": "double", "token_accuracy_before": "double",
-    },
-}  # fmt: skip
-FAILURES = {
-    "failures": {
-        "model": "string", "item": "string", "stage": "string", "error": "string",
-        "reason": "string",
-    }
-}  # fmt: skip
-TABLES = {**FACT_TABLES, **CASE_TABLES, **FAILURES}
-# The column that names what a row belongs to.
-OWNER = {
-    **dict.fromkeys(FACT_TABLES, "fact_id"), **dict.fromkeys(CASE_TABLES, "case"),
-    "failures": "item",
-}  # fmt: skip
 
 
 class StoreError(ValueError):
     """A folder that cannot be read or written as a store; the message says what to do."""
-
-
-Tables = Mapping[str, "pa.Table"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found about one item: rows of some tables, and all scores by method if wanted."""
-
-    tables: Tables
-    dense: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-def dense_file(number: int) -> str:
-    """Where all scores of an item lie in the store."""
-    return f"dense/{number:05d}.safetensors"
-
-
-def schema(table: str) -> "pa.Schema":
-    """The columns of a table as Arrow knows them."""
-    import pyarrow as pa
-
-    kinds = {
-        "string": pa.string(), "int32": pa.int32(), "float": pa.float32(), "double": pa.float64(),
-        "bool": pa.bool_(), "list<string>": pa.list_(pa.string()),
-    }  # fmt: skip
-    return pa.schema([(name, kinds[kind]) for name, kind in TABLES[table].items()])
-
-
-def table_of(name: str, frame: "pd.DataFrame") -> "pa.Table":
-    """A frame as a table of the store, its columns in order and of their types."""
-    import pyarrow as pa
-
-    wanted = schema(name)
-    made = pa.Table.from_pandas(
-        frame.reindex(columns=wanted.names), schema=wanted, preserve_index=False
-    )
-    return made.replace_schema_metadata(None)
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file, and give it its name when all of it is on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name with a dot is no table to those who read the folder.
-    beside = path.with_name(f".{path.name}.tmp")
-    write(beside)
-    _to_disk(beside)
-    beside.replace(path)
-    _to_disk(path.parent)
-
-
-def _to_disk(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders, and keeps their entries in order by itself
-    opened = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """One value as a JSON file, whole or not at all."""
-    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
-    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 _FILE = re.compile(r"[a-z]{1,20}/[0-9]{1,20}\.(parquet|safetensors)")
@@ -436,33 +308,6 @@ def _only(what: str, given: str | None, there: tuple[str, ...]) -> str:
     return there[0] if given is None else given
 
 
-def sets_of(
-    sets: "pd.DataFrame",
-    neurons: "pd.DataFrame",
-    *,
-    shape: tuple[int, int],
-    provenance: Provenance,
-) -> list[NeuronSet]:
-    """Rows of `sets` and `neurons` (of one method) as neuron sets, in the order of the rows."""
-    held = {
-        key: frozenset(Neuron(*pair) for pair in zip(mine["layer"], mine["neuron"], strict=True))
-        for key, mine in neurons.groupby(["fact_id", "language"], sort=False)
-    }
-    return [
-        NeuronSet(
-            fact_id=row["fact_id"],
-            relation=row["relation"],
-            language=row["language"],
-            neurons=held.get((row["fact_id"], row["language"]), frozenset()),
-            n_prompts=row["n_prompts"],
-            n_known=row["n_known"],
-            shape=shape,
-            provenance=provenance,
-        )
-        for row in sets.to_dict("records")
-    ]
-
-
 _Take = Callable[[str, str, "pd.Series | np.ndarray"], None]
 
 
@@ -478,7 +323,7 @@ def _overlaps(method: str, pairs: "pd.DataFrame", take: _Take) -> None:
 
 def _effects(method: str, measured: "pd.DataFrame", take: _Take) -> None:
     """Relative change of P(correct), mean of the languages, and of the controls: a value a fact."""
-    of_p = [name for name in _MEASURED if name.startswith("p_")]
+    of_p = [name for name in MEASURED if name.startswith("p_")]
     p = measured.groupby("fact_id", sort=False)[of_p].mean()
     elsewhere = measured[measured["language"].map(_script) != "Latin"]
     q = elsewhere.groupby("fact_id", sort=False)[of_p].mean()

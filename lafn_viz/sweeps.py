@@ -34,7 +34,8 @@ from lafn_viz.models import Provenance
 from lafn_viz.neurons import select_neurons
 from lafn_viz.overlaps import overlap
 from lafn_viz.pipeline import Changed, Job, Plan, Source, described
-from lafn_viz.store import Found, Store, Tables, schema, sets_of, table_of
+from lafn_viz.store import Store
+from lafn_viz.tables import Found, Tables, schema, sets_of, table_of
 from lafn_viz.target import Position
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _check(job: Job, per_shard: int) -> None:
     named = [editor.name for editor in job.plan.editors]
     for what, names in (
         ("facts", [fact.id for fact in job.facts]), ("cases", [case.id for case in job.cases]),
-        ("editors", named),
+        ("editors", named), ("methods", plan.methods),
     ):  # fmt: skip
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:

@@ -24,7 +24,7 @@ import pandas as pd
 
 from lafn_viz import journal, pipeline, store
 from lafn_viz.journal import Shard, open_journal
-from lafn_viz.store import CASE_TABLES, FACT_TABLES, FAILURES, Found, schema, table_of
+from lafn_viz.tables import CASE_TABLES, FACT_TABLES, FAILURES, Found, schema, table_of
 
 HEAD = {
     "model": {"name": "made-up", "weights": "0" * 64, "n_layers": 2, "d_mlp": 1000},

@@ -17,7 +17,8 @@ ORDER = (
     "integral", "attribution", "neurons", "overlaps", "nulls", "resampling", "languages",
     "changes", "causal", "cards", "degenerate", "fact_checking", "wiring", "planting",
     "recovery", "reading", "objective", "editing", "activation_matching", "cache", "bulk",
-    "weights", "baselines", "writing", "judges", "comparison", "evaluation", "store",
+    "weights", "baselines", "writing", "judges", "comparison", "evaluation", "tables",
+    "store",
     "journal", "pipeline", "cluster", "sweeps", "demo", "plots", "gallery", "course", "widgets",
     "serving", "cli",
 )  # fmt: skip

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import lafn_viz as lv
 from lafn_viz import journal
 from lafn_viz.journal import open_journal
-from lafn_viz.store import TABLES
+from lafn_viz.tables import TABLES
 
 ITEMS = range(5)
 
