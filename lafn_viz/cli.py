@@ -218,6 +218,7 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     from lafn_viz.demo import examine
 
     chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
+    _make_folder(out)
     found = {}
     for name in ("embedded", "embedded-control"):
         print(f"{name}: {facts} facts of {relation!r} in {len(chosen.languages)} languages")
@@ -249,7 +250,6 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
             agnostic=main_model.overlap.agnostic[fact],
         ),
     }
-    out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         # One copy of plotly.js beside the pages: they open without a network.
         figure.write_html(out / f"{name}.html", include_plotlyjs="directory", config=plots.CONFIG)
@@ -259,9 +259,20 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     return 0
 
 
+def _make_folder(out: Path) -> None:
+    """Before minutes of work, not after them."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{out} cannot be a folder for results ({error.strerror}); give another with --out"
+        ) from None
+
+
 def _gallery(out: Path, png: bool) -> int:
     from lafn_viz.gallery import gallery
 
+    _make_folder(out)
     made = gallery(out, png=png, progress=True)
     if made.without_pictures:
         print(f"lafn-viz: {made.without_pictures}", file=sys.stderr)

@@ -32,3 +32,13 @@ def test_bad_input_gets_one_sentence(arguments, says, capsys):
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["demo", "gallery"])
+def test_a_place_that_is_no_folder_is_told_before_the_work(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lafn_viz.models.load_model", None)  # there is no work
+    (tmp_path / "file").write_text("mine")
+    assert main([command, "--out", str(tmp_path / "file")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"lafn-viz: {tmp_path / 'file'} cannot be a folder for results (")
+    assert (tmp_path / "file").read_text() == "mine"
