@@ -46,6 +46,8 @@ cases = lv.counterfactual_cases(facts, n=1)
 report = lv.evaluate(model, lv.baselines.fine_tuning(steps=1), cases, progress=False)
 assert len(report.summary())
 assert main(["demo", "--facts", "2", "--out", out]) == 0
+swept = ["sweep", "--facts", "2", "--relation", "capital", "--languages", "en", "zh"]
+assert main([*swept, "--methods", "activation", "--out", out + "/swept"]) == 0
 print(asked)
 """
 CALL = """
