@@ -11,6 +11,7 @@ What comes back is kept by one process, the one that asked (see `journal`).
 """
 
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,8 +36,8 @@ class Cluster:
 
     Args:
         workers: how many; as many as there are GPUs (or CPUs, for a model on the CPU).
-        address: of a running cluster, "auto" for the one of this machine; without it Ray starts on
-            this machine alone, unless it runs already.
+        address: of a running cluster, "auto" for the one of this machine; without it the one that
+            this process is connected to, or RAY_ADDRESS names, or a new one on this machine alone.
 
     Raises:
         ImportError: without the extra `lafn_viz[ray]`.
@@ -54,17 +55,16 @@ class Cluster:
         ray = _ray()
         self._own = not ray.is_initialized()
         if self._own:
+            address = self.address or os.environ.get("RAY_ADDRESS") or "local"
+            # A cluster that runs has its dashboard, or none.
+            alone = {"include_dashboard": False} if address == "local" else {}
             try:
-                ray.init(
-                    address=self.address,
-                    include_dashboard=False if self.address is None else None,
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                )
-            except (ConnectionError, ValueError, RuntimeError) as error:
+                _call(address)
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR", **alone)
+            except (OSError, ValueError, RuntimeError) as error:
                 raise ClusterError(
-                    f"there is no Ray cluster at {self.address!r} ({_line(error)}); start one with "
-                    "ray start --head, or leave the address out"
+                    f"there is no Ray cluster at {address!r} ({_line(error)}); start one with "
+                    "ray start --head and give its HOST:PORT, or leave the address out"
                 ) from error
         there = ray.cluster_resources()
         device = self.source.device or ("cuda" if there.get("GPU") else "cpu")
@@ -190,6 +190,17 @@ class _Worker:
     def find(self, numbers: list[int]) -> Iterator[tuple[int, Found]]:
         for number in numbers:
             yield number, self.job.find(self.model, number)
+
+
+def _call(address: str) -> None:
+    """Whether anybody answers there: Ray itself waits for minutes, and then ends the process."""
+    if "://" in address:
+        raise ValueError("Ray's client is not served; run this on a node of the cluster")
+    host, _, port = address.rpartition(":")
+    if host:
+        if not port.isdigit():
+            raise ValueError("an address ends in a port")
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _ray() -> Any:

@@ -194,3 +194,19 @@ for editor in made:
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:1", "refused"),
+        ("127.0.0.1:many", "an address ends in a port"),
+        ("ray://127.0.0.1:10001", "Ray's client is not served; run this on a node"),
+    ],
+)
+def test_no_cluster_at_an_address(some, tmp_path, monkeypatch, address, told):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", None)  # it would end this process
+    with pytest.raises(ClusterError, match=f"there is no Ray cluster at '{address}' .*{told}"):
+        lv.sweep("embedded", some, tmp_path / "none", backend="ray", address=address, **QUICK)
+    assert not (tmp_path / "none").exists()
