@@ -403,6 +403,28 @@ def test_cancelled_work_draws_nothing_and_is_done_again_when_asked(embedded, cap
     assert explorer.overlap.facts == ("capital/FR",)
 
 
+def test_nothing_is_told_once_work_was_cancelled():
+    """Else what was on its way would stand over "Cancelled." for good."""
+    said, inside, go_on = [], threading.Event(), threading.Event()
+
+    def progress(share, told):
+        inside.set()
+        go_on.wait(30)
+        said.append(told)
+
+    task = Task(progress)
+    work = threading.Thread(target=task.step, args=(0.5, "half"))
+    work.start()
+    assert inside.wait(30)
+    threading.Timer(0.2, go_on.set).start()
+    task.cancel()
+    assert said == ["half"]  # it was being told, and cancel() waited for it
+    work.join()
+    with pytest.raises(Cancelled):
+        task.step(0.6, "more")
+    assert said == ["half"]
+
+
 def test_a_language_that_is_not_checked_is_not_said_to_be_unknown(overlap_explorer):
     overlap_explorer.figure.clicked = {"curve": 0, "row": 0, "column": 1, "click": 20}
     overlap_explorer.languages.boxes["fr"].value = False

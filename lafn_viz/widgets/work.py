@@ -22,11 +22,13 @@ class Task:
     def __init__(self, progress: Callable[[float, str], None]) -> None:
         self._progress = progress
         self._stop = threading.Event()
+        self._telling = threading.RLock()
         self.finished: Future[None] = Future()
 
     def cancel(self) -> None:
-        """Ask it to end at its next step."""
-        self._stop.set()
+        """Ask it to end at its next step. Once this returns it tells no more how far it is."""
+        with self._telling:
+            self._stop.set()
 
     def wait(self, seconds: float) -> bool:
         """Sleep unless cancelled; whether it was."""
@@ -39,9 +41,10 @@ class Task:
 
     def step(self, share: float, told: str) -> None:
         """Tell the share that is done, in [0, 1], and what is being done; end if cancelled."""
-        if self.cancelled:
-            raise Cancelled
-        self._progress(share, told)
+        with self._telling:
+            if self.cancelled:
+                raise Cancelled
+            self._progress(share, told)
 
 
 class Worker:
