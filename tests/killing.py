@@ -146,10 +146,10 @@ def lines(root: Path) -> dict[str, object]:
         if ended(forked(lambda f=folder, o=log: write_made_up(f, o))) or tree(folder) != wanted:
             wrong.append(line)
         again += twice(log)
-        line += draw.randint(1, 60)
+        line += draw.randint(1, 45)
     folder, log, worn = root / "worn", root / "log-worn", 0
     while worn < 40:
-        at = draw.randint(100, 900)
+        at = draw.randint(100, 640)
         if ended(forked(die_at(at, lambda: write_made_up(folder, log)))) == 0:
             break
         worn += 1
