@@ -114,13 +114,33 @@ class Cluster:
         todo, alone = deque(numbers), deque[int]()
         deaths: Counter[int] = Counter()
         failed_starts = 0
+        # Who has not come up has no work: there may never be room for it again.
+        starting: dict[Any, _Hired] = {}
         running: dict[Any, tuple[_Hired, deque[int]]] = {}
         while todo or alone or running:
-            while (todo or alone) and len(running) < self.count:
+            while (todo or alone) and self._idle:
                 chunk = deque([alone.popleft()] if alone else self._chunk(todo))
-                hired = self._idle.pop() if self._idle else self._hire()
+                hired = self._idle.pop()
                 running[hired.worker.find.remote(list(chunk))] = (hired, chunk)
-            (ready,), _ = ray.wait(list(running), num_returns=1)
+            while (todo or alone) and len(running) + len(starting) < self.count:
+                hired = self._hire()
+                starting[hired.said] = hired
+            (ready,), _ = ray.wait([*running, *starting], num_returns=1)
+            if ready in starting:
+                hired = starting.pop(ready)
+                try:
+                    ray.get(ready)
+                except ray.exceptions.RayError as error:
+                    failed_starts += 1
+                    if failed_starts == TRIES:
+                        raise ClusterError(
+                            f"{TRIES} workers in a row could not load the model; the last said: "
+                            f"{_line(error)}"
+                        ) from error
+                else:
+                    failed_starts = 0
+                    self._idle.append(hired)
+                continue
             hired, chunk = running[ready]
             try:
                 number, found = ray.get(next(ready))
@@ -129,26 +149,20 @@ class Cluster:
                 self._idle.append(hired)
             except ray.exceptions.RayError as error:
                 del running[ready]
-                alone.extend(chunk)
-                if not _came_up(hired):
-                    failed_starts += 1
-                    if failed_starts == TRIES:
-                        raise ClusterError(
-                            f"{TRIES} workers in a row could not load the model; the last said: "
-                            f"{_line(error)}"
-                        ) from error
-                    continue
                 ray.kill(hired.worker)
+                alone.extend(chunk)
                 # It died on the first that it had left; the others are not to blame.
-                deaths[chunk[0]] += 1
-                if deaths[chunk[0]] == TRIES:
+                if chunk:
+                    deaths[chunk[0]] += 1
+                if chunk and deaths[chunk[0]] == TRIES:
                     alone.remove(chunk[0])
                     reason = f"its worker died {TRIES} times; the last time: {_line(error)}"
                     yield chunk[0], self.job.lost(self._name, chunk[0], "WorkerDied", reason)
             else:
-                failed_starts = 0
                 chunk.remove(number)
                 yield number, found
+        for hired in starting.values():
+            ray.kill(hired.worker)
 
     def _hire(self) -> "_Hired":
         worker = self._worker.remote(*self._sent)
@@ -166,16 +180,6 @@ class _Hired:
 
     worker: Any
     said: Any
-
-
-def _came_up(hired: _Hired) -> bool:
-    """Whether a worker that died had loaded its model."""
-    ray = _ray()
-    try:
-        ray.get(hired.said, timeout=0)
-    except ray.exceptions.RayError:
-        return False
-    return True
 
 
 class _Worker:
