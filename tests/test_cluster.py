@@ -153,6 +153,25 @@ def test_who_kills_every_worker_is_recorded_and_the_rest_is_done(nodes, cases, f
     assert set(store.read("sets")["fact_id"]) == {"capital/FR", "capital/PE"}
 
 
+def test_a_worker_for_whom_there_is_no_room_keeps_no_work(nodes, facts, tmp_path, monkeypatch):
+    """After a node was lost: two workers are wanted, and there is a CPU for one."""
+    usual = ray.wait
+
+    def wait(some, **options):
+        ready, rest = usual(some, timeout=90, **options)
+        assert ready, "it waits for a worker that never comes"
+        return ready, rest
+
+    monkeypatch.setattr(ray, "wait", wait)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    some = facts.filter(relation="capital", languages=["en"]).sample(6)
+    store = lv.sweep(
+        "embedded", some, tmp_path, methods=["activation"], changed=[], backend="ray", **QUICK
+    )
+    assert store.complete
+    assert len(store.failures) == 0
+
+
 def test_a_model_that_is_not_there(nodes, some, tmp_path):
     with pytest.raises(ClusterError, match=r"no worker could load the model: .*no model 'embeded'"):
         lv.sweep("embeded", some, tmp_path / "none", backend="ray", **QUICK)
