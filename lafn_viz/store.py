@@ -101,7 +101,7 @@ class Store:
                 f"{self.folder} holds no sweep (no sweep.json); give a folder that sweep() wrote"
             )
         self.head: Mapping[str, Any] = head
-        self.shards: tuple[Path, ...] = tuple(sorted((self.folder / "shards").glob("[0-9]*.json")))
+        self.shards = tuple(sorted((self.folder / "shards").glob("[0-9]*.json")))
 
     def __repr__(self) -> str:
         done = sum(len(self._shard(file)["items"]) for file in self.shards)
@@ -132,7 +132,7 @@ class Store:
 
     @property
     def failures(self) -> "pd.DataFrame":
-        """What could not be done: one row an item and stage, with the reason."""
+        """What could not be done, a row an item and stage, with the reason."""
         return self.read("failures")
 
     def read(self, table: str, *, columns: Iterable[str] | None = None) -> "pd.DataFrame":
