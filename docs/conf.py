@@ -43,7 +43,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     ("py:obj", "(?s).*"),
     ("py:.*", r"(collections|contextlib|jaxtyping|pathlib|np|pd|go|t|torch|plotly)\..*"),
-    ("py:.*", r"Tensor|ndarray|DataFrame|TransformerBridge|optional"),
+    ("py:.*", r"Tensor|ndarray|DataFrame|Path|TransformerBridge|optional"),
 ]
 
 # The page.
