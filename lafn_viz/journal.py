@@ -31,7 +31,6 @@ from lafn_viz.tables import (
     Found,
     Tables,
     dense_file,
-    schema,
 )
 
 if TYPE_CHECKING:
@@ -152,12 +151,7 @@ class Journal:
         if self._record(k).is_file() or not self.done.issuperset(shard.numbers):
             return
         found = [self._found(number) for number in shard.numbers]
-        tables = {
-            name: pa.concat_tables([of[name] for of in found if name in of])
-            if any(name in of for of in found)
-            else schema(name).empty_table()
-            for name in shard.tables
-        }
+        tables = {name: pa.concat_tables([of[name] for of in found]) for name in shard.tables}
         files = [
             file for number in shard.numbers if (file := self.folder / dense_file(number)).is_file()
         ]

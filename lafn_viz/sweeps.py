@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -137,7 +137,9 @@ def sweep(
         source = Source(str(model), device, dtype)
         workplace = Cluster(job, source, workers=workers, address=address)
     else:
-        workplace = _here(job, model, device, dtype)
+        named = isinstance(model, str | Path)
+        here = Source(str(model), device, dtype).load() if named else model
+        workplace = nullcontext(_Here(job, here))
     with workplace as at:
         head = {**at.describe(), **_told(job, per_shard)}
 
@@ -181,14 +183,6 @@ class _Here:
     def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
         for number in numbers:
             yield number, self.job.find(self.model, number)
-
-
-@contextmanager
-def _here(
-    job: Job, model: "TransformerBridge | str | Path", device: str | None, dtype: torch.dtype
-) -> Iterator[_Workplace]:
-    named = isinstance(model, str | Path)
-    yield _Here(job, Source(str(model), device, dtype).load() if named else model)
 
 
 def _by_relation(facts: FactSet | None) -> FactSet:
@@ -303,10 +297,10 @@ def _with_overlap(tables: Tables, model: Mapping[str, Any], plan: Plan) -> Table
     for method in plan.methods:
         mine = (of[of["method"] == method] for of in (sets, neurons))
         found = sets_of(*mine, shape=shape, provenance=source)
-        try:
-            compared = overlap(found, min_languages=plan.min_languages)
-        except ValueError:  # no fact here is known in two languages
-            continue
+        languages = Counter(some.fact_id for some in found if some.known)
+        if not languages or max(languages.values()) < 2:
+            continue  # nothing is known in two languages, so there is nothing to compare
+        compared = overlap(found, min_languages=plan.min_languages)
         frames.append(compared.by_pair().assign(model=model["name"], method=method))
     made: pa.Table = schema("overlap").empty_table()
     if frames:
