@@ -28,8 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lafn_viz.cases import EditCase, EditSet, normal
-from lafn_viz.facts import Prompt, known, language_code, separator_of
-from lafn_viz.records import (
+from lafn_viz.core.json_records import (
     FactError,
     as_object,
     as_text,
@@ -41,6 +40,7 @@ from lafn_viz.records import (
     records,
     shown,
 )
+from lafn_viz.facts import Prompt, known, language_code, separator_of
 
 log = logging.getLogger(__name__)
 

@@ -25,10 +25,7 @@ import torch
 from torch import Tensor
 
 from lafn_viz.activation_matching import edits_rest
-from lafn_viz.editing import Edit, EditError
-from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
-from lafn_viz.models import hook_post
-from lafn_viz.records import (
+from lafn_viz.core.json_records import (
     FactError,
     as_object,
     decoded,
@@ -39,6 +36,9 @@ from lafn_viz.records import (
     shown,
     value_of,
 )
+from lafn_viz.editing import Edit, EditError
+from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
+from lafn_viz.models import hook_post
 from lafn_viz.target import Hooks
 
 if TYPE_CHECKING:

@@ -32,13 +32,13 @@ from torch import Tensor
 
 from lafn_viz.attribution import Method, attribute
 from lafn_viz.cases import EditCase
+from lafn_viz.core.json_records import quoted, shown
 from lafn_viz.counterfactuals import counterfactual_case
 from lafn_viz.facts import FactSet, Prompt, known
 from lafn_viz.models import Provenance, down_weight, provenance, traits
 from lafn_viz.neurons import Neuron, existing, mask_of
 from lafn_viz.objective import Objective, OnStep, Search
 from lafn_viz.reading import EditPosition, acted_on
-from lafn_viz.records import quoted, shown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,11 +29,7 @@ import numpy as np
 
 from lafn_viz.baselines import Editor
 from lafn_viz.cases import ROLES, EditCase, EditSet, Role
-from lafn_viz.facts import Prompt, known
-from lafn_viz.judges import JUDGES
-from lafn_viz.models import Provenance, context_length, provenance, traits
-from lafn_viz.overlaps import bootstrap
-from lafn_viz.records import (
+from lafn_viz.core.json_records import (
     FactError,
     as_object,
     decoded,
@@ -42,6 +38,10 @@ from lafn_viz.records import (
     record_text,
     value_of,
 )
+from lafn_viz.facts import Prompt, known
+from lafn_viz.judges import JUDGES
+from lafn_viz.models import Provenance, context_length, provenance, traits
+from lafn_viz.overlaps import bootstrap
 from lafn_viz.target import encode
 from lafn_viz.writing import write
 

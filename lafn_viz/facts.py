@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lafn_viz.records import (
+from lafn_viz.core.json_records import (
     FactError,
     listed,
     only_fields,

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rapidfuzz import fuzz
 
+from lafn_viz.core.json_records import quoted
 from lafn_viz.folding import Folded, fold, has_case, skip
-from lafn_viz.records import quoted
 from lafn_viz.resemblance import (
     FUZZY_REACH,
     Candidate,

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from lafn_viz.core.json_records import FactError, inside_of, is_folder, quoted, record_text, records
 from lafn_viz.facts import (
     Fact,
     FactSet,
@@ -29,7 +30,6 @@ from lafn_viz.facts import (
     separator_of,
     shows_answer,
 )
-from lafn_viz.records import FactError, inside_of, is_folder, quoted, record_text, records
 
 if TYPE_CHECKING:
     import pandas as pd

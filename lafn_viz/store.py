@@ -19,12 +19,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from lafn_viz.core.json_records import (
+    FactError,
+    as_object,
+    parsed,
+    quoted,
+    read_text,
+    shown,
+    value_of,
+)
 from lafn_viz.evaluation import Answered, Evaluation
 from lafn_viz.facts import SCRIPTS, known
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import NeuronSet
 from lafn_viz.overlaps import bootstrap
-from lafn_viz.records import FactError, as_object, parsed, quoted, read_text, shown, value_of
 from lafn_viz.tables import MEASURED, SCHEMA, TABLES, schema, sets_of
 
 if TYPE_CHECKING:

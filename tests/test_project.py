@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
-    "records",
+    "core.json_records",
     "facts",
     "folding",
     "resemblance",
