@@ -52,7 +52,7 @@ USE = """\
 import sys
 from pathlib import Path
 import lafn_viz as lv
-from lafn_viz.facts import data_folder
+from lafn_viz.datasets.facts import data_folder
 from lafn_viz.serving import copy_notebooks
 
 site = Path(sys.prefix).resolve()

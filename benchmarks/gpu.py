@@ -46,7 +46,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import lafn_viz as lv
 from lafn_viz.attribution import CompletenessWarning
-from lafn_viz.facts import data_folder
+from lafn_viz.datasets.facts import data_folder
 from lafn_viz.models import quiet, resolve, traits
 from lafn_viz.overlaps import bootstrap
 from lafn_viz.target import encode

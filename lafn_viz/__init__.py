@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from lafn_viz.activation_matching import ActivationMatcher
     from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
     from lafn_viz.baselines import Editor
-    from lafn_viz.benchmarks import load_edit_cases
     from lafn_viz.bulk import edit_cases
     from lafn_viz.cache import EditCache, EditError, edited
     from lafn_viz.cards import NeuronCard, neuron_card, neuron_table
-    from lafn_viz.cases import EditCase, EditSet
     from lafn_viz.causal import Effect, Effects, effects, intervene
-    from lafn_viz.counterfactuals import counterfactual_case, counterfactual_cases
+    from lafn_viz.datasets.counterfactuals import counterfactual_case, counterfactual_cases
+    from lafn_viz.datasets.edit_cases import EditCase, EditSet
+    from lafn_viz.datasets.edit_readers import load_edit_cases
+    from lafn_viz.datasets.fact_readers import lint_patterns, load_mlama, load_mpararel
+    from lafn_viz.datasets.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.degenerate import Degenerate, find_degenerate
     from lafn_viz.editing import Edit, edit_case, lafn_edit
     from lafn_viz.evaluation import Evaluation, evaluate
     from lafn_viz.fact_checking import FactCheck, check_facts
-    from lafn_viz.facts import Fact, FactError, FactSet, Prompt, load_facts
     from lafn_viz.languages import Lape, lape
     from lafn_viz.matching import Match, SubjectMatcher
     from lafn_viz.models import Provenance, load_model
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from lafn_viz.nulls import Significance, significance
     from lafn_viz.overlaps import Overlap, overlap
     from lafn_viz.planting import Planted, plant
-    from lafn_viz.probes import lint_patterns, load_mlama, load_mpararel
     from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.store import Store, StoreError
     from lafn_viz.sweeps import sweep
@@ -46,17 +46,17 @@ _HOME = {
     "Degenerate": "degenerate",
     "Edit": "editing",
     "EditCache": "cache",
-    "EditCase": "cases",
+    "EditCase": "datasets.edit_cases",
     "EditError": "cache",
-    "EditSet": "cases",
+    "EditSet": "datasets.edit_cases",
     "Editor": "baselines",
     "Effect": "causal",
     "Effects": "causal",
     "Evaluation": "evaluation",
-    "Fact": "facts",
+    "Fact": "datasets.facts",
     "FactCheck": "fact_checking",
-    "FactError": "facts",
-    "FactSet": "facts",
+    "FactError": "datasets.facts",
+    "FactSet": "datasets.facts",
     "Lape": "languages",
     "LiveEditor": "widgets",
     "Match": "matching",
@@ -67,7 +67,7 @@ _HOME = {
     "Overlap": "overlaps",
     "OverlapExplorer": "widgets",
     "Planted": "planting",
-    "Prompt": "facts",
+    "Prompt": "datasets.facts",
     "PromptExplorer": "widgets",
     "Provenance": "models",
     "Significance": "nulls",
@@ -79,8 +79,8 @@ _HOME = {
     "attribute": "attribution",
     "baselines": "",
     "check_facts": "fact_checking",
-    "counterfactual_case": "counterfactuals",
-    "counterfactual_cases": "counterfactuals",
+    "counterfactual_case": "datasets.counterfactuals",
+    "counterfactual_cases": "datasets.counterfactuals",
     "edit_case": "editing",
     "edit_cases": "bulk",
     "edited": "cache",
@@ -90,12 +90,12 @@ _HOME = {
     "intervene": "causal",
     "lafn_edit": "editing",
     "lape": "languages",
-    "lint_patterns": "probes",
-    "load_edit_cases": "benchmarks",
-    "load_facts": "facts",
-    "load_mlama": "probes",
+    "lint_patterns": "datasets.fact_readers",
+    "load_edit_cases": "datasets.edit_readers",
+    "load_facts": "datasets.facts",
+    "load_mlama": "datasets.fact_readers",
     "load_model": "models",
-    "load_mpararel": "probes",
+    "load_mpararel": "datasets.fact_readers",
     "neuron_card": "cards",
     "neuron_table": "cards",
     "overlap": "overlaps",

@@ -32,8 +32,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing import Edit
-from lafn_viz.facts import Prompt
 from lafn_viz.matching import Match
 from lafn_viz.models import hook_post, traits
 from lafn_viz.neurons import Neuron, existing

@@ -41,8 +41,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.engine import OnePass, Paths
-from lafn_viz.facts import Prompt
 from lafn_viz.integral import Integral, integrate, scale_of
 from lafn_viz.models import Provenance, provenance, traits
 from lafn_viz.quadrature import Quadrature, nodes_and_weights

@@ -31,9 +31,9 @@ from torch import Tensor
 
 from lafn_viz.attribution import attribute
 from lafn_viz.cache import EditCache
-from lafn_viz.cases import EditCase
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing import Edit, EditOptions, edit_case
-from lafn_viz.facts import Prompt
 from lafn_viz.matching import Match
 from lafn_viz.models import down_weight, hook_block_out, hook_post, traits
 from lafn_viz.neurons import Neuron, random_like, select_neurons

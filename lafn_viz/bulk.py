@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from lafn_viz.cache import EditCache, EditError
-from lafn_viz.cases import EditCase
+from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing import EditOptions, edit_case
 from lafn_viz.models import traits
 

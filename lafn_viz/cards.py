@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.causal import Effect
-from lafn_viz.facts import Prompt
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models import HOOK_HEAD, Provenance, hook_attended, hook_post, provenance, traits
 from lafn_viz.neurons import Neuron, existing, mask_of, random_like, require_numbers
 from lafn_viz.overlaps import Overlap

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lafn_viz.changes import How, measure
-from lafn_viz.facts import Prompt
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models import Provenance, provenance, traits
 from lafn_viz.neurons import Neuron, masks_of, random_like
 from lafn_viz.overlaps import bootstrap, mean_of_known

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.attribution import mean_activations, require_languages
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.engine import OnePass
-from lafn_viz.facts import Prompt
 from lafn_viz.target import Position, batches
 
 if TYPE_CHECKING:

@@ -152,7 +152,7 @@ def _sweep(
     import torch
 
     import lafn_viz as lv
-    from lafn_viz.facts import known
+    from lafn_viz.datasets.facts import known
 
     every = lv.load_facts() if file is None else lv.load_facts(*file)
     chosen = every.filter(relation=relation, languages=languages)

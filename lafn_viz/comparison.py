@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 from lafn_viz.cache import EditCache
-from lafn_viz.cases import EditCase
-from lafn_viz.facts import FactSet, Prompt
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.judges import JUDGES
 from lafn_viz.writing import next_tokens, write
 

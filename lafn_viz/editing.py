@@ -31,10 +31,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.attribution import Method, attribute
-from lafn_viz.cases import EditCase
 from lafn_viz.core.json_records import quoted, shown
-from lafn_viz.counterfactuals import counterfactual_case
-from lafn_viz.facts import FactSet, Prompt, known
+from lafn_viz.datasets.counterfactuals import counterfactual_case
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.facts import FactSet, Prompt, known
 from lafn_viz.models import Provenance, down_weight, provenance, traits
 from lafn_viz.neurons import Neuron, existing, mask_of
 from lafn_viz.objective import Objective, OnStep, Search

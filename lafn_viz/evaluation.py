@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from lafn_viz.baselines import Editor
-from lafn_viz.cases import ROLES, EditCase, EditSet, Role
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -38,7 +37,8 @@ from lafn_viz.core.json_records import (
     record_text,
     value_of,
 )
-from lafn_viz.facts import Prompt, known
+from lafn_viz.datasets.edit_cases import ROLES, EditCase, EditSet, Role
+from lafn_viz.datasets.facts import Prompt, known
 from lafn_viz.judges import JUDGES
 from lafn_viz.models import Provenance, context_length, provenance, traits
 from lafn_viz.overlaps import bootstrap

@@ -28,8 +28,8 @@ import torch
 from jaxtyping import Bool, Float
 
 from lafn_viz.attribution import Method, attribute
+from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.degenerate import Degenerate, Of, find_degenerate
-from lafn_viz.facts import FactSet, Prompt
 from lafn_viz.models import Provenance, provenance
 from lafn_viz.neurons import Neuron, mask_of, random_like
 from lafn_viz.overlaps import bootstrap

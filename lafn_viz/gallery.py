@@ -21,13 +21,13 @@ from lafn_viz import baselines, plots
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.cards import neuron_card, neuron_table
 from lafn_viz.causal import Effects, effects
-from lafn_viz.counterfactuals import counterfactual_cases
+from lafn_viz.datasets.counterfactuals import counterfactual_cases
+from lafn_viz.datasets.facts import SCRIPTS, FactSet, Prompt, known, load_facts
 from lafn_viz.degenerate import find_degenerate
 from lafn_viz.demo import Examination, examine
 from lafn_viz.editing import Edit, lafn_edit
 from lafn_viz.evaluation import Evaluation, evaluate
 from lafn_viz.fact_checking import check_facts
-from lafn_viz.facts import SCRIPTS, FactSet, Prompt, known, load_facts
 from lafn_viz.models import load_model
 from lafn_viz.neurons import random_like
 from lafn_viz.nulls import significance

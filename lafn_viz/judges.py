@@ -15,8 +15,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from lafn_viz.cases import normal
-from lafn_viz.facts import UNSPACED_LANGUAGES
+from lafn_viz.datasets.edit_cases import normal
+from lafn_viz.datasets.facts import UNSPACED_LANGUAGES
 
 
 def units(text: str, language: str) -> list[str]:

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.facts import Prompt
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models import Provenance, hook_gate, provenance, traits
 from lafn_viz.neurons import Neuron, neurons_of
 from lafn_viz.target import batches

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from lafn_viz.facts import SCRIPTS, known
+from lafn_viz.datasets.facts import SCRIPTS, known
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import Neuron, NeuronSet, neurons_of
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.facts import Prompt
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models import HOOK_HEAD, traits
 from lafn_viz.target import Encoded, Hooks, encode
 

@@ -21,12 +21,12 @@ import lafn_viz
 from lafn_viz.attribution import CompletenessWarning, Method, NeuronScores, Target, attribute
 from lafn_viz.baselines import Applicable, Editor
 from lafn_viz.cache import EditCache
-from lafn_viz.cases import EditCase
 from lafn_viz.causal import effects
 from lafn_viz.changes import How
-from lafn_viz.counterfactuals import trained_and_held_out
+from lafn_viz.datasets.counterfactuals import trained_and_held_out
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.facts import Fact, FactSet, Prompt
 from lafn_viz.evaluation import evaluate
-from lafn_viz.facts import Fact, FactSet, Prompt
 from lafn_viz.models import load_model, provenance, traits
 from lafn_viz.neurons import Neuron, NeuronSet, select_neurons
 from lafn_viz.overlaps import overlap

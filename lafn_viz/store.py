@@ -28,8 +28,8 @@ from lafn_viz.core.json_records import (
     shown,
     value_of,
 )
+from lafn_viz.datasets.facts import SCRIPTS, known
 from lafn_viz.evaluation import Answered, Evaluation
-from lafn_viz.facts import SCRIPTS, known
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import NeuronSet
 from lafn_viz.overlaps import bootstrap

@@ -24,11 +24,11 @@ import torch
 
 from lafn_viz.attribution import Method, NeuronScores, Target, check_options
 from lafn_viz.baselines import Editor, language_agnostic
-from lafn_viz.cases import EditCase, EditSet
 from lafn_viz.changes import How
 from lafn_viz.cluster import Cluster
+from lafn_viz.datasets.edit_cases import EditCase, EditSet
+from lafn_viz.datasets.facts import Fact, FactSet, known
 from lafn_viz.evaluation import plain
-from lafn_viz.facts import Fact, FactSet, known
 from lafn_viz.journal import Shard, open_journal
 from lafn_viz.models import Provenance
 from lafn_viz.neurons import select_neurons

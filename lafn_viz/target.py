@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.facts import Prompt
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models import HOOK_HEAD, Provenance, context_length, provenance, traits
 
 if TYPE_CHECKING:

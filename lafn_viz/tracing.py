@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.facts import Prompt
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models import Provenance, hook_block, hook_post, provenance, traits
 from lafn_viz.target import Hooks, encode
 

@@ -26,8 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.datasets.facts import Prompt, load_facts
 from lafn_viz.engine import OnePass
-from lafn_viz.facts import Prompt, load_facts
 from lafn_viz.models import down_weight, hook_written, traits
 from lafn_viz.objective import Objective, Search
 from lafn_viz.target import batches

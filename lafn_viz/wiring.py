@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.attribution import attribute
-from lafn_viz.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.neurons import Neuron
 from lafn_viz.target import encode
 

@@ -12,7 +12,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz import pipeline, sweeps
-from lafn_viz.counterfactuals import trained_and_held_out
+from lafn_viz.datasets.counterfactuals import trained_and_held_out
 
 LANGUAGES = ["en", "fr", "ru", "zh"]
 

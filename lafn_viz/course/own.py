@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lafn_viz.course.grading import Wrong, check, run
-from lafn_viz.facts import FactError, FactSet, load_facts
+from lafn_viz.datasets.facts import FactError, FactSet, load_facts
 from lafn_viz.target import score_answers
 
 if TYPE_CHECKING:

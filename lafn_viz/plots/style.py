@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from lafn_viz.facts import Prompt
+from lafn_viz.datasets.facts import Prompt
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 LANGUAGE_NAMES = {

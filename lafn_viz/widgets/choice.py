@@ -6,7 +6,7 @@ from typing import get_args
 import ipywidgets as w
 
 from lafn_viz.attribution import Method
-from lafn_viz.facts import Fact, FactSet
+from lafn_viz.datasets.facts import Fact, FactSet
 
 
 class FactChoice(w.HBox):

@@ -10,11 +10,11 @@ import torch
 
 from lafn_viz import plots
 from lafn_viz.cache import EditCache
-from lafn_viz.cases import EditCase
 from lafn_viz.comparison import GROUPS, Asked, Comparison, Group, Said, ask, questions_of
-from lafn_viz.counterfactuals import counterfactual_case
+from lafn_viz.datasets.counterfactuals import counterfactual_case
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing import Edit, edit_case, n_evaluations
-from lafn_viz.facts import FactSet
 from lafn_viz.models import traits
 from lafn_viz.neurons import Neuron
 from lafn_viz.plots.style import language_name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
-from lafn_viz.facts import FactSet
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.widgets.editor import LiveEditor
 from lafn_viz.widgets.neuron import NeuronExplorer
 from lafn_viz.widgets.overlap import OverlapExplorer

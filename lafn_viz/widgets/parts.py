@@ -11,7 +11,7 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
-from lafn_viz.facts import FactSet, load_facts
+from lafn_viz.datasets.facts import FactSet, load_facts
 from lafn_viz.plots.style import language_colour, language_name
 from lafn_viz.widgets.figure import STATIC
 from lafn_viz.widgets.work import Task, Worker

@@ -7,7 +7,7 @@ import ipywidgets as w
 from lafn_viz import plots
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.cards import neuron_table
-from lafn_viz.facts import FactSet, Prompt, separator_of
+from lafn_viz.datasets.facts import FactSet, Prompt, separator_of
 from lafn_viz.models import traits
 from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.choice import method_choice

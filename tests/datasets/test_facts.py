@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lafn_viz as lv
-from lafn_viz.facts import FactError, load_facts
+from lafn_viz.datasets.facts import FactError, load_facts
 
 GOOD = {
     "id": "capital/FR",

@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.cases import ROLES
-from lafn_viz.facts import shows_answer
+from lafn_viz.datasets.edit_cases import ROLES
+from lafn_viz.datasets.facts import shows_answer
 
 
 @pytest.fixture(scope="module")

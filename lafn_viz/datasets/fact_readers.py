@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lafn_viz.core.json_records import FactError, inside_of, is_folder, quoted, record_text, records
-from lafn_viz.facts import (
+from lafn_viz.datasets.facts import (
     Fact,
     FactSet,
     Paraphrases,

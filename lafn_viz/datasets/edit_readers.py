@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lafn_viz.cases import EditCase, EditSet, normal
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -40,7 +39,8 @@ from lafn_viz.core.json_records import (
     records,
     shown,
 )
-from lafn_viz.facts import Prompt, known, language_code, separator_of
+from lafn_viz.datasets.edit_cases import EditCase, EditSet, normal
+from lafn_viz.datasets.facts import Prompt, known, language_code, separator_of
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 def test_facts_and_paraphrases_are_rebuilt_byte_for_byte(tmp_path):

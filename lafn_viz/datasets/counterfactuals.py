@@ -16,8 +16,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from lafn_viz.cases import EditCase, EditSet, normal
-from lafn_viz.facts import Fact, FactSet, Prompt, known, load_facts, shows_answer
+from lafn_viz.datasets.edit_cases import EditCase, EditSet, normal
+from lafn_viz.datasets.facts import Fact, FactSet, Prompt, known, load_facts, shows_answer
 
 KEEP = 2  # paraphrases of each other relation and language that shall not change
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lafn_viz.facts import SCRIPTS, UNSPACED_LANGUAGES, Prompt, known
+from lafn_viz.datasets.facts import SCRIPTS, UNSPACED_LANGUAGES, Prompt, known
 
 if TYPE_CHECKING:
     import pandas as pd

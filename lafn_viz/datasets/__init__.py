@@ -1,0 +1,1 @@
+"""Facts, prompts, edit cases and languages, and readers of public data sets."""
