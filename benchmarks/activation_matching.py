@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models import traits
+from lafn_viz.models.loading import traits
 from lafn_viz.neurons import Neuron
 from lafn_viz.overlaps import bootstrap
 

@@ -36,8 +36,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 import lafn_viz as lv
 from lafn_viz.attribution import CompletenessWarning
-from lafn_viz.models import data_folder, resolve
-from lafn_viz.target import encode
+from lafn_viz.models.loading import data_folder, resolve
+from lafn_viz.models.scoring import encode
 
 STEPS = 20
 TIGHT = 1e-4

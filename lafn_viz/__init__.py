@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from lafn_viz.fact_checking import FactCheck, check_facts
     from lafn_viz.languages import Lape, lape
     from lafn_viz.matching import Match, SubjectMatcher
-    from lafn_viz.models import Provenance, load_model
+    from lafn_viz.models.loading import Provenance, load_model
+    from lafn_viz.models.scoring import AnswerScores, score_answers
     from lafn_viz.neurons import NeuronSet, select_neurons
     from lafn_viz.nulls import Significance, significance
     from lafn_viz.overlaps import Overlap, overlap
@@ -35,13 +36,12 @@ if TYPE_CHECKING:
     from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.store import Store, StoreError
     from lafn_viz.sweeps import sweep
-    from lafn_viz.target import AnswerScores, score_answers
     from lafn_viz.tracing import Trace, trace_subject
     from lafn_viz.widgets import LiveEditor, NeuronExplorer, OverlapExplorer, PromptExplorer
 
 _HOME = {
     "ActivationMatcher": "activation_matching",
-    "AnswerScores": "target",
+    "AnswerScores": "models.scoring",
     "CompletenessWarning": "attribution",
     "Degenerate": "degenerate",
     "Edit": "editing",
@@ -69,7 +69,7 @@ _HOME = {
     "Planted": "planting",
     "Prompt": "datasets.facts",
     "PromptExplorer": "widgets",
-    "Provenance": "models",
+    "Provenance": "models.loading",
     "Significance": "nulls",
     "Stability": "resampling",
     "Store": "store",
@@ -94,14 +94,14 @@ _HOME = {
     "load_edit_cases": "datasets.edit_readers",
     "load_facts": "datasets.facts",
     "load_mlama": "datasets.fact_readers",
-    "load_model": "models",
+    "load_model": "models.loading",
     "load_mpararel": "datasets.fact_readers",
     "neuron_card": "cards",
     "neuron_table": "cards",
     "overlap": "overlaps",
     "plant": "planting",
     "plots": "",
-    "score_answers": "target",
+    "score_answers": "models.scoring",
     "select_neurons": "neurons",
     "significance": "nulls",
     "stability": "resampling",

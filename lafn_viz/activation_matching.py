@@ -35,10 +35,10 @@ from torch.nn.functional import normalize
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing import Edit
 from lafn_viz.matching import Match
-from lafn_viz.models import hook_post, traits
+from lafn_viz.models.loading import hook_post, traits
+from lafn_viz.models.scoring import Hooks
 from lafn_viz.neurons import Neuron, existing
 from lafn_viz.reading import require_causal
-from lafn_viz.target import Hooks
 
 if TYPE_CHECKING:
     import pandas as pd

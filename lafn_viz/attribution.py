@@ -44,9 +44,9 @@ from tqdm.auto import tqdm
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.engine import OnePass, Paths
 from lafn_viz.integral import Integral, integrate, scale_of
-from lafn_viz.models import Provenance, provenance, traits
+from lafn_viz.models.loading import Provenance, provenance, traits
+from lafn_viz.models.scoring import Batch, Position, batches, prompt_columns
 from lafn_viz.quadrature import Quadrature, nodes_and_weights
-from lafn_viz.target import Batch, Position, batches, prompt_columns
 
 if TYPE_CHECKING:
     import pandas as pd

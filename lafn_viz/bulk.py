@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 from lafn_viz.cache import EditCache, EditError
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing import EditOptions, edit_case
-from lafn_viz.models import traits
+from lafn_viz.models.loading import traits
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

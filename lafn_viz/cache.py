@@ -38,8 +38,8 @@ from lafn_viz.core.json_records import (
 )
 from lafn_viz.editing import Edit, EditError
 from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
-from lafn_viz.models import hook_post
-from lafn_viz.target import Hooks
+from lafn_viz.models.loading import hook_post
+from lafn_viz.models.scoring import Hooks
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,11 +28,18 @@ from torch import Tensor
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.causal import Effect
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import HOOK_HEAD, Provenance, hook_attended, hook_post, provenance, traits
+from lafn_viz.models.batching import Padded, log_prob_of, padded
+from lafn_viz.models.loading import (
+    HOOK_HEAD,
+    Provenance,
+    hook_attended,
+    hook_post,
+    provenance,
+    traits,
+)
+from lafn_viz.models.scoring import Hooks, token_text
 from lafn_viz.neurons import Neuron, existing, mask_of, random_like, require_numbers
 from lafn_viz.overlaps import Overlap
-from lafn_viz.padding import Padded, log_prob_of, padded
-from lafn_viz.target import Hooks, token_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,10 +22,10 @@ from tqdm.auto import tqdm
 
 from lafn_viz.changes import How, measure
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import Provenance, provenance, traits
+from lafn_viz.models.loading import Provenance, provenance, traits
+from lafn_viz.models.scoring import Position, prompt_columns
 from lafn_viz.neurons import Neuron, masks_of, random_like
 from lafn_viz.overlaps import bootstrap, mean_of_known
-from lafn_viz.target import Position, prompt_columns
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from torch import Tensor
 from lafn_viz.attribution import mean_activations, require_languages
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.engine import OnePass
-from lafn_viz.target import Position, batches
+from lafn_viz.models.scoring import Position, batches
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -13,7 +13,7 @@ from lafn_viz.cache import EditCache
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.judges import JUDGES
-from lafn_viz.writing import next_tokens, write
+from lafn_viz.models.generation import next_tokens, write
 
 if TYPE_CHECKING:
     import pandas as pd

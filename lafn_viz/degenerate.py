@@ -30,9 +30,9 @@ from tqdm.auto import tqdm
 from lafn_viz.attribution import NeuronScores
 from lafn_viz.changes import measure
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import Provenance, provenance
+from lafn_viz.models.loading import Provenance, provenance
+from lafn_viz.models.scoring import Position
 from lafn_viz.neurons import Neuron, masks_of, random_like, require_numbers
-from lafn_viz.target import Position
 
 if TYPE_CHECKING:
     import pandas as pd

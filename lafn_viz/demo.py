@@ -18,9 +18,9 @@ from jaxtyping import Float
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.causal import effects
 from lafn_viz.datasets.facts import SCRIPTS, FactSet
+from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons import select_neurons
 from lafn_viz.overlaps import Overlap, bootstrap, overlap
-from lafn_viz.target import score_answers
 
 if TYPE_CHECKING:
     import pandas as pd

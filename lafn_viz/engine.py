@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lafn_viz.models import (
+from lafn_viz.models.loading import (
     HOOK_HEAD,
     Head,
     attention_mask,
@@ -35,7 +35,7 @@ from lafn_viz.models import (
     hook_post,
     traits,
 )
-from lafn_viz.target import Batch, Hooks, answer_log_prob
+from lafn_viz.models.scoring import Batch, Hooks, answer_log_prob
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

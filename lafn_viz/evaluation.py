@@ -40,10 +40,10 @@ from lafn_viz.core.json_records import (
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, EditSet, Role
 from lafn_viz.datasets.facts import Prompt, known
 from lafn_viz.judges import JUDGES
-from lafn_viz.models import Provenance, context_length, provenance, traits
+from lafn_viz.models.generation import write
+from lafn_viz.models.loading import Provenance, context_length, provenance, traits
+from lafn_viz.models.scoring import encode
 from lafn_viz.overlaps import bootstrap
-from lafn_viz.target import encode
-from lafn_viz.writing import write
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,10 +30,10 @@ from jaxtyping import Bool, Float
 from lafn_viz.attribution import Method, attribute
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.degenerate import Degenerate, Of, find_degenerate
-from lafn_viz.models import Provenance, provenance
+from lafn_viz.models.loading import Provenance, provenance
+from lafn_viz.models.scoring import Position, prompt_columns, score_answers
 from lafn_viz.neurons import Neuron, mask_of, random_like
 from lafn_viz.overlaps import bootstrap
-from lafn_viz.target import Position, prompt_columns, score_answers
 
 if TYPE_CHECKING:
     import pandas as pd

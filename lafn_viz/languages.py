@@ -22,9 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import Provenance, hook_gate, provenance, traits
+from lafn_viz.models.loading import Provenance, hook_gate, provenance, traits
+from lafn_viz.models.scoring import batches
 from lafn_viz.neurons import Neuron, neurons_of
-from lafn_viz.target import batches
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.attribution import NeuronScores
-from lafn_viz.models import Provenance
+from lafn_viz.models.loading import Provenance
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.models import Provenance
+from lafn_viz.models.loading import Provenance
 from lafn_viz.overlaps import Overlap
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import hook_post
+from lafn_viz.models.loading import hook_post
 from lafn_viz.reading import Added, Changed, EditPosition, Reading
 
 if TYPE_CHECKING:

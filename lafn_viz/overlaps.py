@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 
 from lafn_viz.datasets.facts import SCRIPTS, known
-from lafn_viz.models import Provenance
+from lafn_viz.models.loading import Provenance
 from lafn_viz.neurons import Neuron, NeuronSet, neurons_of
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.engine import prefix_cache
-from lafn_viz.models import HOOK_HEAD, hook_post, hook_written, traits
-from lafn_viz.target import Encoded, Hooks, encode
+from lafn_viz.models.loading import HOOK_HEAD, hook_post, hook_written, traits
+from lafn_viz.models.scoring import Encoded, Hooks, encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

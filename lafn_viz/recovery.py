@@ -24,10 +24,10 @@ from torch import Tensor
 from lafn_viz.attribution import Method, NeuronScores, attribute
 from lafn_viz.attribution import Target as Goal
 from lafn_viz.changes import measure
+from lafn_viz.models.scoring import Position
 from lafn_viz.neurons import Neuron, mask_of, select_neurons
 from lafn_viz.overlaps import Overlap, bootstrap, overlap
 from lafn_viz.planting import Planted
-from lafn_viz.target import Position
 
 if TYPE_CHECKING:
     import pandas as pd

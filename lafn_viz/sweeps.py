@@ -30,13 +30,13 @@ from lafn_viz.datasets.edit_cases import EditCase, EditSet
 from lafn_viz.datasets.facts import Fact, FactSet, known
 from lafn_viz.evaluation import plain
 from lafn_viz.journal import Shard, open_journal
-from lafn_viz.models import Provenance
+from lafn_viz.models.loading import Provenance
+from lafn_viz.models.scoring import Position
 from lafn_viz.neurons import select_neurons
 from lafn_viz.overlaps import overlap
 from lafn_viz.pipeline import Changed, Job, Plan, Source, described
 from lafn_viz.store import Store
 from lafn_viz.tables import Found, Tables, schema, sets_of, table_of
-from lafn_viz.target import Position
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lafn_viz.models import Provenance
+from lafn_viz.models.loading import Provenance
 from lafn_viz.neurons import Neuron, NeuronSet
 
 if TYPE_CHECKING:

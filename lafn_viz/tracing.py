@@ -26,8 +26,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import Provenance, hook_block, hook_post, provenance, traits
-from lafn_viz.target import Hooks, encode
+from lafn_viz.models.loading import Provenance, hook_block, hook_post, provenance, traits
+from lafn_viz.models.scoring import Hooks, encode
 
 if TYPE_CHECKING:
     import pandas as pd

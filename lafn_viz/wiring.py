@@ -27,8 +27,8 @@ from torch import Tensor
 
 from lafn_viz.attribution import attribute
 from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.models.scoring import encode
 from lafn_viz.neurons import Neuron
-from lafn_viz.target import encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -8,9 +8,9 @@ from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz.cards import _read
-from lafn_viz.models import down_weight, traits
+from lafn_viz.models.loading import down_weight, traits
+from lafn_viz.models.scoring import token_text
 from lafn_viz.neurons import Neuron, random_like
-from lafn_viz.target import token_text
 
 
 @pytest.fixture(scope="module")

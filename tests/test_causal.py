@@ -5,8 +5,8 @@ import torch
 import lafn_viz as lv
 from lafn_viz.attribution import mean_activations
 from lafn_viz.changes import measure
-from lafn_viz.models import traits
-from lafn_viz.target import encode
+from lafn_viz.models.loading import traits
+from lafn_viz.models.scoring import encode
 
 
 def test_zeroing_is_zeroing(tiny, prompts):

@@ -36,7 +36,7 @@ def test_bad_input_gets_one_sentence(arguments, says, capsys):
 
 @pytest.mark.parametrize("command", ["demo", "gallery"])
 def test_a_place_that_is_no_folder_is_told_before_the_work(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("lafn_viz.models.load_model", None)  # there is no work
+    monkeypatch.setattr("lafn_viz.models.loading.load_model", None)  # there is no work
     (tmp_path / "file").write_text("mine")
     assert main([command, "--out", str(tmp_path / "file")]) == 2
     said = capsys.readouterr().err

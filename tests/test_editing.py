@@ -7,9 +7,9 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.editing import lafn_edit
+from lafn_viz.models.generation import write
 from lafn_viz.neurons import random_like
 from lafn_viz.reading import Reading
-from lafn_viz.writing import write
 
 JAPAN = {"subject": "Japan", "relation": "capital", "new_object": "Rome"}
 LANGUAGES = ("en", "ru", "zh", "hi")

@@ -12,7 +12,7 @@ import lafn_viz as lv
 from lafn_viz.baselines import Editor
 from lafn_viz.evaluation import ALL, Answered, Evaluation, evaluate
 from lafn_viz.judges import exact_match, remake, starts_with, token_f1
-from lafn_viz.writing import write
+from lafn_viz.models.generation import write
 
 
 class Nothing:

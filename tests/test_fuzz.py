@@ -18,7 +18,7 @@ import lafn_viz as lv
 from lafn_viz import cache as caches
 from lafn_viz.datasets.facts import data_folder, shows_answer
 from lafn_viz.evaluation import Answered, evaluate
-from lafn_viz.models import traits
+from lafn_viz.models.loading import traits
 from lafn_viz.neurons import Neuron
 
 FACTS = [

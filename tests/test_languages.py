@@ -3,8 +3,8 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models import traits
-from lafn_viz.target import encode
+from lafn_viz.models.loading import traits
+from lafn_viz.models.scoring import encode
 
 
 @pytest.fixture(scope="module")

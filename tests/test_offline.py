@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import lafn_viz as lv
-from lafn_viz import models
+from lafn_viz.models import loading as models
 
 # Every event of Python itself by which a program reaches out, recorded as nobody can hide it.
 WATCH = """

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models import down_weight, hook_post, hook_written, traits
+from lafn_viz.models.loading import down_weight, hook_post, hook_written, traits
 from lafn_viz.reading import Reading
 from lafn_viz.weights import WeightEdit, least_squares, rank_one, second_moments
 

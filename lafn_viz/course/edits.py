@@ -12,9 +12,9 @@ from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.editing import Edit
 from lafn_viz.matching import SubjectMatcher
-from lafn_viz.models import down_weight, hook_post, provenance
+from lafn_viz.models.loading import down_weight, hook_post, provenance
+from lafn_viz.models.scoring import encode, score_answers
 from lafn_viz.neurons import Neuron
-from lafn_viz.target import encode, score_answers
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

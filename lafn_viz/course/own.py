@@ -12,7 +12,7 @@ import pandas as pd
 
 from lafn_viz.course.grading import Wrong, check, run
 from lafn_viz.datasets.facts import FactError, FactSet, load_facts
-from lafn_viz.target import score_answers
+from lafn_viz.models.scoring import score_answers
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lafn_viz.causal import Effects
+from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.overlaps import Overlap, bootstrap
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
-from lafn_viz.target import AnswerScores
 
 KINDS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
 SPLITS = {"trained": "told in<br>this language", "held-out pair": "told in<br>others only"}

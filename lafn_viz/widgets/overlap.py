@@ -8,7 +8,7 @@ from lafn_viz import plots
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.cards import neuron_table
 from lafn_viz.datasets.facts import FactSet
-from lafn_viz.models import traits
+from lafn_viz.models.loading import traits
 from lafn_viz.neurons import Neuron, select_neurons
 from lafn_viz.overlaps import Overlap, overlap
 from lafn_viz.plots.style import language_name

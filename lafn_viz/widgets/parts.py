@@ -26,7 +26,7 @@ WORKER = Worker()  # one for all explorers of a page
 @functools.cache
 def loaded(name: str) -> "TransformerBridge":
     """A model by its name, loaded once for all explorers."""
-    from lafn_viz.models import load_model
+    from lafn_viz.models.loading import load_model
 
     return load_model(name)
 

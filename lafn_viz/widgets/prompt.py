@@ -8,14 +8,14 @@ from lafn_viz import plots
 from lafn_viz.attribution import NeuronScores, attribute
 from lafn_viz.cards import neuron_table
 from lafn_viz.datasets.facts import FactSet, Prompt, separator_of
-from lafn_viz.models import traits
+from lafn_viz.models.generation import next_tokens
+from lafn_viz.models.loading import traits
 from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.choice import method_choice
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.neuron import NeuronPanel
 from lafn_viz.widgets.parts import Cell, Explorer, row, table
 from lafn_viz.widgets.work import Cancelled, Task
-from lafn_viz.writing import next_tokens
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 import lafn_viz as lv
-from lafn_viz.target import answer_log_prob, batches, encode
+from lafn_viz.models.scoring import answer_log_prob, batches, encode
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])

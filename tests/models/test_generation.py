@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models import traits
-from lafn_viz.target import encode, token_text
-from lafn_viz.writing import next_tokens, write
+from lafn_viz.models.generation import next_tokens, write
+from lafn_viz.models.loading import traits
+from lafn_viz.models.scoring import encode, token_text
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "llama", "gemma2", "opt", "bert", "roberta"])

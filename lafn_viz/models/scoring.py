@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import HOOK_HEAD, Provenance, context_length, provenance, traits
+from lafn_viz.models.loading import HOOK_HEAD, Provenance, context_length, provenance, traits
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz import models
+from lafn_viz.models import loading as models
 
 
 @pytest.mark.parametrize("name", models.EMBEDDED)

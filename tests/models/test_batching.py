@@ -3,8 +3,8 @@ import torch
 from families import FAMILIES
 
 import lafn_viz as lv
-from lafn_viz.models import hook_post
-from lafn_viz.padding import log_prob_of, padded
+from lafn_viz.models.batching import log_prob_of, padded
+from lafn_viz.models.loading import hook_post
 
 
 @pytest.mark.parametrize("family", FAMILIES)

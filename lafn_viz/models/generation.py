@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import context_length, traits
-from lafn_viz.target import batches, encode, token_text
+from lafn_viz.models.loading import context_length, traits
+from lafn_viz.models.scoring import batches, encode, token_text
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

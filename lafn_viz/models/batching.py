@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models import HOOK_HEAD, traits
-from lafn_viz.target import Encoded, Hooks, encode
+from lafn_viz.models.loading import HOOK_HEAD, traits
+from lafn_viz.models.scoring import Encoded, Hooks, encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
