@@ -35,7 +35,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import lafn_viz as lv
-from lafn_viz.attribution import CompletenessWarning
+from lafn_viz.attribution.attribute import CompletenessWarning
 from lafn_viz.models.loading import data_folder, resolve
 from lafn_viz.models.scoring import encode
 

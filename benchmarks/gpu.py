@@ -45,7 +45,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import lafn_viz as lv
-from lafn_viz.attribution import CompletenessWarning
+from lafn_viz.attribution.attribute import CompletenessWarning
 from lafn_viz.datasets.facts import data_folder
 from lafn_viz.models.loading import quiet, resolve, traits
 from lafn_viz.models.scoring import encode

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.attribution import CompletenessWarning
+from lafn_viz.attribution.attribute import CompletenessWarning
 from lafn_viz.plots import planted_recovery
 from lafn_viz.recovery import Named, method_scores, score_methods, score_overlap
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lafn_viz import baselines, plots
     from lafn_viz.activation_matching import ActivationMatcher
-    from lafn_viz.attribution import CompletenessWarning, NeuronScores, attribute
+    from lafn_viz.attribution.attribute import CompletenessWarning, NeuronScores, attribute
     from lafn_viz.baselines import Editor
     from lafn_viz.bulk import edit_cases
     from lafn_viz.cache import EditCache, EditError, edited
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ActivationMatcher": "activation_matching",
     "AnswerScores": "models.scoring",
-    "CompletenessWarning": "attribution",
+    "CompletenessWarning": "attribution.attribute",
     "Degenerate": "degenerate",
     "Edit": "editing",
     "EditCache": "cache",
@@ -62,7 +62,7 @@ _HOME = {
     "Match": "matching",
     "NeuronCard": "cards",
     "NeuronExplorer": "widgets",
-    "NeuronScores": "attribution",
+    "NeuronScores": "attribution.attribute",
     "NeuronSet": "neurons",
     "Overlap": "overlaps",
     "OverlapExplorer": "widgets",
@@ -76,7 +76,7 @@ _HOME = {
     "StoreError": "store",
     "SubjectMatcher": "matching",
     "Trace": "tracing",
-    "attribute": "attribution",
+    "attribute": "attribution.attribute",
     "baselines": "",
     "check_facts": "fact_checking",
     "counterfactual_case": "datasets.counterfactuals",

@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.attribution import attribute
+from lafn_viz.attribution.attribute import attribute
 from lafn_viz.cache import EditCache
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Prompt

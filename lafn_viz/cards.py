@@ -25,7 +25,7 @@ import torch.autograd.forward_ad as forward
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution import NeuronScores, attribute
+from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.causal import Effect
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import Padded, log_prob_of, padded

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution import mean_activations, require_languages
+from lafn_viz.attribution.attribute import mean_activations, require_languages
+from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.engine import OnePass
 from lafn_viz.models.scoring import Position, batches
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lafn_viz.attribution import NeuronScores
+from lafn_viz.attribution.attribute import NeuronScores
 from lafn_viz.changes import measure
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.loading import Provenance, provenance

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from lafn_viz.attribution import NeuronScores, attribute
+from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.causal import effects
 from lafn_viz.datasets.facts import SCRIPTS, FactSet
 from lafn_viz.models.scoring import score_answers

@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution import Method, attribute
+from lafn_viz.attribution.attribute import Method, attribute
 from lafn_viz.core.json_records import quoted, shown
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from lafn_viz.attribution import Method, attribute
+from lafn_viz.attribution.attribute import Method, attribute
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.degenerate import Degenerate, Of, find_degenerate
 from lafn_viz.models.loading import Provenance, provenance

@@ -18,7 +18,8 @@ import plotly.graph_objects as go
 from tqdm.auto import tqdm
 
 from lafn_viz import baselines, plots
-from lafn_viz.attribution import NeuronScores, attribute
+from lafn_viz.attribution.attribute import NeuronScores, attribute
+from lafn_viz.attribution.quadrature import Quadrature
 from lafn_viz.cards import neuron_card, neuron_table
 from lafn_viz.causal import Effects, effects
 from lafn_viz.datasets.counterfactuals import counterfactual_cases
@@ -33,7 +34,6 @@ from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons import random_like
 from lafn_viz.nulls import significance
 from lafn_viz.planting import plant
-from lafn_viz.quadrature import Quadrature
 from lafn_viz.recovery import Named, method_scores, score_methods
 from lafn_viz.resampling import threshold_curve
 from lafn_viz.tracing import trace_subject

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution import NeuronScores
+from lafn_viz.attribution.attribute import NeuronScores
 from lafn_viz.models.loading import Provenance
 
 if TYPE_CHECKING:

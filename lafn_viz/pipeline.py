@@ -18,7 +18,13 @@ import torch
 from torch import Tensor
 
 import lafn_viz
-from lafn_viz.attribution import CompletenessWarning, Method, NeuronScores, Target, attribute
+from lafn_viz.attribution.attribute import (
+    CompletenessWarning,
+    Method,
+    NeuronScores,
+    Target,
+    attribute,
+)
 from lafn_viz.baselines import Applicable, Editor
 from lafn_viz.cache import EditCache
 from lafn_viz.causal import effects

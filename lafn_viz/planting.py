@@ -34,7 +34,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from lafn_viz.attribution import attribute
+from lafn_viz.attribution.attribute import attribute
 from lafn_viz.changes import measure
 from lafn_viz.datasets.facts import Fact, FactSet, Prompt, load_facts
 from lafn_viz.models.loading import Provenance, load_model, provenance, quiet, resolve

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lafn_viz.attribution.one_pass import prefix_cache
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.engine import prefix_cache
 from lafn_viz.models.loading import HOOK_HEAD, hook_post, hook_written, traits
 from lafn_viz.models.scoring import Encoded, Hooks, encode
 

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.attribution import Method, NeuronScores, attribute
-from lafn_viz.attribution import Target as Goal
+from lafn_viz.attribution.attribute import Method, NeuronScores, attribute
+from lafn_viz.attribution.attribute import Target as Goal
 from lafn_viz.changes import measure
 from lafn_viz.models.scoring import Position
 from lafn_viz.neurons import Neuron, mask_of, select_neurons

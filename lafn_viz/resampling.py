@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.attribution import NeuronScores
+from lafn_viz.attribution.attribute import NeuronScores
 from lafn_viz.models.loading import Provenance
 from lafn_viz.neurons import Neuron, keep_best, select_neurons
 from lafn_viz.overlaps import jaccard_index, overlap

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 import torch
 
-from lafn_viz.attribution import Method, NeuronScores, Target, check_options
+from lafn_viz.attribution.attribute import Method, NeuronScores, Target, check_options
 from lafn_viz.baselines import Editor, language_agnostic
 from lafn_viz.changes import How
 from lafn_viz.cluster import Cluster

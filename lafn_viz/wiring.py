@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.attribution import attribute
+from lafn_viz.attribution.attribute import attribute
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.models.scoring import encode
 from lafn_viz.neurons import Neuron

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.attribution import mean_activations
+from lafn_viz.attribution.attribute import mean_activations
 from lafn_viz.changes import measure
 from lafn_viz.models.loading import traits
 from lafn_viz.models.scoring import encode
@@ -77,7 +77,7 @@ def test_effect_says_what_it_found(embedded, facts):
 def test_hooks_are_gone_after_an_exception(tiny, prompts, monkeypatch):
     model = tiny("gpt2")
     before = lv.score_answers(model, prompts).log_prob
-    from lafn_viz.engine import OnePass
+    from lafn_viz.attribution.one_pass import OnePass
 
     def fail(self, owner, changes):
         with model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", lambda value, hook: value * 0)]):

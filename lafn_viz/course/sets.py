@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lafn_viz.attribution import NeuronScores
+from lafn_viz.attribution.attribute import NeuronScores
 from lafn_viz.course.grading import Wrong, check, members, number, run
 from lafn_viz.neurons import NeuronSet, select_neurons
 from lafn_viz.overlaps import overlap

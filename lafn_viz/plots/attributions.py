@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from lafn_viz.attribution import NeuronScores
+from lafn_viz.attribution.attribute import NeuronScores
 from lafn_viz.neurons import Neuron
 from lafn_viz.plots.style import (
     AGNOSTIC,

@@ -5,7 +5,7 @@ from typing import get_args
 
 import ipywidgets as w
 
-from lafn_viz.attribution import Method
+from lafn_viz.attribution.attribute import Method
 from lafn_viz.datasets.facts import Fact, FactSet
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import ipywidgets as w
 
 from lafn_viz import plots
-from lafn_viz.attribution import NeuronScores, attribute
+from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.cards import neuron_table
 from lafn_viz.datasets.facts import FactSet, Prompt, separator_of
 from lafn_viz.models.generation import next_tokens

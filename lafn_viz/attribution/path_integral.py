@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.engine import OnePass, Paths, Points
+from lafn_viz.attribution.one_pass import OnePass, Paths, Points
 
 Rule = tuple[np.ndarray, np.ndarray]  # nodes in [0, 1] and their weights
 # How often a part of a path is cut, in two at first and then in four (to 1/2048 of it), and how

@@ -41,12 +41,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lafn_viz.attribution.one_pass import OnePass, Paths
+from lafn_viz.attribution.path_integral import Integral, integrate, scale_of
+from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.engine import OnePass, Paths
-from lafn_viz.integral import Integral, integrate, scale_of
 from lafn_viz.models.loading import Provenance, provenance, traits
 from lafn_viz.models.scoring import Batch, Position, batches, prompt_columns
-from lafn_viz.quadrature import Quadrature, nodes_and_weights
 
 if TYPE_CHECKING:
     import pandas as pd

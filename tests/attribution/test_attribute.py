@@ -10,10 +10,10 @@ from captum.attr import IntegratedGradients
 from scipy.stats import spearmanr
 
 import lafn_viz as lv
-from lafn_viz.attribution import CompletenessWarning, mean_activations
+from lafn_viz.attribution.attribute import CompletenessWarning, mean_activations
+from lafn_viz.attribution.quadrature import nodes_and_weights
 from lafn_viz.models.loading import hook_attended, hook_post, traits
 from lafn_viz.models.scoring import encode
-from lafn_viz.quadrature import nodes_and_weights
 
 CAUSAL = [
     "gpt2", "bloom", "xglm", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt_neox", "opt",

@@ -1,0 +1,1 @@
+"""Scores of neurons: methods, paths, quadrature, and one pass for all layers."""
