@@ -30,8 +30,8 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.models.loading import traits
-from lafn_viz.neurons import Neuron
-from lafn_viz.overlaps import bootstrap
+from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.neurons.overlaps import bootstrap
 
 Neurons = list[tuple[int, int]]
 KINDS = ("recall", "relation", "subject")

@@ -49,7 +49,7 @@ from lafn_viz.attribution.attribute import CompletenessWarning
 from lafn_viz.datasets.facts import data_folder
 from lafn_viz.models.loading import quiet, resolve, traits
 from lafn_viz.models.scoring import encode
-from lafn_viz.overlaps import bootstrap
+from lafn_viz.neurons.overlaps import bootstrap
 
 # d_model, layers, d_mlp, key and value heads; heads are 64 wide (7B: 128).
 MADE_UP = {

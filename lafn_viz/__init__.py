@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from lafn_viz.editing import Edit, edit_case, lafn_edit
     from lafn_viz.evaluation import Evaluation, evaluate
     from lafn_viz.fact_checking import FactCheck, check_facts
-    from lafn_viz.languages import Lape, lape
     from lafn_viz.matching import Match, SubjectMatcher
     from lafn_viz.models.loading import Provenance, load_model
     from lafn_viz.models.scoring import AnswerScores, score_answers
-    from lafn_viz.neurons import NeuronSet, select_neurons
-    from lafn_viz.nulls import Significance, significance
-    from lafn_viz.overlaps import Overlap, overlap
+    from lafn_viz.neurons.lape import Lape, lape
+    from lafn_viz.neurons.neuron_sets import NeuronSet, select_neurons
+    from lafn_viz.neurons.overlaps import Overlap, overlap
+    from lafn_viz.neurons.significance import Significance, significance
+    from lafn_viz.neurons.stability import Stability, stability, threshold_curve
     from lafn_viz.planting import Planted, plant
-    from lafn_viz.resampling import Stability, stability, threshold_curve
     from lafn_viz.store import Store, StoreError
     from lafn_viz.sweeps import sweep
     from lafn_viz.tracing import Trace, trace_subject
@@ -57,21 +57,21 @@ _HOME = {
     "FactCheck": "fact_checking",
     "FactError": "datasets.facts",
     "FactSet": "datasets.facts",
-    "Lape": "languages",
+    "Lape": "neurons.lape",
     "LiveEditor": "widgets",
     "Match": "matching",
     "NeuronCard": "cards",
     "NeuronExplorer": "widgets",
     "NeuronScores": "attribution.attribute",
-    "NeuronSet": "neurons",
-    "Overlap": "overlaps",
+    "NeuronSet": "neurons.neuron_sets",
+    "Overlap": "neurons.overlaps",
     "OverlapExplorer": "widgets",
     "Planted": "planting",
     "Prompt": "datasets.facts",
     "PromptExplorer": "widgets",
     "Provenance": "models.loading",
-    "Significance": "nulls",
-    "Stability": "resampling",
+    "Significance": "neurons.significance",
+    "Stability": "neurons.stability",
     "Store": "store",
     "StoreError": "store",
     "SubjectMatcher": "matching",
@@ -89,7 +89,7 @@ _HOME = {
     "find_degenerate": "degenerate",
     "intervene": "causal",
     "lafn_edit": "editing",
-    "lape": "languages",
+    "lape": "neurons.lape",
     "lint_patterns": "datasets.fact_readers",
     "load_edit_cases": "datasets.edit_readers",
     "load_facts": "datasets.facts",
@@ -98,15 +98,15 @@ _HOME = {
     "load_mpararel": "datasets.fact_readers",
     "neuron_card": "cards",
     "neuron_table": "cards",
-    "overlap": "overlaps",
+    "overlap": "neurons.overlaps",
     "plant": "planting",
     "plots": "",
     "score_answers": "models.scoring",
-    "select_neurons": "neurons",
-    "significance": "nulls",
-    "stability": "resampling",
+    "select_neurons": "neurons.neuron_sets",
+    "significance": "neurons.significance",
+    "stability": "neurons.stability",
     "sweep": "sweeps",
-    "threshold_curve": "resampling",
+    "threshold_curve": "neurons.stability",
     "trace_subject": "tracing",
 }
 __all__ = [

@@ -37,7 +37,7 @@ from lafn_viz.editing import Edit
 from lafn_viz.matching import Match
 from lafn_viz.models.loading import hook_post, traits
 from lafn_viz.models.scoring import Hooks
-from lafn_viz.neurons import Neuron, existing
+from lafn_viz.neurons.neuron_sets import Neuron, existing
 from lafn_viz.reading import require_causal
 
 if TYPE_CHECKING:

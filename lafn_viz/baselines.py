@@ -37,7 +37,7 @@ from lafn_viz.editing import Edit, EditOptions, edit_case
 from lafn_viz.matching import Match
 from lafn_viz.models.loading import down_weight, hook_block_out, hook_post, traits
 from lafn_viz.models.scoring import encode
-from lafn_viz.neurons import Neuron, random_like, select_neurons
+from lafn_viz.neurons.neuron_sets import Neuron, random_like, select_neurons
 from lafn_viz.objective import Objective
 from lafn_viz.reading import EditPosition, Reading, acted_on
 from lafn_viz.weights import (

@@ -38,8 +38,8 @@ from lafn_viz.models.loading import (
     traits,
 )
 from lafn_viz.models.scoring import Hooks, token_text
-from lafn_viz.neurons import Neuron, existing, mask_of, random_like, require_numbers
-from lafn_viz.overlaps import Overlap
+from lafn_viz.neurons.neuron_sets import Neuron, existing, mask_of, random_like, require_numbers
+from lafn_viz.neurons.overlaps import Overlap
 
 if TYPE_CHECKING:
     import pandas as pd

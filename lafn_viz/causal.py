@@ -24,8 +24,8 @@ from lafn_viz.changes import How, measure
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.loading import Provenance, provenance, traits
 from lafn_viz.models.scoring import Position, prompt_columns
-from lafn_viz.neurons import Neuron, masks_of, random_like
-from lafn_viz.overlaps import bootstrap, mean_of_known
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of, random_like
+from lafn_viz.neurons.overlaps import bootstrap, mean_of_known
 
 if TYPE_CHECKING:
     import pandas as pd

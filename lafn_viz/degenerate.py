@@ -32,7 +32,7 @@ from lafn_viz.changes import measure
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.loading import Provenance, provenance
 from lafn_viz.models.scoring import Position
-from lafn_viz.neurons import Neuron, masks_of, random_like, require_numbers
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of, random_like, require_numbers
 
 if TYPE_CHECKING:
     import pandas as pd

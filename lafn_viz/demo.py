@@ -19,8 +19,8 @@ from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.causal import effects
 from lafn_viz.datasets.facts import SCRIPTS, FactSet
 from lafn_viz.models.scoring import score_answers
-from lafn_viz.neurons import select_neurons
-from lafn_viz.overlaps import Overlap, bootstrap, overlap
+from lafn_viz.neurons.neuron_sets import select_neurons
+from lafn_viz.neurons.overlaps import Overlap, bootstrap, overlap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,7 +36,7 @@ from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt, known
 from lafn_viz.models.loading import Provenance, down_weight, provenance, traits
-from lafn_viz.neurons import Neuron, existing, mask_of
+from lafn_viz.neurons.neuron_sets import Neuron, existing, mask_of
 from lafn_viz.objective import Objective, OnStep, Search
 from lafn_viz.reading import EditPosition, acted_on
 

@@ -43,7 +43,7 @@ from lafn_viz.judges import JUDGES
 from lafn_viz.models.generation import write
 from lafn_viz.models.loading import Provenance, context_length, provenance, traits
 from lafn_viz.models.scoring import encode
-from lafn_viz.overlaps import bootstrap
+from lafn_viz.neurons.overlaps import bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,8 +32,8 @@ from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.degenerate import Degenerate, Of, find_degenerate
 from lafn_viz.models.loading import Provenance, provenance
 from lafn_viz.models.scoring import Position, prompt_columns, score_answers
-from lafn_viz.neurons import Neuron, mask_of, random_like
-from lafn_viz.overlaps import bootstrap
+from lafn_viz.neurons.neuron_sets import Neuron, mask_of, random_like
+from lafn_viz.neurons.overlaps import bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -31,11 +31,11 @@ from lafn_viz.evaluation import Evaluation, evaluate
 from lafn_viz.fact_checking import check_facts
 from lafn_viz.models.loading import load_model
 from lafn_viz.models.scoring import score_answers
-from lafn_viz.neurons import random_like
-from lafn_viz.nulls import significance
+from lafn_viz.neurons.neuron_sets import random_like
+from lafn_viz.neurons.significance import significance
+from lafn_viz.neurons.stability import threshold_curve
 from lafn_viz.planting import plant
 from lafn_viz.recovery import Named, method_scores, score_methods
-from lafn_viz.resampling import threshold_curve
 from lafn_viz.tracing import trace_subject
 
 if TYPE_CHECKING:

@@ -35,8 +35,8 @@ from lafn_viz.datasets.facts import Fact, FactSet, Prompt
 from lafn_viz.evaluation import evaluate
 from lafn_viz.models.loading import load_model, provenance, traits
 from lafn_viz.models.scoring import Position, prompt_columns
-from lafn_viz.neurons import Neuron, NeuronSet, select_neurons
-from lafn_viz.overlaps import overlap
+from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, select_neurons
+from lafn_viz.neurons.overlaps import overlap
 from lafn_viz.tables import CASE_TABLES, FACT_TABLES, FAILURES, Found, dense_file, schema, table_of
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from lafn_viz.changes import measure
 from lafn_viz.datasets.facts import Fact, FactSet, Prompt, load_facts
 from lafn_viz.models.loading import Provenance, load_model, provenance, quiet, resolve
 from lafn_viz.models.scoring import encode, score_answers
-from lafn_viz.neurons import Neuron, masks_of
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of
 from lafn_viz.wiring import (
     HELD_OUT,
     Kind,

@@ -25,8 +25,8 @@ from lafn_viz.attribution.attribute import Method, NeuronScores, attribute
 from lafn_viz.attribution.attribute import Target as Goal
 from lafn_viz.changes import measure
 from lafn_viz.models.scoring import Position
-from lafn_viz.neurons import Neuron, mask_of, select_neurons
-from lafn_viz.overlaps import Overlap, bootstrap, overlap
+from lafn_viz.neurons.neuron_sets import Neuron, mask_of, select_neurons
+from lafn_viz.neurons.overlaps import Overlap, bootstrap, overlap
 from lafn_viz.planting import Planted
 
 if TYPE_CHECKING:

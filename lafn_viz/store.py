@@ -31,8 +31,8 @@ from lafn_viz.core.json_records import (
 from lafn_viz.datasets.facts import SCRIPTS, known
 from lafn_viz.evaluation import Answered, Evaluation
 from lafn_viz.models.loading import Provenance
-from lafn_viz.neurons import NeuronSet
-from lafn_viz.overlaps import bootstrap
+from lafn_viz.neurons.neuron_sets import NeuronSet
+from lafn_viz.neurons.overlaps import bootstrap
 from lafn_viz.tables import MEASURED, SCHEMA, TABLES, schema, sets_of
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ from lafn_viz.evaluation import plain
 from lafn_viz.journal import Shard, open_journal
 from lafn_viz.models.loading import Provenance
 from lafn_viz.models.scoring import Position
-from lafn_viz.neurons import select_neurons
-from lafn_viz.overlaps import overlap
+from lafn_viz.neurons.neuron_sets import select_neurons
+from lafn_viz.neurons.overlaps import overlap
 from lafn_viz.pipeline import Changed, Job, Plan, Source, described
 from lafn_viz.store import Store
 from lafn_viz.tables import Found, Tables, schema, sets_of, table_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from lafn_viz.models.loading import Provenance
-from lafn_viz.neurons import Neuron, NeuronSet
+from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,7 +28,7 @@ from torch import Tensor
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.models.scoring import encode
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 
 import lafn_viz as lv
-from lafn_viz.neurons import Neuron, NeuronSet
+from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
 
 def a_set(

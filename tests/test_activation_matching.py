@@ -9,7 +9,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz.cache import EditCache, edited
 from lafn_viz.models.loading import traits
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 
 SUBJECTS = ["AT", "CN", "EE", "FR", "GR"]
 LANGUAGES = ["en", "zh", "ru"]

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 import lafn_viz as lv
 from lafn_viz.cache import EditCache, EditError, edited
 from lafn_viz.models.loading import traits
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.reading import Reading
 
 NAMES = {

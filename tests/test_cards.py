@@ -10,7 +10,7 @@ import lafn_viz as lv
 from lafn_viz.cards import _read
 from lafn_viz.models.loading import down_weight, traits
 from lafn_viz.models.scoring import token_text
-from lafn_viz.neurons import Neuron, random_like
+from lafn_viz.neurons.neuron_sets import Neuron, random_like
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from test_neurons import scores_of
 
 import lafn_viz as lv
 from lafn_viz import degenerate, plots
-from lafn_viz.neurons import Neuron, neurons_of, random_like
+from lafn_viz.neurons.neuron_sets import Neuron, neurons_of, random_like
 
 SHAPE = (3, 48)
 A, B, C, D, E = (Neuron(*n) for n in ((0, 1), (1, 5), (1, 9), (2, 3), (2, 40)))

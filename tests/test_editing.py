@@ -8,7 +8,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz.editing import lafn_edit
 from lafn_viz.models.generation import write
-from lafn_viz.neurons import random_like
+from lafn_viz.neurons.neuron_sets import random_like
 from lafn_viz.reading import Reading
 
 JAPAN = {"subject": "Japan", "relation": "capital", "new_object": "Rome"}

@@ -9,7 +9,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz import fact_checking, plots
 from lafn_viz.fact_checking import DKN, RANDOM, TOP, P, fit_threshold, roc
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 
 FREQUENT, SELDOM, OFTEN = Neuron(0, 3), Neuron(2, 7), Neuron(1, 5)
 

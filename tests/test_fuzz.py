@@ -19,7 +19,7 @@ from lafn_viz import cache as caches
 from lafn_viz.datasets.facts import data_folder, shows_answer
 from lafn_viz.evaluation import Answered, evaluate
 from lafn_viz.models.loading import traits
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 
 FACTS = [
     {

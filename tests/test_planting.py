@@ -5,7 +5,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz import planting, wiring
 from lafn_viz.changes import measure
-from lafn_viz.neurons import masks_of, random_like
+from lafn_viz.neurons.neuron_sets import masks_of, random_like
 from lafn_viz.plots import planted_recovery
 from lafn_viz.recovery import method_scores, score_methods, score_overlap
 

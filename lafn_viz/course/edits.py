@@ -14,7 +14,7 @@ from lafn_viz.editing import Edit
 from lafn_viz.matching import SubjectMatcher
 from lafn_viz.models.loading import down_weight, hook_post, provenance
 from lafn_viz.models.scoring import encode, score_answers
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -11,8 +11,8 @@ import torch
 
 from lafn_viz.attribution.attribute import NeuronScores
 from lafn_viz.course.grading import Wrong, check, members, number, run
-from lafn_viz.neurons import NeuronSet, select_neurons
-from lafn_viz.overlaps import overlap
+from lafn_viz.neurons.neuron_sets import NeuronSet, select_neurons
+from lafn_viz.neurons.overlaps import overlap
 
 TOLERANCE = 1e-6
 Sets = Mapping[tuple[str, str], Iterable[Hashable]]

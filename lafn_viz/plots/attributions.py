@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from lafn_viz.attribution.attribute import NeuronScores
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.plots.style import (
     AGNOSTIC,
     CONTROL,

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from lafn_viz.causal import Effects
 from lafn_viz.models.scoring import AnswerScores
-from lafn_viz.overlaps import Overlap, bootstrap
+from lafn_viz.neurons.overlaps import Overlap, bootstrap
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
 
 KINDS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}

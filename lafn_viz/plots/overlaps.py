@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.nulls import NULLS, STATISTICS, Significance
-from lafn_viz.overlaps import Overlap
+from lafn_viz.neurons.overlaps import Overlap
+from lafn_viz.neurons.significance import NULLS, STATISTICS, Significance
 from lafn_viz.plots.style import (
     AGNOSTIC,
     CONTROL,

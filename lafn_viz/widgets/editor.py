@@ -16,7 +16,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing import Edit, edit_case, n_evaluations
 from lafn_viz.models.loading import traits
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.plots.style import language_name
 from lafn_viz.reading import EditPosition
 from lafn_viz.widgets.figure import FigureView

@@ -9,8 +9,8 @@ from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.cards import neuron_table
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.models.loading import traits
-from lafn_viz.neurons import Neuron, select_neurons
-from lafn_viz.overlaps import Overlap, overlap
+from lafn_viz.neurons.neuron_sets import Neuron, select_neurons
+from lafn_viz.neurons.overlaps import Overlap, overlap
 from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.choice import FactChoice, method_choice
 from lafn_viz.widgets.figure import FigureView

@@ -27,7 +27,7 @@ from jaxtyping import Float
 
 from lafn_viz.datasets.facts import SCRIPTS, known
 from lafn_viz.models.loading import Provenance
-from lafn_viz.neurons import Neuron, NeuronSet, neurons_of
+from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, neurons_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.models.loading import Provenance
-from lafn_viz.overlaps import Overlap
+from lafn_viz.neurons.overlaps import Overlap
 
 if TYPE_CHECKING:
     import pandas as pd

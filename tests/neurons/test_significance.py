@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.nulls import NULLS, STATISTICS, _Members, q_values
+from lafn_viz.neurons.significance import NULLS, STATISTICS, _Members, q_values
 
 SHAPE = (2, 30)
 LANGUAGES = ("en", "fr", "ru", "zh")

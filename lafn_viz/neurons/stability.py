@@ -20,8 +20,8 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import NeuronScores
 from lafn_viz.models.loading import Provenance
-from lafn_viz.neurons import Neuron, keep_best, select_neurons
-from lafn_viz.overlaps import jaccard_index, overlap
+from lafn_viz.neurons.neuron_sets import Neuron, keep_best, select_neurons
+from lafn_viz.neurons.overlaps import jaccard_index, overlap
 
 if TYPE_CHECKING:
     import pandas as pd

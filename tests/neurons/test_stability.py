@@ -6,7 +6,7 @@ import torch
 from made_up import scores_of as the_scores
 
 import lafn_viz as lv
-from lafn_viz.neurons import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron
 
 
 @pytest.fixture(scope="module")

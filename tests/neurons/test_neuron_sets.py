@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from made_up import scores_of
 
 import lafn_viz as lv
-from lafn_viz.neurons import Neuron, masks_of, neurons_of, random_like
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of, neurons_of, random_like
 
 
 def test_threshold_by_hand():

@@ -24,7 +24,7 @@ from torch import Tensor
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.loading import Provenance, hook_gate, provenance, traits
 from lafn_viz.models.scoring import batches
-from lafn_viz.neurons import Neuron, neurons_of
+from lafn_viz.neurons.neuron_sets import Neuron, neurons_of
 
 if TYPE_CHECKING:
     import pandas as pd

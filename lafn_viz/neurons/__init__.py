@@ -1,0 +1,1 @@
+"""Sets of neurons: selection, overlap, significance, stability, LAPE and random controls."""
