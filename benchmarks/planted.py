@@ -5,7 +5,7 @@
     python benchmarks/planted.py --languages all          # slower
     python benchmarks/planted.py --figure planted.html
 
-Facts are planted in a copy of the embedded model (see `lafn_viz.planting`). First comes the proof
+Facts are planted in a copy of the embedded model (see `lv.plant`). First comes the proof
 that the plant is true, by language: P(object) as the model was, with the planted neurons, without
 them, without the agnostic ones, without the firing decoys, and with the best single one alone; then
 the shares of (neuron, prompt) pairs that fire on fitted and held-out paraphrases and, of specific
@@ -24,8 +24,13 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.attribution.attribute import CompletenessWarning
+from lafn_viz.interventions.planted.recovery import (
+    Named,
+    method_scores,
+    score_methods,
+    score_overlap,
+)
 from lafn_viz.plots import planted_recovery
-from lafn_viz.recovery import Named, method_scores, score_methods, score_overlap
 
 MEASURES = ("recall", "precision", "average_precision", "decoys")
 # Whose neurons go into `overlap`.

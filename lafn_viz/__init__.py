@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from lafn_viz.baselines import Editor
     from lafn_viz.bulk import edit_cases
     from lafn_viz.cache import EditCache, EditError, edited
-    from lafn_viz.cards import NeuronCard, neuron_card, neuron_table
-    from lafn_viz.causal import Effect, Effects, effects, intervene
     from lafn_viz.datasets.counterfactuals import counterfactual_case, counterfactual_cases
     from lafn_viz.datasets.edit_cases import EditCase, EditSet
     from lafn_viz.datasets.edit_readers import load_edit_cases
     from lafn_viz.datasets.fact_readers import lint_patterns, load_mlama, load_mpararel
     from lafn_viz.datasets.facts import Fact, FactError, FactSet, Prompt, load_facts
-    from lafn_viz.degenerate import Degenerate, find_degenerate
     from lafn_viz.editing import Edit, edit_case, lafn_edit
     from lafn_viz.evaluation import Evaluation, evaluate
-    from lafn_viz.fact_checking import FactCheck, check_facts
+    from lafn_viz.interventions.activation_patching import Trace, trace_subject
+    from lafn_viz.interventions.degenerate import Degenerate, find_degenerate
+    from lafn_viz.interventions.effects import Effect, Effects, effects, intervene
+    from lafn_viz.interventions.fact_checking import FactCheck, check_facts
+    from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
+    from lafn_viz.interventions.planted.planting import Planted, plant
     from lafn_viz.matching import Match, SubjectMatcher
     from lafn_viz.models.loading import Provenance, load_model
     from lafn_viz.models.scoring import AnswerScores, score_answers
@@ -33,40 +35,38 @@ if TYPE_CHECKING:
     from lafn_viz.neurons.overlaps import Overlap, overlap
     from lafn_viz.neurons.significance import Significance, significance
     from lafn_viz.neurons.stability import Stability, stability, threshold_curve
-    from lafn_viz.planting import Planted, plant
     from lafn_viz.store import Store, StoreError
     from lafn_viz.sweeps import sweep
-    from lafn_viz.tracing import Trace, trace_subject
     from lafn_viz.widgets import LiveEditor, NeuronExplorer, OverlapExplorer, PromptExplorer
 
 _HOME = {
     "ActivationMatcher": "activation_matching",
     "AnswerScores": "models.scoring",
     "CompletenessWarning": "attribution.attribute",
-    "Degenerate": "degenerate",
+    "Degenerate": "interventions.degenerate",
     "Edit": "editing",
     "EditCache": "cache",
     "EditCase": "datasets.edit_cases",
     "EditError": "cache",
     "EditSet": "datasets.edit_cases",
     "Editor": "baselines",
-    "Effect": "causal",
-    "Effects": "causal",
+    "Effect": "interventions.effects",
+    "Effects": "interventions.effects",
     "Evaluation": "evaluation",
     "Fact": "datasets.facts",
-    "FactCheck": "fact_checking",
+    "FactCheck": "interventions.fact_checking",
     "FactError": "datasets.facts",
     "FactSet": "datasets.facts",
     "Lape": "neurons.lape",
     "LiveEditor": "widgets",
     "Match": "matching",
-    "NeuronCard": "cards",
+    "NeuronCard": "interventions.neuron_cards",
     "NeuronExplorer": "widgets",
     "NeuronScores": "attribution.attribute",
     "NeuronSet": "neurons.neuron_sets",
     "Overlap": "neurons.overlaps",
     "OverlapExplorer": "widgets",
-    "Planted": "planting",
+    "Planted": "interventions.planted.planting",
     "Prompt": "datasets.facts",
     "PromptExplorer": "widgets",
     "Provenance": "models.loading",
@@ -75,19 +75,19 @@ _HOME = {
     "Store": "store",
     "StoreError": "store",
     "SubjectMatcher": "matching",
-    "Trace": "tracing",
+    "Trace": "interventions.activation_patching",
     "attribute": "attribution.attribute",
     "baselines": "",
-    "check_facts": "fact_checking",
+    "check_facts": "interventions.fact_checking",
     "counterfactual_case": "datasets.counterfactuals",
     "counterfactual_cases": "datasets.counterfactuals",
     "edit_case": "editing",
     "edit_cases": "bulk",
     "edited": "cache",
-    "effects": "causal",
+    "effects": "interventions.effects",
     "evaluate": "evaluation",
-    "find_degenerate": "degenerate",
-    "intervene": "causal",
+    "find_degenerate": "interventions.degenerate",
+    "intervene": "interventions.effects",
     "lafn_edit": "editing",
     "lape": "neurons.lape",
     "lint_patterns": "datasets.fact_readers",
@@ -96,10 +96,10 @@ _HOME = {
     "load_mlama": "datasets.fact_readers",
     "load_model": "models.loading",
     "load_mpararel": "datasets.fact_readers",
-    "neuron_card": "cards",
-    "neuron_table": "cards",
+    "neuron_card": "interventions.neuron_cards",
+    "neuron_table": "interventions.neuron_cards",
     "overlap": "neurons.overlaps",
-    "plant": "planting",
+    "plant": "interventions.planted.planting",
     "plots": "",
     "score_answers": "models.scoring",
     "select_neurons": "neurons.neuron_sets",
@@ -107,7 +107,7 @@ _HOME = {
     "stability": "neurons.stability",
     "sweep": "sweeps",
     "threshold_curve": "neurons.stability",
-    "trace_subject": "tracing",
+    "trace_subject": "interventions.activation_patching",
 }
 __all__ = [
     "ActivationMatcher",

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from lafn_viz.attribution.attribute import NeuronScores, attribute
-from lafn_viz.causal import effects
 from lafn_viz.datasets.facts import SCRIPTS, FactSet
+from lafn_viz.interventions.effects import effects
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.neuron_sets import select_neurons
 from lafn_viz.neurons.overlaps import Overlap, bootstrap, overlap

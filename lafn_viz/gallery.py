@@ -20,23 +20,23 @@ from tqdm.auto import tqdm
 from lafn_viz import baselines, plots
 from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.attribution.quadrature import Quadrature
-from lafn_viz.cards import neuron_card, neuron_table
-from lafn_viz.causal import Effects, effects
 from lafn_viz.datasets.counterfactuals import counterfactual_cases
 from lafn_viz.datasets.facts import SCRIPTS, FactSet, Prompt, known, load_facts
-from lafn_viz.degenerate import find_degenerate
 from lafn_viz.demo import Examination, examine
 from lafn_viz.editing import Edit, lafn_edit
 from lafn_viz.evaluation import Evaluation, evaluate
-from lafn_viz.fact_checking import check_facts
+from lafn_viz.interventions.activation_patching import trace_subject
+from lafn_viz.interventions.degenerate import find_degenerate
+from lafn_viz.interventions.effects import Effects, effects
+from lafn_viz.interventions.fact_checking import check_facts
+from lafn_viz.interventions.neuron_cards import neuron_card, neuron_table
+from lafn_viz.interventions.planted.planting import plant
+from lafn_viz.interventions.planted.recovery import Named, method_scores, score_methods
 from lafn_viz.models.loading import load_model
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.neuron_sets import random_like
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
-from lafn_viz.planting import plant
-from lafn_viz.recovery import Named, method_scores, score_methods
-from lafn_viz.tracing import trace_subject
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -414,7 +414,7 @@ print(f"{len(of_facts) / (n_layers * d_mlp):.0%} of all neurons")
 # the planted neurons zeroed.
 
 # %%
-from lafn_viz.recovery import method_scores, score_methods, score_overlap
+from lafn_viz.interventions.planted.recovery import method_scores, score_methods, score_overlap
 
 planted = lv.plant(languages=["en", "ru", "zh"], n_facts=2)
 planted.check.groupby("language").mean(numeric_only=True)[["p_before", "p", "p_without"]].round(3)

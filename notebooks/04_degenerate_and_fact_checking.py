@@ -28,7 +28,7 @@
 # %% tags=["setup"]
 import lafn_viz as lv
 from lafn_viz import course
-from lafn_viz.degenerate import overview
+from lafn_viz.interventions.degenerate import overview
 
 model = lv.load_model("embedded")
 facts = lv.load_facts().filter(leaking=False)

@@ -84,10 +84,10 @@ def shown(**data) -> dict:
 
 
 def test_a_page_keeps_what_was_printed_and_drops_bars_and_colours():
-    text = "/here/lafn_viz/causal.py:1: \x1b[31mred\x1b[0m <b>\n"
+    text = "/here/lafn_viz/interventions/effects.py:1: \x1b[31mred\x1b[0m <b>\n"
     text += "edits:  40%|████      | 4/10\r done\n 50%|██| 1/2\n"
     page = page_of({"output_type": "stream", "name": "stdout", "text": text})
-    assert ">lafn_viz/causal.py:1: red &lt;b&gt;\n done</pre>" in page
+    assert ">lafn_viz/interventions/effects.py:1: red &lt;b&gt;\n done</pre>" in page
     assert "%|" not in page
     assert "\x1b" not in page
     bar = shown(widget={"model_id": "x"}, plain="edits:   0%|          | 0/10")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lafn_viz.causal import Effect
 from lafn_viz.course.grading import Wrong, check, number, run
-from lafn_viz.degenerate import Degenerate
-from lafn_viz.fact_checking import roc
+from lafn_viz.interventions.degenerate import Degenerate
+from lafn_viz.interventions.effects import Effect
+from lafn_viz.interventions.fact_checking import roc
 
 TOLERANCE = 1e-5
 

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.cards import NeuronCard
+from lafn_viz.interventions.neuron_cards import NeuronCard
 from lafn_viz.plots.style import (
     AGNOSTIC,
     CONTROL,

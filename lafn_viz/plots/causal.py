@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.causal import Effects
+from lafn_viz.interventions.effects import Effects
 from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.neurons.overlaps import Overlap, bootstrap
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled

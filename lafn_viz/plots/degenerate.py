@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import plotly.graph_objects as go
 
-from lafn_viz.degenerate import Degenerate
-from lafn_viz.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
+from lafn_viz.interventions.degenerate import Degenerate
+from lafn_viz.interventions.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, asked_of, language_name, styled
 
 TOGETHER = "#009E73"  # what neurons do only together

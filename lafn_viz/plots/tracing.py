@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lafn_viz.interventions.activation_patching import WHATS, WHERES, Trace
 from lafn_viz.plots.style import styled
-from lafn_viz.tracing import WHATS, WHERES, Trace
 
 TITLES = {"layer input": "what enters the layer", "neurons": "what its neurons do"}
 

@@ -7,8 +7,8 @@ import ipywidgets as w
 
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import NeuronScores, attribute
-from lafn_viz.cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.neurons.neuron_sets import Neuron, existing
 from lafn_viz.plots.attributions import strongest_in_bins
 from lafn_viz.plots.style import language_name

@@ -6,8 +6,8 @@ import ipywidgets as w
 
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import NeuronScores, attribute
-from lafn_viz.cards import neuron_table
 from lafn_viz.datasets.facts import FactSet, Prompt, separator_of
+from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.generation import next_tokens
 from lafn_viz.models.loading import traits
 from lafn_viz.plots.style import language_name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.tracing import WHERES, trace_subject
+from lafn_viz.interventions.activation_patching import WHERES, trace_subject
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.attribution.attribute import mean_activations
-from lafn_viz.changes import measure
+from lafn_viz.interventions.ablation import measure
 from lafn_viz.models.loading import traits
 from lafn_viz.models.scoring import encode
 

@@ -3,11 +3,12 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz import planting, wiring
-from lafn_viz.changes import measure
+from lafn_viz.interventions.ablation import measure
+from lafn_viz.interventions.planted import planting
+from lafn_viz.interventions.planted import weights as wiring
+from lafn_viz.interventions.planted.recovery import method_scores, score_methods, score_overlap
 from lafn_viz.neurons.neuron_sets import masks_of, random_like
 from lafn_viz.plots import planted_recovery
-from lafn_viz.recovery import method_scores, score_methods, score_overlap
 
 SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_specific": 2}
 

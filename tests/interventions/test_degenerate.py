@@ -10,7 +10,8 @@ import torch
 from test_neurons import scores_of
 
 import lafn_viz as lv
-from lafn_viz import degenerate, plots
+from lafn_viz import plots
+from lafn_viz.interventions import degenerate
 from lafn_viz.neurons.neuron_sets import Neuron, neurons_of, random_like
 
 SHAPE = (3, 48)

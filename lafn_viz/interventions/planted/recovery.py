@@ -23,11 +23,11 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import Method, NeuronScores, attribute
 from lafn_viz.attribution.attribute import Target as Goal
-from lafn_viz.changes import measure
+from lafn_viz.interventions.ablation import measure
+from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.scoring import Position
 from lafn_viz.neurons.neuron_sets import Neuron, mask_of, select_neurons
 from lafn_viz.neurons.overlaps import Overlap, bootstrap, overlap
-from lafn_viz.planting import Planted
 
 if TYPE_CHECKING:
     import pandas as pd

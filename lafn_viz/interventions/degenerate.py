@@ -28,8 +28,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lafn_viz.attribution.attribute import NeuronScores
-from lafn_viz.changes import measure
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.interventions.ablation import measure
 from lafn_viz.models.loading import Provenance, provenance
 from lafn_viz.models.scoring import Position
 from lafn_viz.neurons.neuron_sets import Neuron, masks_of, random_like, require_numbers

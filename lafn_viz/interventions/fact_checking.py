@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float
 
 from lafn_viz.attribution.attribute import Method, attribute
 from lafn_viz.datasets.facts import FactSet, Prompt
-from lafn_viz.degenerate import Degenerate, Of, find_degenerate
+from lafn_viz.interventions.degenerate import Degenerate, Of, find_degenerate
 from lafn_viz.models.loading import Provenance, provenance
 from lafn_viz.models.scoring import Position, prompt_columns, score_answers
 from lafn_viz.neurons.neuron_sets import Neuron, mask_of, random_like

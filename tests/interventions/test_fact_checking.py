@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz import fact_checking, plots
-from lafn_viz.fact_checking import DKN, RANDOM, TOP, P, fit_threshold, roc
+from lafn_viz import plots
+from lafn_viz.interventions import fact_checking
+from lafn_viz.interventions.fact_checking import DKN, RANDOM, TOP, P, fit_threshold, roc
 from lafn_viz.neurons.neuron_sets import Neuron
 
 FREQUENT, SELDOM, OFTEN = Neuron(0, 3), Neuron(2, 7), Neuron(1, 5)

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lafn_viz.changes import How, measure
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.interventions.ablation import How, measure
 from lafn_viz.models.loading import Provenance, provenance, traits
 from lafn_viz.models.scoring import Position, prompt_columns
 from lafn_viz.neurons.neuron_sets import Neuron, masks_of, random_like

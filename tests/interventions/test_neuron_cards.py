@@ -7,7 +7,7 @@ from families import FAMILIES
 from made_up import a_set, scores_of
 
 import lafn_viz as lv
-from lafn_viz.cards import _read
+from lafn_viz.interventions.neuron_cards import _read
 from lafn_viz.models.loading import down_weight, traits
 from lafn_viz.models.scoring import token_text
 from lafn_viz.neurons.neuron_sets import Neuron, random_like

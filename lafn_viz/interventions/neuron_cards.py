@@ -26,8 +26,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import NeuronScores, attribute
-from lafn_viz.causal import Effect
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.interventions.effects import Effect
 from lafn_viz.models.batching import Padded, log_prob_of, padded
 from lafn_viz.models.loading import (
     HOOK_HEAD,

@@ -35,12 +35,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.changes import measure
 from lafn_viz.datasets.facts import Fact, FactSet, Prompt, load_facts
-from lafn_viz.models.loading import Provenance, load_model, provenance, quiet, resolve
-from lafn_viz.models.scoring import encode, score_answers
-from lafn_viz.neurons.neuron_sets import Neuron, masks_of
-from lafn_viz.wiring import (
+from lafn_viz.interventions.ablation import measure
+from lafn_viz.interventions.planted.weights import (
     HELD_OUT,
     Kind,
     Samples,
@@ -51,6 +48,9 @@ from lafn_viz.wiring import (
     usual_activation,
     widened,
 )
+from lafn_viz.models.loading import Provenance, load_model, provenance, quiet, resolve
+from lafn_viz.models.scoring import encode, score_answers
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""Cause and effect: change neurons and measure the answers."""

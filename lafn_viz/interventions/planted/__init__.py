@@ -1,0 +1,1 @@
+"""Facts planted into known neurons: ground truth for attribution methods."""
