@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fuzzing import FUZZ, LONG, changed, damaged, read_or_refused
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 
 import lafn_viz as lv

@@ -6,8 +6,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
 from lafn_viz.folding import fold

@@ -12,8 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from fuzzing import FUZZ, changed, damaged, read_or_refused
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
 from lafn_viz import journal

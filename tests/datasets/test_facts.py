@@ -2,8 +2,7 @@ import json
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import lafn_viz as lv
 from lafn_viz.datasets.facts import FactError, load_facts

@@ -21,8 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import Method, NeuronScores, attribute
-from lafn_viz.attribution.attribute import Target as Goal
+from lafn_viz.attribution.attribute import Method, NeuronScores, Target as Goal, attribute
 from lafn_viz.interventions.ablation import measure
 from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.scoring import Position

@@ -4,8 +4,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.interventions.ablation import measure
-from lafn_viz.interventions.planted import planting
-from lafn_viz.interventions.planted import weights as wiring
+from lafn_viz.interventions.planted import planting, weights as wiring
 from lafn_viz.interventions.planted.recovery import method_scores, score_methods, score_overlap
 from lafn_viz.neurons.neuron_sets import masks_of, random_like
 from lafn_viz.plots import planted_recovery

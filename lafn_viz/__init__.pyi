@@ -1,0 +1,129 @@
+"""The public names of lafn_viz: what each is called and which module holds it."""
+
+from lafn_viz import baselines as baselines, plots as plots
+from lafn_viz.activation_matching import (
+    ActivationMatcher as ActivationMatcher,
+)
+from lafn_viz.attribution.attribute import (
+    CompletenessWarning as CompletenessWarning,
+    NeuronScores as NeuronScores,
+    attribute as attribute,
+)
+from lafn_viz.baselines import (
+    Editor as Editor,
+)
+from lafn_viz.bulk import (
+    edit_cases as edit_cases,
+)
+from lafn_viz.cache import (
+    EditCache as EditCache,
+    EditError as EditError,
+    edited as edited,
+)
+from lafn_viz.datasets.counterfactuals import (
+    counterfactual_case as counterfactual_case,
+    counterfactual_cases as counterfactual_cases,
+)
+from lafn_viz.datasets.edit_cases import (
+    EditCase as EditCase,
+    EditSet as EditSet,
+)
+from lafn_viz.datasets.edit_readers import (
+    load_edit_cases as load_edit_cases,
+)
+from lafn_viz.datasets.fact_readers import (
+    lint_patterns as lint_patterns,
+    load_mlama as load_mlama,
+    load_mpararel as load_mpararel,
+)
+from lafn_viz.datasets.facts import (
+    Fact as Fact,
+    FactError as FactError,
+    FactSet as FactSet,
+    Prompt as Prompt,
+    load_facts as load_facts,
+)
+from lafn_viz.editing import (
+    Edit as Edit,
+    edit_case as edit_case,
+    lafn_edit as lafn_edit,
+)
+from lafn_viz.evaluation import (
+    Evaluation as Evaluation,
+    evaluate as evaluate,
+)
+from lafn_viz.interventions.activation_patching import (
+    Trace as Trace,
+    trace_subject as trace_subject,
+)
+from lafn_viz.interventions.degenerate import (
+    Degenerate as Degenerate,
+    find_degenerate as find_degenerate,
+)
+from lafn_viz.interventions.effects import (
+    Effect as Effect,
+    Effects as Effects,
+    effects as effects,
+    intervene as intervene,
+)
+from lafn_viz.interventions.fact_checking import (
+    FactCheck as FactCheck,
+    check_facts as check_facts,
+)
+from lafn_viz.interventions.neuron_cards import (
+    NeuronCard as NeuronCard,
+    neuron_card as neuron_card,
+    neuron_table as neuron_table,
+)
+from lafn_viz.interventions.planted.planting import (
+    Planted as Planted,
+    plant as plant,
+)
+from lafn_viz.matching import (
+    Match as Match,
+    SubjectMatcher as SubjectMatcher,
+)
+from lafn_viz.models.loading import (
+    Provenance as Provenance,
+    load_model as load_model,
+)
+from lafn_viz.models.scoring import (
+    AnswerScores as AnswerScores,
+    score_answers as score_answers,
+)
+from lafn_viz.neurons.lape import (
+    Lape as Lape,
+    lape as lape,
+)
+from lafn_viz.neurons.neuron_sets import (
+    NeuronSet as NeuronSet,
+    select_neurons as select_neurons,
+)
+from lafn_viz.neurons.overlaps import (
+    Overlap as Overlap,
+    overlap as overlap,
+)
+from lafn_viz.neurons.significance import (
+    Significance as Significance,
+    significance as significance,
+)
+from lafn_viz.neurons.stability import (
+    Stability as Stability,
+    stability as stability,
+    threshold_curve as threshold_curve,
+)
+from lafn_viz.store import (
+    Store as Store,
+    StoreError as StoreError,
+)
+from lafn_viz.sweeps import (
+    sweep as sweep,
+)
+from lafn_viz.widgets import (
+    LiveEditor as LiveEditor,
+    NeuronExplorer as NeuronExplorer,
+    OverlapExplorer as OverlapExplorer,
+    PromptExplorer as PromptExplorer,
+)
+
+__version__: str
