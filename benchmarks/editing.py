@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.baselines import (
+from lafn_viz.editing.baselines.editor import (
     Editor,
     cached,
     fine_tuning,

@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 
 import lafn_viz as lv
-from lafn_viz.matching import RULES, SubjectMatcher
+from lafn_viz.editing.retrieval.subject_matcher import RULES, SubjectMatcher
 
 Names = dict[str, dict[str, list[str]]]
 # (kind, language, key of the subject asked about, text)

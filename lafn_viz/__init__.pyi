@@ -1,24 +1,10 @@
 """The public names of lafn_viz: what each is called and which module holds it."""
 
-from lafn_viz import baselines as baselines, plots as plots
-from lafn_viz.activation_matching import (
-    ActivationMatcher as ActivationMatcher,
-)
+from lafn_viz import plots as plots
 from lafn_viz.attribution.attribute import (
     CompletenessWarning as CompletenessWarning,
     NeuronScores as NeuronScores,
     attribute as attribute,
-)
-from lafn_viz.baselines import (
-    Editor as Editor,
-)
-from lafn_viz.bulk import (
-    edit_cases as edit_cases,
-)
-from lafn_viz.cache import (
-    EditCache as EditCache,
-    EditError as EditError,
-    edited as edited,
 )
 from lafn_viz.datasets.counterfactuals import (
     counterfactual_case as counterfactual_case,
@@ -43,14 +29,33 @@ from lafn_viz.datasets.facts import (
     Prompt as Prompt,
     load_facts as load_facts,
 )
-from lafn_viz.editing import (
+from lafn_viz.editing import baselines as baselines
+from lafn_viz.editing.activation_matcher import (
+    ActivationMatcher as ActivationMatcher,
+)
+from lafn_viz.editing.baselines.editor import (
+    Editor as Editor,
+)
+from lafn_viz.editing.cache import (
+    EditCache as EditCache,
+    EditError as EditError,
+    edited as edited,
+)
+from lafn_viz.editing.evaluation.evaluate import (
+    Evaluation as Evaluation,
+    evaluate as evaluate,
+)
+from lafn_viz.editing.many import (
+    edit_cases as edit_cases,
+)
+from lafn_viz.editing.optimise import (
     Edit as Edit,
     edit_case as edit_case,
     lafn_edit as lafn_edit,
 )
-from lafn_viz.evaluation import (
-    Evaluation as Evaluation,
-    evaluate as evaluate,
+from lafn_viz.editing.retrieval.subject_matcher import (
+    Match as Match,
+    SubjectMatcher as SubjectMatcher,
 )
 from lafn_viz.interventions.activation_patching import (
     Trace as Trace,
@@ -78,10 +83,6 @@ from lafn_viz.interventions.neuron_cards import (
 from lafn_viz.interventions.planted.planting import (
     Planted as Planted,
     plant as plant,
-)
-from lafn_viz.matching import (
-    Match as Match,
-    SubjectMatcher as SubjectMatcher,
 )
 from lafn_viz.models.loading import (
     Provenance as Provenance,

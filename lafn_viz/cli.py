@@ -118,7 +118,7 @@ def _add_sweep(commands: Any) -> None:
         default=["agnostic"],
         help="which neurons to change and measure: agnostic, languages (none: nothing is changed)",
     )
-    add("--editors", nargs="+", default=["language_agnostic"], help="names of lafn_viz.baselines")
+    add("--editors", nargs="+", default=["language_agnostic"], help="names of lv.baselines")
     add("--alone", action="store_true", help="edit in each language alone, too")
     add("--seed", type=int, default=0, help="of the facts drawn, the edits and random neurons")
     add("--per-shard", type=int, default=32, help="facts of a relation in one file")

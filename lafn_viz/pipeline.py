@@ -25,12 +25,12 @@ from lafn_viz.attribution.attribute import (
     Target,
     attribute,
 )
-from lafn_viz.baselines import Applicable, Editor
-from lafn_viz.cache import EditCache
 from lafn_viz.datasets.counterfactuals import trained_and_held_out
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Fact, FactSet, Prompt
-from lafn_viz.evaluation import evaluate
+from lafn_viz.editing.baselines.editor import Applicable, Editor
+from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.evaluation.evaluate import evaluate
 from lafn_viz.interventions.ablation import How
 from lafn_viz.interventions.effects import effects
 from lafn_viz.models.loading import load_model, provenance, traits

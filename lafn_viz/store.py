@@ -29,7 +29,7 @@ from lafn_viz.core.json_records import (
     value_of,
 )
 from lafn_viz.datasets.facts import SCRIPTS, known
-from lafn_viz.evaluation import Answered, Evaluation
+from lafn_viz.editing.evaluation.evaluate import Answered, Evaluation
 from lafn_viz.models.loading import Provenance
 from lafn_viz.neurons.neuron_sets import NeuronSet
 from lafn_viz.neurons.overlaps import bootstrap

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 from lafn_viz.attribution.attribute import Method, NeuronScores, Target, check_options
-from lafn_viz.baselines import Editor, language_agnostic
 from lafn_viz.cluster import Cluster
 from lafn_viz.datasets.edit_cases import EditCase, EditSet
 from lafn_viz.datasets.facts import Fact, FactSet, known
-from lafn_viz.evaluation import plain
+from lafn_viz.editing.baselines.editor import Editor, language_agnostic
+from lafn_viz.editing.evaluation.evaluate import plain
 from lafn_viz.interventions.ablation import How
 from lafn_viz.journal import Shard, open_journal
 from lafn_viz.models.loading import Provenance

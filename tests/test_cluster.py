@@ -203,7 +203,7 @@ def test_without_ray(monkeypatch, some, tmp_path):
 def test_every_baseline_can_be_sent_to_a_worker():
     script = """
 from ray import cloudpickle
-from lafn_viz import baselines
+from lafn_viz.editing import baselines
 usual = baselines.language_agnostic(position="answer")
 made = [usual, baselines.random_neurons(usual), baselines.scaled(0.0)]
 made += [getattr(baselines, name)() for name in

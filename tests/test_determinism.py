@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz import baselines
+from lafn_viz.editing import baselines
 
 SCRIPT = "import json, sys; from test_determinism import results; print(json.dumps(results()))"
 

@@ -10,7 +10,7 @@ from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz import plots
-from lafn_viz.evaluation import Answered, Evaluation
+from lafn_viz.editing.evaluation.evaluate import Answered, Evaluation
 from lafn_viz.plots.style import (
     LANGUAGE_COLOURS,
     LANGUAGE_NAMES,

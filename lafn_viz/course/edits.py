@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lafn_viz.cache import edited
 from lafn_viz.course.grading import UNFILLED, Wrong, check, members, number, run
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.facts import FactSet, Prompt
-from lafn_viz.editing import Edit
-from lafn_viz.matching import SubjectMatcher
+from lafn_viz.editing.cache import edited
+from lafn_viz.editing.optimise import Edit
+from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.loading import down_weight, hook_post, provenance
 from lafn_viz.models.scoring import encode, score_answers
 from lafn_viz.neurons.neuron_sets import Neuron

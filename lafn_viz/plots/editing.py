@@ -8,8 +8,8 @@ from itertools import cycle
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.editing import Edit
-from lafn_viz.evaluation import ALL, METRICS, Evaluation, Evaluator, Metric
+from lafn_viz.editing.evaluation.evaluate import ALL, METRICS, Evaluation, Evaluator, Metric
+from lafn_viz.editing.optimise import Edit
 from lafn_viz.plots.style import (
     AGNOSTIC,
     CONTROL,

@@ -9,16 +9,24 @@ import ipywidgets as w
 import torch
 
 from lafn_viz import plots
-from lafn_viz.cache import EditCache
-from lafn_viz.comparison import GROUPS, Asked, Comparison, Group, Said, ask, questions_of
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet
-from lafn_viz.editing import Edit, edit_case, n_evaluations
+from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.evaluation.before_after import (
+    GROUPS,
+    Asked,
+    Comparison,
+    Group,
+    Said,
+    ask,
+    questions_of,
+)
+from lafn_viz.editing.forward import EditPosition
+from lafn_viz.editing.optimise import Edit, edit_case, n_evaluations
 from lafn_viz.models.loading import traits
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.plots.style import language_name
-from lafn_viz.reading import EditPosition
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.parts import Cell, Explorer, Languages, row, table
 from lafn_viz.widgets.work import Task

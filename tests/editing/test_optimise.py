@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.editing import lafn_edit
+from lafn_viz.editing.forward import Reading
+from lafn_viz.editing.optimise import lafn_edit
 from lafn_viz.models.generation import write
 from lafn_viz.neurons.neuron_sets import random_like
-from lafn_viz.reading import Reading
 
 JAPAN = {"subject": "Japan", "relation": "capital", "new_object": "Rome"}
 LANGUAGES = ("en", "ru", "zh", "hi")

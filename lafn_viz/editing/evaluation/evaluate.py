@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from lafn_viz.baselines import Editor
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -39,7 +38,8 @@ from lafn_viz.core.json_records import (
 )
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, EditSet, Role
 from lafn_viz.datasets.facts import Prompt, known
-from lafn_viz.judges import JUDGES
+from lafn_viz.editing.baselines.editor import Editor
+from lafn_viz.editing.evaluation.metrics import JUDGES
 from lafn_viz.models.generation import write
 from lafn_viz.models.loading import Provenance, context_length, provenance, traits
 from lafn_viz.models.scoring import encode

@@ -25,7 +25,7 @@ from functools import lru_cache
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
-from lafn_viz.folding import Folded, fold_word, has_case
+from lafn_viz.editing.retrieval.folding import Folded, fold_word, has_case
 
 # Fuzzy matching reads this many characters from the end of a text: a question comes last.
 FUZZY_REACH = 4000

@@ -30,23 +30,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.cache import EditCache
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.editing import Edit, EditOptions, edit_case
-from lafn_viz.matching import Match
-from lafn_viz.models.loading import down_weight, hook_block_out, hook_post, traits
-from lafn_viz.models.scoring import encode
-from lafn_viz.neurons.neuron_sets import Neuron, random_like, select_neurons
-from lafn_viz.objective import Objective
-from lafn_viz.reading import EditPosition, Reading, acted_on
-from lafn_viz.weights import (
+from lafn_viz.editing.baselines.weight_edits import (
     WeightEdit,
     least_squares,
     rank_one,
     second_moments,
     wanted_writes,
 )
+from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.forward import EditPosition, Reading, acted_on
+from lafn_viz.editing.loss import Objective
+from lafn_viz.editing.optimise import Edit, EditOptions, edit_case
+from lafn_viz.editing.retrieval.subject_matcher import Match
+from lafn_viz.models.loading import down_weight, hook_block_out, hook_post, traits
+from lafn_viz.models.scoring import encode
+from lafn_viz.neurons.neuron_sets import Neuron, random_like, select_neurons
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -3,7 +3,7 @@
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.comparison import Asked, Comparison, Said, ask, questions_of
+from lafn_viz.editing.evaluation.before_after import Asked, Comparison, Said, ask, questions_of
 
 
 @pytest.fixture(scope="module")

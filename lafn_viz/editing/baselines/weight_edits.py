@@ -28,9 +28,9 @@ from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.facts import Prompt, load_facts
+from lafn_viz.editing.loss import Objective, Search
 from lafn_viz.models.loading import down_weight, hook_written, traits
 from lafn_viz.models.scoring import batches
-from lafn_viz.objective import Objective, Search
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

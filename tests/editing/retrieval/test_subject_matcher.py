@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
-from lafn_viz.folding import fold
-from lafn_viz.matching import RULES, SubjectMatcher
+from lafn_viz.editing.retrieval.folding import fold
+from lafn_viz.editing.retrieval.subject_matcher import RULES, SubjectMatcher
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.editing.forward import Added, Changed, EditPosition, Reading
 from lafn_viz.models.loading import hook_post
-from lafn_viz.reading import Added, Changed, EditPosition, Reading
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -6,9 +6,14 @@ import pytest
 import torch
 
 import lafn_viz as lv
+from lafn_viz.editing.baselines.weight_edits import (
+    WeightEdit,
+    least_squares,
+    rank_one,
+    second_moments,
+)
+from lafn_viz.editing.forward import Reading
 from lafn_viz.models.loading import down_weight, hook_post, hook_written, traits
-from lafn_viz.reading import Reading
-from lafn_viz.weights import WeightEdit, least_squares, rank_one, second_moments
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import torch
 from families import FAMILIES, MASKED
 
 import lafn_viz as lv
+from lafn_viz.editing.forward import EDIT_POSITIONS, Reading
 from lafn_viz.models.loading import hook_post, traits
 from lafn_viz.models.scoring import encode
-from lafn_viz.reading import EDIT_POSITIONS, Reading
 
 CAUSAL = [family for family in FAMILIES if family not in MASKED]
 

@@ -3,7 +3,7 @@
 import pytest
 
 import lafn_viz as lv
-from lafn_viz import bulk
+from lafn_viz.editing import many as bulk
 
 FEW = {"n_neurons": 5, "position": "answer"}
 

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lafn_viz.activation_matching import edits_rest
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -36,8 +35,9 @@ from lafn_viz.core.json_records import (
     shown,
     value_of,
 )
-from lafn_viz.editing import Edit, EditError
-from lafn_viz.matching import RULES, Match, Rule, SubjectMatcher
+from lafn_viz.editing.activation_matcher import edits_rest
+from lafn_viz.editing.optimise import Edit, EditError
+from lafn_viz.editing.retrieval.subject_matcher import RULES, Match, Rule, SubjectMatcher
 from lafn_viz.models.loading import hook_post
 from lafn_viz.models.scoring import Hooks
 

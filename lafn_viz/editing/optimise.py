@@ -35,10 +35,10 @@ from lafn_viz.core.json_records import quoted, shown
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt, known
+from lafn_viz.editing.forward import EditPosition, acted_on
+from lafn_viz.editing.loss import Objective, OnStep, Search
 from lafn_viz.models.loading import Provenance, down_weight, provenance, traits
 from lafn_viz.neurons.neuron_sets import Neuron, existing, mask_of
-from lafn_viz.objective import Objective, OnStep, Search
-from lafn_viz.reading import EditPosition, acted_on
 
 if TYPE_CHECKING:
     import pandas as pd

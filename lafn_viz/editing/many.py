@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from lafn_viz.cache import EditCache, EditError
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.editing import EditOptions, edit_case
+from lafn_viz.editing.cache import EditCache, EditError
+from lafn_viz.editing.optimise import EditOptions, edit_case
 from lafn_viz.models.loading import traits
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 import lafn_viz as lv
-from lafn_viz.cache import EditCache, EditError, edited
+from lafn_viz.editing.cache import EditCache, EditError, edited
+from lafn_viz.editing.forward import Reading
 from lafn_viz.models.loading import traits
 from lafn_viz.neurons.neuron_sets import Neuron
-from lafn_viz.reading import Reading
 
 NAMES = {
     "JP": {"en": ("Japan",), "zh": ("日本",), "ru": ("Япония",)},

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
-from lafn_viz.cache import EditCache
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt
-from lafn_viz.judges import JUDGES
+from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.evaluation.metrics import JUDGES
 from lafn_viz.models.generation import next_tokens, write
 
 if TYPE_CHECKING:

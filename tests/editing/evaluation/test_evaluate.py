@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.baselines import Editor
-from lafn_viz.evaluation import ALL, Answered, Evaluation, evaluate
-from lafn_viz.judges import exact_match, remake, starts_with, token_f1
+from lafn_viz.editing.baselines.editor import Editor
+from lafn_viz.editing.evaluation.evaluate import ALL, Answered, Evaluation, evaluate
+from lafn_viz.editing.evaluation.metrics import exact_match, remake, starts_with, token_f1
 from lafn_viz.models.generation import write
 
 

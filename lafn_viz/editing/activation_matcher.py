@@ -33,12 +33,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.editing import Edit
-from lafn_viz.matching import Match
+from lafn_viz.editing.forward import require_causal
+from lafn_viz.editing.optimise import Edit
+from lafn_viz.editing.retrieval.subject_matcher import Match
 from lafn_viz.models.loading import hook_post, traits
 from lafn_viz.models.scoring import Hooks
 from lafn_viz.neurons.neuron_sets import Neuron, existing
-from lafn_viz.reading import require_causal
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.cache import EditCache, edited
+from lafn_viz.editing.cache import EditCache, edited
 from lafn_viz.models.loading import traits
 from lafn_viz.neurons.neuron_sets import Neuron
 

@@ -2,7 +2,7 @@
 
 1. **exact**: a name of the text's language stands there letter by letter, as whole words (the
    paper's retrieval, but "Niger" is not in "Nigeria").
-2. **normalised**: the same once both are folded (see `lafn_viz.folding`): case, accents, hyphens,
+2. **normalised**: the same once both are folded (see `folding`): case, accents, hyphens,
    widths. A leading article may contract or fall (le Caire, du Caire), so may a remark in brackets,
    "Mercury (planet)"; Arabic and Hebrew prepositions may be joined to the name.
 3. **alias**: a name of another language, or a further name: a Thai question often has the English
@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from rapidfuzz import fuzz
 
 from lafn_viz.core.json_records import quoted
-from lafn_viz.folding import Folded, fold, has_case, skip
-from lafn_viz.resemblance import (
+from lafn_viz.editing.retrieval.folding import Folded, fold, has_case, skip
+from lafn_viz.editing.retrieval.fuzzy import (
     FUZZY_REACH,
     Candidate,
     FuzzyIndex,

@@ -1,0 +1,1 @@
+"""Judge an edit: metrics, answers, and what changed."""

@@ -1,0 +1,1 @@
+"""Find the subject of an edit in a text."""
