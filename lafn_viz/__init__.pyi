@@ -57,6 +57,13 @@ from lafn_viz.editing.retrieval.subject_matcher import (
     Match as Match,
     SubjectMatcher as SubjectMatcher,
 )
+from lafn_viz.experiments.store import (
+    Store as Store,
+    StoreError as StoreError,
+)
+from lafn_viz.experiments.sweep import (
+    sweep as sweep,
+)
 from lafn_viz.interventions.activation_patching import (
     Trace as Trace,
     trace_subject as trace_subject,
@@ -112,13 +119,6 @@ from lafn_viz.neurons.stability import (
     Stability as Stability,
     stability as stability,
     threshold_curve as threshold_curve,
-)
-from lafn_viz.store import (
-    Store as Store,
-    StoreError as StoreError,
-)
-from lafn_viz.sweeps import (
-    sweep as sweep,
 )
 from lafn_viz.widgets import (
     LiveEditor as LiveEditor,

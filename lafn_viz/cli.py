@@ -215,7 +215,7 @@ def _app(**options: Any) -> int:
 def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     import lafn_viz as lv
     from lafn_viz import plots
-    from lafn_viz.demo import examine
+    from lafn_viz.experiments.examine import examine
 
     chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
     _make_folder(out)

@@ -22,10 +22,10 @@ from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.attribution.quadrature import Quadrature
 from lafn_viz.datasets.counterfactuals import counterfactual_cases
 from lafn_viz.datasets.facts import SCRIPTS, FactSet, Prompt, known, load_facts
-from lafn_viz.demo import Examination, examine
 from lafn_viz.editing import baselines
 from lafn_viz.editing.evaluation.evaluate import Evaluation, evaluate
 from lafn_viz.editing.optimise import Edit, lafn_edit
+from lafn_viz.experiments.examine import Examination, examine
 from lafn_viz.interventions.activation_patching import trace_subject
 from lafn_viz.interventions.degenerate import find_degenerate
 from lafn_viz.interventions.effects import Effects, effects

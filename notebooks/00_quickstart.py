@@ -27,7 +27,7 @@
 import pandas as pd
 
 import lafn_viz as lv
-from lafn_viz.demo import examine
+from lafn_viz.experiments.examine import examine
 
 # %% [markdown]
 # ## The facts

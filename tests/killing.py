@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lafn_viz import journal, pipeline, store
-from lafn_viz.journal import Shard, open_journal
-from lafn_viz.tables import CASE_TABLES, FACT_TABLES, FAILURES, Found, schema, table_of
+from lafn_viz.experiments import stages as pipeline, store, store_writer as journal
+from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, FAILURES, Found, schema, table_of
+from lafn_viz.experiments.store_writer import Shard, open_journal
 
 HEAD = {
     "model": {"name": "made-up", "weights": "0" * 64, "n_layers": 2, "d_mlp": 1000},

@@ -10,7 +10,7 @@ from made_up import a_set, scores_of
 import lafn_viz as lv
 from lafn_viz import gallery as module, plots
 from lafn_viz.cli import main
-from lafn_viz.demo import Examination
+from lafn_viz.experiments.examine import Examination
 from lafn_viz.gallery import BROWSERS, FIGURES, Gallery, Results, gallery, write_pictures
 
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 import lafn_viz as lv
-from lafn_viz import cluster, journal
-from lafn_viz.cluster import Cluster, ClusterError
+from lafn_viz.experiments import ray_backend as cluster, store_writer as journal
+from lafn_viz.experiments.ray_backend import Cluster, ClusterError
 
 ray = pytest.importorskip("ray")
 QUICK = {"progress": False, "per_shard": 3, "device": "cpu"}

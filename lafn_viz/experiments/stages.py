@@ -31,13 +31,21 @@ from lafn_viz.datasets.facts import Fact, FactSet, Prompt
 from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.evaluate import evaluate
+from lafn_viz.experiments.schema import (
+    CASE_TABLES,
+    FACT_TABLES,
+    FAILURES,
+    Found,
+    dense_file,
+    schema,
+    table_of,
+)
 from lafn_viz.interventions.ablation import How
 from lafn_viz.interventions.effects import effects
 from lafn_viz.models.loading import load_model, provenance, traits
 from lafn_viz.models.scoring import Position, prompt_columns
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, select_neurons
 from lafn_viz.neurons.overlaps import overlap
-from lafn_viz.tables import CASE_TABLES, FACT_TABLES, FAILURES, Found, dense_file, schema, table_of
 
 if TYPE_CHECKING:
     import pandas as pd

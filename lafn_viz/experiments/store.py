@@ -30,10 +30,10 @@ from lafn_viz.core.json_records import (
 )
 from lafn_viz.datasets.facts import SCRIPTS, known
 from lafn_viz.editing.evaluation.evaluate import Answered, Evaluation
+from lafn_viz.experiments.schema import MEASURED, SCHEMA, TABLES, schema, sets_of
 from lafn_viz.models.loading import Provenance
 from lafn_viz.neurons.neuron_sets import NeuronSet
 from lafn_viz.neurons.overlaps import bootstrap
-from lafn_viz.tables import MEASURED, SCHEMA, TABLES, schema, sets_of
 
 if TYPE_CHECKING:
     import pandas as pd

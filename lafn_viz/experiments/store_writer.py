@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from lafn_viz.store import StoreError, checksum, read_head
-from lafn_viz.tables import (
+from lafn_viz.experiments.schema import (
     CASE_TABLES,
     FACT_TABLES,
     FAILURES,
@@ -32,6 +31,7 @@ from lafn_viz.tables import (
     Tables,
     dense_file,
 )
+from lafn_viz.experiments.store import StoreError, checksum, read_head
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -23,20 +23,20 @@ import numpy as np
 import torch
 
 from lafn_viz.attribution.attribute import Method, NeuronScores, Target, check_options
-from lafn_viz.cluster import Cluster
 from lafn_viz.datasets.edit_cases import EditCase, EditSet
 from lafn_viz.datasets.facts import Fact, FactSet, known
 from lafn_viz.editing.baselines.editor import Editor, language_agnostic
 from lafn_viz.editing.evaluation.evaluate import plain
+from lafn_viz.experiments.ray_backend import Cluster
+from lafn_viz.experiments.schema import Found, Tables, schema, sets_of, table_of
+from lafn_viz.experiments.stages import Changed, Job, Plan, Source, described
+from lafn_viz.experiments.store import Store
+from lafn_viz.experiments.store_writer import Shard, open_journal
 from lafn_viz.interventions.ablation import How
-from lafn_viz.journal import Shard, open_journal
 from lafn_viz.models.loading import Provenance
 from lafn_viz.models.scoring import Position
 from lafn_viz.neurons.neuron_sets import select_neurons
 from lafn_viz.neurons.overlaps import overlap
-from lafn_viz.pipeline import Changed, Job, Plan, Source, described
-from lafn_viz.store import Store
-from lafn_viz.tables import Found, Tables, schema, sets_of, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,9 +15,9 @@ from fuzzing import FUZZ, changed, damaged, read_or_refused
 from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
-from lafn_viz import journal
-from lafn_viz.journal import open_journal
-from lafn_viz.tables import TABLES
+from lafn_viz.experiments import store_writer as journal
+from lafn_viz.experiments.schema import TABLES
+from lafn_viz.experiments.store_writer import open_journal
 
 ITEMS = range(5)
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz import pipeline, sweeps
 from lafn_viz.datasets.counterfactuals import trained_and_held_out
+from lafn_viz.experiments import stages as pipeline, sweep as sweeps
 
 LANGUAGES = ["en", "fr", "ru", "zh"]
 

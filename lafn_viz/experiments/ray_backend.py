@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lafn_viz.pipeline import Job, Source, described
-from lafn_viz.tables import Found
+from lafn_viz.experiments.schema import Found
+from lafn_viz.experiments.stages import Job, Source, described
 
 if TYPE_CHECKING:
     from types import TracebackType

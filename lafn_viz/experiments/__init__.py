@@ -1,0 +1,1 @@
+"""One experiment and many: stages, sweeps, the store on disk, and Ray."""
