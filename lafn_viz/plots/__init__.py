@@ -6,9 +6,8 @@ A claim's control is drawn beside it, on the same scale. A title says what is sh
 under it what to see.
 """
 
-from lafn_viz.plots.attributions import attribution_strip, completeness_curve, method_scatter
-from lafn_viz.plots.cards import neuron_card
-from lafn_viz.plots.causal import effects_by_language, effects_matrix, transfer_and_sharing
+from lafn_viz.plots.activation_patching import subject_trace
+from lafn_viz.plots.attribution import attribution_strip, completeness_curve, method_scatter
 from lafn_viz.plots.degenerate import degenerate_graph, fact_checking_roc
 from lafn_viz.plots.editing import (
     edit_curves,
@@ -17,6 +16,8 @@ from lafn_viz.plots.editing import (
     editor_comparison,
     edits_by_size,
 )
+from lafn_viz.plots.effects import effects_by_language, effects_matrix, transfer_and_sharing
+from lafn_viz.plots.neuron_cards import neuron_card
 from lafn_viz.plots.overlaps import (
     language_tree,
     layer_distribution,
@@ -28,7 +29,6 @@ from lafn_viz.plots.overlaps import (
 )
 from lafn_viz.plots.planting import planted_recovery
 from lafn_viz.plots.style import CONFIG
-from lafn_viz.plots.tracing import subject_trace
 
 __all__ = [
     "CONFIG",

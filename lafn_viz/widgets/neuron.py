@@ -10,7 +10,7 @@ from lafn_viz.attribution.attribute import NeuronScores, attribute
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.neurons.neuron_sets import Neuron, existing
-from lafn_viz.plots.attributions import strongest_in_bins
+from lafn_viz.plots.attribution import strongest_in_bins
 from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.choice import FactChoice, method_choice
 from lafn_viz.widgets.figure import FigureView
