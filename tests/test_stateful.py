@@ -19,7 +19,7 @@ import lafn_viz as lv
 from lafn_viz.editing import baselines
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.models.loading import down_weight, hook_post
-from lafn_viz.widgets.work import Cancelled, Worker
+from lafn_viz.widgets.background import Cancelled, Worker
 
 STEPS = settings(
     deadline=None,

@@ -27,9 +27,9 @@ from lafn_viz.editing.optimise import Edit, edit_case, n_evaluations
 from lafn_viz.models.loading import traits
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.plots.style import language_name
+from lafn_viz.widgets.background import Task
+from lafn_viz.widgets.explorer import Cell, Explorer, Languages, row, table
 from lafn_viz.widgets.figure import FigureView
-from lafn_viz.widgets.parts import Cell, Explorer, Languages, row, table
-from lafn_viz.widgets.work import Task
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

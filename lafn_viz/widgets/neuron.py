@@ -12,10 +12,10 @@ from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_
 from lafn_viz.neurons.neuron_sets import Neuron, existing
 from lafn_viz.plots.attribution import strongest_in_bins
 from lafn_viz.plots.style import language_name
-from lafn_viz.widgets.choice import FactChoice, method_choice
+from lafn_viz.widgets.background import Task
+from lafn_viz.widgets.controls import FactChoice, method_choice
+from lafn_viz.widgets.explorer import Cell, Explorer, row, table
 from lafn_viz.widgets.figure import FigureView
-from lafn_viz.widgets.parts import Cell, Explorer, row, table
-from lafn_viz.widgets.work import Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from lafn_viz.models.loading import traits
 from lafn_viz.neurons.neuron_sets import Neuron, select_neurons
 from lafn_viz.neurons.overlaps import Overlap, overlap
 from lafn_viz.plots.style import language_name
-from lafn_viz.widgets.choice import FactChoice, method_choice
+from lafn_viz.widgets.background import Task
+from lafn_viz.widgets.controls import FactChoice, method_choice
+from lafn_viz.widgets.explorer import Explorer, Languages, row
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.neuron import NeuronPanel
-from lafn_viz.widgets.parts import Explorer, Languages, row
-from lafn_viz.widgets.work import Task
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

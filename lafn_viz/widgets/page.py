@@ -8,9 +8,9 @@ import ipywidgets as w
 
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.widgets.editor import LiveEditor
+from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.neuron import NeuronExplorer
 from lafn_viz.widgets.overlap import OverlapExplorer
-from lafn_viz.widgets.parts import Explorer
 from lafn_viz.widgets.prompt import PromptExplorer
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.generation import next_tokens
 from lafn_viz.models.loading import traits
 from lafn_viz.plots.style import language_name
-from lafn_viz.widgets.choice import method_choice
+from lafn_viz.widgets.background import Cancelled, Task
+from lafn_viz.widgets.controls import method_choice
+from lafn_viz.widgets.explorer import Cell, Explorer, row, table
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.neuron import NeuronPanel
-from lafn_viz.widgets.parts import Cell, Explorer, row, table
-from lafn_viz.widgets.work import Cancelled, Task
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

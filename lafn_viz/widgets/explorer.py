@@ -13,8 +13,8 @@ import traitlets
 
 from lafn_viz.datasets.facts import FactSet, load_facts
 from lafn_viz.plots.style import language_colour, language_name
+from lafn_viz.widgets.background import Task, Worker
 from lafn_viz.widgets.figure import STATIC
-from lafn_viz.widgets.work import Task, Worker
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -11,8 +11,8 @@ from plotly import graph_objects as go
 import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.widgets import EXPLORERS, FigureView, page
-from lafn_viz.widgets.parts import Cell, table
-from lafn_viz.widgets.work import Cancelled, Task, Worker
+from lafn_viz.widgets.background import Cancelled, Task, Worker
+from lafn_viz.widgets.explorer import Cell, table
 
 LANGUAGES = ["en", "fr", "zh"]
 
@@ -372,7 +372,7 @@ def test_nothing_is_computed_by_another_model_than_the_list_names(capitals, monk
     explorer.wait()
     explorer.relation.value, explorer.position.value = "capital", "answer"
     explorer.subject.value, explorer.new_object.value = "Japan", "Rome"
-    go_on = slow(monkeypatch, "lafn_viz.widgets.parts", "loaded")
+    go_on = slow(monkeypatch, "lafn_viz.widgets.explorer", "loaded")
     explorer.model_choice.value = "embedded-control"
     explorer.edit_button.click()
     assert explorer.status.text.startswith("the model is not loaded yet")
