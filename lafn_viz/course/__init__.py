@@ -1,30 +1,43 @@
 """The checks of the course's exercises: `course.check_...(your_answer, ...)` gives a `Verdict`."""
 
-from lafn_viz.course.edits import (
+from lafn_viz.course.attribution import (
+    check_completeness_error,
+    check_integrated_gradients,
+    check_path_from,
+    check_without_each_token,
+)
+from lafn_viz.course.degenerate_and_fact_checking import (
+    check_auc,
+    check_effect,
+    check_expected,
+    check_is_degenerate,
+)
+from lafn_viz.course.editing import (
     check_edit_loss,
     check_edit_scores,
     check_speaks_of,
     check_with_values,
     check_writes_most,
 )
-from lafn_viz.course.failures import check_chance_jaccard, check_discoveries, check_known_everywhere
 from lafn_viz.course.grading import Verdict
-from lafn_viz.course.hooks import check_direct_effect, check_layer_activations, check_without_neuron
-from lafn_viz.course.own import check_known_share, check_wording
-from lafn_viz.course.paths import (
-    check_completeness_error,
-    check_integrated_gradients,
-    check_path_from,
-    check_without_each_token,
+from lafn_viz.course.neurons_and_hooks import (
+    check_direct_effect,
+    check_layer_activations,
+    check_without_neuron,
 )
-from lafn_viz.course.proof import check_auc, check_effect, check_expected, check_is_degenerate
-from lafn_viz.course.sets import (
+from lafn_viz.course.overlap import (
     check_jaccard,
     check_keep,
     check_other_facts,
     check_p_value,
     check_refine,
 )
+from lafn_viz.course.when_it_fails import (
+    check_chance_jaccard,
+    check_discoveries,
+    check_known_everywhere,
+)
+from lafn_viz.course.your_model import check_known_share, check_wording
 
 __all__ = [
     "Verdict",

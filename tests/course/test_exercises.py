@@ -11,7 +11,7 @@ import pytest
 import lafn_viz as lv
 from lafn_viz.course import grading
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "notebooks" / "scripts"))
 
 import build  # noqa: E402
