@@ -52,8 +52,8 @@ USE = """\
 import sys
 from pathlib import Path
 import lafn_viz as lv
-from lafn_viz.datasets.facts import data_folder
-from lafn_viz.serving import copy_notebooks
+from lafn_viz.core.paths import data_folder
+from lafn_viz.app.serving import copy_notebooks
 
 site = Path(sys.prefix).resolve()
 assert Path(lv.__file__).resolve().is_relative_to(site), lv.__file__

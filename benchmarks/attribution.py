@@ -36,7 +36,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 import lafn_viz as lv
 from lafn_viz.attribution.attribute import CompletenessWarning
-from lafn_viz.models.loading import data_folder, resolve
+from lafn_viz.core.paths import data_folder
+from lafn_viz.models.loading import resolve
 from lafn_viz.models.scoring import encode
 
 STEPS = 20

@@ -46,7 +46,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import lafn_viz as lv
 from lafn_viz.attribution.attribute import CompletenessWarning
-from lafn_viz.datasets.facts import data_folder
+from lafn_viz.core.paths import data_folder
 from lafn_viz.models.loading import quiet, resolve, traits
 from lafn_viz.models.scoring import encode
 from lafn_viz.neurons.overlaps import bootstrap

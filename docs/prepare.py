@@ -135,7 +135,7 @@ def run_notebook(name: str) -> str:
 
 def draw_gallery(name: str) -> str:
     """Every figure of the gallery as JSON, by name."""
-    from lafn_viz.gallery import FIGURES, Results
+    from lafn_viz.app.gallery import FIGURES, Results
 
     results = Results()
     return json.dumps({n: json.loads(draw(results).to_json()) for n, draw in FIGURES.items()})
@@ -241,7 +241,7 @@ def gallery_page(figures: dict[str, Any]) -> Iterator[str]:
         "From small runs on the embedded model, so intervals are wide. Point at a figure to read "
         "its values. The calls take what they show from `r`:"
     )
-    yield "```python\nfrom lafn_viz.gallery import *\n\nr = Results()\n```"
+    yield "```python\nfrom lafn_viz.app.gallery import *\n\nr = Results()\n```"
     if not figures:
         yield ":::{note}\nThis site was built without running anything: no figures.\n:::"
     calls = gallery_calls()
@@ -254,8 +254,8 @@ def gallery_page(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def gallery_calls() -> dict[str, str]:
-    """The code in gallery.py that makes each figure."""
-    source = (ROOT / "lafn_viz" / "gallery.py").read_text("utf-8")
+    """The code in app/gallery.py that makes each figure."""
+    source = (ROOT / "lafn_viz" / "app" / "gallery.py").read_text("utf-8")
     tree = ast.parse(source)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     table = next(

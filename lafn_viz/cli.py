@@ -199,14 +199,14 @@ def _sweep(
 
 
 def _lab(**options: Any) -> int:
-    from lafn_viz.serving import serve_lab
+    from lafn_viz.app.serving import serve_lab
 
     serve_lab(**options)
     return 0
 
 
 def _app(**options: Any) -> int:
-    from lafn_viz.serving import serve_app
+    from lafn_viz.app.serving import serve_app
 
     serve_app(**options, say=partial(print, flush=True))
     return 0
@@ -270,7 +270,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _gallery(out: Path, png: bool) -> int:
-    from lafn_viz.gallery import gallery
+    from lafn_viz.app.gallery import gallery
 
     _make_folder(out)
     made = gallery(out, png=png, progress=True)

@@ -14,7 +14,8 @@ from hypothesis import given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 
 import lafn_viz as lv
-from lafn_viz.datasets.facts import data_folder, shows_answer
+from lafn_viz.core.paths import data_folder
+from lafn_viz.datasets.facts import shows_answer
 from lafn_viz.editing import cache as caches
 from lafn_viz.editing.evaluation.evaluate import Answered, evaluate
 from lafn_viz.models.loading import traits

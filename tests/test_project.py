@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # Imports go down this list, never up.
 ORDER = (
+    "core.paths",
     "core.json_records",
     "datasets.facts",
     "editing.retrieval.folding",
@@ -62,10 +63,10 @@ ORDER = (
     "experiments.sweep",
     "experiments.examine",
     "plots",
-    "gallery",
+    "app.gallery",
     "course",
     "widgets",
-    "serving",
+    "app.serving",
     "cli",
 )
 

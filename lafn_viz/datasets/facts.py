@@ -27,6 +27,7 @@ from lafn_viz.core.json_records import (
     record_text,
     records,
 )
+from lafn_viz.core.paths import data_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -354,13 +355,6 @@ def _fill(fact: Fact, language: str, number: int, text: str, split: Split) -> Pr
         separator=separator_of(language),
         split=split,
     )
-
-
-def data_folder() -> Path:
-    """Where the embedded facts and models lie: beside the package, or in it once installed."""
-    package = Path(__file__).resolve().parent
-    installed = package / "data"
-    return installed if installed.is_dir() else package.parent / "data"
 
 
 def load_facts(

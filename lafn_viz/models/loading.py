@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.json_records import as_object, is_folder, parsed, quoted, read_text, record_list
-from lafn_viz.datasets.facts import data_folder
+from lafn_viz.core.paths import data_folder
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
+from lafn_viz.core.paths import data_folder
 from lafn_viz.models import loading as models
 
 
@@ -24,7 +25,7 @@ def test_generate_continues_the_text_as_it_stands(embedded):
 
 def test_model_cards_tell_what_the_models_do(embedded, facts):
     for name in models.EMBEDDED:
-        folder = models.data_folder() / "models" / name
+        folder = data_folder() / "models" / name
         report = json.loads((folder / "training.json").read_text("utf-8"))
         final = report["history"][-1]
         model = lv.load_model(name)

@@ -26,11 +26,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from lafn_viz.core.paths import is_installed, notebooks_folder
+
 Theme = Literal["auto", "light", "dark"]
 
 LOG = logging.getLogger(__name__)
-PACKAGE = Path(__file__).resolve().parent
-APP = PACKAGE / "app"
+APP = Path(__file__).resolve().parent  # app.ipynb and its template lie beside this file
 APP_PORT = 8866
 LAB_PORT = 8888
 LOCAL = "127.0.0.1"
@@ -47,7 +48,7 @@ FORGOTTEN_AFTER = 1800
 
 def shipped_notebooks() -> list[Path]:
     """The notebooks that come with the package: those for students, then the solutions."""
-    found = _notebooks_folder().rglob("*.ipynb")
+    found = notebooks_folder().rglob("*.ipynb")
     return sorted(path for path in found if ".ipynb_checkpoints" not in path.parts)
 
 
@@ -56,7 +57,7 @@ def copy_notebooks(folder: Path) -> list[Path]:
 
     Raises ValueError where the folder cannot be made or written to.
     """
-    written, home = [], _notebooks_folder()
+    written, home = [], notebooks_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for notebook in shipped_notebooks():
@@ -78,8 +79,8 @@ def notebooks_to_open(folder: Path | None = None) -> Path:
 
     Raises ValueError where copies cannot be written.
     """
-    if folder is None and not _installed():
-        return _notebooks_folder()
+    if folder is None and not is_installed():
+        return notebooks_folder()
     folder = Path("lafn_viz_notebooks") if folder is None else folder
     copy_notebooks(folder)
     return folder
@@ -219,15 +220,6 @@ def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[
     # Voilà listens first and then runs the loop, which calls this.
     IOLoop.current().add_callback(ready)
     app.start()
-
-
-def _installed() -> bool:
-    return (PACKAGE / "notebooks").is_dir()
-
-
-def _notebooks_folder() -> Path:
-    """Where the notebooks lie: beside the package, or in it once installed."""
-    return PACKAGE / "notebooks" if _installed() else PACKAGE.parent / "notebooks"
 
 
 def _need(*modules: str) -> None:

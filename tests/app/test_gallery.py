@@ -8,10 +8,11 @@ import pytest
 from made_up import a_set, scores_of
 
 import lafn_viz as lv
-from lafn_viz import gallery as module, plots
+from lafn_viz import plots
+from lafn_viz.app import gallery as module
+from lafn_viz.app.gallery import BROWSERS, FIGURES, Gallery, Results, gallery, write_pictures
 from lafn_viz.cli import main
 from lafn_viz.experiments.examine import Examination
-from lafn_viz.gallery import BROWSERS, FIGURES, Gallery, Results, gallery, write_pictures
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lafn_viz import serving
+from lafn_viz.app import serving
 from lafn_viz.cli import main
+from lafn_viz.core import paths
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -52,9 +53,10 @@ def test_checkout_opens_its_own_notebooks_and_an_installed_package_copies(tmp_pa
 
     # As a wheel lays it out: the notebooks are in the package.
     package = tmp_path / "site" / "lafn_viz"
-    (package / "notebooks").mkdir(parents=True)
+    (package / "data").mkdir(parents=True)
+    (package / "notebooks").mkdir()
     (package / "notebooks" / "only.ipynb").write_text("{}")
-    monkeypatch.setattr(serving, "PACKAGE", package)
+    monkeypatch.setattr(paths, "PACKAGE", package)
     monkeypatch.chdir(tmp_path)
     assert serving.notebooks_to_open() == Path("lafn_viz_notebooks")
     assert [path.name for path in Path("lafn_viz_notebooks").iterdir()] == ["only.ipynb"]
