@@ -295,7 +295,7 @@ def table(licences: Iterable[Licence], reached: Mapping[str, list[str]]) -> str:
         extras = ", ".join(name for name in by if name != "core")
         row = (licence.name, licence.version, licence.spdx, licence.kind or "NOT ALLOWED", extras)
         groups[group].append("| " + " | ".join(row) + " |")
-    page = ["# Licences of the dependencies", "", "Written by `make audit`.", "", NOTE]
+    page = ["# Licences of the dependencies", "", "Generation by `make audit`.", "", NOTE]
     for group, rows in groups.items():
         if rows:
             page += [f"## {titles[group]} ({len(rows)})", ""]

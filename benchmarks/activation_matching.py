@@ -29,9 +29,9 @@ import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models.loading import traits
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron
-from lafn_viz.neurons.overlaps import bootstrap
 
 Neurons = list[tuple[int, int]]
 KINDS = ("recall", "relation", "subject")
@@ -57,7 +57,7 @@ def made(model, fact: lv.Fact, facts: lv.FactSet, located: int) -> lv.Edit:
         loss=0.0,
         divergence=0.0,
         prompts=tuple(own),
-        provenance=lv.Provenance("none", traits(model).weights, "benchmark"),
+        provenance=lv.Provenance("none", capabilities(model).weights, "benchmark"),
     )
 
 
@@ -158,7 +158,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     args = parser.parse_args(given)
     model, facts = lv.load_model(args.model), lv.load_facts()
-    n_layers, d_mlp = traits(model).n_layers, traits(model).d_mlp
+    n_layers, d_mlp = capabilities(model).n_layers, capabilities(model).d_mlp
     of_subject = defaultdict(list)
     for fact in facts:
         of_subject[fact.subject_id].append(fact)

@@ -35,10 +35,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import lafn_viz as lv
-from lafn_viz.attribution.attribute import CompletenessWarning
+from lafn_viz.attribution.scores import CompletenessWarning
 from lafn_viz.core.paths import data_folder
 from lafn_viz.models.loading import resolve
-from lafn_viz.models.scoring import encode
+from lafn_viz.models.tokens import encode
 
 STEPS = 20
 TIGHT = 1e-4

@@ -28,18 +28,16 @@ import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.editing.baselines.editor import (
-    Editor,
+from lafn_viz.editing.baselines.editor import Editor
+from lafn_viz.editing.baselines.fine_tuning import fine_tuning
+from lafn_viz.editing.baselines.knowledge_neurons import knowledge_neurons, scaled
+from lafn_viz.editing.baselines.neuron_editors import (
     cached,
-    fine_tuning,
-    knowledge_neurons,
     language_agnostic,
-    memit,
     per_language,
     random_neurons,
-    rome,
-    scaled,
 )
+from lafn_viz.editing.baselines.rome_memit import memit, rome
 
 SIZES = (1, 10, 100, 1000)
 TOKENS = 40

@@ -45,11 +45,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import lafn_viz as lv
-from lafn_viz.attribution.attribute import CompletenessWarning
+from lafn_viz.attribution.scores import CompletenessWarning
 from lafn_viz.core.paths import data_folder
-from lafn_viz.models.loading import quiet, resolve, traits
-from lafn_viz.models.scoring import encode
-from lafn_viz.neurons.overlaps import bootstrap
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.loading import resolve
+from lafn_viz.models.packaged import quiet
+from lafn_viz.models.tokens import encode
 
 # d_model, layers, d_mlp, key and value heads; heads are 64 wide (7B: 128).
 MADE_UP = {
@@ -111,7 +113,7 @@ def shape_of(model) -> Shape:
     return Shape(
         n_layers=cfg.n_layers,
         weights=sum(p.numel() for p in matrices(model.blocks[0])),
-        down=cfg.d_model * traits(model).d_mlp,
+        down=cfg.d_model * capabilities(model).d_mlp,
         d_attention=cfg.n_heads * cfg.d_head,
         d_model=cfg.d_model,
         d_vocab=model.original_model.get_output_embeddings().weight.shape[0],
@@ -147,7 +149,7 @@ def flop(
 
 def flop_of(model, scores: lv.NeuronScores, position: str) -> float:
     """Mean FLOP of the prompts of some scores, for as many points as were taken."""
-    shape, masked = shape_of(model), traits(model).masked
+    shape, masked = shape_of(model), capabilities(model).masked
     each = []
     for prompt, points in zip(scores.prompts, scores.n_points.tolist(), strict=True):
         item = encode(model, prompt)

@@ -25,12 +25,17 @@ from pathlib import Path
 import pandas as pd
 
 import lafn_viz as lv
-from lafn_viz.editing.retrieval.subject_matcher import RULES, SubjectMatcher
+from lafn_viz.editing.retrieval.subject_matcher import MATCH_RULES, SubjectMatcher
 
 Names = dict[str, dict[str, list[str]]]
 # (kind, language, key of the subject asked about, text)
 Asked = tuple[str, str, str, str]
-LADDER = {"exact": RULES[:1], "+normalised": RULES[:2], "+alias": RULES[:3], "+fuzzy": RULES}
+LADDER = {
+    "exact": MATCH_RULES[:1],
+    "+normalised": MATCH_RULES[:2],
+    "+alias": MATCH_RULES[:3],
+    "+fuzzy": MATCH_RULES,
+}
 
 
 class Substring:
@@ -172,7 +177,7 @@ def timings(names: Names, asked: list[Asked], seed: int) -> None:
         matcher = SubjectMatcher(cached)
         built = time.perf_counter() - begin
         row: dict[str, float] = {"subjects": n, "names": n * 12, "build ms": 1e3 * built}
-        for label, rules in (("exact to alias", RULES[:3]), ("all rules", RULES)):
+        for label, rules in (("exact to alias", MATCH_RULES[:3]), ("all rules", MATCH_RULES)):
             matcher = SubjectMatcher(cached, rules=rules)
             times = []
             for _, language, _, text in texts:

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.attribution.attribute import CompletenessWarning
+from lafn_viz.attribution.scores import CompletenessWarning
 from lafn_viz.interventions.planted.recovery import (
     Named,
     method_scores,

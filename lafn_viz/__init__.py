@@ -7,9 +7,10 @@ names and `import lafn_viz` stays quick.
 
 import ast
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from lafn_viz.core.provenance import PACKAGE_VERSION
 
 
 def _public_names() -> dict[str, str]:
@@ -21,11 +22,7 @@ def _public_names() -> dict[str, str]:
 
 _PUBLIC_NAMES = _public_names()
 __all__ = sorted(_PUBLIC_NAMES)
-
-try:
-    __version__ = version("lafn_viz")
-except PackageNotFoundError:  # imported from a folder that nobody installed
-    __version__ = "unknown"
+__version__ = PACKAGE_VERSION
 
 
 def __getattr__(name: str) -> Any:

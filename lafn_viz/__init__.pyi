@@ -1,11 +1,12 @@
 """The public names of lafn_viz: what each is called and which module holds it."""
 
 from lafn_viz import plots as plots
-from lafn_viz.attribution.attribute import (
+from lafn_viz.attribution.attribute import attribute as attribute
+from lafn_viz.attribution.scores import (
     CompletenessWarning as CompletenessWarning,
     NeuronScores as NeuronScores,
-    attribute as attribute,
 )
+from lafn_viz.core.provenance import Provenance as Provenance
 from lafn_viz.datasets.counterfactuals import (
     counterfactual_case as counterfactual_case,
     counterfactual_cases as counterfactual_cases,
@@ -41,18 +42,13 @@ from lafn_viz.editing.cache import (
     EditError as EditError,
     edited as edited,
 )
-from lafn_viz.editing.evaluation.evaluate import (
-    Evaluation as Evaluation,
-    evaluate as evaluate,
-)
+from lafn_viz.editing.edit import Edit as Edit
+from lafn_viz.editing.evaluation.answers import Evaluation as Evaluation
+from lafn_viz.editing.evaluation.evaluate import evaluate as evaluate
 from lafn_viz.editing.many import (
     edit_cases as edit_cases,
 )
-from lafn_viz.editing.optimise import (
-    Edit as Edit,
-    edit_case as edit_case,
-    lafn_edit as lafn_edit,
-)
+from lafn_viz.editing.optimise import edit_case as edit_case, lafn_edit as lafn_edit
 from lafn_viz.editing.retrieval.subject_matcher import (
     Match as Match,
     SubjectMatcher as SubjectMatcher,
@@ -91,10 +87,7 @@ from lafn_viz.interventions.planted.planting import (
     Planted as Planted,
     plant as plant,
 )
-from lafn_viz.models.loading import (
-    Provenance as Provenance,
-    load_model as load_model,
-)
+from lafn_viz.models.loading import load_model as load_model
 from lafn_viz.models.scoring import (
     AnswerScores as AnswerScores,
     score_answers as score_answers,

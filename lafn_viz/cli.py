@@ -152,7 +152,7 @@ def _sweep(
     import torch
 
     import lafn_viz as lv
-    from lafn_viz.datasets.facts import known
+    from lafn_viz.core.options import require_one_of
 
     every = lv.load_facts() if file is None else lv.load_facts(*file)
     chosen = every.filter(relation=relation, languages=languages)
@@ -166,7 +166,7 @@ def _sweep(
     offered = ("language_agnostic", "random_neurons", "per_language", "knowledge_neurons",
                "fine_tuning", "rome", "memit")  # fmt: skip
     named = []
-    for name in known("editor", editors, offered):
+    for name in require_one_of("editor", editors, offered):
         make = getattr(lv.baselines, name)
         named.append(make(lv.baselines.language_agnostic()) if name == offered[1] else make())
     several = models is not None and len(models) > 1

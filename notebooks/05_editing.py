@@ -32,7 +32,7 @@ import pandas as pd
 
 import lafn_viz as lv
 from lafn_viz import course
-from lafn_viz.neurons.neuron_sets import random_like
+from lafn_viz.neurons.controls import random_like
 
 model = lv.load_model("embedded")
 facts = lv.load_facts().filter(leaking=False)

@@ -31,7 +31,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz import course
-from lafn_viz.neurons.neuron_sets import random_like
+from lafn_viz.neurons.controls import random_like
 
 model = lv.load_model("embedded")
 

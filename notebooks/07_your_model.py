@@ -34,7 +34,8 @@ import pandas as pd
 
 import lafn_viz as lv
 from lafn_viz import course
-from lafn_viz.datasets.facts import FactError, shows_answer
+from lafn_viz.datasets.facts import FactError
+from lafn_viz.datasets.text import shows_answer
 
 # %% [markdown]
 # ## The lines to change

@@ -23,7 +23,14 @@ from pathlib import Path
 import pandas as pd
 
 from lafn_viz.experiments import stages as pipeline, store, store_writer as journal
-from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, FAILURES, Found, schema, table_of
+from lafn_viz.experiments.schema import (
+    CASE_TABLES,
+    FACT_TABLES,
+    FAILURES,
+    ItemResult,
+    schema,
+    table_of,
+)
 from lafn_viz.experiments.store_writer import Shard, open_journal
 
 HEAD = {
@@ -36,7 +43,7 @@ HEAD = {
 SHARDS = (Shard(0, ("a", "b")), Shard(2, ("c",)), Shard(3, ("d", "e"), edits=True))
 
 
-def made_up(number: int) -> Found:
+def made_up(number: int) -> ItemResult:
     """Some rows about an item, a little large now and then, and a tensor."""
     import torch
 
@@ -52,7 +59,7 @@ def made_up(number: int) -> Found:
     if number == 1:
         told = {"item": ["b"], "stage": ["effects"], "reason": ["made up"]}
         tables["failures"] = table_of("failures", pd.DataFrame(told))
-    return Found(tables, {} if edit else {"amig": torch.arange(6.0).view(1, 2, 3) + number})
+    return ItemResult(tables, {} if edit else {"amig": torch.arange(6.0).view(1, 2, 3) + number})
 
 
 def write_made_up(folder: Path, log: Path) -> None:

@@ -72,7 +72,7 @@ CALLS = {
 SCRIPT = """
 import json, sys
 import lafn_viz as lv
-from lafn_viz.editing.evaluation.evaluate import Answered
+from lafn_viz.editing.evaluation.answers import Answered
 m = lv.load_model("embedded")
 p = lv.load_facts().filter(relation="capital", subjects="FR", languages=["en", "fr"]).prompts()
 s = lv.attribute(m, p)

@@ -7,70 +7,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-# Imports go down this list, never up.
-ORDER = (
-    "core.paths",
-    "core.json_records",
-    "datasets.facts",
-    "editing.retrieval.folding",
-    "editing.retrieval.fuzzy",
-    "editing.retrieval.subject_matcher",
-    "datasets.fact_readers",
-    "datasets.edit_cases",
-    "datasets.edit_readers",
-    "datasets.counterfactuals",
-    "models.loading",
-    "models.scoring",
-    "models.batching",
-    "interventions.activation_patching",
-    "attribution.quadrature",
-    "attribution.one_pass",
-    "attribution.path_integral",
-    "attribution.attribute",
-    "neurons.neuron_sets",
-    "neurons.overlaps",
-    "neurons.significance",
-    "neurons.stability",
-    "neurons.lape",
-    "interventions.ablation",
-    "interventions.effects",
-    "interventions.neuron_cards",
-    "interventions.degenerate",
-    "interventions.fact_checking",
-    "interventions.planted.weights",
-    "interventions.planted.planting",
-    "interventions.planted.recovery",
-    "editing.forward",
-    "editing.loss",
-    "editing.optimise",
-    "editing.activation_matcher",
-    "editing.cache",
-    "editing.many",
-    "editing.baselines.weight_edits",
-    "editing.baselines.editor",
-    "models.generation",
-    "editing.evaluation.metrics",
-    "editing.evaluation.before_after",
-    "editing.evaluation.evaluate",
-    "experiments.schema",
-    "experiments.store",
-    "experiments.store_writer",
-    "experiments.stages",
-    "experiments.ray_backend",
-    "experiments.sweep",
-    "experiments.examine",
-    "plots",
-    "app.gallery",
-    "course",
-    "widgets",
-    "app.serving",
-    "cli",
-)
-
-
 PACKAGE = ROOT / "lafn_viz"
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -94,21 +34,63 @@ def imported_modules(module: str, path: Path) -> set[str]:
     return {name for name in found if name.split(".")[0] == "lafn_viz"}
 
 
-def place(module: str) -> str:
-    """The entry of ORDER that a module below the package belongs to."""
-    parts = module.split(".")[1:]
-    prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-    return next((prefix for prefix in prefixes if prefix in ORDER), ORDER[-1])
+def rooms() -> dict[str, set[str]]:
+    """What each room may import besides itself, as the table in CONTRIBUTING.md says."""
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\|([^|]*)\|$", page, re.MULTILINE)
+    order = [name for name, _ in rows]
+    return {
+        name: set(order[:place]) - set(re.findall(r"`(\w+)`", never))
+        for place, (name, never) in enumerate(rows)
+    }
 
 
-def test_imports_go_one_way():
+def test_every_module_is_in_a_room():
+    inside = {module.split(".")[1] for module in MODULES if module != "lafn_viz"}
+    assert inside == set(rooms())
+
+
+def test_imports_go_one_way_between_rooms():
+    allowed = rooms()
     for module, path in MODULES.items():
-        if path.stem == "__init__":
+        if module == "lafn_viz":
             continue
-        for used in imported_modules(module, path) - {"lafn_viz", "lafn_viz.editing.baselines"}:
-            assert place(used) == place(module) or ORDER.index(place(used)) < ORDER.index(
-                place(module)
-            ), f"{module} imports {used}"
+        room = module.split(".")[1]
+        for used in imported_modules(module, path):
+            # The public names are for those who come from outside.
+            if used == "lafn_viz":
+                assert room in ("app", "cli"), f"{module} imports the public names"
+            else:
+                other = used.split(".")[1]
+                assert other in allowed[room] | {room}, f"{module} imports {used}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    import graphlib
+
+    graph = {module: imported_modules(module, path) for module, path in MODULES.items()}
+    del graph["lafn_viz"]
+    tuple(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize(
+    ("text", "used"),
+    [
+        ("import lafn_viz.core.paths", "lafn_viz.core.paths"),
+        ("import lafn_viz.core.paths as p", "lafn_viz.core.paths"),
+        ("from lafn_viz import plots", "lafn_viz.plots"),
+        ("from lafn_viz import load_model", "lafn_viz"),
+        ("from lafn_viz.core import paths as p", "lafn_viz.core.paths"),
+        ("from lafn_viz.core.paths import PACKAGE", "lafn_viz.core.paths"),
+        ("from ..core.paths import PACKAGE", "lafn_viz.core.paths"),
+        ("from . import scoring", "lafn_viz.models.scoring"),
+        ("def late():\n    import lafn_viz", "lafn_viz"),
+    ],
+)
+def test_every_form_of_import_is_read(tmp_path, text, used):
+    file = tmp_path / "loading.py"
+    file.write_text(text)
+    assert imported_modules("lafn_viz.models.loading", file) == {used}
 
 
 def test_importing_the_package_imports_no_heavy_library():

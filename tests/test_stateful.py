@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 import lafn_viz as lv
 from lafn_viz.editing import baselines
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
-from lafn_viz.models.loading import down_weight, hook_post
+from lafn_viz.models.hooks import down_weight, hook_post
 from lafn_viz.widgets.background import Cancelled, Worker
 
 STEPS = settings(

@@ -21,7 +21,7 @@ from babel import Locale
 from babel.core import get_global
 from frames import LANGUAGES, RELATIONS, held_out_template, templates
 
-from lafn_viz.datasets.facts import shows_answer
+from lafn_viz.datasets.text import shows_answer
 
 LOCALES = {language: Locale.parse(language) for language in LANGUAGES}
 

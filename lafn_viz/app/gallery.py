@@ -18,13 +18,18 @@ import plotly.graph_objects as go
 from tqdm.auto import tqdm
 
 from lafn_viz import plots
-from lafn_viz.attribution.attribute import NeuronScores, attribute
+from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.quadrature import Quadrature
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.counterfactuals import counterfactual_cases
-from lafn_viz.datasets.facts import SCRIPTS, FactSet, Prompt, known, load_facts
+from lafn_viz.datasets.facts import FactSet, Prompt, load_facts
+from lafn_viz.datasets.languages import SCRIPTS
 from lafn_viz.editing import baselines
-from lafn_viz.editing.evaluation.evaluate import Evaluation, evaluate
-from lafn_viz.editing.optimise import Edit, lafn_edit
+from lafn_viz.editing.edit import Edit
+from lafn_viz.editing.evaluation.answers import Evaluation
+from lafn_viz.editing.evaluation.evaluate import evaluate
+from lafn_viz.editing.optimise import lafn_edit
 from lafn_viz.experiments.examine import Examination, examine
 from lafn_viz.interventions.activation_patching import trace_subject
 from lafn_viz.interventions.degenerate import find_degenerate
@@ -35,7 +40,7 @@ from lafn_viz.interventions.planted.planting import plant
 from lafn_viz.interventions.planted.recovery import Named, method_scores, score_methods
 from lafn_viz.models.loading import load_model
 from lafn_viz.models.scoring import score_answers
-from lafn_viz.neurons.neuron_sets import random_like
+from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
 
@@ -302,7 +307,7 @@ def gallery(
     Raises:
         ValueError: for a name that is no figure.
     """
-    chosen = tuple(FIGURES) if names is None else known("figure", names, tuple(FIGURES))
+    chosen = tuple(FIGURES) if names is None else require_one_of("figure", names, tuple(FIGURES))
     results = Results() if results is None else results
     out.mkdir(parents=True, exist_ok=True)
     figures = {}

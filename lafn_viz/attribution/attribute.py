@@ -31,25 +31,27 @@ a score says what moves F along this path, not what happens when a neuron is sil
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lafn_viz.attribution.mean_activations import mean_activations, require_languages
 from lafn_viz.attribution.one_pass import OnePass, Paths
 from lafn_viz.attribution.path_integral import Integral, integrate, scale_of
 from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
+from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models.loading import Provenance, provenance, traits
-from lafn_viz.models.scoring import Batch, Position, batches, prompt_columns
+from lafn_viz.models.batching import Batch, batches
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
 Method = Literal[
@@ -62,80 +64,6 @@ Baseline = Literal["zero", "mean"]
 PATHS = ("integrated_gradients", "amig", "amig_as_released")
 AUTO_NODES = 4  # points of "auto" on a path or a part of one
 RELEASED_STEPS = 20  # of AMIG's released code
-
-
-class CompletenessWarning(UserWarning):
-    """Scores that do not sum to what they should."""
-
-
-@dataclass(frozen=True)
-class NeuronScores:
-    """Attribution of every neuron for every prompt.
-
-    `values` in units of the target (probability, or nats for log_prob and logit_difference; the
-    activation's own unit for the activation method). `target_prob` is the answer's probability with
-    nothing changed, `known` whether greedy decoding writes the answer. `target_change` is what the
-    scores of a layer should sum to, F(w) - F(b), and `completeness_error` their sum minus that, in
-    the target's unit; `relative_error` is its size as a share of |F(w) - F(b)| (summed over AMIG's
-    paths), where a layer that moves the target little is held to a tenth of the prompt's most
-    moving layer, and none to less than rounding allows. All three are NaN for a method that follows
-    no path. `n_points` counts the points at which the gradient was taken.
-    """
-
-    values: Float[Tensor, "prompt layer neuron"]
-    target_prob: Float[Tensor, " prompt"]
-    known: Bool[Tensor, " prompt"]
-    completeness_error: Float[Tensor, "prompt layer"]
-    relative_error: Float[Tensor, "prompt layer"]
-    target_change: Float[Tensor, "prompt layer"]
-    n_points: Int[Tensor, "prompt layer"]
-    prompts: tuple[Prompt, ...]
-    provenance: Provenance
-
-    def __repr__(self) -> str:
-        n, layers, width = self.values.shape
-        return f"NeuronScores({n} prompts, {layers} layers of {width} neurons, {self.provenance!r})"
-
-    def normalised(self) -> Float[Tensor, "prompt layer neuron"]:
-        """Each prompt's scores divided by their total over all neurons (AMIG, eq. 4)."""
-        return self.values / self.values.sum((1, 2), keepdim=True)
-
-    def select(self, keep: Callable[[Prompt], bool]) -> "NeuronScores":
-        """The scores of the prompts for which `keep` is true."""
-        chosen = [i for i, prompt in enumerate(self.prompts) if keep(prompt)]
-        if not chosen:
-            raise ValueError("no prompt of these scores fits; nothing would be left")
-        return replace(
-            self,
-            values=self.values[chosen],
-            target_prob=self.target_prob[chosen],
-            known=self.known[chosen],
-            completeness_error=self.completeness_error[chosen],
-            relative_error=self.relative_error[chosen],
-            target_change=self.target_change[chosen],
-            n_points=self.n_points[chosen],
-            prompts=tuple(self.prompts[i] for i in chosen),
-        )
-
-    def to_frame(self, *, top: int = 20) -> "pd.DataFrame":
-        """The `top` neurons of each prompt by score: one row a prompt and neuron."""
-        import pandas as pd
-
-        n, _, width = self.values.shape
-        best = self.values.flatten(1).topk(min(top, self.values[0].numel()))
-        keys = {
-            name: np.repeat(np.array(column, dtype=object), best.indices.shape[1])
-            for name, column in prompt_columns(self.prompts).items()
-        }
-        return pd.DataFrame(
-            {
-                **keys,
-                "place": list(range(best.indices.shape[1])) * n,
-                "layer": (best.indices // width).flatten().numpy(),
-                "neuron": (best.indices % width).flatten().numpy(),
-                "score": best.values.flatten().numpy(),
-            }
-        )
 
 
 def attribute(
@@ -214,37 +142,6 @@ def attribute(
     return scores
 
 
-def mean_activations(
-    model: "TransformerBridge",
-    prompts: Sequence[Prompt],
-    *,
-    position: Position = "all",
-    max_rows: int = 256,
-) -> dict[str, Float[Tensor, "layer neuron"]]:
-    """Mean activations of each language over prompts and the chosen positions."""
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
-    for batch in batches(model, prompts, position=position, max_prompts=max_rows):
-        run = OnePass(model, batch, "log_prob", max_rows=max_rows)
-        total = torch.stack(run.activations, 1).double().sum(2).cpu()
-        width = batch.at.stop - batch.at.start
-        for row, number in enumerate(batch.index.tolist()):
-            language = prompts[number].language
-            sums[language] = sums.get(language, 0) + total[row]
-            counts[language] = counts.get(language, 0) + width
-    return {language: (sums[language] / counts[language]).float() for language in sums}
-
-
-def require_languages(prompts: Sequence[Prompt], corpus: Sequence[Prompt], what: str) -> None:
-    """Refuse a corpus that lacks a language of the prompts; `what` needs it."""
-    missing = sorted({p.language for p in prompts} - {p.language for p in corpus})
-    if missing:
-        raise ValueError(
-            f"the corpus has no prompt in {', '.join(missing)}; {what} needs some in every "
-            "language of the prompts"
-        )
-
-
 def check_options(
     method: str,
     target: str,
@@ -288,7 +185,7 @@ def _baselines(
             f"method={method!r} has no choice of baseline; leave it out, or use "
             "integrated_gradients or direct_effect"
         )
-    found = traits(model)
+    found = capabilities(model)
     if not isinstance(baseline, str):
         shape = (len(prompts), found.n_layers, found.d_mlp)
         if tuple(baseline.shape) not in (shape, shape[1:]):
@@ -323,7 +220,7 @@ def _attribute(
     max_rows: int,
     progress: bool,
 ) -> NeuronScores:
-    found = traits(model)
+    found = capabilities(model)
     shape = (len(prompts), found.n_layers)
     values = torch.zeros(*shape, found.d_mlp)
     target_prob, known = torch.zeros(shape[0]), torch.zeros(shape[0], dtype=torch.bool)

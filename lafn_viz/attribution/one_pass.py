@@ -14,8 +14,8 @@ Instead:
 4. One backward pass from the sum of all rows' F gives the gradient at every point of every layer,
    because no row depends on another.
 
-Where a model fixes its batch at the start (BLOOM, OPT, XGLM: `traits(model).grows` is false), all
-rows are there from the first layer on; about twice the work, the same result.
+Where a model fixes its batch at the start (BLOOM, OPT, XGLM: no `supports_growing_batch`), all
+rows are there from the first layer on, at about twice the work and with the same result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,21 +26,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lafn_viz.models.loading import (
-    HOOK_HEAD,
-    Head,
+from lafn_viz.models.batching import Batch, prefix_cache
+from lafn_viz.models.capabilities import Unembedding, capabilities
+from lafn_viz.models.hooks import (
+    HOOK_UNEMBED,
+    Hooks,
     attention_mask,
     hook_attended,
     hook_block,
     hook_post,
-    traits,
 )
-from lafn_viz.models.scoring import Batch, Hooks, answer_log_prob
+from lafn_viz.models.scoring import answer_log_prob
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-Target = Literal["probability", "log_prob"]
+AnswerTarget = Literal["probability", "log_prob"]
 # Rows whose logits exist at once: enough for a full matrix product, and more of a small vocabulary.
 CHUNK, LOGITS = 64, 2**22
 
@@ -83,14 +84,14 @@ class OnePass:
     """
 
     def __init__(
-        self, model: "TransformerBridge", batch: Batch, target: Target, *, max_rows: int
+        self, model: "TransformerBridge", batch: Batch, target: AnswerTarget, *, max_rows: int
     ) -> None:
         self.model, self.batch, self.target, self.max_rows = model, batch, target, max_rows
-        self.traits = traits(model)
+        self.capabilities = capabilities(model)
         length = batch.tokens.shape[1]
         # A mask of our own would forget a sliding window, so longer prompts do without one.
-        self.short = self.traits.window is None or length < self.traits.window
-        self.shares = self.short and not self.traits.masked
+        self.short = self.capabilities.window is None or length < self.capabilities.window
+        self.shares = self.short and not self.capabilities.masked
         self.activations: list[Float[Tensor, "prompt at neuron"]] = []
 
         def keep(value: Tensor, hook: Any) -> None:
@@ -100,7 +101,7 @@ class OnePass:
         self.first, self.prefix = 0, []
         self.tokens, self.at = batch.tokens, batch.at
         self.everything: list[tuple[Tensor, Tensor]] = []
-        hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.traits.n_layers)]
+        hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
         with torch.no_grad():
             self.log_prob, self.known = self._run(
                 self.tokens, self._everyone(), hooks, remember=self.everything
@@ -130,7 +131,7 @@ class OnePass:
         if mask:
             past = prefix[0][0].shape[-2] if prefix else 0
             like = next(self.model.original_model.parameters())
-            causal = not self.traits.masked
+            causal = not self.capabilities.masked
             options["attention_mask"] = attention_mask(width, past + width, like, causal=causal)
         return options
 
@@ -147,7 +148,7 @@ class OnePass:
 
         `remember` is filled with the keys and values of every layer, where they can be shared.
         """
-        head, kept = self.traits.head, []
+        head, kept = self.capabilities.unembedding, []
         answers = self.batch.answers[owner]
         wanted = _shifted(self.batch.predicted, self.first)
         options = self._options(owner, tokens.shape[1], self.prefix, mask=mask)
@@ -159,7 +160,7 @@ class OnePass:
             return value[:1, :1]
 
         if head is not None:
-            hooks = [*hooks, (HOOK_HEAD, take)]
+            hooks = [*hooks, (HOOK_UNEMBED, take)]
         with self.model.hooks(fwd_hooks=hooks):
             logits = self.model(tokens, **options)
         if remember is not None and self.shares:
@@ -202,7 +203,7 @@ class OnePass:
             direct: only along the residual stream: later attention and feed-forward layers keep
                 what they write, normalisations are followed.
         """
-        layers = range(self.traits.n_layers)
+        layers = range(self.capabilities.n_layers)
         seen: list[Tensor] = []
 
         def leaf(value: Tensor, hook: Any) -> Tensor:
@@ -227,7 +228,7 @@ class OnePass:
 
         Rows that differ only late in a causal prompt share what comes before.
         """
-        blank, tokens, at = self.traits.blank, self.batch.tokens, self.batch.at
+        blank, tokens, at = self.capabilities.ablation_token, self.batch.tokens, self.batch.at
         if blank is None:
             raise ValueError(
                 "this model's tokenizer has neither a mask nor an end of text to put in place of a "
@@ -236,7 +237,7 @@ class OnePass:
         start, stop = self.batch.text
         shares = self.shares
         n, n_tokens = len(tokens), stop - start
-        if not self.traits.masked:  # what comes later changes nothing
+        if not self.capabilities.masked:  # what comes later changes nothing
             tokens, stop = tokens[:, : at.stop], min(stop, at.stop)
         most = max(1, self.max_rows // n)
         size = min(most, max(4, -(-(stop - start) // 4))) if shares else most
@@ -261,9 +262,9 @@ class OnePass:
             def end(value: Tensor, hook: Any) -> Tensor:
                 return value[:1, :1]
 
-            hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.traits.n_layers)]
-            if self.traits.head is not None:
-                hooks.append((HOOK_HEAD, end))
+            hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
+            if self.capabilities.unembedding is not None:
+                hooks.append((HOOK_UNEMBED, end))
             options = self._options(owner, rows.shape[-1], prefix, mask=False)
             with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
                 self.model(rows.flatten(0, 1), **options)
@@ -291,7 +292,7 @@ class OnePass:
             yield from self._slopes(paths, group)
 
     def _slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
-        n, grows = len(self.tokens), self.traits.grows and self.short
+        n, grows = len(self.tokens), self.capabilities.supports_growing_batch and self.short
         owners = {layer: paths.owner[some.path] for layer, some in points.items()}
         leaves: dict[int, Float[Tensor, "row at neuron"]] = {}
         hooks: Hooks = []
@@ -339,7 +340,7 @@ class _AnswerLogProb(torch.autograd.Function):
         ctx: Any,
         hidden: Float[Tensor, "row answer d_model"],
         answers: Int[Tensor, "row answer"],
-        head: Head,
+        head: Unembedding,
     ) -> tuple[Float[Tensor, " row"], Tensor]:
         flat, wanted = hidden.flatten(0, 1), answers.flatten()
         wants_gradient = hidden.requires_grad
@@ -401,26 +402,3 @@ def _replace(start: int, at: slice, leaf: Float[Tensor, "row at neuron"]) -> Cal
         return torch.cat([value[:start], rows, value[stop:]])
 
     return hook
-
-
-def prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]) -> Any:
-    """Keys and values of the prefix, given to each row of a batch by the prompt it comes from."""
-    from transformers.cache_utils import Cache, DynamicLayer
-
-    class PrefixLayer(DynamicLayer):
-        def __init__(self, keys: Tensor, values: Tensor) -> None:
-            super().__init__()
-            self.lazy_initialization(keys, values)
-            self.keys, self.values = keys, values
-
-        def update(
-            self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-        ) -> tuple[Tensor, Tensor]:
-            rows = owner[: len(key_states)]
-            if len(self.keys) == 1:
-                keys, values = (x.expand(len(rows), -1, -1, -1) for x in (self.keys, self.values))
-            else:
-                keys, values = self.keys[rows], self.values[rows]
-            return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
-
-    return Cache(layers=[PrefixLayer(keys, values) for keys, values in prefix])

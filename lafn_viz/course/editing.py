@@ -10,10 +10,12 @@ from lafn_viz.course.grading import UNFILLED, Wrong, check, members, number, run
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.editing.cache import edited
-from lafn_viz.editing.optimise import Edit
+from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
-from lafn_viz.models.loading import down_weight, hook_post, provenance
-from lafn_viz.models.scoring import encode, score_answers
+from lafn_viz.models.capabilities import provenance
+from lafn_viz.models.hooks import down_weight, hook_post
+from lafn_viz.models.scoring import score_answers
+from lafn_viz.models.tokens import encode
 from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:

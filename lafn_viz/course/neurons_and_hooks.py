@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lafn_viz.course.grading import Wrong, check, number, numbers, run
-from lafn_viz.models.loading import down_weight, hook_post
+from lafn_viz.models.hooks import down_weight, hook_post
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

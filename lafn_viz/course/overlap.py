@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lafn_viz.attribution.attribute import NeuronScores
+from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.course.grading import Wrong, check, members, number, run
 from lafn_viz.neurons.neuron_sets import NeuronSet, select_neurons
 from lafn_viz.neurons.overlaps import overlap

@@ -16,8 +16,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from lafn_viz.datasets.edit_cases import EditCase, EditSet, normal
-from lafn_viz.datasets.facts import Fact, FactSet, Prompt, known, load_facts, shows_answer
+from lafn_viz.core.options import require_one_of
+from lafn_viz.datasets.edit_cases import EditCase, EditSet
+from lafn_viz.datasets.facts import Fact, FactSet, Prompt, load_facts, trained_and_held_out
+from lafn_viz.datasets.text import normal, shows_answer
 
 KEEP = 2  # paraphrases of each other relation and language that shall not change
 
@@ -87,7 +89,11 @@ def counterfactual_cases(
     if n < 1 or neighbours < 0:
         raise ValueError(f"n={n}, neighbours={neighbours}; give n of 1 or more, neighbours from 0")
     facts = load_facts() if facts is None else facts
-    chosen = facts.relations if relation is None else known("relation", relation, facts.relations)
+    chosen = (
+        facts.relations
+        if relation is None
+        else require_one_of("relation", relation, facts.relations)
+    )
     draw = random.Random(seed)
     pool = [fact for fact in facts if fact.relation in chosen and not fact.leaks]
     draw.shuffle(pool)
@@ -203,22 +209,3 @@ def _can_replace(new: Fact, fact: Fact) -> bool:
         and not shows_answer(fact.subject[lang], new.object[lang])
         for lang in fact.languages
     )
-
-
-def trained_and_held_out(
-    facts: FactSet, fact: Fact
-) -> dict[str, tuple[tuple[Prompt, ...], tuple[Prompt, ...]]]:
-    """The (trained, held-out) prompts of one fact by language; at least one is trained."""
-    by_language: dict[str, list[Prompt]] = defaultdict(list)
-    for prompt in replace(facts, facts=(fact,)).prompts():
-        by_language[prompt.language].append(prompt)
-    found = {}
-    for lang, prompts in by_language.items():
-        held_out = set(facts.paraphrases[fact.relation, lang].held_out) or {len(prompts) - 1}
-        if len(held_out) == len(prompts):
-            held_out.remove(min(held_out))
-        found[lang] = (
-            tuple(p for p in prompts if p.paraphrase not in held_out),
-            tuple(p for p in prompts if p.paraphrase in held_out),
-        )
-    return found

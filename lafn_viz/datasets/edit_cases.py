@@ -25,7 +25,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lafn_viz.datasets.facts import SCRIPTS, UNSPACED_LANGUAGES, Prompt, known
+from lafn_viz.core.options import require_one_of
+from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.languages import SCRIPTS, UNSPACED_LANGUAGES
+from lafn_viz.datasets.text import normal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +132,7 @@ class EditSet:
         """
         cases = self.cases
         if languages is not None:
-            chosen = known("language", languages, self.languages)
+            chosen = require_one_of("language", languages, self.languages)
             cases = tuple(
                 _only(case, chosen) for case in cases if any(x in chosen for x in case.languages)
             )
@@ -195,11 +198,6 @@ def _only(case: EditCase, languages: Iterable[str]) -> EditCase:
         portability=cut(case.portability),
         keep=cut(case.keep),
     )
-
-
-def normal(text: str) -> str:
-    """The text without case, with single spaces: what two questions are compared by."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 class _Seen:

@@ -39,8 +39,11 @@ from lafn_viz.core.json_records import (
     records,
     shown,
 )
-from lafn_viz.datasets.edit_cases import EditCase, EditSet, normal
-from lafn_viz.datasets.facts import Prompt, known, language_code, separator_of
+from lafn_viz.core.options import require_one_of
+from lafn_viz.datasets.edit_cases import EditCase, EditSet
+from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.languages import language_code, separator_of
+from lafn_viz.datasets.text import normal
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ def load_edit_cases(
         FileNotFoundError: for a path that is not there.
         ValueError: for an unknown schema or a language that no case has.
     """
-    known("schema", schema, get_args(Schema))
+    require_one_of("schema", schema, get_args(Schema))
     drafts = _Drafts()
     hops: list[tuple[str, Path, dict[str, Any]]] = []
     for file in _files(path):

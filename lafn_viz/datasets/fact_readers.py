@@ -21,15 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lafn_viz.core.json_records import FactError, inside_of, is_folder, quoted, record_text, records
-from lafn_viz.datasets.facts import (
-    Fact,
-    FactSet,
-    Paraphrases,
-    known,
-    language_code,
-    separator_of,
-    shows_answer,
-)
+from lafn_viz.core.options import require_one_of
+from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
+from lafn_viz.datasets.languages import language_code, separator_of
+from lafn_viz.datasets.text import shows_answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,11 +220,13 @@ def _chosen(
         found[language_code(one.name)] = one
     wanted = [languages] if isinstance(languages, str) else languages
     chosen = (
-        tuple(found) if wanted is None else known("language", map(language_code, wanted), [*found])
+        tuple(found)
+        if wanted is None
+        else require_one_of("language", map(language_code, wanted), [*found])
     )
     files = {language: _files(source, folder, found[language]) for language in chosen}
     there = tuple(dict.fromkeys(name for some in files.values() for name in some.patterns))
-    kept = there if relations is None else known("relation", relations, there)
+    kept = there if relations is None else require_one_of("relation", relations, there)
     return {
         language: _Files({x: some.patterns[x] for x in kept if x in some.patterns}, some.facts)
         for language, some in files.items()

@@ -10,8 +10,8 @@ embedded ones come from Unicode CLDR (see data/README.md). A bad record is named
 and field, and nothing is read by halves (see `records`).
 """
 
-import re
-import unicodedata
+import random
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,73 +27,14 @@ from lafn_viz.core.json_records import (
     record_text,
     records,
 )
+from lafn_viz.core.options import require_one_of
 from lafn_viz.core.paths import data_folder
+from lafn_viz.datasets.languages import separator_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Split = Literal["trained", "held-out paraphrase", "held-out pair"]
-
-# Written without spaces: an answer follows its prompt directly.
-UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "yue"})
-
-
-# The script a language is written in; one that is not here counts as Latin.
-SCRIPTS = {
-    "ru": "Cyrillic",
-    "uk": "Cyrillic",
-    "bg": "Cyrillic",
-    "be": "Cyrillic",
-    "zh": "Han",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "ar": "Arabic",
-    "fa": "Arabic",
-    "ur": "Arabic",
-    "he": "Hebrew",
-    "hi": "Devanagari",
-    "bn": "Bengali",
-    "ta": "Tamil",
-    "th": "Thai",
-    "el": "Greek",
-    "hy": "Armenian",
-    "ka": "Georgian",
-}
-
-
-# Codes of the sets that are not those of ISO 639-1. In MzsRE "du" is Dutch, beside German as "de".
-LANGUAGE_CODES = {"cz": "cs", "du": "nl", "zh-cn": "zh", "zh-hans": "zh", "zh_cn": "zh"}
-
-
-def language_code(code: str) -> str:
-    """The usual code of a language that a set writes in its own way."""
-    return LANGUAGE_CODES.get(code.lower(), code)
-
-
-def separator_of(language: str) -> str:
-    """What stands between a prompt and its answer."""
-    return "" if language.split("-")[0] in UNSPACED_LANGUAGES else " "
-
-
-def shows_answer(subject: str, answer: str) -> bool:
-    """Whether the answer shows in the subject: a shared start of four letters (two in CJK)."""
-    subject, answer = _letters(subject), _letters(answer)
-    wide = re.search(r"[\u3040-\u9fff]", subject) is not None
-    length = 2 if wide else 4
-    if wide:
-        pieces, others = (
-            {name[i : i + length] for i in range(len(name) - length + 1)}
-            for name in (subject, answer)
-        )
-        return not pieces.isdisjoint(others)
-    starts = {word[:length] for word in re.findall(r"\w+", subject) if len(word) >= length}
-    return any(word[:length] in starts for word in re.findall(r"\w+", answer))
-
-
-def _letters(text: str) -> str:
-    """The text without case and accents."""
-    apart = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in apart if not unicodedata.combining(c))
 
 
 @dataclass(frozen=True)
@@ -246,7 +187,7 @@ class FactSet:
         """
         facts = self.facts
         if relation is not None:
-            wanted = known("relation", relation, self.relations)
+            wanted = require_one_of("relation", relation, self.relations)
             facts = tuple(fact for fact in facts if fact.relation in wanted)
         if subjects is not None:
             wanted = tuple([subjects] if isinstance(subjects, str) else subjects)
@@ -262,7 +203,7 @@ class FactSet:
                 fact for fact, names in zip(facts, named, strict=True) if names & set(wanted)
             )
         if languages is not None:
-            chosen = known("language", languages, self.languages)
+            chosen = require_one_of("language", languages, self.languages)
             facts = tuple(_only(fact, [x for x in fact.languages if x in chosen]) for fact in facts)
         if not leaking:
             facts = tuple(
@@ -272,7 +213,6 @@ class FactSet:
 
     def sample(self, n: int, *, seed: int = 0) -> "FactSet":
         """`n` facts drawn without replacement, the same for the same seed."""
-        import random
 
         if not 0 < n <= len(self):
             raise ValueError(f"cannot draw {n} of {len(self)} facts; give 1 to {len(self)}")
@@ -282,7 +222,9 @@ class FactSet:
     def prompts(self, *, splits: Iterable[Split] | None = None) -> list[Prompt]:
         """Every paraphrase of every fact in every language, by fact, then language."""
         allowed = ("trained", "held-out paraphrase", "held-out pair")
-        wanted = set(known("split", splits, allowed)) if splits is not None else set(allowed)
+        wanted = (
+            set(require_one_of("split", splits, allowed)) if splits is not None else set(allowed)
+        )
         prompts = []
         for fact in self.facts:
             for language in fact.languages:
@@ -329,15 +271,6 @@ def _only(fact: Fact, languages: Sequence[str]) -> Fact:
         subject={lang: fact.subject[lang] for lang in languages},
         object={lang: fact.object[lang] for lang in languages},
     )
-
-
-def known(what: str, given: str | Iterable[str], allowed: Sequence[str]) -> tuple[str, ...]:
-    """The names given, if all are allowed. Raises ValueError, naming what there is."""
-    wanted = (given,) if isinstance(given, str) else tuple(given)
-    for name in wanted:
-        if name not in allowed:
-            raise ValueError(f"unknown {what} {quoted(name)}; there are {listed(allowed)}")
-    return wanted
 
 
 def _fill(fact: Fact, language: str, number: int, text: str, split: Split) -> Prompt:
@@ -445,3 +378,28 @@ def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
         held_out=held_out,
         texts=texts,
     )
+
+
+def trained_and_held_out(
+    facts: FactSet, fact: Fact
+) -> dict[str, tuple[tuple[Prompt, ...], tuple[Prompt, ...]]]:
+    """The (trained, held-out) prompts of one fact by language; at least one is trained."""
+    by_language: dict[str, list[Prompt]] = defaultdict(list)
+    for prompt in replace(facts, facts=(fact,)).prompts():
+        by_language[prompt.language].append(prompt)
+    found = {}
+    for lang, prompts in by_language.items():
+        held_out = set(facts.paraphrases[fact.relation, lang].held_out) or {len(prompts) - 1}
+        if len(held_out) == len(prompts):
+            held_out.remove(min(held_out))
+        found[lang] = (
+            tuple(p for p in prompts if p.paraphrase not in held_out),
+            tuple(p for p in prompts if p.paraphrase in held_out),
+        )
+    return found
+
+
+def prompt_columns(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
+    """The columns that name a prompt in every tidy frame."""
+    names = ("fact_id", "relation", "language", "paraphrase", "split", "text", "answer")
+    return {name: [getattr(prompt, name) for prompt in prompts] for name in names}

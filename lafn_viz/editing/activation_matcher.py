@@ -23,7 +23,6 @@ neighbours. Enough random neurons make as good a key as located ones; a hundred 
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,24 +32,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.editing.forward import require_causal
-from lafn_viz.editing.optimise import Edit
+from lafn_viz.editing.cache import _EDITS_PAUSED
+from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.subject_matcher import Match
-from lafn_viz.models.loading import hook_post, traits
-from lafn_viz.models.scoring import Hooks
-from lafn_viz.neurons.neuron_sets import Neuron, existing
+from lafn_viz.models.capabilities import capabilities, require_causal
+from lafn_viz.models.hooks import Hooks, hook_post
+from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
 ROWS = 64  # texts of equal length that are read together
-_EDITS_REST: ContextVar[bool] = ContextVar("edits_rest", default=False)
-
-
-def edits_rest() -> bool:
-    """Whether the model is being read as it is, so that no edit may act."""
-    return _EDITS_REST.get()
 
 
 class ActivationMatcher:
@@ -222,7 +215,7 @@ class ActivationMatcher:
         """The tokens of a text, and the characters that each of them stands for."""
         read = self._model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, spans = list(read["input_ids"]), [tuple(pair) for pair in read["offset_mapping"]]
-        before = list(traits(self._model).before)
+        before = list(capabilities(self._model).special_prefix)
         if ids[: len(before)] != before:
             ids, spans = [*before, *ids], [(0, 0)] * len(before) + spans
         return ids, spans
@@ -245,7 +238,7 @@ class ActivationMatcher:
             return keep
 
         hooks: Hooks = [(hook_post(layer), keep_of(layer)) for layer in layers]
-        options = {"logits_to_keep": 1} if traits(self._model).keeps else {}
+        options = {"logits_to_keep": 1} if capabilities(self._model).supports_logits_to_keep else {}
         device = next(self._model.original_model.parameters()).device
         found: list[Tensor] = [torch.empty(0)] * len(texts)
         with torch.no_grad(), _as_it_is(), self._model.hooks(fwd_hooks=hooks):
@@ -261,11 +254,11 @@ class ActivationMatcher:
 
 @contextlib.contextmanager
 def _as_it_is() -> Iterator[None]:
-    token = _EDITS_REST.set(True)
+    token = _EDITS_PAUSED.set(True)
     try:
         yield
     finally:
-        _EDITS_REST.reset(token)
+        _EDITS_PAUSED.reset(token)
 
 
 def _check(model: "TransformerBridge", edits: Sequence[Edit]) -> None:
@@ -285,10 +278,10 @@ def _chosen(
     n_neurons: int,
 ) -> tuple[Neuron, ...]:
     """The neurons of the keys, in order."""
-    found = traits(model)
+    found = capabilities(model)
     if n_neurons < 1:
         raise ValueError(f"n_neurons={n_neurons}; a key needs at least 1")
     if neurons is None:
         changed = Counter(neuron for edit in edits for neuron in sorted(edit.neurons))
         neurons = [neuron for neuron, _ in changed.most_common(n_neurons)]
-    return tuple(sorted(set(existing(neurons, (found.n_layers, found.d_mlp)))))
+    return tuple(sorted(set(validate_neurons(neurons, (found.n_layers, found.d_mlp)))))

@@ -13,11 +13,11 @@ JSON and safetensors, with a checksum; nothing that is read can run.
 """
 
 import contextlib
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +30,14 @@ from lafn_viz.core.json_records import (
     decoded,
     parsed,
     quoted,
-    read_as,
     read_bytes,
     shown,
     value_of,
 )
-from lafn_viz.editing.activation_matcher import edits_rest
-from lafn_viz.editing.optimise import Edit, EditError
-from lafn_viz.editing.retrieval.subject_matcher import RULES, Match, Rule, SubjectMatcher
-from lafn_viz.models.loading import hook_post
-from lafn_viz.models.scoring import Hooks
+from lafn_viz.editing.cache_files import _checksum, _from_record, _plain, _to_record
+from lafn_viz.editing.edit import Edit, EditError
+from lafn_viz.editing.retrieval.subject_matcher import MATCH_RULES, Match, Rule, SubjectMatcher
+from lafn_viz.models.hooks import Hooks, hook_post
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +72,7 @@ class EditCache:
         self,
         edits: Iterable[Edit] = (),
         *,
-        rules: Sequence[Rule] = RULES,
+        rules: Sequence[Rule] = MATCH_RULES,
         find: Find | None = None,
     ) -> None:
         self._edits: dict[tuple[str, str], Edit] = {}
@@ -212,7 +210,7 @@ class EditCache:
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, rules: Sequence[Rule] = RULES, find: Find | None = None
+        cls, folder: str | Path, *, rules: Sequence[Rule] = MATCH_RULES, find: Find | None = None
     ) -> "EditCache":
         """Read what `save` wrote.
 
@@ -302,7 +300,7 @@ class _Applied:
 
     def begin(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each pass of the model: which rows get which edits."""
-        if edits_rest():
+        if edits_paused():
             return
         tokens = kwargs.get("input_ids", args[0] if args else None)
         if tokens is None:
@@ -353,7 +351,7 @@ class _Applied:
 
         def add(value: Tensor, hook: Any) -> Tensor | None:
             changed: Tensor | None = None
-            if edits_rest():
+            if edits_paused():
                 return changed
             if self.fired and len(value) != self.rows:
                 raise EditError(
@@ -392,42 +390,9 @@ def _text_of(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[int]]:
     return text, [*ends[:-1], len(text)]
 
 
-def _checksum(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
+_EDITS_PAUSED: ContextVar[bool] = ContextVar("edits_paused", default=False)
 
 
-def _plain(records: Any) -> str:
-    return json.dumps(records, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _to_record(edit: Edit) -> dict[str, Any]:
-    """An edit without its values, as JSON holds it."""
-    record = {
-        field.name: getattr(edit, field.name) for field in fields(Edit) if field.name != "values"
-    }
-    record["prompts"] = [asdict(prompt) for prompt in edit.prompts]
-    record["provenance"] = asdict(edit.provenance)
-    plain: dict[str, Any] = json.loads(json.dumps(record))
-    return plain
-
-
-def _from_record(where: str, record: Any, values: Tensor) -> Edit:
-    """The edit that a record says. Raises FactError, naming the field that cannot be."""
-    edit: Edit = read_as(where, record, Edit, values=values)
-    for field, at_least_one in (
-        ("neurons", edit.neurons),
-        ("names", edit.names and min(map(len, edit.names.values()))),
-        ("new", edit.new),
-        ("curve", edit.curve),
-    ):
-        if not at_least_one:
-            raise FactError(f"{where}, field {field!r}: empty, but it must hold something")
-    if len(set(edit.neurons)) < len(edit.neurons) or min(map(min, edit.neurons)) < 0:
-        raise FactError(f"{where}, field 'neurons': one stands twice or has a negative number")
-    fits = values.shape == (len(edit.neurons),) and values.is_floating_point()
-    if not fits or not torch.isfinite(values).all():
-        raise FactError(
-            f"{where}: {len(edit.neurons)} neurons, but values of shape {tuple(values.shape)} and "
-            f"{values.dtype}, or some that are not finite"
-        )
-    return edit
+def edits_paused() -> bool:
+    """Whether the model is being read as it is, so that no edit may act."""
+    return _EDITS_PAUSED.get()

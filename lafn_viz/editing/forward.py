@@ -19,10 +19,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.attribution.one_pass import prefix_cache
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models.loading import HOOK_HEAD, hook_post, hook_written, traits
-from lafn_viz.models.scoring import Encoded, Hooks, encode
+from lafn_viz.models.batching import prefix_cache
+from lafn_viz.models.capabilities import capabilities, require_causal
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written
+from lafn_viz.models.tokens import Encoded, encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -35,10 +36,10 @@ EDIT_POSITIONS: tuple[EditPosition, ...] = ("subject_last", "from_subject", "ans
 # By layer; for each prompt its own, or one for all.
 Added = Mapping[int, Float[Tensor, " neuron"] | Float[Tensor, "prompt neuron"]]
 # By layer.
-Changed = Mapping[int, Float[Tensor, "neuron d_model"]]
+WeightChanges = Mapping[int, Float[Tensor, "neuron d_model"]]
 
 
-class Reading:
+class EditedForward:
     """One padded batch of prompts with their answers.
 
     `row` and `answer` list the tokens of all answers: the prompt of each, and its number in the
@@ -78,12 +79,12 @@ class Reading:
         starts = [self._first(item) for item in read]
         self._place(read, [0] * len(read))
         self.prefix: list[tuple[Tensor, Tensor]] = []
-        longest, found = max(len(item.read) for item in read), traits(model)
+        longest, found = max(len(item.read) for item in read), capabilities(model)
         # Who builds its own mask (BLOOM, OPT, XGLM) takes none of ours; a sliding window neither.
         if (
             not whole
             and max(starts)
-            and found.grows
+            and found.supports_growing_batch
             and (found.window is None or longest < found.window)
         ):
             with torch.no_grad():
@@ -125,7 +126,7 @@ class Reading:
             if not start:
                 continue
             tokens = torch.tensor([read[i].read[:start] for i in rows], device=self.device)
-            with self.model.hooks(fwd_hooks=[(HOOK_HEAD, _first_only)] if self._narrows else []):
+            with self.model.hooks(fwd_hooks=[(HOOK_UNEMBED, _first_only)] if self._narrows else []):
                 _, cache = self.model(tokens, return_type="logits_and_cache", use_cache=True)
             if not self.prefix:
                 self.prefix = [
@@ -147,14 +148,14 @@ class Reading:
 
     @property
     def _narrows(self) -> bool:
-        return HOOK_HEAD in self.model.hook_dict
+        return HOOK_UNEMBED in self.model.hook_dict
 
     def logits(
         self,
         added: Added,
         *,
         site: Callable[[int], str] = hook_post,
-        changed: Changed | None = None,
+        changed: WeightChanges | None = None,
     ) -> Float[Tensor, "token vocab"]:
         """Logits about each token of the answers, with values added to neurons of some layers.
 
@@ -207,7 +208,7 @@ class Reading:
 
         hooks = list(hooks)
         if self._narrows:
-            hooks.append((HOOK_HEAD, take))
+            hooks.append((HOOK_UNEMBED, take))
         with self.model.hooks(fwd_hooks=hooks):
             logits = self.model(self.tokens, **options)
         return (logits.squeeze(0) if self._narrows else logits[self.takes, self.predicts]).float()
@@ -237,15 +238,6 @@ class Reading:
             len(self.prompts), dtype=torch.long, device=self.device
         )
         return wrong.index_add(0, self.row, (~right).long()) == 0
-
-
-def require_causal(model: "TransformerBridge") -> None:
-    """Refuse a masked model, with ValueError."""
-    if traits(model).masked:
-        raise ValueError(
-            f"{type(model.original_model).__name__} fills masks, but edits are read as a "
-            "causal model reads, from left to right; give a causal model"
-        )
 
 
 def acted_on(prompts: Iterable[Prompt], position: EditPosition) -> list[Prompt]:

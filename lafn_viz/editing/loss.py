@@ -5,8 +5,8 @@ the mean Kullback-Leibler divergence from before on the prompts to keep, and tha
 the new answers, as the model would go on without the edit. (Without the second, an edit whose
 answer is one token is free to have it written again and again.)
 
-What is edited is added at some layers: to neurons, to what they write, or to their weights (see
-`Reading.logits`), so that one objective serves every editor. L-BFGS finds the minimum: an edit has
+An edit adds values at some layers: to neurons, to what they write, or to their weights (see
+`EditedForward.logits`), so that one loss serves every editor. L-BFGS finds the minimum: an edit has
 tens to thousands of unknowns and an exact gradient, and a step of Adam costs as much.
 """
 
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.editing.forward import Added, Changed, EditPosition, Reading
-from lafn_viz.models.loading import hook_post
+from lafn_viz.editing.forward import Added, EditedForward, EditPosition, WeightChanges
+from lafn_viz.models.hooks import hook_post
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -30,7 +30,7 @@ ENDS = 1  # prompts of each language whose end is held, of the edited and of the
 OnStep = Callable[[int, float], None]
 
 
-class Objective:
+class EditLoss:
     """The two parts of the loss, for some prompts to edit and some to keep."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Objective:
     ) -> None:
         self.n_edited = len(edited)
         some = [*_some_of_each(edited), *(len(edited) + i for i in _some_of_each(keep))]
-        self.reading = Reading(
+        self.reading = EditedForward(
             model, [*edited, *keep], position, after=some, once=once, whole=whole
         )
         answers, takes = len(self.reading.row), self.reading.takes
@@ -67,7 +67,7 @@ class Objective:
         added: Added,
         *,
         site: Callable[[int], str] = hook_post,
-        changed: Changed | None = None,
+        changed: WeightChanges | None = None,
     ) -> tuple[Float[Tensor, " edited"], Float[Tensor, ""]]:
         """-log P of each new answer, and the divergence from before on what is to stay."""
         logits = self.reading.logits(added, site=site, changed=changed)
@@ -88,7 +88,7 @@ def _some_of_each(prompts: Sequence[Prompt]) -> list[int]:
     return found
 
 
-class Search:
+class LBFGSSearch:
     """The least of a loss, over one or several calls of `minimise`.
 
     `curve` is the loss at each evaluation; `parts` what the loss was made of where it was least in

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.cache import EditCache, EditError
 from lafn_viz.editing.optimise import EditOptions, edit_case
-from lafn_viz.models.loading import traits
+from lafn_viz.models.capabilities import capabilities
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -45,7 +45,7 @@ def edit_cases(
     place = None if folder is None else Path(folder)
     cache = EditCache() if place is None or not place.exists() else EditCache.load(place)
     there = {edit.key: edit for edit in cache}
-    weights = traits(model).weights
+    weights = capabilities(model).weights
     for edit in cache:
         if edit.provenance.weights != weights:
             raise EditError(

@@ -23,7 +23,7 @@ then "the same token everywhere" is a shortcut; the divergence term keeps the op
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 import torch
@@ -31,101 +31,23 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import Method, attribute
-from lafn_viz.core.json_records import quoted, shown
+from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import FactSet, Prompt, known
+from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.forward import EditPosition, acted_on
-from lafn_viz.editing.loss import Objective, OnStep, Search
-from lafn_viz.models.loading import Provenance, down_weight, provenance, traits
-from lafn_viz.neurons.neuron_sets import Neuron, existing, mask_of
+from lafn_viz.editing.loss import EditLoss, LBFGSSearch, OnStep
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.hooks import down_weight
+from lafn_viz.neurons.neuron_sets import Neuron, mask_of, validate_neurons
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
 Locate = Literal["pruned", "attribution", "activation"]
 FIRST, LATER = 24, 10  # evaluations of the loss: from nothing, and after each pruning
 FACTOR = 4  # each pruning leaves one neuron in as many
-
-
-class EditError(ValueError):
-    """A cache on disk that cannot be used, or an edit that does not fit; the message says why."""
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One fact changed: values to add to some neurons where its subject is read.
-
-    `values` belong to `neurons`, in units of their activation. `names` of the subject by language;
-    `old` and `new` names of the object in the languages edited (`old` where it is known). `curve`
-    is the loss at each evaluation (nats), `loss` and `divergence` its two parts at the end: mean
-    -log P(new object) of `prompts`, and the divergence from before on what is to stay.
-    """
-
-    subject_id: str
-    relation: str
-    names: Mapping[str, tuple[str, ...]]
-    old: Mapping[str, str]
-    new: Mapping[str, str]
-    neurons: tuple[Neuron, ...]
-    values: Float[Tensor, " neuron"]
-    position: EditPosition
-    curve: tuple[float, ...]
-    loss: float
-    divergence: float
-    prompts: tuple[Prompt, ...]
-    provenance: Provenance
-
-    def __repr__(self) -> str:
-        name, new = next(iter(self.names.values())), next(iter(self.new.values()))
-        return (
-            f"Edit({quoted(name[0])}, {shown(self.relation)}: "
-            f"{quoted(next(iter(self.old.values()), '?'))} -> {quoted(new)} "
-            f"in {len(self.new)} languages, "
-            f"{len(self.neurons)} neurons, loss {self.curve[0]:.2f} -> {self.loss:.2f})"
-        )
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Subject and relation; a cache holds one edit of each."""
-        return self.subject_id, self.relation
-
-    def require(self, model: "TransformerBridge") -> None:
-        """Refuse any other model than the one it was made for, with EditError."""
-        found = traits(model)
-        made, here = self.provenance, found.weights
-        if made.weights != here:
-            raise EditError(
-                f"{self!r} was made for the model {quoted(made.model)} "
-                f"({shown(made.weights[:8])}), not for "
-                f"this one ({here[:8]}); edit the fact anew on this model"
-            )
-        try:
-            existing(self.neurons, (found.n_layers, found.d_mlp))
-        except ValueError as error:
-            raise EditError(f"{self!r} is damaged: {error}") from None
-
-    def added(self, d_mlp: int) -> dict[int, Float[Tensor, " neuron"]]:
-        """What is added to all neurons of each layer that it touches."""
-        table = {layer: torch.zeros(d_mlp) for layer, _ in self.neurons}
-        for (layer, neuron), value in zip(self.neurons, self.values, strict=True):
-            table[layer][neuron] = value
-        return table
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One row a neuron: subject, relation, layer, neuron, value."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "subject_id": self.subject_id,
-                "relation": self.relation,
-                "layer": [layer for layer, _ in self.neurons],
-                "neuron": [neuron for _, neuron in self.neurons],
-                "value": self.values.numpy(),
-            }
-        )
 
 
 class EditOptions(TypedDict, total=False):
@@ -203,7 +125,7 @@ def edit_case(
         position: "subject_last", the subject's last token (the paper); "from_subject", it and all
             that follows; "answer", from the prompt's last token on. Where a prompt ends is known
             only if it is read alone, as `generate` does; `score_answers` reads most of an answer of
-            several tokens with it, so score "answer" edits through `evaluate` or `Reading`.
+            several tokens with it, so score "answer" edits through `evaluate` or `EditedForward`.
         keep: prompts that shall stay as they are; those of the case unless given, or if it has
             none, the subject alone.
         divergence: weight of the Kullback-Leibler divergence on these, and on what follows the new
@@ -220,11 +142,11 @@ def edit_case(
     chosen = tuple(dict.fromkeys(prompt.language for prompt in edited))
     if keep is None:
         keep = case.prompts("keep", languages=chosen) or _alone(case, chosen)
-    n_layers, d_mlp = traits(model).n_layers, traits(model).d_mlp
+    n_layers, d_mlp = capabilities(model).n_layers, capabilities(model).d_mlp
     if locate not in get_args(Locate):
         raise ValueError(f"unknown locate={locate!r}; there are {', '.join(get_args(Locate))}")
     allowed = _allowed(layers, neurons, n_neurons, (n_layers, d_mlp))
-    objective, search = Objective(model, edited, keep, position), Search(on_step)
+    objective, search = EditLoss(model, edited, keep, position), LBFGSSearch(on_step)
 
     def optimised(
         allowed: Bool[Tensor, "layer neuron"], start: Float[Tensor, "layer neuron"], count: int
@@ -297,7 +219,11 @@ def _edited(
     case: EditCase, languages: Iterable[str] | None, position: EditPosition
 ) -> list[Prompt]:
     """The questions of a case that can be edited at a position."""
-    chosen = case.languages if languages is None else known("language", languages, case.languages)
+    chosen = (
+        case.languages
+        if languages is None
+        else require_one_of("language", languages, case.languages)
+    )
     asked = acted_on(case.prompts("edit", languages=chosen), position)
     if not asked or not case.subject:
         raise ValueError(
@@ -325,7 +251,7 @@ def _allowed(
     """The neurons that may be changed."""
     n_layers, d_mlp = shape
     if neurons is not None:
-        return mask_of(existing(neurons, shape), shape)
+        return mask_of(validate_neurons(neurons, shape), shape)
     chosen = range(n_layers) if layers is None else list(layers)
     if not chosen or any(not 0 <= layer < n_layers for layer in chosen):
         raise ValueError(f"layers={chosen}; this model has layers 0 to {n_layers - 1}")

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from lafn_viz.attribution.attribute import NeuronScores, attribute
-from lafn_viz.datasets.facts import SCRIPTS, FactSet
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.languages import SCRIPTS
 from lafn_viz.interventions.effects import effects
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.neuron_sets import select_neurons
-from lafn_viz.neurons.overlaps import Overlap, bootstrap, overlap
+from lafn_viz.neurons.overlaps import Overlap, overlap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lafn_viz.experiments.schema import Found
+from lafn_viz.experiments.schema import ItemResult
 from lafn_viz.experiments.stages import Job, Source, described
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Cluster:
         self._name = said["model"]["name"]
         return said
 
-    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
+    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
         """Each item's number and what was found, in the order in which they are done.
 
         Raises:
@@ -191,7 +191,7 @@ class _Worker:
     def describe(self) -> dict[str, Any]:
         return described(self.model)
 
-    def find(self, numbers: list[int]) -> Iterator[tuple[int, Found]]:
+    def find(self, numbers: list[int]) -> Iterator[tuple[int, ItemResult]]:
         for number in numbers:
             yield number, self.job.find(self.model, number)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lafn_viz.models.loading import Provenance
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ Tables = Mapping[str, "pa.Table"]
 
 
 @dataclass(frozen=True)
-class Found:
+class ItemResult:
     """What was found about one item: rows of some tables, and all scores by method if wanted."""
 
     tables: Tables

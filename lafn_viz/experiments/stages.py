@@ -17,17 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-import lafn_viz
-from lafn_viz.attribution.attribute import (
-    CompletenessWarning,
-    Method,
-    NeuronScores,
-    Target,
-    attribute,
-)
-from lafn_viz.datasets.counterfactuals import trained_and_held_out
+from lafn_viz.attribution.attribute import Method, Target, attribute
+from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
+from lafn_viz.core.provenance import PACKAGE_VERSION
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import Fact, FactSet, Prompt
+from lafn_viz.datasets.facts import Fact, FactSet, Prompt, prompt_columns, trained_and_held_out
 from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.evaluate import evaluate
@@ -35,15 +29,16 @@ from lafn_viz.experiments.schema import (
     CASE_TABLES,
     FACT_TABLES,
     FAILURES,
-    Found,
+    ItemResult,
     dense_file,
     schema,
     table_of,
 )
-from lafn_viz.interventions.ablation import How
+from lafn_viz.interventions.ablation import Ablation
 from lafn_viz.interventions.effects import effects
-from lafn_viz.models.loading import load_model, provenance, traits
-from lafn_viz.models.scoring import Position, prompt_columns
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.loading import load_model
+from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, select_neurons
 from lafn_viz.neurons.overlaps import overlap
 
@@ -51,7 +46,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-Changed = Literal["agnostic", "languages"]
+AblatedSets = Literal["agnostic", "languages"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +61,8 @@ class Plan:
     min_languages: int | None
     top: int
     dense: bool
-    changed: tuple[Changed, ...]
-    how: How
+    changed: tuple[AblatedSets, ...]
+    how: Ablation
     controls: int
     editors: tuple[Editor, ...]
     alone: bool
@@ -92,7 +87,7 @@ class Source:
 def described(model: "TransformerBridge") -> dict[str, Any]:
     """What a store says of a model and of what it was run with."""
     weight = next(model.original_model.parameters())
-    found, said = traits(model), provenance(model, "sweep")
+    found, said = capabilities(model), provenance(model, "sweep")
     return {
         "model": {
             "name": said.model,
@@ -102,7 +97,7 @@ def described(model: "TransformerBridge") -> dict[str, Any]:
             "device": weight.device.type,
             "dtype": str(weight.dtype).removeprefix("torch."),
         },
-        "versions": {"lafn_viz": lafn_viz.__version__, **said.versions},
+        "versions": {"lafn_viz": PACKAGE_VERSION, **said.versions},
     }
 
 
@@ -125,7 +120,7 @@ class Job:
         count = len(self.facts)
         return self.facts.facts[number].id if number < count else self.cases[number - count].id
 
-    def find(self, model: "TransformerBridge", number: int) -> Found:
+    def find(self, model: "TransformerBridge", number: int) -> ItemResult:
         """All about one item. Whatever goes wrong is in its `failures`."""
         count = len(self.facts)
         try:
@@ -137,7 +132,7 @@ class Job:
             name = str(model.cfg.model_name)
             return self.lost(name, number, type(error).__name__, str(error))
 
-    def lost(self, model: str, number: int, error: str, reason: str) -> Found:
+    def lost(self, model: str, number: int, error: str, reason: str) -> ItemResult:
         """What is recorded of an item of which nothing was found."""
         rows = _Rows(model, self.name(number))
         rows.add("failures", _failure(self.name(number), "all", error, reason))
@@ -162,7 +157,7 @@ def about_fact(
     plan: Plan,
     *,
     number: int,
-) -> Found:
+) -> ItemResult:
     """Rows about a fact of these facts, with another one of its relation as its control."""
     rows = _Rows(str(model.cfg.model_name), fact.id)
     with rows.stage("prompts"):
@@ -191,7 +186,7 @@ def about_fact(
     return rows.found(FACT_TABLES)
 
 
-def about_case(model: "TransformerBridge", case: EditCase, plan: Plan) -> Found:
+def about_case(model: "TransformerBridge", case: EditCase, plan: Plan) -> ItemResult:
     """Rows about one edit: what each editor makes of it, and all answers afterwards."""
     rows = _Rows(str(model.cfg.model_name), case.id)
     for editor in plan.editors:
@@ -236,10 +231,10 @@ class _Rows:
             failed = _failure(self.item, name, type(error).__name__, str(error))
             self.add("failures", failed)
 
-    def found(self, tables: Iterable[str]) -> Found:
+    def found(self, tables: Iterable[str]) -> ItemResult:
         import pandas as pd
 
-        return Found(
+        return ItemResult(
             {
                 name: table_of(name, pd.concat(self.frames[name]))
                 if name in self.frames

@@ -10,7 +10,6 @@ A shard is a few facts of one relation, or a few edits. It counts from the momen
 `Store` only reads; `journal` writes.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from lafn_viz.core.files import checksum
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -28,12 +28,13 @@ from lafn_viz.core.json_records import (
     shown,
     value_of,
 )
-from lafn_viz.datasets.facts import SCRIPTS, known
-from lafn_viz.editing.evaluation.evaluate import Answered, Evaluation
+from lafn_viz.core.options import require_one_of
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.datasets.languages import SCRIPTS
+from lafn_viz.editing.evaluation.answers import Answered, Evaluation
 from lafn_viz.experiments.schema import MEASURED, SCHEMA, TABLES, schema, sets_of
-from lafn_viz.models.loading import Provenance
 from lafn_viz.neurons.neuron_sets import NeuronSet
-from lafn_viz.neurons.overlaps import bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,12 +84,6 @@ def read_head(folder: Path) -> dict[str, Any] | None:
 
 def _read_object(file: Path) -> dict[str, Any]:
     return as_object(str(file), parsed(str(file), read_text(file)))
-
-
-def checksum(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 class Store:
@@ -151,9 +146,9 @@ class Store:
         """
         import pandas as pd
 
-        known("table", table, tuple(TABLES))
+        require_one_of("table", table, tuple(TABLES))
         wanted = list(TABLES[table]) if columns is None else list(columns)
-        known("column", wanted, tuple(TABLES[table]))
+        require_one_of("column", wanted, tuple(TABLES[table]))
         parts = list(self.parts(table, columns=wanted))
         return pd.concat(parts, ignore_index=True) if parts else schema(table).empty_table().select(
             wanted
@@ -222,7 +217,7 @@ class Store:
         editors = tuple(self.head["options"]["editors"])
         if not editors:
             raise ValueError(f"{self.folder} has no edits; sweep with cases=")
-        (chosen,) = known("editor", _only("editor", editor, editors), editors)
+        (chosen,) = require_one_of("editor", _only("editor", editor, editors), editors)
         answers = []
         for part in self.parts("answers"):
             mine = part[part["editor"] == chosen]
@@ -307,7 +302,7 @@ class Store:
 
     def _method(self, method: str | None) -> str:
         methods = tuple(self.head["options"]["methods"])
-        return known("method", _only("method", method, methods), methods)[0]
+        return require_one_of("method", _only("method", method, methods), methods)[0]
 
 
 def _only(what: str, given: str | None, there: tuple[str, ...]) -> str:

@@ -11,7 +11,6 @@ order: a sweep that was killed a hundred times leaves the same bytes as one that
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,17 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from lafn_viz.core.files import checksum, write_json, write_whole
 from lafn_viz.experiments.schema import (
     CASE_TABLES,
     FACT_TABLES,
     FAILURES,
     OWNER,
     SCHEMA,
-    Found,
+    ItemResult,
     Tables,
     dense_file,
 )
-from lafn_viz.experiments.store import StoreError, checksum, read_head
+from lafn_viz.experiments.store import StoreError, read_head
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +95,7 @@ class Journal:
             for k in range(len(shards)):
                 self._end(k)
 
-    def add(self, number: int, found: Found) -> None:
+    def add(self, number: int, found: ItemResult) -> None:
         """Keep what was found about an item; from here on it will not be done again."""
         with _writing(self.folder):
             if found.dense:
@@ -279,33 +279,6 @@ def _differences(there: Any, wanted: Any, name: str = "") -> Iterator[str]:
             yield from _differences(there.get(key), wanted.get(key), f"{name}.{key}".strip("."))
     elif there != wanted:
         yield name
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file, and give it its name when all of it is on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name with a dot is no table to those who read the folder.
-    beside = path.with_name(f".{path.name}.tmp")
-    write(beside)
-    _to_disk(beside)
-    beside.replace(path)
-    _to_disk(path.parent)
-
-
-def _to_disk(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders, and keeps their entries in order by itself
-    opened = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """One value as a JSON file, whole or not at all."""
-    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
-    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def _save(file: Path, dense: Mapping[str, Tensor]) -> None:

@@ -22,19 +22,21 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 import torch
 
-from lafn_viz.attribution.attribute import Method, NeuronScores, Target, check_options
+from lafn_viz.attribution.attribute import Method, Target, check_options
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.options import plain, require_one_of
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.edit_cases import EditCase, EditSet
-from lafn_viz.datasets.facts import Fact, FactSet, known
-from lafn_viz.editing.baselines.editor import Editor, language_agnostic
-from lafn_viz.editing.evaluation.evaluate import plain
+from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.editing.baselines.editor import Editor
+from lafn_viz.editing.baselines.neuron_editors import language_agnostic
 from lafn_viz.experiments.ray_backend import Cluster
-from lafn_viz.experiments.schema import Found, Tables, schema, sets_of, table_of
-from lafn_viz.experiments.stages import Changed, Job, Plan, Source, described
+from lafn_viz.experiments.schema import ItemResult, Tables, schema, sets_of, table_of
+from lafn_viz.experiments.stages import AblatedSets, Job, Plan, Source, described
 from lafn_viz.experiments.store import Store
 from lafn_viz.experiments.store_writer import Shard, open_journal
-from lafn_viz.interventions.ablation import How
-from lafn_viz.models.loading import Provenance
-from lafn_viz.models.scoring import Position
+from lafn_viz.interventions.ablation import Ablation
+from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import select_neurons
 from lafn_viz.neurons.overlaps import overlap
 
@@ -61,8 +63,8 @@ def sweep(
     min_languages: int | None = 4,
     top: int = 100,
     dense: bool = False,
-    changed: Iterable[Changed] = ("agnostic",),
-    how: How = "zero",
+    changed: Iterable[AblatedSets] = ("agnostic",),
+    how: Ablation = "zero",
     controls: int = 5,
     editors: Iterable[Editor] | None = None,
     alone: bool = False,
@@ -116,7 +118,7 @@ def sweep(
     """
     from tqdm.auto import tqdm
 
-    known("backend", backend, get_args(Backend))
+    require_one_of("backend", backend, get_args(Backend))
     chosen = tuple(cases)
     plan = Plan(
         methods=tuple(methods), position=position, target=target, n_steps=n_steps,
@@ -139,7 +141,7 @@ def sweep(
     else:
         named = isinstance(model, str | Path)
         here = Source(str(model), device, dtype).load() if named else model
-        workplace = nullcontext(_Here(job, here))
+        workplace = nullcontext(_LocalWorker(job, here))
     with workplace as at:
         head = {**at.describe(), **_told(job, per_shard)}
 
@@ -168,10 +170,10 @@ class _Workplace(Protocol):
 
     def describe(self) -> dict[str, Any]: ...
 
-    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]: ...
+    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]: ...
 
 
-class _Here:
+class _LocalWorker:
     """This process."""
 
     def __init__(self, job: Job, model: "TransformerBridge") -> None:
@@ -180,7 +182,7 @@ class _Here:
     def describe(self) -> dict[str, Any]:
         return described(self.model)
 
-    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
+    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
         for number in numbers:
             yield number, self.job.find(self.model, number)
 
@@ -209,10 +211,10 @@ def _check(job: Job, per_shard: int) -> None:
         )
     for method in plan.methods:
         check_options(method, plan.target, n_steps=plan.n_steps, rows=plan.max_rows)
-    known("position", plan.position, get_args(Position))
-    known("how", plan.how, get_args(How))
-    known("changed", plan.changed, get_args(Changed))
-    known("option of select_neurons", tuple(plan.select), _SELECT)
+    require_one_of("position", plan.position, get_args(Position))
+    require_one_of("how", plan.how, get_args(Ablation))
+    require_one_of("changed", plan.changed, get_args(AblatedSets))
+    require_one_of("option of select_neurons", tuple(plan.select), _SELECT)
     select_neurons(_nothing(), **plan.select)
     if plan.min_languages is not None and plan.min_languages < 2:
         raise ValueError(

@@ -14,23 +14,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import mean_activations, require_languages
+from lafn_viz.attribution.mean_activations import mean_activations, require_languages
 from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models.scoring import Position, batches
+from lafn_viz.models.batching import batches
+from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-How = Literal["zero", "scale", "mean", "resample"]
+Ablation = Literal["zero", "scale", "mean", "resample"]
 
 
-def measure(
+def measure_ablation(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
     masks: Bool[Tensor, "variant layer neuron"],
     *,
-    how: How = "zero",
+    how: Ablation = "zero",
     factor: float = 2.0,
     position: Position = "all",
     corpus: Sequence[Prompt] | None = None,
@@ -42,8 +43,8 @@ def measure(
     Variants and prompts share their batches (`max_rows` at once), so hundreds of sets cost a few
     passes of the model.
     """
-    if how not in get_args(How):
-        raise ValueError(f"unknown how {how!r}; there are {', '.join(get_args(How))}")
+    if how not in get_args(Ablation):
+        raise ValueError(f"unknown how {how!r}; there are {', '.join(get_args(Ablation))}")
     fill = _fill(model, prompts, how, position, corpus, seed)
     before, after = torch.empty(len(prompts)), torch.empty(len(masks), len(prompts))
     layers = masks.any(0).any(-1).nonzero()[:, 0].tolist()
@@ -79,7 +80,7 @@ Fill = Callable[[int, Tensor, Tensor], Tensor]
 def _fill(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
-    how: How,
+    how: Ablation,
     position: Position,
     corpus: Sequence[Prompt] | None,
     seed: int,

@@ -25,9 +25,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models.loading import Provenance, hook_block, hook_post, provenance, traits
-from lafn_viz.models.scoring import Hooks, encode
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.hooks import Hooks, hook_block, hook_post
+from lafn_viz.models.tokens import encode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,12 +93,12 @@ def trace_subject(
         ValueError: if no two prompts differ in the subject alone and lie alike, or for a masked
             model.
     """
-    if traits(model).masked:
+    if capabilities(model).masked:
         raise ValueError(
             "this model fills masks, but a subject is traced from left to right; give a causal one"
         )
     groups = _pairs(model, prompts, max_pairs, seed)
-    n_layers = traits(model).n_layers
+    n_layers = capabilities(model).n_layers
     right = np.zeros((len(WHATS), n_layers, len(WHERES)))
     count = np.zeros(right.shape)
     untouched = known = total = 0
@@ -180,7 +182,9 @@ class _Swap:
             "answer": [first.predicts],
         }
         self.kept: dict[str, Tensor] = {}
-        names = [hook(layer) for layer in range(traits(model).n_layers) for hook in _HOOKS.values()]
+        names = [
+            hook(layer) for layer in range(capabilities(model).n_layers) for hook in _HOOKS.values()
+        ]
         hooks: Hooks = [(name, self._keeper(name)) for name in names]
         told = torch.tensor([item.read for item in donors], device=device)
         self.donor_known = self._answered(told, hooks)

@@ -27,19 +27,21 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lafn_viz.attribution.attribute import NeuronScores
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.interventions.ablation import measure
-from lafn_viz.models.loading import Provenance, provenance
-from lafn_viz.models.scoring import Position
-from lafn_viz.neurons.neuron_sets import Neuron, masks_of, random_like, require_numbers
+from lafn_viz.interventions.ablation import measure_ablation
+from lafn_viz.models.capabilities import provenance
+from lafn_viz.models.tokens import Position
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of, require_finite
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
 Of = Literal["probability", "odds"]
-AT_ONCE = 2000  # sets in one call of `measure`, which bounds the memory of their masks
+AT_ONCE = 2000  # sets in one call of `measure_ablation`, which bounds the memory of their masks
 Pick = tuple[int, ...]  # places in a list of neurons, ascending
 
 
@@ -177,7 +179,7 @@ def find_degenerate(
             f"top={top}, max_size={max_size}, max_sets={max_sets}, controls={controls}; "
             "give at least 2, 2, 1 and 0"
         )
-    require_numbers(scores)
+    require_finite(scores)
     shape = (scores.values.shape[1], scores.values.shape[2])
     made = provenance(
         model, "find_degenerate", seed=seed, top=top, t_low=t_low, t_high=t_high,
@@ -254,7 +256,7 @@ class _Change:
         found = []
         for start in range(0, len(sets), AT_ONCE):
             some = masks_of(sets[start : start + AT_ONCE], self.shape)
-            before, after = measure(self.model, self.prompts, some, position=self.position)
+            before, after = measure_ablation(self.model, self.prompts, some, position=self.position)
             self.p_before = float(before.double().exp().mean())
             found.append(self._value(after) / self._value(before[None]) - 1)
         return torch.cat(found).numpy()

@@ -20,12 +20,14 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lafn_viz.datasets.facts import Prompt
-from lafn_viz.interventions.ablation import How, measure
-from lafn_viz.models.loading import Provenance, provenance, traits
-from lafn_viz.models.scoring import Position, prompt_columns
-from lafn_viz.neurons.neuron_sets import Neuron, masks_of, random_like
-from lafn_viz.neurons.overlaps import bootstrap, mean_of_known
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.stats import bootstrap, mean_of_finite
+from lafn_viz.datasets.facts import Prompt, prompt_columns
+from lafn_viz.interventions.ablation import Ablation, measure_ablation
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.tokens import Position
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +107,7 @@ def intervene(
     prompts: Sequence[Prompt],
     neurons: Iterable[tuple[int, int]],
     *,
-    how: How = "zero",
+    how: Ablation = "zero",
     factor: float = 2.0,
     position: Position = "all",
     controls: int = 5,
@@ -133,7 +135,7 @@ def intervene(
     named = {name: _checked(some, shape) for name, some in (others or {}).items()}
     random = [random_like(chosen, shape, seed=seed + draw) for draw in range(controls)]
     sets = [chosen, *random, *named.values()]
-    before, after = measure(
+    before, after = measure_ablation(
         model, prompts, masks_of(sets, shape),
         how=how, factor=factor, position=position, corpus=corpus, seed=seed,
     )  # fmt: skip
@@ -149,16 +151,17 @@ def intervene(
 
 
 # What `Effects` holds of every set, fact and language.
-KINDS = ("before", "after", "random", "other_before", "other")
+MEASUREMENTS = ("before", "after", "random", "other_before", "other")
 
 
 @dataclass(frozen=True)
 class Effects:
     """What changing each fact's own neurons does to it, by named set and language.
 
-    `p` and `log_p` (nats) are means over a fact's prompts in a language, each for KINDS: before and
-    after the change, with as many random neurons of the same layers (mean over draws), and another
-    fact of the relation before and after the same change. NaN where nothing was measured.
+    `p` and `log_p` (nats) are means over a fact's prompts in a language, each for MEASUREMENTS:
+    before and after the change, with as many random neurons of the same layers (mean over draws),
+    and another fact of the relation before and after the same change. NaN where nothing was
+    measured.
     """
 
     sets: tuple[str, ...]
@@ -186,7 +189,7 @@ class Effects:
         values = getattr(self, of)
         if mean_of is not None:
             columns = [self.languages.index(language) for language in mean_of]
-            values = mean_of_known(values[..., columns], -1)[..., None]
+            values = mean_of_finite(values[..., columns], -1)[..., None]
         before, after, random, other_before, other = values
         pairs = {
             "own fact": (after, before),
@@ -222,7 +225,7 @@ class Effects:
                 for kind in p:
                     row: list[Any] = [name, kind, language]
                     for values in (p[kind][number, :, 0], log_p[kind][number, :, 0]):
-                        mean = float(mean_of_known(values, 0))
+                        mean = float(mean_of_finite(values, 0))
                         row += [mean, *bootstrap(values, draws=draws, seed=seed)]
                     rows.append(row)
         keys = ["set", "measured on", "language"]
@@ -246,7 +249,7 @@ class Effects:
         for of in ("p", "log_p"):
             columns |= {
                 f"{of}_{kind}": getattr(self, of)[number].ravel()
-                for number, kind in enumerate(KINDS)
+                for number, kind in enumerate(MEASUREMENTS)
             }
         return pd.DataFrame(columns, index=keys).dropna(subset=["p_after"]).reset_index()
 
@@ -256,7 +259,7 @@ def effects(
     sets: Mapping[str, Mapping[str, Iterable[tuple[int, int]]]],
     prompts: Sequence[Prompt],
     *,
-    how: How = "zero",
+    how: Ablation = "zero",
     factor: float = 2.0,
     position: Position = "all",
     controls: int = 5,
@@ -293,7 +296,7 @@ def effects(
     relations = {fact: by_fact[fact][0].relation for fact in facts}
     languages = tuple(dict.fromkeys(prompt.language for prompt in prompts))
     size = (len(sets), len(facts), len(languages))
-    found = {of: np.full((len(KINDS), *size), np.nan) for of in ("p", "log_p")}
+    found = {of: np.full((len(MEASUREMENTS), *size), np.nan) for of in ("p", "log_p")}
     n_neurons = np.full(size[:2], np.nan)
     options: dict[str, Any] = {
         "how": how, "factor": factor, "position": position, "corpus": corpus, "seed": seed,
@@ -304,7 +307,7 @@ def effects(
         for column, language in enumerate(languages):
             mine = [number for number, prompt in enumerate(of) if prompt.language == language]
             if mine and len(values):
-                at = (KINDS.index(kind), *cell, column)
+                at = (MEASUREMENTS.index(kind), *cell, column)
                 found["p"][at] = np.exp(values[:, mine]).mean()
                 found["log_p"][at] = values[:, mine].mean()
 
@@ -323,7 +326,7 @@ def effects(
             for draw in range(controls)
         ]
         masks = masks_of([*own.values(), *random], shape)
-        before, after = measure(model, by_fact[fact], masks, **options)
+        before, after = measure_ablation(model, by_fact[fact], masks, **options)
         drawn = after[len(own) :].unflatten(0, (len(own), controls)) if controls else after[:0]
         for place, number in enumerate(own):
             put("before", (number, row), before, by_fact[fact])
@@ -333,7 +336,7 @@ def effects(
         same = [other for other in facts if relations[other] == relations[fact]]
         if len(same) > 1:
             stranger = by_fact[same[(same.index(fact) + 1) % len(same)]]
-            before, after = measure(model, stranger, masks[: len(own)], **options)
+            before, after = measure_ablation(model, stranger, masks[: len(own)], **options)
             for place, number in enumerate(own):
                 put("other_before", (number, row), before, stranger)
                 put("other", (number, row), after[place], stranger)
@@ -348,11 +351,11 @@ def effects(
 
 
 def _shape(model: "TransformerBridge") -> tuple[int, int]:
-    found = traits(model)
+    found = capabilities(model)
     return found.n_layers, found.d_mlp
 
 
-def _said(how: How, factor: float, position: Position) -> dict[str, Any]:
+def _said(how: Ablation, factor: float, position: Position) -> dict[str, Any]:
     """The options that a provenance names."""
     return {"how": how, "position": position} | ({"factor": factor} if how == "scale" else {})
 

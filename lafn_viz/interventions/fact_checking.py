@@ -28,12 +28,15 @@ import torch
 from jaxtyping import Bool, Float
 
 from lafn_viz.attribution.attribute import Method, attribute
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate, Of, find_degenerate
-from lafn_viz.models.loading import Provenance, provenance
-from lafn_viz.models.scoring import Position, prompt_columns, score_answers
-from lafn_viz.neurons.neuron_sets import Neuron, mask_of, random_like
-from lafn_viz.neurons.overlaps import bootstrap
+from lafn_viz.models.capabilities import provenance
+from lafn_viz.models.scoring import score_answers
+from lafn_viz.models.tokens import Position
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron, mask_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,20 +25,18 @@ import torch.autograd.forward_ad as forward
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import NeuronScores, attribute
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.interventions.effects import Effect
-from lafn_viz.models.batching import Padded, log_prob_of, padded
-from lafn_viz.models.loading import (
-    HOOK_HEAD,
-    Provenance,
-    hook_attended,
-    hook_post,
-    provenance,
-    traits,
-)
-from lafn_viz.models.scoring import Hooks, token_text
-from lafn_viz.neurons.neuron_sets import Neuron, existing, mask_of, random_like, require_numbers
+from lafn_viz.models.batching import Padded, padded
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_attended, hook_post
+from lafn_viz.models.scoring import log_prob_of
+from lafn_viz.models.tokens import token_text
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron, mask_of, require_finite, validate_neurons
 from lafn_viz.neurons.overlaps import Overlap
 
 if TYPE_CHECKING:
@@ -142,9 +140,9 @@ def neuron_card(
         ValueError: for a neuron that the model does not have, no prompts, or scores of other
             prompts or another model.
     """
-    found = traits(model)
+    found = capabilities(model)
     shape = found.n_layers, found.d_mlp
-    (own,) = existing([neuron], shape)
+    (own,) = validate_neurons([neuron], shape)
     for name, given in (("n_tokens", n_tokens), ("n_prompts", n_prompts), ("max_rows", max_rows)):
         if given < 1:
             raise ValueError(f"{name}={given}; give 1 or more")
@@ -214,7 +212,7 @@ def _read(
 ]:
     """Log-probabilities before and with each neuron at zero; activation; what it adds to logits."""
     variants = [own.neuron, *others]
-    head = traits(model).head
+    head = capabilities(model).unembedding
     before, activation = torch.empty(2, len(prompts))
     after = torch.empty(len(variants), len(prompts))
     moved: Tensor | None = None
@@ -246,15 +244,15 @@ class _Lens:
     def __init__(self, model: "TransformerBridge", batch: Padded, own: Neuron) -> None:
         self.rows, self.at, self.number = torch.arange(len(batch.tokens)), batch.predicts, own[1]
         self.activation = self.moved = torch.empty(0)
-        later = range(own.layer + 1, traits(model).n_layers)
+        later = range(own.layer + 1, capabilities(model).n_layers)
         self.hooks: Hooks = [(hook_post(own.layer), self._begin)]
         for layer in later:
             self.hooks += [(hook_attended(model, layer), _still), (hook_post(layer), _still)]
             # BLOOM's activation function has no derivative in forward mode: stop before it.
             if (read := f"blocks.{layer}.mlp.in.hook_out") in model.hook_dict:
                 self.hooks.append((read, _still))
-        if traits(model).head is not None:
-            self.hooks.append((HOOK_HEAD, self._end))
+        if capabilities(model).unembedding is not None:
+            self.hooks.append((HOOK_UNEMBED, self._end))
 
     def _begin(self, value: Tensor, hook: Any) -> Tensor:
         self.activation = value[self.rows, self.at, self.number]
@@ -329,7 +327,7 @@ def neuron_table(
     """
     import pandas as pd
 
-    require_numbers(scores)
+    require_finite(scores)
     if top < 1 or not 0 < share < 1:
         raise ValueError(f"top={top}, share={share}; give at least 1, and a share between 0 and 1")
     rows: dict[str, list[int]] = {}

@@ -7,17 +7,18 @@ does not look, and where the attention mask hides it from a masked one. Position
 were. (`reading` does this for edits of causal models, again and again and with gradients.)
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models.loading import HOOK_HEAD, traits
-from lafn_viz.models.scoring import Encoded, Hooks, encode
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.tokens import POSITIONS, Encoded, Position, encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -84,7 +85,7 @@ def _side_by_side(
     model: "TransformerBridge", index: Sequence[int], read: Sequence[Encoded]
 ) -> Padded:
     device = next(model.original_model.parameters()).device
-    masked, pad = traits(model).masked, model.tokenizer.pad_token_id
+    masked, pad = capabilities(model).masked, model.tokenizer.pad_token_id
     shape = len(read), max(len(item.read) for item in read)
     tokens = torch.full(shape, pad if pad is not None else model.tokenizer.eos_token_id or 0)
     mask, prompt = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
@@ -107,27 +108,77 @@ def _side_by_side(
     )
 
 
-def log_prob_of(
-    model: "TransformerBridge", batch: Padded, hooks: Hooks
-) -> Float[Tensor, " prompt"]:
-    """Log-probability (nats) of each row's whole answer, under some hooks; no gradient."""
-    head = traits(model).head
-    seen: list[Tensor] = []
+@dataclass(frozen=True)
+class Batch:
+    """Prompts of equal length, without padding: their `Encoded` fields side by side.
 
-    def take(value: Tensor, hook: Any) -> Tensor:
-        seen.append(value[batch.row, batch.at])
-        return value[:1, :1]
+    `at` is the run of positions acted on, the same in every row.
+    """
 
-    more: Hooks = [] if head is None else [(HOOK_HEAD, take)]
-    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, *more]):
-        logits = model(batch.tokens, attention_mask=batch.mask)
-    log_prob = torch.zeros(len(batch.tokens), device=batch.row.device)
-    vocabulary = logits.shape[-1]
-    for part in torch.arange(len(batch.row)).split(max(1, LOGITS // vocabulary)):
-        if head is None:
-            some = logits[batch.row[part], batch.at[part]].float()
-        else:
-            some = head.logits(seen[0][part])
-        chosen = some.gather(-1, batch.answers[part, None])[:, 0] - some.logsumexp(-1)
-        log_prob.index_add_(0, batch.row[part], chosen)
-    return log_prob
+    index: Int[Tensor, " prompt"]
+    tokens: Int[Tensor, "prompt pos"]
+    answers: Int[Tensor, "prompt answer"]
+    predicts: int
+    text: tuple[int, int]
+    at: slice
+
+    @property
+    def predicted(self) -> slice:
+        """The positions whose logits are about the answer."""
+        return slice(self.predicts, self.predicts + self.answers.shape[1])
+
+
+def batches(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    *,
+    position: Position = "all",
+    max_prompts: int = 256,
+) -> Iterator[Batch]:
+    """Group prompts of equal length (and equal positions acted on), unpadded."""
+    if position not in POSITIONS:
+        raise ValueError(f"unknown position {position!r}; there are {', '.join(POSITIONS)}")
+    if not prompts:
+        raise ValueError("there are no prompts; give at least one (facts.prompts())")
+    masked = capabilities(model).masked
+    groups: dict[tuple[int, int, int], list[tuple[int, Encoded]]] = defaultdict(list)
+    for number, prompt in enumerate(prompts):
+        item = encode(model, prompt)
+        first = item.acted_on(position, masked=masked).start
+        groups[len(item.read), len(item.answer), first].append((number, item))
+    device = next(model.original_model.parameters()).device
+    for items in groups.values():
+        for start in range(0, len(items), max_prompts):
+            part = items[start : start + max_prompts]
+            some = part[0][1]
+            yield Batch(
+                index=torch.tensor([number for number, _ in part]),
+                tokens=torch.tensor([x.read for _, x in part], device=device),
+                answers=torch.tensor([x.answer for _, x in part], device=device),
+                predicts=some.predicts,
+                text=some.text,
+                at=some.acted_on(position, masked=masked),
+            )
+
+
+def prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]) -> Any:
+    """Keys and values of the prefix, given to each row of a batch by the prompt it comes from."""
+    from transformers.cache_utils import Cache, DynamicLayer
+
+    class PrefixLayer(DynamicLayer):
+        def __init__(self, keys: Tensor, values: Tensor) -> None:
+            super().__init__()
+            self.lazy_initialization(keys, values)
+            self.keys, self.values = keys, values
+
+        def update(
+            self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        ) -> tuple[Tensor, Tensor]:
+            rows = owner[: len(key_states)]
+            if len(self.keys) == 1:
+                keys, values = (x.expand(len(rows), -1, -1, -1) for x in (self.keys, self.values))
+            else:
+                keys, values = self.keys[rows], self.values[rows]
+            return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
+
+    return Cache(layers=[PrefixLayer(keys, values) for keys, values in prefix])

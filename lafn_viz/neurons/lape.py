@@ -21,9 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.models.loading import Provenance, hook_gate, provenance, traits
-from lafn_viz.models.scoring import batches
+from lafn_viz.models.batching import batches
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.hooks import hook_gate
 from lafn_viz.neurons.neuron_sets import Neuron, neurons_of
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ def _frequencies(
     model: "TransformerBridge", prompts: Sequence[Prompt]
 ) -> tuple[dict[str, Float[np.ndarray, "layer neuron"]], dict[str, int]]:
     """Share of each language's tokens on which each neuron fires; special tokens do not count."""
-    found = traits(model)
+    found = capabilities(model)
     fired: dict[str, Tensor] = {}
     n_tokens: dict[str, int] = {}
     for batch in batches(model, prompts):

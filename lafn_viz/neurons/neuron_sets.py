@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import NeuronScores
-from lafn_viz.models.loading import Provenance
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ class NeuronSet:
         )
 
 
-def existing(neurons: Iterable[tuple[int, int]], shape: tuple[int, int]) -> list[Neuron]:
+def validate_neurons(neurons: Iterable[tuple[int, int]], shape: tuple[int, int]) -> list[Neuron]:
     """The neurons given. Raises ValueError, saying what there is, for none or one that is not."""
     n_layers, d_mlp = shape
     listed = [Neuron(*pair) for pair in neurons]
@@ -176,7 +176,7 @@ def keep_best(
         threshold = 0.2
     _check_share("threshold", threshold)
     _check_share("fraction", fraction)
-    require_numbers(scores)
+    require_finite(scores)
     values = scores.values.flatten(1)
     if threshold is not None:
         limit = threshold * values.max(-1, keepdim=True).values
@@ -192,7 +192,7 @@ def keep_best(
     return (kept & (values > 0)).view_as(scores.values)
 
 
-def require_numbers(scores: NeuronScores) -> None:
+def require_finite(scores: NeuronScores) -> None:
     """Refuse scores that are not all numbers, and name the first prompt of them."""
     if not torch.isfinite(scores.values).all():
         bad = int((~torch.isfinite(scores.values)).flatten(1).any(1).nonzero()[0])
@@ -205,24 +205,3 @@ def require_numbers(scores: NeuronScores) -> None:
 def _check_share(name: str, value: float | None) -> None:
     if value is not None and not 0 <= value < 1:
         raise ValueError(f"{name}={value}; it must be at least 0 and below 1")
-
-
-def random_like(
-    neurons: Iterable[tuple[int, int]], shape: tuple[int, int], *, seed: int
-) -> frozenset[Neuron]:
-    """As many random neurons of the same layers, none of them in the set itself: its control."""
-    generator = torch.Generator().manual_seed(seed)
-    chosen: set[Neuron] = set()
-    by_layer: dict[int, set[int]] = defaultdict(set)
-    for layer, neuron in neurons:
-        by_layer[layer].add(neuron)
-    for layer, taken in sorted(by_layer.items()):
-        order: Float[Tensor, " neuron"] = torch.rand(shape[1], generator=generator)
-        order[list(taken)] = 2.0
-        if 2 * len(taken) > shape[1]:
-            raise ValueError(
-                f"layer {layer}: {len(taken)} of {shape[1]} neurons are in the set, so there are "
-                "not as many others to draw a control from; choose fewer neurons"
-            )
-        chosen |= {Neuron(layer, int(n)) for n in order.argsort()[: len(taken)]}
-    return frozenset(chosen)

@@ -25,8 +25,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from lafn_viz.datasets.facts import SCRIPTS, known
-from lafn_viz.models.loading import Provenance
+from lafn_viz.core.options import require_one_of
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.stats import bootstrap, mean_of_finite
+from lafn_viz.datasets.languages import SCRIPTS
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, neurons_of
 
 if TYPE_CHECKING:
@@ -69,17 +71,17 @@ class Overlap:
     @property
     def jaccard(self) -> Matrix:
         """Mean over facts for each pair of languages (NaN where no fact is known in both)."""
-        return mean_of_known(self.same_fact, 0)
+        return mean_of_finite(self.same_fact, 0)
 
     @property
     def jaccard_other_fact(self) -> Matrix:
         """The same between different facts of one relation."""
-        return mean_of_known(self.other_fact, 0)
+        return mean_of_finite(self.other_fact, 0)
 
     @property
     def jaccard_chance(self) -> Matrix:
         """The same for random sets with the same count in each layer."""
-        return mean_of_known(self.chance, 0)
+        return mean_of_finite(self.chance, 0)
 
     @property
     def relations(self) -> tuple[str, ...]:
@@ -146,7 +148,7 @@ class Overlap:
         """
         import pandas as pd
 
-        chosen = self.facts if facts is None else known("fact", facts, self.facts)
+        chosen = self.facts if facts is None else require_one_of("fact", facts, self.facts)
         relation_of = dict(zip(self.facts, self.relations, strict=True))
         peers: dict[tuple[str, str], list[str]] = defaultdict(list)
         for fact, language in self.sets:
@@ -204,7 +206,7 @@ class Overlap:
         if across_scripts:
             pairs = scripts[:, None] != scripts[None]
         named = {"same fact": self.same_fact, "other fact": self.other_fact, "chance": self.chance}
-        return {name: mean_of_known(values[:, pairs], 1) for name, values in named.items()}
+        return {name: mean_of_finite(values[:, pairs], 1) for name, values in named.items()}
 
     def summary(
         self, *, across_scripts: bool = False, draws: int = 2000, seed: int = 0
@@ -217,7 +219,7 @@ class Overlap:
         found["same minus other fact"] = found["same fact"] - found["other fact"]
         for name, values in found.items():
             low, high = bootstrap(values, draws=draws, seed=seed)
-            rows.append((name, float(mean_of_known(values, 0)), low, high))
+            rows.append((name, float(mean_of_finite(values, 0)), low, high))
         return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])
 
     def to_frame(self) -> "pd.DataFrame":
@@ -226,7 +228,7 @@ class Overlap:
 
         n = len(self.languages)
         jaccard, other_fact, chance = self.jaccard, self.jaccard_other_fact, self.jaccard_chance
-        coefficient = mean_of_known(self.coefficient, 0)
+        coefficient = mean_of_finite(self.coefficient, 0)
         rows = [
             (
                 self.languages[i],
@@ -280,19 +282,6 @@ class Overlap:
             specific = [sum(n.layer == layer for n in s) for s in self.specific.values()]
             rows.append((layer, float(np.mean(agnostic)), float(np.mean(specific))))
         return pd.DataFrame(rows, columns=["layer", "agnostic", "specific"])
-
-
-def bootstrap(
-    values: Float[np.ndarray, " item"], *, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """95% percentile interval of the mean, by drawing items with replacement."""
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> Overlap:
@@ -404,11 +393,3 @@ def jaccard_index(
     union = sizes - shared
     undefined = torch.full_like(shared, torch.nan)
     return torch.where((union > 0) & both, shared / union.clamp_min(1), undefined)
-
-
-def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is there; not a number where nothing is."""
-    there = np.isfinite(values)
-    count = there.sum(axis)
-    total = np.where(there, values, 0.0).sum(axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

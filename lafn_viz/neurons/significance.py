@@ -26,7 +26,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.models.loading import Provenance
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.stats import q_values
 from lafn_viz.neurons.overlaps import Overlap
 
 if TYPE_CHECKING:
@@ -136,21 +137,6 @@ def significance(overlap: Overlap, *, n_permutations: int = 1000, seed: int = 0)
         n_permutations=n_permutations,
         provenance=overlap.provenance,
     )
-
-
-def q_values(p: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Benjamini-Hochberg over all that is a number; symmetric tables count each pair once."""
-    from scipy.stats import false_discovery_control
-
-    if p.ndim == 3:
-        upper = np.triu(np.ones(p.shape[1:], dtype=bool), 1)
-        out = np.full_like(p, np.nan)
-        out[:, upper] = q_values(p[:, upper].ravel()).reshape(len(p), -1)
-        return np.where(upper, out, out.swapaxes(1, 2))
-    out, there = np.full_like(p, np.nan), np.isfinite(p)
-    if there.any():
-        out[there] = false_discovery_control(p[there])
-    return out
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import NeuronScores
-from lafn_viz.models.loading import Provenance
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.neurons.neuron_sets import Neuron, keep_best, select_neurons
 from lafn_viz.neurons.overlaps import jaccard_index, overlap
 

@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from lafn_viz.attribution.attribute import NeuronScores
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.plots.style import (
     AGNOSTIC,
@@ -17,7 +18,6 @@ from lafn_viz.plots.style import (
     TARGET_UNITS,
     asked_of,
     interval,
-    language_name,
     styled,
 )
 

@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import plotly.graph_objects as go
 
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.degenerate import Degenerate
 from lafn_viz.interventions.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, asked_of, language_name, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, asked_of, styled
 
 TOGETHER = "#009E73"  # what neurons do only together
 OFTEN = "#CC79A7"  # neurons of high attribution that are not degenerate

@@ -8,17 +8,10 @@ from itertools import cycle
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.editing.evaluation.evaluate import ALL, METRICS, Evaluation, Evaluator, Metric
-from lafn_viz.editing.optimise import Edit
-from lafn_viz.plots.style import (
-    AGNOSTIC,
-    CONTROL,
-    LEGEND_ABOVE,
-    SPECIFIC,
-    interval,
-    language_name,
-    styled,
-)
+from lafn_viz.datasets.languages import language_name
+from lafn_viz.editing.edit import Edit
+from lafn_viz.editing.evaluation.answers import ALL, METRICS, AnswerMetric, Evaluation, Metric
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
 
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
@@ -101,7 +94,7 @@ def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
 def edit_matrix(
     evaluation: Evaluation,
     metric: Metric = "reliability",
-    evaluator: Evaluator = "exact_match",
+    evaluator: AnswerMetric = "exact_match",
 ) -> go.Figure:
     """What an edit in one language does in the others; the last row is an edit in all."""
     found = evaluation.matrix(metric, evaluator)
@@ -137,7 +130,7 @@ def edit_matrix(
 
 
 def editor_comparison(
-    evaluations: Mapping[str, Evaluation], evaluator: Evaluator = "exact_match"
+    evaluations: Mapping[str, Evaluation], evaluator: AnswerMetric = "exact_match"
 ) -> go.Figure:
     """Editors side by side: a panel for each metric, means with 95% intervals over edits."""
     found = {name: one.summary(evaluator).set_index("metric") for name, one in evaluations.items()}

@@ -7,12 +7,14 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.effects import Effects
 from lafn_viz.models.scoring import AnswerScores
-from lafn_viz.neurons.overlaps import Overlap, bootstrap
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, language_name, styled
+from lafn_viz.neurons.overlaps import Overlap
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
 
-KINDS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
+CONTRASTS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
 SPLITS = {"trained": "told in<br>this language", "held-out pair": "told in<br>others only"}
 UNITS = {"p": "change of P(correct)", "log_p": "change of log P(correct), nats"}
 
@@ -32,7 +34,7 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
         horizontal_spacing=0.04,
     )
     for column, name in enumerate(effects.sets, 1):
-        for place, (kind, colour) in enumerate(KINDS.items()):
+        for place, (kind, colour) in enumerate(CONTRASTS.items()):
             rows = table.xs((name, kind), level=("set", "measured on")).reindex(
                 list(effects.languages)
             )

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.neuron_cards import NeuronCard
 from lafn_viz.plots.style import (
     AGNOSTIC,
@@ -15,7 +16,6 @@ from lafn_viz.plots.style import (
     TARGET_UNITS,
     asked_of,
     language_colour,
-    language_name,
     styled,
     visible,
 )

@@ -12,11 +12,6 @@ from numpy.typing import ArrayLike
 from lafn_viz.datasets.facts import Prompt
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
-LANGUAGE_NAMES = {
-    "en": "English", "fr": "French", "de": "German", "es": "Spanish", "it": "Italian",
-    "pt": "Portuguese", "ru": "Russian", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
-    "hi": "Hindi", "tr": "Turkish",
-}  # fmt: skip
 # Okabe-Ito has eight colours, too few for twelve languages. These are the nine of Paul Tol's
 # "muted" set (Tol 2021, "Colour Schemes", SRON/EPS/TN/09-002), his blue #6699CC and brown #661100,
 # and black: the three that stay furthest from the nine and each other, as seen with normal,
@@ -33,13 +28,8 @@ FONT = (
 LEGEND_ABOVE = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 # What scores of a target are counted in.
 TARGET_UNITS = {"probability": "probability", "log_prob": "nats", "logit_difference": "nats"}
-# Written into every exported page: no logo, and no button that uploads the chart.
+# Generation into every exported page: no logo, and no button that uploads the chart.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
-
-
-def language_name(code: str) -> str:
-    """A language in English, or its code where that is not known."""
-    return LANGUAGE_NAMES.get(code, code)
 
 
 def language_colour(code: str) -> str:

@@ -12,7 +12,9 @@ from lafn_viz import plots
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.before_after import (
     GROUPS,
     Asked,
@@ -23,13 +25,13 @@ from lafn_viz.editing.evaluation.before_after import (
     questions_of,
 )
 from lafn_viz.editing.forward import EditPosition
-from lafn_viz.editing.optimise import Edit, edit_case, n_evaluations
-from lafn_viz.models.loading import traits
+from lafn_viz.editing.optimise import edit_case, n_evaluations
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron
-from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.background import Task
-from lafn_viz.widgets.explorer import Cell, Explorer, Languages, row, table
+from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.html import Cell, row, table
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -169,7 +171,7 @@ class LiveEditor(Explorer):
     def begin(self) -> None:
         """Another model: the edits of the last do not fit it, and wait until it comes back."""
         assert self.model is not None
-        found = traits(self.model)
+        found = capabilities(self.model)
         self._of[self._weights] = self.stack, self._history
         self._weights = found.weights
         stack, self._history = self._of.get(found.weights, ((), []))
@@ -302,7 +304,7 @@ class LiveEditor(Explorer):
         """What is written before and after the edits, of what belongs to the selected one."""
         model, staged, cache = self.ready(), self._staged(), self.cache
         edited = frozenset(one.edit.key for one in self.stack)
-        key = traits(model).weights, edited, f"{staged.edit.key} {staged.edit.new}"
+        key = capabilities(model).weights, edited, f"{staged.edit.key} {staged.edit.new}"
 
         def compute(task: Task) -> Comparison:
             task.step(0.5, "Asking in every language")

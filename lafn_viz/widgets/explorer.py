@@ -2,19 +2,21 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import ipywidgets as w
 import traitlets
 
 from lafn_viz.datasets.facts import FactSet, load_facts
-from lafn_viz.plots.style import language_colour, language_name
+from lafn_viz.datasets.languages import language_name
+from lafn_viz.plots.style import language_colour
 from lafn_viz.widgets.background import Task, Worker
 from lafn_viz.widgets.figure import STATIC
+from lafn_viz.widgets.html import _plain, row
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -214,40 +216,3 @@ class Languages(w.HBox):
     def chosen(self) -> tuple[str, ...]:
         """The codes that are checked."""
         return tuple(code for code, box in self.boxes.items() if box.value)
-
-
-def _plain(code: str) -> str:
-    return "".join(x for x in code if x.isalnum())
-
-
-def row(*widgets: w.Widget) -> w.HBox:
-    """Side by side, wrapped where the page is narrow."""
-    return w.HBox(list(widgets)).add_class("lafn-row")
-
-
-class Cell(NamedTuple):
-    """Text of a table, in a language, with a tone: "good", "bad", "faint" or none."""
-
-    text: str
-    language: str = ""
-    tone: str = ""
-
-
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[Cell | str]], *, caption: str, name: str
-) -> str:
-    """An HTML table; all text is escaped, and each cell is set in its own direction."""
-    top = "".join(f'<th scope="col">{escape(x)}</th>' for x in head)
-    body = "".join("<tr>" + "".join(map(_cell, cells)) + "</tr>" for cells in rows)
-    return (
-        f'<div class="lafn-scroll"><table class="lafn-table {name}">'
-        f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(cell: Cell | str) -> str:
-    cell = Cell(cell) if isinstance(cell, str) else cell
-    language = f' lang="{escape(cell.language)}"' if cell.language else ""
-    tone = f' class="lafn-{cell.tone}"' if cell.tone else ""
-    return f'<td dir="auto"{language}{tone}>{escape(cell.text)}</td>'

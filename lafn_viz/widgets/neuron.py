@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 from lafn_viz import plots
-from lafn_viz.attribution.attribute import NeuronScores, attribute
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
-from lafn_viz.neurons.neuron_sets import Neuron, existing
+from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 from lafn_viz.plots.attribution import strongest_in_bins
-from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice
-from lafn_viz.widgets.explorer import Cell, Explorer, row, table
+from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.html import Cell, row, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +134,7 @@ class NeuronPanel(w.VBox):
         if not (layer.strip().isdecimal() and neuron.strip().isdecimal()):
             raise ValueError(f"{text!r} is no neuron; give layer:neuron, such as 0:123")
         _, n_layers, d_mlp = self.scores.values.shape
-        (chosen,) = existing([(int(layer), int(neuron))], (n_layers, d_mlp))
+        (chosen,) = validate_neurons([(int(layer), int(neuron))], (n_layers, d_mlp))
         scores, model = self.scores, self.explorer.model
 
         def compute(task: Task) -> NeuronCard:

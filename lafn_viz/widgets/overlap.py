@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 from lafn_viz import plots
-from lafn_viz.attribution.attribute import NeuronScores, attribute
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.neuron_cards import neuron_table
-from lafn_viz.models.loading import traits
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron, select_neurons
 from lafn_viz.neurons.overlaps import Overlap, overlap
-from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice
-from lafn_viz.widgets.explorer import Explorer, Languages, row
+from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.html import row
 from lafn_viz.widgets.neuron import NeuronPanel
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ class OverlapExplorer(Explorer):
         there = [x.id for x in self.facts.filter(relation=fact.relation)]
         at = there.index(fact.id)
         wanted = (there[at:] + there[:at])[: 1 + self.n_others]
-        self._shown = keys = [(traits(model).weights, method, name) for name in wanted]
+        self._shown = keys = [(capabilities(model).weights, method, name) for name in wanted]
         self.panel.clear()
         self.overlap = None
 

@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import ipywidgets as w
 
 from lafn_viz import plots
-from lafn_viz.attribution.attribute import NeuronScores, attribute
-from lafn_viz.datasets.facts import FactSet, Prompt, separator_of
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.languages import language_name, separator_of
 from lafn_viz.interventions.neuron_cards import neuron_table
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.generation import next_tokens
-from lafn_viz.models.loading import traits
-from lafn_viz.plots.style import language_name
 from lafn_viz.widgets.background import Cancelled, Task
 from lafn_viz.widgets.controls import method_choice
-from lafn_viz.widgets.explorer import Cell, Explorer, row, table
+from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.html import Cell, row, table
 from lafn_viz.widgets.neuron import NeuronPanel
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ class PromptExplorer(Explorer):
                 raise Cancelled
             task.step(0.2, "Attributing")
             scores = attribute(model, [prompt], method=method)
-            return _Seen(scores, [] if traits(model).masked else next_tokens(model, [prompt])[0])
+            return _Seen(
+                scores, [] if capabilities(model).masked else next_tokens(model, [prompt])[0]
+            )
 
         self.ask("prompt", compute, self._show)
 

@@ -10,10 +10,12 @@ from captum.attr import IntegratedGradients
 from scipy.stats import spearmanr
 
 import lafn_viz as lv
-from lafn_viz.attribution.attribute import CompletenessWarning, mean_activations
+from lafn_viz.attribution.mean_activations import mean_activations
 from lafn_viz.attribution.quadrature import nodes_and_weights
-from lafn_viz.models.loading import hook_attended, hook_post, traits
-from lafn_viz.models.scoring import encode
+from lafn_viz.attribution.scores import CompletenessWarning
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import hook_attended, hook_post
+from lafn_viz.models.tokens import encode
 
 CAUSAL = [
     "gpt2", "bloom", "xglm", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt_neox", "opt",
@@ -489,13 +491,13 @@ def test_same_prompts_same_scores_and_frame_of_the_best(embedded, facts):
     assert one.values[0, first["layer"], first["neuron"]].item() == pytest.approx(first["score"])
 
 
-def test_traits_tell_families_apart(tiny):
+def test_capabilities_tell_families_apart(tiny):
     for family in FAMILIES:
-        found = traits(tiny(family))
+        found = capabilities(tiny(family))
         assert found.masked == (family in ("bert", "roberta", "xlm-roberta"))
-        assert found.grows == (family not in ("bloom", "xglm", "opt"))
-        assert found.head is not None
-    assert traits(tiny("gemma2")).head.cap == 30.0
+        assert found.supports_growing_batch == (family not in ("bloom", "xglm", "opt"))
+        assert found.unembedding is not None
+    assert capabilities(tiny("gemma2")).unembedding.cap == 30.0
     assert encode(tiny("bert"), lv.Prompt.of("a b", "c", subject="b")).read[0] == 0
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import lafn_viz as lv
 from lafn_viz.datasets.edit_cases import ROLES
-from lafn_viz.datasets.facts import shows_answer
+from lafn_viz.datasets.text import shows_answer
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 import lafn_viz as lv
 from lafn_viz.editing.cache import EditCache, EditError, edited
-from lafn_viz.editing.forward import Reading
-from lafn_viz.models.loading import traits
+from lafn_viz.editing.forward import EditedForward
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron
 
 NAMES = {
@@ -22,7 +22,7 @@ NAMES = {
 def an_edit(model, subject="JP", *, relation="capital", position="from_subject", seed=0) -> lv.Edit:
     """Random values for random neurons: enough to see whether they are added."""
     generator = torch.Generator().manual_seed(seed)
-    n_layers, d_mlp = traits(model).n_layers, traits(model).d_mlp
+    n_layers, d_mlp = capabilities(model).n_layers, capabilities(model).d_mlp
     picked = torch.randperm(n_layers * d_mlp, generator=generator)[:12].sort().values
     prompt = lv.Prompt.of("The capital of Japan is", "Rome", subject="Japan")
     return lv.Edit(
@@ -38,7 +38,7 @@ def an_edit(model, subject="JP", *, relation="capital", position="from_subject",
         loss=0.9,
         divergence=0.1,
         prompts=(prompt,),
-        provenance=lv.Provenance("made-up", traits(model).weights, "lafn_edit"),
+        provenance=lv.Provenance("made-up", capabilities(model).weights, "lafn_edit"),
     )
 
 
@@ -59,9 +59,9 @@ def test_applied_as_it_was_optimised(tiny, family, position):
     prompt = lv.Prompt.of("What is the capital of Japan? Answer:", "x", subject="Japan")
     if position == "answer":  # with the answer's tokens read too, its place could not be known
         prompt = dataclasses.replace(prompt, answer="a", separator="")
-    reading = Reading(model, [prompt], position)
+    reading = EditedForward(model, [prompt], position)
     with torch.no_grad():
-        expected = reading.logits(edit.added(traits(model).d_mlp))[0]
+        expected = reading.logits(edit.added(capabilities(model).d_mlp))[0]
     with edited(model, edit) as fired:
         found = logits(model, ids(model, prompt.text))[0, -1]
     assert [one.match.name for one in fired] == ["Japan"]

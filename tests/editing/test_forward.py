@@ -5,9 +5,10 @@ import torch
 from families import FAMILIES, MASKED
 
 import lafn_viz as lv
-from lafn_viz.editing.forward import EDIT_POSITIONS, Reading
-from lafn_viz.models.loading import hook_post, traits
-from lafn_viz.models.scoring import encode
+from lafn_viz.editing.forward import EDIT_POSITIONS, EditedForward
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import hook_post
+from lafn_viz.models.tokens import encode
 
 CAUSAL = [family for family in FAMILIES if family not in MASKED]
 
@@ -34,10 +35,10 @@ def one_by_one(model, prompt, position, added):
 @pytest.mark.parametrize("family", CAUSAL)
 def test_equal_to_one_prompt_at_a_time(tiny, prompts, family):
     model = tiny(family)
-    width = traits(model).d_mlp
+    width = capabilities(model).d_mlp
     added = {0: torch.linspace(-1, 1, width), 2: torch.linspace(2, 0, width)}
     for position in EDIT_POSITIONS:
-        reading = Reading(model, prompts, position)
+        reading = EditedForward(model, prompts, position)
         with torch.no_grad():
             found = reading.logits(added)
         for number, prompt in enumerate(prompts):
@@ -48,7 +49,10 @@ def test_equal_to_one_prompt_at_a_time(tiny, prompts, family):
 
 def test_log_probabilities_are_those_of_score_answers(tiny, prompts):
     model = tiny("llama")
-    reading, scored = Reading(model, prompts, "from_subject"), lv.score_answers(model, prompts)
+    reading, scored = (
+        EditedForward(model, prompts, "from_subject"),
+        lv.score_answers(model, prompts),
+    )
     assert reading.prefix, "the prefix should be read once"
     with torch.no_grad():
         logits = reading.logits({})
@@ -60,8 +64,8 @@ def test_log_probabilities_are_those_of_score_answers(tiny, prompts):
 
 def test_gradients_reach_the_values(tiny, prompts):
     model = tiny("gpt2")
-    values = torch.zeros(traits(model).d_mlp, requires_grad=True)
-    reading = Reading(model, prompts, "answer")
+    values = torch.zeros(capabilities(model).d_mlp, requires_grad=True)
+    reading = EditedForward(model, prompts, "answer")
     before = reading.log_prob(reading.logits({1: values})).sum()
     before.backward()
     step = 1e-3 * values.grad / values.grad.norm()
@@ -73,6 +77,6 @@ def test_gradients_reach_the_values(tiny, prompts):
 
 def test_a_masked_model_is_refused(tiny, prompts):
     with pytest.raises(ValueError, match="fills masks"):
-        Reading(tiny("bert"), prompts, "answer")
+        EditedForward(tiny("bert"), prompts, "answer")
     with pytest.raises(ValueError, match="there are no prompts"):
-        Reading(tiny("gpt2"), [], "answer")
+        EditedForward(tiny("gpt2"), [], "answer")

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.editing.forward import Reading
+from lafn_viz.editing.forward import EditedForward
 from lafn_viz.editing.optimise import lafn_edit
-from lafn_viz.models.generation import write
-from lafn_viz.neurons.neuron_sets import random_like
+from lafn_viz.models.generation import generate
+from lafn_viz.neurons.controls import random_like
 
 JAPAN = {"subject": "Japan", "relation": "capital", "new_object": "Rome"}
 LANGUAGES = ("en", "ru", "zh", "hi")
@@ -46,13 +46,13 @@ def test_the_fact_changes_in_paraphrases_that_took_no_part(embedded, facts, edit
     prompts = asked_for(facts, edit)
     assert {p.language for p in prompts} == set(LANGUAGES)
     assert not {p.text for p in prompts} & {p.text for p in edit.prompts}
-    reading = Reading(embedded, prompts, edit.position)
+    reading = EditedForward(embedded, prompts, edit.position)
     with torch.no_grad():
         before, after = reading.logits({}), reading.logits(edit.added(640))
     assert not reading.known(before).any()
     assert reading.known(after).float().mean() >= 0.75
     kept = asked_for(facts, edit, relation="continent")
-    other = Reading(embedded, kept, edit.position)
+    other = EditedForward(embedded, kept, edit.position)
     with torch.no_grad():
         same = other.same(other.logits({}), other.logits(edit.added(640)))
     assert same.float().mean() >= 0.75
@@ -170,7 +170,7 @@ def test_an_edit_holds_what_follows_its_answer(embedded, facts):
     assert made.new["en"] == "Podgorica"
     with lv.edited(embedded, made):
         asked = case.prompts("rephrased", languages=list(made.new))
-        texts = [x.text for x in write(embedded, asked)]
+        texts = [x.text for x in generate(embedded, asked)]
     assert texts == [made.new[prompt.language] for prompt in asked]
 
 

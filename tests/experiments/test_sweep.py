@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.datasets.counterfactuals import trained_and_held_out
+from lafn_viz.datasets.facts import trained_and_held_out
 from lafn_viz.experiments import stages as pipeline, sweep as sweeps
 
 LANGUAGES = ["en", "fr", "ru", "zh"]

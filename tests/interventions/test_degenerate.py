@@ -12,7 +12,8 @@ from test_neurons import scores_of
 import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.interventions import degenerate
-from lafn_viz.neurons.neuron_sets import Neuron, neurons_of, random_like
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron, neurons_of
 
 SHAPE = (3, 48)
 A, B, C, D, E = (Neuron(*n) for n in ((0, 1), (1, 5), (1, 9), (2, 3), (2, 40)))

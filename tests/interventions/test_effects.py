@@ -3,10 +3,10 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.attribution.attribute import mean_activations
-from lafn_viz.interventions.ablation import measure
-from lafn_viz.models.loading import traits
-from lafn_viz.models.scoring import encode
+from lafn_viz.attribution.mean_activations import mean_activations
+from lafn_viz.interventions.ablation import measure_ablation
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.tokens import encode
 
 
 def test_zeroing_is_zeroing(tiny, prompts):
@@ -94,13 +94,13 @@ def test_hooks_are_gone_after_an_exception(tiny, prompts, monkeypatch):
 @pytest.mark.parametrize("position", ["all", "answer", "subject_last"])
 def test_many_sets_at_once_are_each_set_alone(tiny, prompts, family, position):
     model = tiny(family)
-    found = traits(model)
+    found = capabilities(model)
     generator = torch.Generator().manual_seed(0)
     masks = torch.rand(7, found.n_layers, found.d_mlp, generator=generator) < 0.2
-    before, together = measure(model, prompts, masks, position=position, max_rows=11)
+    before, together = measure_ablation(model, prompts, masks, position=position, max_rows=11)
     torch.testing.assert_close(before, lv.score_answers(model, prompts).log_prob)
     for mask, expected in zip(masks, together, strict=True):
-        alone = measure(model, prompts, mask[None], position=position)[1][0]
+        alone = measure_ablation(model, prompts, mask[None], position=position)[1][0]
         torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -111,7 +111,7 @@ def test_mean_and_resampled_values_are_those_of_the_corpus(tiny, facts):
     means = mean_activations(model, there, position="answer")
     mask = torch.zeros(1, 3, 48, dtype=torch.bool)
     mask[0, 1, 5:9] = True
-    _, after = measure(model, here, mask, how="mean", corpus=there, position="answer")
+    _, after = measure_ablation(model, here, mask, how="mean", corpus=there, position="answer")
     for number, prompt in enumerate(here):
         item = encode(model, prompt)
 
@@ -126,9 +126,11 @@ def test_mean_and_resampled_values_are_those_of_the_corpus(tiny, facts):
         torch.testing.assert_close(after[0, number], chosen.sum())
     # A corpus of one prompt leaves resampling no choice: the prompt itself changes nothing.
     one = [here[0]]
-    before, after = measure(model, one, mask, how="resample", corpus=one, position="answer")
+    before, after = measure_ablation(
+        model, one, mask, how="resample", corpus=one, position="answer"
+    )
     torch.testing.assert_close(after[0], before)
-    _, moved = measure(model, one, mask, how="resample", corpus=there, position="answer")
+    _, moved = measure_ablation(model, one, mask, how="resample", corpus=there, position="answer")
     assert not torch.allclose(moved[0], before)
 
 

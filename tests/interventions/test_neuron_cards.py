@@ -8,9 +8,11 @@ from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz.interventions.neuron_cards import _read
-from lafn_viz.models.loading import down_weight, traits
-from lafn_viz.models.scoring import token_text
-from lafn_viz.neurons.neuron_sets import Neuron, random_like
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import down_weight
+from lafn_viz.models.tokens import token_text
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_tokens_change_as_the_direct_effect_says(tiny, prompts, family):
     for layer in range(3):
         neuron = int(active[layer].abs().argmax())
         *_, change = _read(model, [one], Neuron(layer, neuron), [], 256)
-        cap = traits(model).head.cap
+        cap = capabilities(model).unembedding.cap
         if cap is not None:
             change = change * (1 - (plain[0, at] / cap) ** 2)
         expected = direct[layer, neuron] / active[layer, neuron]

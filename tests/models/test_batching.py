@@ -3,8 +3,9 @@ import torch
 from families import FAMILIES
 
 import lafn_viz as lv
-from lafn_viz.models.batching import log_prob_of, padded
-from lafn_viz.models.loading import hook_post
+from lafn_viz.models.batching import padded
+from lafn_viz.models.hooks import hook_post
+from lafn_viz.models.scoring import log_prob_of
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models.generation import next_tokens, write
-from lafn_viz.models.loading import traits
-from lafn_viz.models.scoring import encode, token_text
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.generation import generate, next_tokens
+from lafn_viz.models.tokens import encode, token_text
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "llama", "gemma2", "opt", "bert", "roberta"])
@@ -15,7 +15,7 @@ def test_next_tokens_are_those_of_each_prompt_alone(tiny, prompts, family):
     found = next_tokens(model, prompts, k=3, max_prompts=5)
     for prompt, best in zip(prompts, found, strict=True):
         item = encode(model, prompt)
-        read = item.read if traits(model).masked else item.read[: item.predicts + 1]
+        read = item.read if capabilities(model).masked else item.read[: item.predicts + 1]
         with torch.no_grad():
             shares = model(torch.tensor([read]))[0, item.predicts].softmax(-1)
         expected = shares.topk(3)
@@ -34,7 +34,7 @@ def test_an_edit_in_place_changes_what_comes_next(embedded, facts):
     before = next_tokens(embedded, prompts)
     with lv.edited(embedded, edit):
         after = next_tokens(embedded, prompts)
-        written = write(embedded, prompts)
+        written = generate(embedded, prompts)
     assert next_tokens(embedded, prompts) == before
     for prompt, old, new, what in zip(prompts, before, after, written, strict=True):
         # Both read the same, so the likeliest begins what is written.

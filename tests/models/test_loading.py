@@ -42,15 +42,18 @@ def test_model_cards_tell_what_the_models_do(embedded, facts):
 
 
 def test_families_without_a_growing_batch_are_found_by_trying(tiny):
-    grows = {name: models.traits(tiny(name)).grows for name in ("gpt2", "llama", "bloom", "opt")}
+    grows = {
+        name: models.capabilities(tiny(name)).supports_growing_batch
+        for name in ("gpt2", "llama", "bloom", "opt")
+    }
     assert grows == {"gpt2": True, "llama": True, "bloom": False, "opt": False}
-    assert models.traits(tiny("opt")).d_mlp == 48  # its configuration says otherwise
+    assert models.capabilities(tiny("opt")).d_mlp == 48  # its configuration says otherwise
 
 
 def test_weights_hash_tells_models_apart(tiny, folder):
     again = lv.load_model(folder("gpt2"))
-    assert models.traits(again).weights == models.traits(tiny("gpt2")).weights
-    assert models.traits(again).weights != models.traits(tiny("llama")).weights
+    assert models.capabilities(again).weights == models.capabilities(tiny("gpt2")).weights
+    assert models.capabilities(again).weights != models.capabilities(tiny("llama")).weights
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

@@ -13,7 +13,9 @@ from transformers import (
 )
 
 import lafn_viz as lv
-from lafn_viz.models.scoring import answer_log_prob, batches, encode
+from lafn_viz.models.batching import batches
+from lafn_viz.models.scoring import answer_log_prob
+from lafn_viz.models.tokens import encode
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])

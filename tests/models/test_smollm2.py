@@ -27,7 +27,7 @@ def smollm2(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "HF_HOME", str(tmp_path_factory.mktemp("hub")))
-        folder = models._smollm2()
+        folder = models.smollm2_folder()
         written = (folder / "model.safetensors").stat().st_mtime_ns
         model = lv.load_model("smollm2")
         assert (folder / "model.safetensors").stat().st_mtime_ns == written  # converted once

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models.loading import traits
-from lafn_viz.models.scoring import encode
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.tokens import encode
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_frequencies_are_those_of_a_plain_count(tiny, prompts, family):
             _, cache = model.run_with_cache(torch.tensor([item.read]))
         # A gated neuron fires when its gate does: act(gate) is positive where the gate is.
         name = "hook_pre" if family == "llama" else "hook_post"
-        layers = range(traits(model).n_layers)
+        layers = range(capabilities(model).n_layers)
         seen = torch.stack([cache[f"blocks.{layer}.mlp.{name}"][0] for layer in layers])
         fired[prompt.language] = fired[prompt.language] + (seen[:, slice(*item.text)] > 0).sum(1)
         tokens[prompt.language] += item.text[1] - item.text[0]

@@ -3,7 +3,8 @@ from hypothesis import given, strategies as st
 from made_up import scores_of
 
 import lafn_viz as lv
-from lafn_viz.neurons.neuron_sets import Neuron, masks_of, neurons_of, random_like
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of, neurons_of
 
 
 def test_threshold_by_hand():

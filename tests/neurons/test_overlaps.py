@@ -3,7 +3,7 @@ import pytest
 from made_up import a_set
 
 import lafn_viz as lv
-from lafn_viz.neurons.overlaps import bootstrap
+from lafn_viz.core.stats import bootstrap
 
 
 def test_by_hand():

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.neurons.significance import NULLS, STATISTICS, _Members, q_values
+from lafn_viz.core.stats import q_values
+from lafn_viz.neurons.significance import NULLS, STATISTICS, _Members
 
 SHAPE = (2, 30)
 LANGUAGES = ("en", "fr", "ru", "zh")

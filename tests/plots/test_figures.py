@@ -10,15 +10,9 @@ from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz import plots
-from lafn_viz.editing.evaluation.evaluate import Answered, Evaluation
-from lafn_viz.plots.style import (
-    LANGUAGE_COLOURS,
-    LANGUAGE_NAMES,
-    interval,
-    language_colour,
-    language_name,
-    visible,
-)
+from lafn_viz.datasets.languages import LANGUAGE_NAMES, language_name
+from lafn_viz.editing.evaluation.answers import Answered, Evaluation
+from lafn_viz.plots.style import LANGUAGE_COLOURS, interval, language_colour, visible
 
 
 @pytest.fixture
@@ -266,7 +260,7 @@ def test_colours_of_languages_can_be_told_apart(eye):
 
 def test_any_other_language_keeps_a_colour_of_its_own():
     assert language_colour("zh-TW") == LANGUAGE_COLOURS["zh"]
-    # Written down: the same in every run.
+    # Generation down: the same in every run.
     assert [language_colour(code) for code in ("nl", "ko", "sw")] == [
         "#4A30A6",
         "#49CA4D",

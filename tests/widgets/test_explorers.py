@@ -12,7 +12,7 @@ import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.widgets import EXPLORERS, FigureView, page
 from lafn_viz.widgets.background import Cancelled, Task, Worker
-from lafn_viz.widgets.explorer import Cell, table
+from lafn_viz.widgets.html import Cell, table
 
 LANGUAGES = ["en", "fr", "zh"]
 

@@ -1,17 +1,14 @@
 """The compared editors, and edits of weights."""
 
-from lafn_viz.editing.baselines.editor import (
-    Applicable,
-    Editor,
-    fine_tuning,
-    knowledge_neurons,
+from lafn_viz.editing.baselines.editor import Applicable, Editor
+from lafn_viz.editing.baselines.fine_tuning import fine_tuning
+from lafn_viz.editing.baselines.knowledge_neurons import knowledge_neurons, scaled
+from lafn_viz.editing.baselines.neuron_editors import (
     language_agnostic,
-    memit,
     per_language,
     random_neurons,
-    rome,
-    scaled,
 )
+from lafn_viz.editing.baselines.rome_memit import memit, rome
 
 __all__ = [
     "Applicable",

@@ -28,9 +28,10 @@ from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.facts import Prompt, load_facts
-from lafn_viz.editing.loss import Objective, Search
-from lafn_viz.models.loading import down_weight, hook_written, traits
-from lafn_viz.models.scoring import batches
+from lafn_viz.editing.loss import EditLoss, LBFGSSearch
+from lafn_viz.models.batching import batches
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import down_weight, hook_written
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -75,8 +76,8 @@ class WeightEdit:
 
 
 # By model and layer: the weights as they were, and what is added to them now, in order.
-_Here = dict[int, tuple[Tensor, dict[object, Tensor]]]
-_APPLIED: "WeakKeyDictionary[TransformerBridge, _Here]" = WeakKeyDictionary()
+_LayerState = dict[int, tuple[Tensor, dict[object, Tensor]]]
+_APPLIED: "WeakKeyDictionary[TransformerBridge, _LayerState]" = WeakKeyDictionary()
 
 
 def _add_up(weight: Tensor, before: Tensor, changes: Mapping[object, Tensor]) -> None:
@@ -104,7 +105,7 @@ def second_moments(
             every = load_facts().prompts()
             _MOMENTS[model] = second_moments(model, every[:: max(1, len(every) // CORPUS)])
         return _MOMENTS[model]
-    found = traits(model)
+    found = capabilities(model)
     total, count = torch.zeros(found.n_layers, found.d_mlp, found.d_mlp), 0
     for batch in batches(model, corpus, position="all"):
         run = OnePass(model, batch, "log_prob", max_rows=256)
@@ -116,7 +117,7 @@ def second_moments(
 
 
 def wanted_writes(
-    objective: Objective,
+    objective: EditLoss,
     groups: Sequence[str],
     layer: int,
     *,
@@ -143,7 +144,7 @@ def wanted_writes(
         return (total + len(names) * divergence * kept + decay * writes.square().sum(),)
 
     start = torch.zeros(len(names), width, device=reading.device)
-    return Search().minimise(start, loss, evaluations).cpu()
+    return LBFGSSearch().minimise(start, loss, evaluations).cpu()
 
 
 def rank_one(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.editing.cache import EditCache
-from lafn_viz.editing.evaluation.metrics import JUDGES
-from lafn_viz.models.generation import next_tokens, write
+from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS
+from lafn_viz.models.generation import generate, next_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Comparison:
     @cached_property
     def well(self) -> tuple[bool, ...]:
         """Whether each question went as an edit should."""
-        judge = JUDGES["exact_match"]
+        judge = ANSWER_METRICS["exact_match"]
         found = []
         for prompt, group, old, new in zip(
             self.asked.prompts, self.asked.groups, self.before.texts, self.after.texts,
@@ -152,6 +152,6 @@ def ask(
 ) -> Said:
     """What the model writes for each question, with the edits of a cache if one is given."""
     with (cache or EditCache()).applied(model):
-        texts = [written.text for written in write(model, asked.prompts)]
+        texts = [written.text for written in generate(model, asked.prompts)]
         tokens = next_tokens(model, asked.prompts, k=n_tokens)
     return Said(tuple(texts), tuple(tuple(row) for row in tokens))

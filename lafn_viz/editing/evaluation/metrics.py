@@ -15,8 +15,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from lafn_viz.datasets.edit_cases import normal
-from lafn_viz.datasets.facts import UNSPACED_LANGUAGES
+from lafn_viz.datasets.languages import UNSPACED_LANGUAGES
+from lafn_viz.datasets.text import normal
 
 
 def units(text: str, language: str) -> list[str]:
@@ -59,7 +59,7 @@ def _bare(text: str) -> str:
     return normal(text).strip(" .,;:!?。、，؛،")
 
 
-JUDGES: dict[str, Callable[[str, str, str], float]] = {
+ANSWER_METRICS: dict[str, Callable[[str, str, str], float]] = {
     "exact_match": exact_match,
     "starts_with": starts_with,
     "token_f1": token_f1,

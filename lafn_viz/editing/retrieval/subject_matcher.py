@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rule = Literal["exact", "normalised", "alias", "fuzzy"]
-RULES: tuple[Rule, ...] = get_args(Rule)
+MATCH_RULES: tuple[Rule, ...] = get_args(Rule)
 
 # Leading articles that may fall, and what they may become after a preposition.
 _ARTICLES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -84,7 +84,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Occurrence:
     match: Match
     why: str = ""
 
@@ -108,16 +108,16 @@ class SubjectMatcher:
         self,
         names: Mapping[str, Mapping[str, str | Sequence[str]]],
         *,
-        rules: Sequence[Rule] = RULES,
+        rules: Sequence[Rule] = MATCH_RULES,
         min_score: float = 0.7,
         language: str | None = None,
     ) -> None:
         for rule in (rules,) if isinstance(rules, str) else rules:
-            if rule not in RULES:
-                raise ValueError(f"unknown rule {rule!r}; there are {', '.join(RULES)}")
+            if rule not in MATCH_RULES:
+                raise ValueError(f"unknown rule {rule!r}; there are {', '.join(MATCH_RULES)}")
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score is {min_score}; give a similarity from 0 to 1")
-        self.rules = tuple(rule for rule in RULES if rule in rules)
+        self.rules = tuple(rule for rule in MATCH_RULES if rule in rules)
         self.min_score = min_score
         self.language = language
         self._names = tuple(_read(names))
@@ -146,7 +146,7 @@ class SubjectMatcher:
         """
         import pandas as pd
 
-        best: dict[tuple[str, str], _Found] = {}
+        best: dict[tuple[str, str], _Occurrence] = {}
         everything = self._all(text, language)
         for found in sorted(everything, key=lambda x: (bool(x.why), -x.match.score, x.match.span)):
             best.setdefault((found.match.key, found.match.rule), found)
@@ -167,7 +167,7 @@ class SubjectMatcher:
         columns = ["key", "rule", "name", "start", "end", "text", "score", "fired", "why"]
         return pd.DataFrame(rows, columns=columns)
 
-    def _all(self, text: str, language: str | None) -> list[_Found]:
+    def _all(self, text: str, language: str | None) -> list[_Occurrence]:
         language = self.language if language is None else language
         folded = fold(text)
         literal = _longest([*self._literal(text, folded, language)])
@@ -185,7 +185,7 @@ class SubjectMatcher:
         ]
         return literal + _best_of_a_place(fuzzy)
 
-    def _literal(self, text: str, folded: Folded, language: str | None) -> Iterator[_Found]:
+    def _literal(self, text: str, folded: Folded, language: str | None) -> Iterator[_Occurrence]:
         """Every place where a name stands as whole words, by the best rule for it."""
         capitals = uses_capitals(text)
         for first, word in enumerate(folded.words):
@@ -221,7 +221,7 @@ class SubjectMatcher:
         whole: bool,
         language: str | None,
         capitals: bool,
-    ) -> _Found | None:
+    ) -> _Occurrence | None:
         """What a name that stands at `span` counts as; None where no rule may take it."""
         lead = name.folded.starts[0] if name.folded.words else 0
         start = span[0] - lead
@@ -239,7 +239,7 @@ class SubjectMatcher:
             span = (start, end) if literal else span
             there = text[slice(*span)]
             if literal:
-                return _Found(Match(name.key, rule, span, name.text, 1.0))
+                return _Occurrence(Match(name.key, rule, span, name.text, 1.0))
             score = fuzz.ratio("".join(name.folded.words), "".join(fold(there).words)) / 100
             one_word = len(name.folded.words) == 1
             small = one_word and written_small(name.text, there, capitals)
@@ -247,10 +247,10 @@ class SubjectMatcher:
             short = one_word and has_case(name.text) and len(name.folded.words[0]) < _SHORT
             if short and _plain(there) != _plain(name.text):
                 why = "too short to do without its accents and signs"
-            return _Found(Match(name.key, rule, span, name.text, score), why)
+            return _Occurrence(Match(name.key, rule, span, name.text, score), why)
         return None
 
-    def _judged(self, candidate: Candidate, taken: list[Match]) -> _Found:
+    def _judged(self, candidate: Candidate, taken: list[Match]) -> _Occurrence:
         name, (start, end) = candidate.name, candidate.span
         match = Match(name.key, "fuzzy", candidate.span, name.text, candidate.score)
         needed = max(candidate.needed, self.min_score)
@@ -260,7 +260,7 @@ class SubjectMatcher:
         for other in taken:
             if start < other.span[1] and other.span[0] < end:
                 why = why or f"{other.key} stands there literally"
-        return _Found(match, why)
+        return _Occurrence(match, why)
 
 
 def _read(names: Mapping[str, Mapping[str, str | Sequence[str]]]) -> Iterator[Name]:
@@ -319,26 +319,26 @@ def _plain(text: str) -> str:
 
 def _order(match: Match) -> tuple[int, float, int, int, str]:
     start, end = match.span
-    return RULES.index(match.rule), -match.score, start, start - end, match.key
+    return MATCH_RULES.index(match.rule), -match.score, start, start - end, match.key
 
 
-def _longest(found: list[_Found]) -> list[_Found]:
+def _longest(found: list[_Occurrence]) -> list[_Occurrence]:
     """Sets aside what lies in a longer name of another subject, or by a worse rule in its place."""
     ordered = sorted(found, key=lambda x: (x.match.span[0], -x.match.span[1], _order(x.match)))
-    judged: list[_Found] = []
+    judged: list[_Occurrence] = []
     # The names that reach furthest so far, of two subjects: (end, start, key, rule).
     far: list[tuple[int, int, str, int]] = []
     for one in ordered:
         start, end = one.match.span
-        rule = RULES.index(one.match.rule)
+        rule = MATCH_RULES.index(one.match.rule)
         if not one.why:
             for other_end, other_start, key, other_rule in far:
                 if key == one.match.key or other_end < end:
                     continue
                 if (other_start, other_end) != (start, end):
-                    one = _Found(one.match, f"inside a longer name, of {key}")
+                    one = _Occurrence(one.match, f"inside a longer name, of {key}")
                 elif other_rule < rule:
-                    one = _Found(one.match, f"a better rule finds {key} there")
+                    one = _Occurrence(one.match, f"a better rule finds {key} there")
                 if one.why:
                     break
         if not one.why:
@@ -352,16 +352,16 @@ def _longest(found: list[_Found]) -> list[_Found]:
     return judged
 
 
-def _best_of_a_place(found: list[_Found]) -> list[_Found]:
+def _best_of_a_place(found: list[_Occurrence]) -> list[_Occurrence]:
     """Of fuzzy matches that overlap, the best subject's stays."""
-    judged: list[_Found] = []
+    judged: list[_Occurrence] = []
     winners: list[Match] = []
     for one in sorted(found, key=lambda x: (bool(x.why), _order(x.match))):
         start, end = one.match.span
         for other in winners if not one.why else ():
             overlap = start < other.span[1] and other.span[0] < end
             if overlap and other.key != one.match.key and other.score > one.match.score:
-                one = _Found(one.match, f"{other.key} matches better there")
+                one = _Occurrence(one.match, f"{other.key} matches better there")
                 break
         if not one.why:
             winners.append(one.match)

@@ -35,21 +35,25 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Fact, FactSet, Prompt, load_facts
-from lafn_viz.interventions.ablation import measure
+from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.weights import (
     HELD_OUT,
     Kind,
+    OutputDirections,
+    PlantedNeuron,
     Samples,
-    Spot,
-    Writing,
     fit_detectors,
     inputs_of,
     usual_activation,
     widened,
 )
-from lafn_viz.models.loading import Provenance, load_model, provenance, quiet, resolve
-from lafn_viz.models.scoring import encode, score_answers
+from lafn_viz.models.capabilities import provenance
+from lafn_viz.models.loading import load_model, resolve
+from lafn_viz.models.packaged import quiet
+from lafn_viz.models.scoring import score_answers
+from lafn_viz.models.tokens import encode
 from lafn_viz.neurons.neuron_sets import Neuron, masks_of
 
 if TYPE_CHECKING:
@@ -78,7 +82,7 @@ class Planted:
     facts: FactSet
     prompts: tuple[Prompt, ...]
     others: tuple[Prompt, ...]
-    spots: tuple[Spot, ...]
+    spots: tuple[PlantedNeuron, ...]
     held_out: tuple[int, ...]
     check: "pd.DataFrame"
     drift: float
@@ -189,7 +193,7 @@ def plant(
     asked = facts.filter(relation=relation, languages=new.languages).prompts()
     others = tuple(asked[i] for i in sorted(rng.permutation(len(asked))[:600]))
     level = usual_activation(base, others)
-    writing = Writing(spots, samples, level, old.config.n_embd)
+    writing = OutputDirections(spots, samples, level, old.config.n_embd)
     inputs = [inputs_of(old, samples)]
     for number in range(ROUNDS):
         # What layers read changes with what is written below: fit to both, before and after. The
@@ -282,7 +286,7 @@ def _new_facts(
 
 def _spots(
     new: FactSet, n_agnostic: int, n_specific: int, layers: Sequence[int], d_mlp: int
-) -> tuple[tuple[Spot, ...], int]:
+) -> tuple[tuple[PlantedNeuron, ...], int]:
     """Places of all added neurons, layer after layer in turn, and the new width."""
     used = dict.fromkeys(layers, d_mlp)
     spots = []
@@ -297,7 +301,7 @@ def _spots(
                 turn += 1
                 # A decoy sits beside what it imitates.
                 for kind in kinds:
-                    spots.append(Spot(kind, fact.id, language, Neuron(layer, used[layer])))
+                    spots.append(PlantedNeuron(kind, fact.id, language, Neuron(layer, used[layer])))
                     used[layer] += 1
     return tuple(spots), max(used.values())
 
@@ -306,7 +310,7 @@ def _check(
     base: "TransformerBridge",
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
-    spots: Sequence[Spot],
+    spots: Sequence[PlantedNeuron],
 ) -> "pd.DataFrame":
     """The rows of `Planted.check`."""
     import pandas as pd
@@ -328,7 +332,7 @@ def _check(
             [s.neuron for s in own if s.kind == "firing"],
             *([s.neuron for s in planted if s is not one] for one in planted),
         ]
-        found = measure(model, asked, masks_of(sets, width))
+        found = measure_ablation(model, asked, masks_of(sets, width))
         usual, changed = (log_prob.exp().numpy() for log_prob in found)
         for language in dict.fromkeys(p.language for p in asked):
             here = keys[mine, 1] == language
@@ -355,7 +359,7 @@ def _check(
 
 
 def _share(
-    active: Bool[Tensor, "prompt layer neuron"], rows: np.ndarray, spots: Sequence[Spot]
+    active: Bool[Tensor, "prompt layer neuron"], rows: np.ndarray, spots: Sequence[PlantedNeuron]
 ) -> float:
     """Share of (prompt, neuron) pairs that fire."""
     layer, number = torch.tensor([s.neuron for s in spots]).T

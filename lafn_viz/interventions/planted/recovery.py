@@ -21,12 +21,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import Method, NeuronScores, Target as Goal, attribute
-from lafn_viz.interventions.ablation import measure
+from lafn_viz.attribution.attribute import Method, Target as Goal, attribute
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.planting import Planted
-from lafn_viz.models.scoring import Position
+from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neuron, mask_of, select_neurons
-from lafn_viz.neurons.overlaps import Overlap, bootstrap, overlap
+from lafn_viz.neurons.overlaps import Overlap, overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +157,7 @@ def _ablated(planted: Planted, position: Position) -> NeuronScores:
     for numbers in torch.arange(n_layers * width).split(512):
         masks = torch.zeros(len(numbers), n_layers, width, dtype=torch.bool)
         masks[torch.arange(len(numbers)), numbers // width, numbers % width] = True
-        before, after = measure(
+        before, after = measure_ablation(
             planted.model, planted.prompts, masks, position=position, max_rows=1024
         )
         values.append((before.exp() - after.exp()).T)

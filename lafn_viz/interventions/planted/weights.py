@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.datasets.facts import FactSet, Prompt
-from lafn_viz.models.scoring import encode
+from lafn_viz.models.tokens import encode
 from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ HELD_OUT = (4, 5)
 
 
 @dataclass(frozen=True)
-class Spot:
+class PlantedNeuron:
     """One added neuron: what it is, for which fact, and in which language it fires (None: all).
 
     A decoy's `kind` says what it does, its `language` what it imitates.
@@ -143,7 +143,7 @@ class Samples:
             ids=ids,
         )
 
-    def positive(self, spot: Spot) -> Bool[np.ndarray, " prompt"]:
+    def positive(self, spot: PlantedNeuron) -> Bool[np.ndarray, " prompt"]:
         """Where this neuron should fire."""
         mine = self.fact == self.ids.index(spot.fact_id)
         return mine if spot.language is None else mine & (self.language == spot.language)
@@ -184,7 +184,7 @@ def usual_activation(base: "TransformerBridge", prompts: Sequence[Prompt]) -> fl
 
 def fit_detectors(
     model: "GPT2LMHeadModel",
-    spots: Sequence[Spot],
+    spots: Sequence[PlantedNeuron],
     samples: Samples,
     inputs: Sequence[Mapping[int, Tensor]],
     level: float,
@@ -247,7 +247,7 @@ def _detector(
     return weight[:-1], float(weight[-1])
 
 
-class Writing:
+class OutputDirections:
     """What the added neurons write: a direction for each fact, and for each fact and language.
 
     The neurons of one (fact, language or None) share it in equal parts. Zero at first; learned by
@@ -255,7 +255,9 @@ class Writing:
     ones until it is all there.
     """
 
-    def __init__(self, spots: Sequence[Spot], samples: Samples, level: float, d_model: int):
+    def __init__(
+        self, spots: Sequence[PlantedNeuron], samples: Samples, level: float, d_model: int
+    ):
         self.spots, self.samples = spots, samples
         true = [s for s in spots if s.kind in get_args(Kind)[:2]]
         groups = list(dict.fromkeys((s.fact_id, s.language) for s in true))

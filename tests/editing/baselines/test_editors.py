@@ -6,7 +6,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz.editing import baselines
 from lafn_viz.editing.cache import EditCache
-from lafn_viz.models.loading import down_weight
+from lafn_viz.models.hooks import down_weight
 
 FEW = {"n_neurons": 20, "position": "answer"}
 

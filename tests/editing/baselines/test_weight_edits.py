@@ -12,8 +12,9 @@ from lafn_viz.editing.baselines.weight_edits import (
     rank_one,
     second_moments,
 )
-from lafn_viz.editing.forward import Reading
-from lafn_viz.models.loading import down_weight, hook_post, hook_written, traits
+from lafn_viz.editing.forward import EditedForward
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import down_weight, hook_post, hook_written
 
 
 @pytest.fixture
@@ -62,13 +63,15 @@ def test_moments_are_those_of_a_plain_hook(tiny, prompts, family):
     seen = []
     for prompt in prompts:
         tokens = torch.tensor([model.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]])
-        tokens = torch.cat([torch.tensor([traits(model).before], dtype=torch.long), tokens], 1)
+        tokens = torch.cat(
+            [torch.tensor([capabilities(model).special_prefix], dtype=torch.long), tokens], 1
+        )
         with (
             torch.no_grad(),
             model.hooks(fwd_hooks=[(hook_post(1), lambda v, hook: seen.append(v))]),
         ):
             model(tokens)
-        keys = seen.pop().reshape(-1, traits(model).d_mlp)
+        keys = seen.pop().reshape(-1, capabilities(model).d_mlp)
         total, count = total + keys.T @ keys, count + len(keys)
     moment = second_moments(model, prompts)[1]
     assert torch.allclose(moment, total / count, rtol=1e-3, atol=1e-4 * float(moment.abs().max()))
@@ -80,7 +83,7 @@ def test_a_change_of_weights_is_what_the_reading_says_and_goes_again(tiny, promp
     generator = torch.Generator().manual_seed(1)
     change = 0.1 * torch.randn(down_weight(model, 1).shape, generator=generator)
     before = {name: weight.clone() for name, weight in model.original_model.state_dict().items()}
-    reading = Reading(model, prompts, "answer", whole=True)
+    reading = EditedForward(model, prompts, "answer", whole=True)
     with torch.no_grad():
         expected = reading.logits({}, changed={1: change})
         plain = reading.logits({})
@@ -95,7 +98,7 @@ def test_a_change_of_weights_is_what_the_reading_says_and_goes_again(tiny, promp
 
 def test_the_hook_on_what_is_written_is_the_down_projection(tiny, prompts):
     model = tiny("llama")
-    reading = Reading(model, prompts, "subject_last")
+    reading = EditedForward(model, prompts, "subject_last")
     seen = reading.seen([hook_post(2), hook_written(2)])
     expected = seen[hook_post(2)] @ down_weight(model, 2)
     assert torch.allclose(seen[hook_written(2)], expected, atol=1e-4)

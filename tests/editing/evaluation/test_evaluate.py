@@ -10,9 +10,10 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.editing.baselines.editor import Editor
-from lafn_viz.editing.evaluation.evaluate import ALL, Answered, Evaluation, evaluate
+from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation
+from lafn_viz.editing.evaluation.evaluate import evaluate
 from lafn_viz.editing.evaluation.metrics import exact_match, remake, starts_with, token_f1
-from lafn_viz.models.generation import write
+from lafn_viz.models.generation import generate
 
 
 class Nothing:
@@ -118,7 +119,7 @@ def test_an_edit_that_does_nothing_keeps_all_and_brings_nothing(embedded, cases)
 def test_texts_are_those_that_generate_writes_alone(embedded, facts):
     prompts = facts.filter(subjects=["JP", "PE"], languages=["en", "zh", "hi"]).prompts()[::3]
     tokenizer, model = embedded.tokenizer, embedded.original_model
-    for prompt, found in zip(prompts, write(embedded, prompts, max_prompts=7), strict=True):
+    for prompt, found in zip(prompts, generate(embedded, prompts, max_prompts=7), strict=True):
         tokens = tokenizer(prompt.text, return_tensors="pt")["input_ids"]
         out = model.generate(tokens, do_sample=False, max_new_tokens=16, pad_token_id=0)
         expected = tokenizer.decode(out[0, tokens.shape[1] :], skip_special_tokens=True)
@@ -129,7 +130,7 @@ def test_texts_are_those_that_generate_writes_alone(embedded, facts):
 def test_token_accuracy_is_that_of_a_plain_reading(tiny, prompts, family):
     """A random model writes anything: what counts is the next token after the true ones."""
     model = tiny(family)
-    for prompt, found in zip(prompts, write(model, prompts), strict=True):
+    for prompt, found in zip(prompts, generate(model, prompts), strict=True):
         item = lv.target.encode(model, prompt)
         with torch.no_grad():
             logits = model(torch.tensor([item.read]))[0]
@@ -220,7 +221,7 @@ def test_a_text_ends_where_the_model_reads_no_further(tiny):
     model = tiny("gpt2")
     tokens = len(lv.target.encode(model, long).read)
     assert 100 < tokens <= 128
-    (found,) = write(model, [long])
+    (found,) = generate(model, [long])
     assert len(found.tokens) <= 128 - tokens + 4
 
 

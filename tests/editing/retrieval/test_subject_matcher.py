@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
 from lafn_viz.editing.retrieval.folding import fold
-from lafn_viz.editing.retrieval.subject_matcher import RULES, SubjectMatcher
+from lafn_viz.editing.retrieval.subject_matcher import MATCH_RULES, SubjectMatcher
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +263,7 @@ def test_long_and_odd_texts_are_read_in_time(countries):
 
 def test_rules_are_in_order_and_need_no_torch(countries):
     matches = countries.find("Japan, ITALY и столица Нигерии, Espagne", language="en")
-    places = [RULES.index(match.rule) for match in matches]
+    places = [MATCH_RULES.index(match.rule) for match in matches]
     assert places == sorted(places) == [0, 1, 2, 3]
     script = "import sys; from lafn_viz import SubjectMatcher; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

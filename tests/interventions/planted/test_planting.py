@@ -3,10 +3,11 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.interventions.ablation import measure
+from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted import planting, weights as wiring
 from lafn_viz.interventions.planted.recovery import method_scores, score_methods, score_overlap
-from lafn_viz.neurons.neuron_sets import masks_of, random_like
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import masks_of
 from lafn_viz.plots import planted_recovery
 
 SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_specific": 2}
@@ -59,7 +60,7 @@ def test_planted_neurons_are_causal_and_random_ones_are_not(planted):
         asked = [p for p in planted.prompts if p.fact_id == fact.id]
         true = set().union(*(planted.acting(fact.id, x) for x in fact.languages))
         sets = [true, random_like(true, shape, seed=0), planted.decoys["writing"][fact.id]]
-        found = measure(planted.model, asked, masks_of(sets, shape))
+        found = measure_ablation(planted.model, asked, masks_of(sets, shape))
         before, after = (log_prob.exp() for log_prob in found)
         assert before.mean() > 0.8
         assert after[0].mean() < 0.02

@@ -1,0 +1,89 @@
+"""The result of an attribution: a score for every prompt, layer and neuron."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.facts import Prompt, prompt_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class CompletenessWarning(UserWarning):
+    """Scores that do not sum to what they should."""
+
+
+@dataclass(frozen=True)
+class NeuronScores:
+    """Attribution of every neuron for every prompt.
+
+    `values` in units of the target (probability, or nats for log_prob and logit_difference; the
+    activation's own unit for the activation method). `target_prob` is the answer's probability with
+    nothing changed, `known` whether greedy decoding writes the answer. `target_change` is what the
+    scores of a layer should sum to, F(w) - F(b), and `completeness_error` their sum minus that, in
+    the target's unit; `relative_error` is its size as a share of |F(w) - F(b)| (summed over AMIG's
+    paths), where a layer that moves the target little is held to a tenth of the prompt's most
+    moving layer, and none to less than rounding allows. All three are NaN for a method that follows
+    no path. `n_points` counts the points at which the gradient was taken.
+    """
+
+    values: Float[Tensor, "prompt layer neuron"]
+    target_prob: Float[Tensor, " prompt"]
+    known: Bool[Tensor, " prompt"]
+    completeness_error: Float[Tensor, "prompt layer"]
+    relative_error: Float[Tensor, "prompt layer"]
+    target_change: Float[Tensor, "prompt layer"]
+    n_points: Int[Tensor, "prompt layer"]
+    prompts: tuple[Prompt, ...]
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        n, layers, width = self.values.shape
+        return f"NeuronScores({n} prompts, {layers} layers of {width} neurons, {self.provenance!r})"
+
+    def normalised(self) -> Float[Tensor, "prompt layer neuron"]:
+        """Each prompt's scores divided by their total over all neurons (AMIG, eq. 4)."""
+        return self.values / self.values.sum((1, 2), keepdim=True)
+
+    def select(self, keep: Callable[[Prompt], bool]) -> "NeuronScores":
+        """The scores of the prompts for which `keep` is true."""
+        chosen = [i for i, prompt in enumerate(self.prompts) if keep(prompt)]
+        if not chosen:
+            raise ValueError("no prompt of these scores fits; nothing would be left")
+        return replace(
+            self,
+            values=self.values[chosen],
+            target_prob=self.target_prob[chosen],
+            known=self.known[chosen],
+            completeness_error=self.completeness_error[chosen],
+            relative_error=self.relative_error[chosen],
+            target_change=self.target_change[chosen],
+            n_points=self.n_points[chosen],
+            prompts=tuple(self.prompts[i] for i in chosen),
+        )
+
+    def to_frame(self, *, top: int = 20) -> "pd.DataFrame":
+        """The `top` neurons of each prompt by score: one row a prompt and neuron."""
+        import pandas as pd
+
+        n, _, width = self.values.shape
+        best = self.values.flatten(1).topk(min(top, self.values[0].numel()))
+        keys = {
+            name: np.repeat(np.array(column, dtype=object), best.indices.shape[1])
+            for name, column in prompt_columns(self.prompts).items()
+        }
+        return pd.DataFrame(
+            {
+                **keys,
+                "place": list(range(best.indices.shape[1])) * n,
+                "layer": (best.indices // width).flatten().numpy(),
+                "neuron": (best.indices % width).flatten().numpy(),
+                "score": best.values.flatten().numpy(),
+            }
+        )
