@@ -67,6 +67,7 @@ from lafn_viz.interventions.activation_patching import (
 from lafn_viz.interventions.degenerate import (
     Degenerate as Degenerate,
     find_degenerate as find_degenerate,
+    overview as overview,
 )
 from lafn_viz.interventions.effects import (
     Effect as Effect,
@@ -86,6 +87,11 @@ from lafn_viz.interventions.neuron_cards import (
 from lafn_viz.interventions.planted.planting import (
     Planted as Planted,
     plant as plant,
+)
+from lafn_viz.interventions.planted.recovery import (
+    method_scores as method_scores,
+    score_methods as score_methods,
+    score_overlap as score_overlap,
 )
 from lafn_viz.models.loading import load_model as load_model
 from lafn_viz.models.scoring import (
