@@ -72,6 +72,11 @@ class ModelCapabilities:
     window: int | None
     unembedding: Unembedding | None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of layers and of neurons in each layer."""
+        return self.n_layers, self.d_mlp
+
 
 _CAPABILITIES: "WeakKeyDictionary[TransformerBridge, ModelCapabilities]" = WeakKeyDictionary()
 
