@@ -30,6 +30,7 @@ from lafn_viz.datasets.facts import (
     Prompt as Prompt,
     load_facts as load_facts,
 )
+from lafn_viz.datasets.text import shows_answer as shows_answer
 from lafn_viz.editing import baselines as baselines
 from lafn_viz.editing.activation_matcher import (
     ActivationMatcher as ActivationMatcher,
@@ -93,11 +94,13 @@ from lafn_viz.interventions.planted.recovery import (
     score_methods as score_methods,
     score_overlap as score_overlap,
 )
+from lafn_viz.models.generation import next_tokens as next_tokens
 from lafn_viz.models.loading import load_model as load_model
 from lafn_viz.models.scoring import (
     AnswerScores as AnswerScores,
     score_answers as score_answers,
 )
+from lafn_viz.neurons.controls import random_like as random_like
 from lafn_viz.neurons.lape import (
     Lape as Lape,
     lape as lape,
