@@ -71,14 +71,16 @@ from lafn_viz.interventions.degenerate import (
     overview as overview,
 )
 from lafn_viz.interventions.effects import (
-    Effect as Effect,
     Effects as Effects,
     effects as effects,
-    intervene as intervene,
 )
 from lafn_viz.interventions.fact_checking import (
     FactCheck as FactCheck,
     check_facts as check_facts,
+)
+from lafn_viz.interventions.intervene import (
+    Effect as Effect,
+    intervene as intervene,
 )
 from lafn_viz.interventions.neuron_cards import (
     NeuronCard as NeuronCard,

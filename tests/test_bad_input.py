@@ -24,7 +24,7 @@ CALLS = {
     "lv.plots.method_scatter(s, lv.attribute(m, p[:1]))": "the two scores are of other prompts",
     "lv.attribute(m, [])": "there are no prompts; give at least one",
     "lv.intervene(m, p, [(0, 1)], how='remove')": "unknown how 'remove'; there are zero, scale",
-    "lv.intervene(m, p, [(9, 1)])": "there is no neuron (9, 1); layers go from 0 to",
+    "lv.intervene(m, p, [(9, 1)])": "neurons=[(9, 1)]; give (layer, neuron), layers",
     "lv.select_neurons(s, threshold=1.5)": "threshold=1.5; it must be at least 0 and below 1",
     "lv.select_neurons(s, threshold=.1, top=3)": "threshold=0.1, top=3, fraction=None; give one",
     "lv.select_neurons(s, top=0)": "0 neurons a prompt; choose 1 to",

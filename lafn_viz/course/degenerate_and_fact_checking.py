@@ -10,8 +10,8 @@ import torch
 
 from lafn_viz.course.grading import Wrong, check, number, run
 from lafn_viz.interventions.degenerate import Degenerate
-from lafn_viz.interventions.effects import Effect
 from lafn_viz.interventions.fact_checking import roc
+from lafn_viz.interventions.intervene import Effect
 
 TOLERANCE = 1e-5
 

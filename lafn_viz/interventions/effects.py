@@ -1,18 +1,20 @@
-"""Do neurons cause the answer? Change them and look, beside sets that should not matter.
+"""Do these neurons cause the answer? Change them and see, beside sets that should not matter.
 
-An attribution is a claim about a path; this is what happens when the neurons are really changed
-(see `changes` for the ways).
+An attribution is a claim about one path through the model. An intervention tests it: it really
+changes the neurons (see `ablation` for the ways) and measures the answers.
 
-Controls: as many random neurons of the same layers, drawn several times; neurons of one language;
-and the same neurons on another fact. P(correct) saturates near 1, so effects are given as the
-change of the log-probability (nats) too. Measure on paraphrases that did not choose the neurons.
+Three controls stand beside each set: random neurons of the same layers, as many in each and drawn
+several times; other named sets, such as the neurons of one language; and the same neurons on
+another fact. P(correct) saturates near 1, so effects are also given as the change of the
+log-probability (nats). Measure on paraphrases that did not choose the neurons.
 
-Neurons found in language A, changed, and measured in language B for all A and B (AMIG, "cross-
-lingual editing") is `effects` with one set a language.
+To find neurons in language A, change them, and measure in language B for all A and B (AMIG's
+"cross-lingual editing"), call `effects` with one set for each language.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,8 +24,9 @@ from tqdm.auto import tqdm
 
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
-from lafn_viz.datasets.facts import Prompt, prompt_columns
-from lafn_viz.interventions.ablation import Ablation, measure_ablation
+from lafn_viz.datasets.facts import Prompt
+from lafn_viz.interventions.ablation import Ablation, ablation_options, measure_ablation
+from lafn_viz.interventions.intervene import validated_set
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
@@ -34,134 +37,18 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-@dataclass(frozen=True)
-class Effect:
-    """Log-probability (nats) of each answer before and after, and under each control.
-
-    `control` are random sets of the same layers, `others` the named sets given to `intervene`.
-    """
-
-    before: Float[Tensor, " prompt"]
-    after: Float[Tensor, " prompt"]
-    control: Float[Tensor, "draw prompt"]
-    neurons: frozenset[Neuron]
-    prompts: tuple[Prompt, ...]
-    provenance: Provenance
-    others: Mapping[str, Float[Tensor, " prompt"]] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        change, control = self.change, self.control_change
-        beside = f", {len(control)} random sets {control.mean():+.1%}" if len(control) else ""
-        return f"Effect({len(self.neurons)} neurons: P(correct) {change:+.1%}{beside})"
-
-    @property
-    def change(self) -> float:
-        """Relative change of the mean probability of the answers; -1 where it is gone."""
-        return float(self.after.exp().mean() / self.before.exp().mean() - 1)
-
-    @property
-    def control_change(self) -> Float[np.ndarray, " draw"]:
-        """The same for each random set."""
-        return (self.control.exp().mean(-1) / self.before.exp().mean() - 1).numpy()
-
-    def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
-        """One row a set: change of P and of log P (nats), with 95% intervals over prompts."""
-        import pandas as pd
-
-        sets = {"neurons": self.after, **self.others}
-        if len(self.control):
-            sets["random, same layers"] = self.control.exp().mean(0).log()
-        before = self.before.exp().numpy()
-        rows = []
-        for name, after in sets.items():
-            p = (after.exp().numpy() - before) / before.mean()
-            nats = (after - self.before).numpy()
-            rows.append(
-                (
-                    name, p.mean(), *bootstrap(p, draws=draws, seed=seed),
-                    nats.mean(), *bootstrap(nats, draws=draws, seed=seed),
-                )
-            )  # fmt: skip
-        columns = ["set", "p", "p_low", "p_high", "log_p", "log_p_low", "log_p_high"]
-        return pd.DataFrame(rows, columns=columns).set_index("set")
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One row a prompt: log_prob and probability before, after, and the controls' mean."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                **prompt_columns(self.prompts),
-                "log_prob_before": self.before.numpy(),
-                "log_prob_after": self.after.numpy(),
-                "log_prob_control": self.control.mean(0).numpy(),
-                "p_before": self.before.exp().numpy(),
-                "p_after": self.after.exp().numpy(),
-                "p_control": self.control.exp().mean(0).numpy(),
-            }
-        )
-
-
-def intervene(
-    model: "TransformerBridge",
-    prompts: Sequence[Prompt],
-    neurons: Iterable[tuple[int, int]],
-    *,
-    how: Ablation = "zero",
-    factor: float = 2.0,
-    position: Position = "all",
-    controls: int = 5,
-    others: Mapping[str, Iterable[tuple[int, int]]] | None = None,
-    corpus: Sequence[Prompt] | None = None,
-    seed: int = 0,
-) -> Effect:
-    """Change a set of neurons and measure the answers, beside as many random ones.
-
-    Args:
-        neurons: (layer, neuron) pairs.
-        how: "zero", "scale" by `factor`, "mean" of the prompt's language over `corpus`, or
-            "resample": a random position of a random prompt of that language in `corpus`.
-        position: where: "all" positions of the prompt, "answer", or "subject_last".
-        controls: how many random sets with the same count in each layer.
-        others: more sets by name to measure beside, such as those of one language.
-        corpus: prompts for mean and resample, best of other facts.
-        seed: of the random sets and of resampling.
-
-    Raises:
-        ValueError: for an unknown option or a neuron that the model does not have.
-    """
-    shape = _shape(model)
-    chosen = _checked(neurons, shape)
-    named = {name: _checked(some, shape) for name, some in (others or {}).items()}
-    random = [random_like(chosen, shape, seed=seed + draw) for draw in range(controls)]
-    sets = [chosen, *random, *named.values()]
-    before, after = measure_ablation(
-        model, prompts, masks_of(sets, shape),
-        how=how, factor=factor, position=position, corpus=corpus, seed=seed,
-    )  # fmt: skip
-    return Effect(
-        before=before,
-        after=after[0],
-        control=after[1 : 1 + controls],
-        neurons=chosen,
-        prompts=tuple(prompts),
-        provenance=provenance(model, "intervene", seed=seed, **_said(how, factor, position)),
-        others=dict(zip(named, after[1 + controls :], strict=True)),
-    )
-
-
-# What `Effects` holds of every set, fact and language.
+# The five means that `Effects` holds for every set, fact and language.
 MEASUREMENTS = ("before", "after", "random", "other_before", "other")
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What changing each fact's own neurons does to it, by named set and language.
+    """The effect of changing each fact's own neurons, by named set and language.
 
-    `p` and `log_p` (nats) are means over a fact's prompts in a language, each for MEASUREMENTS:
-    before and after the change, with as many random neurons of the same layers (mean over draws),
-    and another fact of the relation before and after the same change. NaN where nothing was
-    measured.
+    `p` and `log_p` (nats) are means over the prompts of a fact in a language, for each of
+    MEASUREMENTS: the fact before and after the change, and after the same change of as many random
+    neurons of the same layers (mean over draws); another fact of the relation before and after the
+    change. NaN where nothing was measured.
     """
 
     sets: tuple[str, ...]
@@ -181,10 +68,10 @@ class Effects:
     def changes(
         self, *, of: Literal["p", "log_p"] = "p", mean_of: Iterable[str] | None = None
     ) -> dict[str, Float[np.ndarray, "set fact language"]]:
-        """Change on the fact itself, with random neurons instead, and on another fact.
+        """Change of the fact itself, of it with random neurons, and of another fact.
 
-        Of p as a share of what it was (-1: gone), of log_p in nats. `mean_of` languages are taken
-        together, as one column.
+        The change of p is relative to its value before (-1: nothing is left), that of log_p in
+        nats. With `mean_of` the table has one column, the mean over these languages.
         """
         values = getattr(self, of)
         if mean_of is not None:
@@ -211,8 +98,8 @@ class Effects:
         """Mean change of P and log P (nats), with 95% bootstrap intervals over facts.
 
         Args:
-            by_language: one row for each language instead of their mean.
-            languages: only these.
+            by_language: give one row per language instead of their mean.
+            languages: use only these.
         """
         import pandas as pd
 
@@ -239,7 +126,7 @@ class Effects:
         )
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a set, fact and language: P and log P (nats) before and after."""
+        """One row per set, fact and language: P and log P (nats) before and after."""
         import pandas as pd
 
         keys = pd.MultiIndex.from_product(
@@ -270,102 +157,117 @@ def effects(
     """Change the neurons of each fact and measure it in every language, beside its controls.
 
     Args:
-        sets: for each name, the neurons of each fact (by fact_id). A fact with no neurons in a set
+        sets: for each name, the neurons of each fact (by fact_id). A fact without neurons in a set
             is left out there.
         prompts: what is measured, best in paraphrases that did not choose the neurons.
         how, factor, position, controls, corpus, seed: as in `intervene`.
 
     Raises:
-        ValueError: when no fact of the sets is among the prompts.
+        ValueError: for an unknown option, a neuron that the model does not have, or when no fact
+            of the sets is among the prompts.
     """
-    shape = _shape(model)
+    shape = capabilities(model).shape
     by_fact: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_fact.setdefault(prompt.fact_id, []).append(prompt)
-    chosen = {
-        (name, fact): _checked(some, shape)
-        for name, of in sets.items()
-        for fact, some in of.items()
+    neurons = {
+        (name, fact): validated_set(of_fact, shape)
+        for name, by_id in sets.items()
+        for fact, of_fact in by_id.items()
         if fact in by_fact
     }
-    facts = tuple(fact for fact in by_fact if any((name, fact) in chosen for name in sets))
+    facts = tuple(fact for fact in by_fact if any((name, fact) in neurons for name in sets))
     if not facts:
         raise ValueError(
             "no fact of the neuron sets is among the prompts; give prompts of the same facts"
         )
-    relations = {fact: by_fact[fact][0].relation for fact in facts}
-    languages = tuple(dict.fromkeys(prompt.language for prompt in prompts))
-    size = (len(sets), len(facts), len(languages))
-    found = {of: np.full((len(MEASUREMENTS), *size), np.nan) for of in ("p", "log_p")}
-    n_neurons = np.full(size[:2], np.nan)
-    options: dict[str, Any] = {
-        "how": how, "factor": factor, "position": position, "corpus": corpus, "seed": seed,
-    }  # fmt: skip
-
-    def put(kind: str, cell: tuple[int, int], log_prob: Tensor, of: Sequence[Prompt]) -> None:
-        values = log_prob.double().reshape(-1, len(of)).numpy()
-        for column, language in enumerate(languages):
-            mine = [number for number, prompt in enumerate(of) if prompt.language == language]
-            if mine and len(values):
-                at = (MEASUREMENTS.index(kind), *cell, column)
-                found["p"][at] = np.exp(values[:, mine]).mean()
-                found["log_p"][at] = values[:, mine].mean()
-
-    for row, fact in enumerate(tqdm(facts, disable=not progress, desc=how)):
-        own = {
-            number: chosen[name, fact] for number, name in enumerate(sets) if (name, fact) in chosen
-        }
-        for number, some in own.items():
-            n_neurons[number, row] = len(some)
-        own = {number: some for number, some in own.items() if some}
-        if not own:
-            continue
-        random = [
-            random_like(some, shape, seed=seed + draw)
-            for some in own.values()
-            for draw in range(controls)
-        ]
-        masks = masks_of([*own.values(), *random], shape)
-        before, after = measure_ablation(model, by_fact[fact], masks, **options)
-        drawn = after[len(own) :].unflatten(0, (len(own), controls)) if controls else after[:0]
-        for place, number in enumerate(own):
-            put("before", (number, row), before, by_fact[fact])
-            put("after", (number, row), after[place], by_fact[fact])
-            if controls:
-                put("random", (number, row), drawn[place], by_fact[fact])
-        same = [other for other in facts if relations[other] == relations[fact]]
-        if len(same) > 1:
-            stranger = by_fact[same[(same.index(fact) + 1) % len(same)]]
-            before, after = measure_ablation(model, stranger, masks[: len(own)], **options)
-            for place, number in enumerate(own):
-                put("other_before", (number, row), before, stranger)
-                put("other", (number, row), after[place], stranger)
+    table = _EffectTable(tuple(sets), facts, tuple(dict.fromkeys(p.language for p in prompts)))
+    measure = partial(
+        measure_ablation, model,
+        how=how, factor=factor, position=position, corpus=corpus, seed=seed,
+    )  # fmt: skip
+    for fact in tqdm(facts, disable=not progress, desc=how):
+        of_fact = {name: neurons[name, fact] for name in sets if (name, fact) in neurons}
+        other = _next_of_relation(fact, facts, by_fact)
+        _measure_fact(table, measure, fact, of_fact, by_fact, other, shape, controls, seed)
     return Effects(
-        sets=tuple(sets),
+        sets=table.sets,
         facts=facts,
-        languages=languages,
-        n_neurons=n_neurons,
-        provenance=provenance(model, "effects", seed=seed, **_said(how, factor, position)),
-        **found,
-    )
+        languages=table.languages,
+        n_neurons=table.n_neurons,
+        provenance=provenance(
+            model, "effects", seed=seed, controls=controls,
+            **ablation_options(how, factor, position, corpus),
+        ),
+        **table.values,
+    )  # fmt: skip
 
 
-def _shape(model: "TransformerBridge") -> tuple[int, int]:
-    found = capabilities(model)
-    return found.n_layers, found.d_mlp
+class _EffectTable:
+    """The means of `Effects` while they are measured; NaN until then."""
+
+    def __init__(
+        self, sets: tuple[str, ...], facts: tuple[str, ...], languages: tuple[str, ...]
+    ) -> None:
+        self.sets, self.facts, self.languages = sets, facts, languages
+        shape = (len(MEASUREMENTS), len(sets), len(facts), len(languages))
+        self.values = {of: np.full(shape, np.nan) for of in ("p", "log_p")}
+        self.n_neurons = np.full(shape[1:3], np.nan)
+
+    def record(
+        self, kind: str, name: str, fact: str, log_prob: Tensor, prompts: Sequence[Prompt]
+    ) -> None:
+        """Enter the means over prompts (and over rows, where there are several draws)."""
+        draws = log_prob.double().reshape(-1, len(prompts)).numpy()
+        cell = MEASUREMENTS.index(kind), self.sets.index(name), self.facts.index(fact)
+        for column, language in enumerate(self.languages):
+            numbers = [i for i, prompt in enumerate(prompts) if prompt.language == language]
+            if numbers and len(draws):
+                self.values["p"][*cell, column] = np.exp(draws[:, numbers]).mean()
+                self.values["log_p"][*cell, column] = draws[:, numbers].mean()
 
 
-def _said(how: Ablation, factor: float, position: Position) -> dict[str, Any]:
-    """The options that a provenance names."""
-    return {"how": how, "position": position} | ({"factor": factor} if how == "scale" else {})
+def _measure_fact(
+    table: _EffectTable,
+    measure: Callable[..., tuple[Tensor, Tensor]],
+    fact: str,
+    neurons: Mapping[str, frozenset[Neuron]],
+    by_fact: Mapping[str, Sequence[Prompt]],
+    other: str | None,
+    shape: tuple[int, int],
+    controls: int,
+    seed: int,
+) -> None:
+    """Change one fact's neurons of each set, and random ones; measure it and the other fact."""
+    for name, own in neurons.items():
+        table.n_neurons[table.sets.index(name), table.facts.index(fact)] = len(own)
+    neurons = {name: own for name, own in neurons.items() if own}
+    if not neurons:
+        return
+    random = [
+        random_like(own, shape, seed=seed + draw)
+        for own in neurons.values()
+        for draw in range(controls)
+    ]
+    masks = masks_of([*neurons.values(), *random], shape)
+    before, after = measure(by_fact[fact], masks)
+    drawn = after[len(neurons) :].unflatten(0, (len(neurons), controls)) if controls else None
+    for row, name in enumerate(neurons):
+        table.record("before", name, fact, before, by_fact[fact])
+        table.record("after", name, fact, after[row], by_fact[fact])
+        if drawn is not None:
+            table.record("random", name, fact, drawn[row], by_fact[fact])
+    if other is not None:
+        before, after = measure(by_fact[other], masks[: len(neurons)])
+        for row, name in enumerate(neurons):
+            table.record("other_before", name, fact, before, by_fact[other])
+            table.record("other", name, fact, after[row], by_fact[other])
 
 
-def _checked(neurons: Iterable[tuple[int, int]], shape: tuple[int, int]) -> frozenset[Neuron]:
-    chosen = frozenset(Neuron(*neuron) for neuron in neurons)
-    for layer, neuron in sorted(chosen):
-        if not (0 <= layer < shape[0] and 0 <= neuron < shape[1]):
-            raise ValueError(
-                f"there is no neuron ({layer}, {neuron}); layers go from 0 to {shape[0] - 1}, "
-                f"neurons from 0 to {shape[1] - 1}"
-            )
-    return chosen
+def _next_of_relation(
+    fact: str, facts: Sequence[str], by_fact: Mapping[str, Sequence[Prompt]]
+) -> str | None:
+    """The next fact of the same relation, after the last the first; None if it is the only one."""
+    relation = by_fact[fact][0].relation
+    alike = [name for name in facts if by_fact[name][0].relation == relation]
+    return alike[(alike.index(fact) + 1) % len(alike)] if len(alike) > 1 else None

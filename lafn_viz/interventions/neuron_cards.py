@@ -29,7 +29,7 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.interventions.effects import Effect
+from lafn_viz.interventions.intervene import Effect
 from lafn_viz.models.batching import Padded, padded
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_attended, hook_post

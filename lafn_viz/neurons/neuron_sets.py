@@ -76,15 +76,22 @@ class NeuronSet:
         )
 
 
-def validate_neurons(neurons: Iterable[tuple[int, int]], shape: tuple[int, int]) -> list[Neuron]:
-    """The neurons given. Raises ValueError, saying what there is, for none or one that is not."""
+def validate_neurons(
+    neurons: Iterable[tuple[int, int]], shape: tuple[int, int], *, allow_empty: bool = False
+) -> list[Neuron]:
+    """Return the neurons if the model has them all.
+
+    Raises:
+        ValueError: for a neuron that the model does not have, and for no neurons at all unless
+            `allow_empty` is true.
+    """
     n_layers, d_mlp = shape
     listed = [Neuron(*pair) for pair in neurons]
     wrong = [tuple(n) for n in listed if not (0 <= n[0] < n_layers and 0 <= n[1] < d_mlp)]
-    if wrong or not listed:
+    if wrong or not (listed or allow_empty):
         raise ValueError(
-            f"neurons={wrong}; give at least one (layer, neuron), layers from 0 to "
-            f"{n_layers - 1}, neurons from 0 to {d_mlp - 1}"
+            f"neurons={wrong}; give {'' if allow_empty else 'at least one '}(layer, neuron), "
+            f"layers from 0 to {n_layers - 1}, neurons from 0 to {d_mlp - 1}"
         )
     return listed
 
