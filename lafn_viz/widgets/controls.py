@@ -1,25 +1,31 @@
-"""Choosing a fact, by its relation, then its subject; and a method."""
+"""Lists to choose from: a fact by its relation and subject, a method, an edit on the stack."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import get_args
 
 import ipywidgets as w
 
 from lafn_viz.attribution.attribute import Method
 from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.editing.edit import Edit
+from lafn_viz.widgets.edit_stack import EditKey, StagedEdit
 
 
 class FactChoice(w.HBox):
-    """Two lists. `changed` is called once for every new fact."""
+    """A list of relations and a list of subjects; `changed` is called once for every new fact.
+
+    Raises:
+        ValueError: if there are no facts.
+    """
 
     def __init__(
         self, facts: FactSet, changed: Callable[..., None], *, first: str = "capital/FR"
     ) -> None:
         self.facts, self._changed = facts, changed
-        there = [fact.id for fact in facts]
-        if not there:
+        ids = [fact.id for fact in facts]
+        if not ids:
             raise ValueError("there are no facts to choose from; give at least one (load_facts)")
-        start = facts[first if first in there else there[0]]
+        start = facts[first if first in ids else ids[0]]
         self.relation = w.Dropdown(
             options=[(x.replace("_", " "), x) for x in facts.relations], value=start.relation,
             description="Relation", layout={"width": "230px"},
@@ -28,39 +34,81 @@ class FactChoice(w.HBox):
             options=self._subjects(start.relation), value=start.id, description="Subject",
             layout={"width": "280px"},
         ).add_class("lafn-subject")  # fmt: skip
-        self.relation.observe(self._another_relation, "value")
-        self.subject.observe(self._another_subject, "value")
+        self.relation.observe(self._on_relation, "value")
+        self.subject.observe(self._on_subject, "value")
         super().__init__([self.relation, self.subject])
         self.add_class("lafn-row")
 
     @property
     def fact(self) -> Fact:
-        """The one that is chosen."""
+        """The fact that is chosen."""
         return self.facts[self.subject.value]
 
     def _subjects(self, relation: str) -> list[tuple[str, str]]:
+        """Return the name and the fact's id of each subject of a relation, sorted by name."""
         names: dict[str, str] = {}
         for fact in self.facts.filter(relation=relation):
             name = next(iter(fact.subject.values()))
-            # Two facts of one name: the list needs to tell them apart.
+            # Two subjects may have one name; the id tells them apart.
             names[f"{name} ({fact.id})" if name in names else name] = fact.id
         return sorted(names.items())
 
-    def _another_relation(self, change: dict[str, str]) -> None:
-        # An empty list on the way, which is no choice, is not told.
+    def _on_relation(self, change: dict[str, str]) -> None:
         self.subject.options = self._subjects(change["new"])
 
-    def _another_subject(self, change: dict[str, str | None]) -> None:
+    def _on_subject(self, change: dict[str, str | None]) -> None:
+        # While its options are exchanged, the list has no value for a moment: not a choice.
         if change["new"] is not None:
             self._changed()
 
 
+class EditChoice(w.Dropdown):
+    """The edits of a stack by their titles; `changed` is called when a person selects another.
+
+    `guarded` wraps what runs when the value changes, and holds the lock of the page meanwhile
+    (`Explorer.guarded`).
+    """
+
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        *,
+        guarded: Callable[[Callable[[], None]], Callable[..., None]],
+    ) -> None:
+        super().__init__(options=[], description="Show", layout={"width": "420px"})
+        self._changed, self._updating = changed, False
+        self.observe(guarded(self._on_value), "value")
+        self.add_class("lafn-selected")
+
+    def show(self, stack: Iterable[StagedEdit], selected: EditKey | None) -> None:
+        """List the edits without calling `changed`; select one, or the last if it is not listed.
+
+        The caller holds the lock, so that a person's choice at the same time waits and then counts.
+        """
+        options = [(_title(staged.edit), staged.key) for staged in stack]
+        keys = [key for _, key in options]
+        self._updating = True
+        self.options = options
+        if keys:
+            self.value = selected if selected in keys else keys[-1]
+        self._updating = False
+
+    def _on_value(self) -> None:
+        if not self._updating and self.value is not None:
+            self._changed()
+
+
+def _title(edit: Edit) -> str:
+    subject, new = next(iter(edit.names.values()))[0], next(iter(edit.new.values()))
+    return f"{subject}: {edit.relation.replace('_', ' ')} → {new}"
+
+
 def method_choice(changed: Callable[..., None]) -> w.Dropdown:
-    """A list of the methods of attribution; `changed` is called for a new one."""
-    found = w.Dropdown(
+    """Return a list of the attribution methods; `changed` is called when another is chosen."""
+    choice = w.Dropdown(
         options=[(x.replace("_", " "), x) for x in get_args(Method)],
         description="Method",
         layout={"width": "290px"},
     ).add_class("lafn-method")
-    found.observe(changed, "value")
-    return found
+    choice.observe(changed, "value")
+    return choice

@@ -1,76 +1,48 @@
-"""Change a fact while you look on: the search, what was written before and after, and undo."""
+"""Edit a fact by hand: make an edit, read the answers before and after, scale it, take it back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import ipywidgets as w
-import torch
 
 from lafn_viz import plots
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet
-from lafn_viz.datasets.languages import language_name
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
-from lafn_viz.editing.evaluation.before_after import (
-    GROUPS,
-    Asked,
-    Comparison,
-    Group,
-    Said,
-    ask,
-    questions_of,
-)
+from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.editing.optimise import edit_case, n_evaluations
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.widgets.answers import AnswerTables
 from lafn_viz.widgets.background import Task
+from lafn_viz.widgets.controls import EditChoice
+from lafn_viz.widgets.edit_stack import EditStack, StagedEdit
 from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView
-from lafn_viz.widgets.html import Cell, row, table
+from lafn_viz.widgets.html import row
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-N_SLIDERS = 5  # neurons of largest values that get a slider of their own
-TITLES = {
-    "the edit": "The edit: one wording a language, that took no part where there is one",
-    "same subject": "Neighbours: what else is known of the subject",
-    "other subjects": "Neighbours: the same of other subjects",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Staged:
-    """An edit on the stack, as it was found and as the sliders leave it."""
-
-    edit: Edit
-    case: EditCase
-    scale: float = 1.0
-    factors: Mapping[Neuron, float] = field(default_factory=dict)
-
-    def applied(self) -> Edit:
-        """The edit with the sliders' values."""
-        factors = torch.tensor([self.factors.get(neuron, 1.0) for neuron in self.edit.neurons])
-        return replace(self.edit, values=self.edit.values * self.scale * factors)
+N_SLIDERS = 5  # the neurons with the largest values get a slider each
+WIDE = {"width": "420px"}
 
 
 class LiveEditor(Explorer):
-    """Choose a subject and a new object, edit, look at every language, and take it back.
+    """Choose a subject and a new object, edit, compare every language, and take it back.
 
-    Edits stack; a second edit of the same subject and relation takes the place of the first. Each
-    can be removed without the others, "Undo" takes back the last step, whatever it was.
+    Edits stack (`EditStack`); a second edit of the same subject and relation replaces the first.
+    Each can be removed without the others, and "Undo" takes back the last step, whatever it was.
 
     Args:
         root: edits are saved and loaded in folders inside this one; anywhere unless given.
 
     Attributes:
-        cache: the edits as they are applied now, an `EditCache`.
-        comparison: what is shown of the selected edit, a `Comparison`.
+        answers: what the model writes about the selected edit, `AnswerTables`.
     """
 
     def __init__(
@@ -89,22 +61,41 @@ class LiveEditor(Explorer):
             causal=True,
         )
         self.root = root
-        self.stack: tuple[Staged, ...] = ()
-        self.comparison: Comparison | None = None
-        self._history: list[tuple[Staged, ...]] = []
-        self._answered: Edit | None = None  # whose answers are shown
-        self._saved: Path | None = None  # the folder that holds these edits
-        self._weights = ""  # of the model whose edits these are; the others' are in `_of`
-        self._of: dict[str, tuple[tuple[Staged, ...], list[tuple[Staged, ...]]]] = {}
-        self._before: dict[tuple[str, frozenset[tuple[str, str]], str], tuple[Asked, Said]] = {}
+        # Edits do not fit another model: the stack of each waits until its model is chosen again.
+        self._stacks: defaultdict[str, EditStack] = defaultdict(EditStack)
+        self._weights = ""  # of the model that is chosen
+        self._saved: Path | None = None  # the folder that holds the edits of this page
+        self._make_form()
+        self._make_panel()
+        for name in ("edit", "undo", "save", "load", "remove"):
+            button = getattr(self, f"{name}_button").add_class(f"lafn-{name}")
+            button.on_click(self.guarded(getattr(self, f"_{name}")))
+        self.children = (
+            self.heading,
+            row(self.model_choice, self.relation, self.subject, self.new_object),
+            row(self.n_neurons, self.position, self.edit_button),
+            self.languages,
+            self.progress,
+            self.curve,
+            self.panel,
+            row(self.path, self.save_button, self.load_button),
+        )
+        self._suggest_names()
+        self.start()
+
+    def _make_form(self) -> None:
+        """Build the controls that say which edit to make, and where to save edits."""
         self.relation = w.Dropdown(
             options=[(x.replace("_", " "), x) for x in self.facts.relations],
             description="Relation", layout={"width": "230px"},
         ).add_class("lafn-relation")  # fmt: skip
-        self.subject = w.Combobox(description="Subject", placeholder="a name in any language")
-        self.subject.add_class("lafn-subject")
-        self.new_object = w.Combobox(description="New object", placeholder="a name in any language")
-        self.new_object.add_class("lafn-object")
+        self.relation.observe(self.guarded(self._suggest_names), "value")
+        self.subject = w.Combobox(
+            description="Subject", placeholder="a name in any language"
+        ).add_class("lafn-subject")
+        self.new_object = w.Combobox(
+            description="New object", placeholder="a name in any language"
+        ).add_class("lafn-object")
         self.n_neurons = w.BoundedIntText(
             value=100, min=1, max=2560, description="Neurons", layout={"width": "160px"}
         ).add_class("lafn-n-neurons")
@@ -114,75 +105,61 @@ class LiveEditor(Explorer):
         ).add_class("lafn-position")  # fmt: skip
         self.languages = Languages(self.facts.languages, lambda _: None)
         self.edit_button = w.Button(description="Edit", button_style="primary")
-        self.undo_button = w.Button(description="Undo", disabled=True)
-        self.curve, self.values = FigureView(), FigureView()
-        self.path = w.Text(value="my_edits", description="Folder")
-        self.save_button, self.load_button = (
-            w.Button(description="Save"),
-            w.Button(description="Load"),
-        )
-        self.selected = w.Dropdown(
-            options=[], description="Show", layout={"width": "420px"}
-        ).add_class("lafn-selected")
+        self.curve = FigureView().add_class("lafn-curve")
+        self.path = w.Text(value="my_edits", description="Folder").add_class("lafn-path")
+        self.save_button = w.Button(description="Save")
+        self.load_button = w.Button(description="Load")
+
+    def _make_panel(self) -> None:
+        """Build what is shown of the edits on the stack; hidden while there are none."""
+        self.selected = EditChoice(self._show_selected, guarded=self.guarded)
         self.remove_button = w.Button(description="Remove")
+        self.undo_button = w.Button(description="Undo", disabled=True)
+        self.answers = AnswerTables()
         self.scale = w.FloatSlider(
-            value=1, min=0, max=2, step=0.1, description="All values", layout={"width": "420px"}
+            value=1, min=0, max=2, step=0.1, description="All values", layout=WIDE
         ).add_class("lafn-scale")
+        self.scale.observe(self.guarded(self._on_scale), "value")
         self.sliders = w.VBox().add_class("lafn-sliders")
-        self.answers = w.HTML().add_class("lafn-answers")
-        self.chosen = w.VBox(
+        self.values = FigureView().add_class("lafn-values")
+        self.panel = w.VBox(
             [
                 row(self.selected, self.remove_button, self.undo_button),
                 self.answers,
-                w.HTML("<h3>By hand: multiply what is added</h3>"),
+                w.HTML("<h3>By hand: multiply the values that are added</h3>"),
                 self.scale, self.sliders, self.values,
             ],
             layout={"display": "none"},
         )  # fmt: skip
-        for name in ("edit", "undo", "save", "load", "remove"):
-            getattr(self, f"{name}_button").add_class(f"lafn-{name}")
-            getattr(self, f"{name}_button").on_click(self.guarded(getattr(self, f"_{name}")))
-        self.path.add_class("lafn-path")
-        self.curve.add_class("lafn-curve")
-        self.values.add_class("lafn-values")
-        self.children = (
-            self.heading,
-            row(self.model_choice, self.relation, self.subject, self.new_object),
-            row(self.n_neurons, self.position, self.edit_button),
-            self.languages,
-            self.progress,
-            self.curve,
-            self.chosen,
-            row(self.path, self.save_button, self.load_button),
-        )
-        self._following = False
-        self._turned_by: tuple[tuple[str, str], w.FloatSlider] | None = None
-        self.relation.observe(self.guarded(self._suggest), "value")
-        self.selected.observe(self.guarded(self._select), "value")
-        self.scale.observe(self.guarded(lambda: self._turned(self.scale)), "value")
-        self._suggest()
-        self.start()
+
+    @property
+    def stack(self) -> EditStack:
+        """The edits of the model that is chosen."""
+        return self._stacks[self._weights]
 
     @property
     def cache(self) -> EditCache:
-        """The edits as they are applied."""
-        return EditCache([staged.applied() for staged in self.stack])
+        """The edits as they are applied now."""
+        return self.stack.cache
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The answers that are shown of the selected edit."""
+        return self.answers.comparison
 
     def begin(self) -> None:
-        """Another model: the edits of the last do not fit it, and wait until it comes back."""
+        """Show the edits of the model that was loaded."""
         assert self.model is not None
-        found = capabilities(self.model)
-        self._of[self._weights] = self.stack, self._history
-        self._weights = found.weights
-        stack, self._history = self._of.get(found.weights, ((), []))
-        self.n_neurons.max = found.n_layers * found.d_mlp
+        caps = capabilities(self.model)
+        previous, self._weights = self.stack, caps.weights
+        self.n_neurons.max = caps.n_layers * caps.d_mlp
         self.curve.show(None)
-        self._put(stack)
-        if not stack:
+        self._show_stack(previous)
+        if not self.stack:
             self.status.say("Ready.")
 
-    def _suggest(self) -> None:
-        """Names to pick from; any other that the facts know can be typed."""
+    def _suggest_names(self) -> None:
+        """Offer names to pick from; any other name that the facts know can be typed."""
         facts = list(self.facts.filter(relation=self.relation.value))
         self.subject.options = sorted({name for fact in facts for name in fact.subject.values()})
         self.new_object.options = sorted({name for fact in facts for name in fact.object.values()})
@@ -196,140 +173,109 @@ class LiveEditor(Explorer):
             new_object=self.new_object.value.strip(), languages=self.languages.chosen,
         )  # fmt: skip
         n_neurons, position = self.n_neurons.value, self.position.value
-        most = n_evaluations(n_neurons, self.n_neurons.max)
+        n_expected = n_evaluations(n_neurons, self.n_neurons.max)
         losses: list[float] = []
         name = next(iter(case.edit.values()))[0].answer
 
-        def compute(task: Task) -> Staged:
+        def compute(task: Task) -> StagedEdit:
             def on_step(number: int, loss: float) -> None:
                 losses.append(loss)
                 task.step(
-                    min(1.0, number / most), f"Evaluation {number} of {most}, loss {loss:.2f}"
+                    min(1.0, number / n_expected),
+                    f"Evaluation {number} of {n_expected}, loss {loss:.2f}",
                 )
                 if number % 4 == 0:
                     self.curve.show(plots.edit_curves({name: losses}))
 
             task.step(0.0, "Reading the prompts")
             edit = edit_case(model, case, n_neurons=n_neurons, position=position, on_step=on_step)
-            return Staged(edit, case)
+            return StagedEdit(edit, case)
 
-        def then(staged: Staged) -> None:
+        def show(staged: StagedEdit) -> None:
             self.curve.show(plots.edit_curves({name: staged.edit}))
-            others = tuple(one for one in self.stack if one.edit.key != staged.edit.key)
-            self._step((*others, staged))
+            self._set_stack(self.stack.push(staged))
 
-        self.ask("edit", compute, then)
-
-    def _step(self, stack: tuple[Staged, ...]) -> None:
-        """The next state of the stack, which can be undone."""
-        self._history.append(self.stack)
-        self._put(stack)
+        self.ask("edit", compute, show)
 
     def _undo(self) -> None:
-        if self._history:
-            self._put(self._history.pop())
-
-    def _put(self, stack: tuple[Staged, ...]) -> None:
-        new = [one for one in stack if one not in self.stack]
-        self.stack, self._turned_by = stack, None
-        self.undo_button.disabled = not self._history
-        self.chosen.layout.display = "" if stack else "none"
-        keys = [one.edit.key for one in stack]
-        shown = new[-1].edit.key if new else self.selected.value
-        self._following = True
-        self.selected.options = [(_title(one.edit), one.edit.key) for one in stack]
-        if stack:
-            self.selected.value = shown if shown in keys else keys[-1]
-        self._following = False
-        if stack:
-            self._select()
-        else:
-            self.drop("answers")
-            self.comparison = None
-            self.answers.value = ""
-            self.status.say("No edits are applied.")
-
-    def _staged(self) -> Staged:
-        return next(one for one in self.stack if one.edit.key == self.selected.value)
-
-    def _select(self) -> None:
-        """Show another edit: its sliders, its values, its answers."""
-        if self._following or not self.stack:
-            return
-        staged = self._staged()
-        if self._answered is not staged.edit:
-            self.comparison, self.answers.value = None, ""
-        order = staged.edit.values.abs().argsort(descending=True)[:N_SLIDERS].tolist()
-        self._following = True
-        self.scale.value = staged.scale
-        old = self.sliders.children
-        self.sliders.children = [self._slider(staged, staged.edit.neurons[i]) for i in order]
-        self._following = False
-        for slider in old:
-            slider.close()
-        self.values.show(plots.edit_values(staged.applied()))
-        self._ask()
-
-    def _slider(self, staged: Staged, neuron: Neuron) -> w.FloatSlider:
-        slider = w.FloatSlider(
-            value=staged.factors.get(neuron, 1.0), min=-2, max=3, step=0.25,
-            description=f"{neuron.layer}:{neuron.neuron}", layout={"width": "420px"},
-        )  # fmt: skip
-        slider.add_class("lafn-slider")
-        slider.observe(self.guarded(lambda: self._turned(slider)), "value")
-        slider.neuron = neuron
-        return slider
-
-    def _turned(self, slider: w.FloatSlider) -> None:
-        """A slider changed: the answers follow."""
-        if self._following or not self.stack:
-            return
-        old = self._staged()
-        factors = {one.neuron: one.value for one in self.sliders.children}
-        new = replace(old, scale=self.scale.value, factors={**old.factors, **factors})
-        if self._turned_by != (old.edit.key, slider):  # all that one is dragged is one step to undo
-            self._history.append(self.stack)
-        self._turned_by = old.edit.key, slider
-        self.undo_button.disabled = False
-        self.stack = tuple(new if one is old else one for one in self.stack)
-        self.values.show(plots.edit_values(new.applied()))
-        self._ask()
+        if self.stack.can_undo:
+            self._set_stack(self.stack.undo())
 
     def _remove(self) -> None:
         if self.stack:
-            gone = self._staged()
-            self._step(tuple(one for one in self.stack if one is not gone))
+            self._set_stack(self.stack.remove(self.selected.value))
 
-    def _ask(self) -> None:
-        """What is written before and after the edits, of what belongs to the selected one."""
-        model, staged, cache = self.ready(), self._staged(), self.cache
-        edited = frozenset(one.edit.key for one in self.stack)
-        key = capabilities(model).weights, edited, f"{staged.edit.key} {staged.edit.new}"
+    def _set_stack(self, stack: EditStack) -> None:
+        previous, self._stacks[self._weights] = self.stack, stack
+        self._show_stack(previous)
+
+    def _show_stack(self, previous: EditStack) -> None:
+        """Draw the stack, and select the edit that was not on the stack that was shown before."""
+        stack = self.stack
+        self.undo_button.disabled = not stack.can_undo
+        self.panel.layout.display = "" if stack else "none"
+        new = stack.new_since(previous)
+        self.selected.show(stack, new[-1].key if new else self.selected.value)
+        if stack:
+            self._show_selected()
+        else:
+            self.drop("answers")
+            self.answers.clear()
+            self.status.say("No edits are applied.")
+
+    def _show_selected(self) -> None:
+        """Show the sliders, the values and the answers of the edit that is selected."""
+        staged = self.stack.find(self.selected.value)
+        if self.answers.edit is not staged.edit:
+            self.answers.clear()
+        self.scale.value = staged.scale
+        largest = staged.edit.values.abs().argsort(descending=True)[:N_SLIDERS].tolist()
+        previous = self.sliders.children
+        self.sliders.children = [self._slider(staged, staged.edit.neurons[i]) for i in largest]
+        for slider in previous:
+            slider.close()
+        self._show_values()
+
+    def _slider(self, staged: StagedEdit, neuron: Neuron) -> w.FloatSlider:
+        slider = w.FloatSlider(
+            value=staged.factors.get(neuron, 1.0), min=-2, max=3, step=0.25,
+            description=f"{neuron.layer}:{neuron.neuron}", layout=WIDE,
+        ).add_class("lafn-slider")  # fmt: skip
+        slider.neuron = neuron
+
+        def on_factor() -> None:
+            self._drag(self.stack.set_factor(staged.key, neuron, slider.value))
+
+        slider.observe(self.guarded(on_factor), "value")
+        return slider
+
+    def _on_scale(self) -> None:
+        # The slider also moves when another edit is selected; then it shows the edit's own scale.
+        if self.stack and self.scale.value != self.stack.find(self.selected.value).scale:
+            self._drag(self.stack.scale(self.selected.value, self.scale.value))
+
+    def _drag(self, stack: EditStack) -> None:
+        """Take over what a slider changed. The sliders stay, as one of them is being dragged."""
+        self._stacks[self._weights] = stack
+        self.undo_button.disabled = False
+        self._show_values()
+
+    def _show_values(self) -> None:
+        """Draw the values of the selected edit, and ask for the answers that they lead to."""
+        model, stack, weights = self.ready(), self.stack, self._weights
+        staged = stack.find(self.selected.value)
+        self.values.show(plots.edit_values(staged.applied()))
 
         def compute(task: Task) -> Comparison:
             task.step(0.5, "Asking in every language")
-            if key not in self._before:
-                questions = questions_of(staged.case, self.facts, edited=edited)
-                self._before[key] = questions, ask(model, questions)
-            questions, before = self._before[key]
-            return Comparison(questions, before, ask(model, questions, cache))
+            return self.answers.compare(model, weights, stack, staged, self.facts)
 
-        def then(comparison: Comparison) -> None:
-            self._answered = staged.edit
-            self._show(comparison)
+        def show(comparison: Comparison) -> None:
+            self.answers.show(staged.edit, comparison)
+            n = len(stack)
+            self.status.say(f"{n} edit{'s' if n > 1 else ''} applied. {self.answers.counts()}.")
 
-        self.ask("answers", compute, then)
-
-    def _show(self, comparison: Comparison) -> None:
-        self.comparison = comparison
-        self.answers.value = "".join(_table(comparison, group) for group in GROUPS)
-        edits = f"{len(self.stack)} edit{'s' if len(self.stack) > 1 else ''} applied. "
-        counts = []
-        for group in GROUPS:
-            good, of = comparison.counts(group)
-            if of:
-                counts.append(f"{group}: {good} of {of} as they should be")
-        self.status.say(edits + "; ".join(counts) + ".")
+        self.ask("answers", compute, show)
 
     def _save(self) -> None:
         if not self.stack:
@@ -337,19 +283,22 @@ class LiveEditor(Explorer):
         folder = self._folder()
         if (folder / "edits.json").exists() and folder != self._saved:
             raise ValueError(f"{folder} holds other edits; load them first, or name another folder")
-        self.cache.save(folder)
+        cache = self.cache
+        cache.save(folder)
         self._saved = folder
-        self.status.say(f"Saved {self.cache!r} in {self.path.value.strip()}.")
+        self.status.say(f"Saved {cache!r} in {self.path.value.strip()}.")
 
     def _load(self) -> None:
         model, folder = self.ready(), self._folder()
         edits = list(EditCache.load(folder))
         for edit in edits:
             edit.require(model)
-        self._step(tuple(Staged(edit, _case_of(edit, self.facts)) for edit in edits))
+        staged = [StagedEdit(edit, _case_of(edit, self.facts)) for edit in edits]
+        self._set_stack(self.stack.replace_all(staged))
         self._saved = folder
 
     def _folder(self) -> Path:
+        """Return the folder that is typed. Raises ValueError unless it lies inside `root`."""
         name = self.path.value.strip()
         if not name:
             raise ValueError("no folder is given; type the name of one")
@@ -361,41 +310,9 @@ class LiveEditor(Explorer):
         return folder
 
 
-def _title(edit: Edit) -> str:
-    subject, new = next(iter(edit.names.values()))[0], next(iter(edit.new.values()))
-    return f"{subject}: {edit.relation.replace('_', ' ')} → {new}"
-
-
 def _case_of(edit: Edit, facts: FactSet) -> EditCase:
-    """The case of an edit that was loaded."""
+    """Return the prompts that belong to an edit that was loaded."""
     return counterfactual_case(
         facts, subject=edit.subject_id, relation=edit.relation, new_object=edit.new,
         languages=list(edit.new),
     )  # fmt: skip
-
-
-def _table(comparison: Comparison, group: Group) -> str:
-    asked, own = comparison.asked, group == "the edit"
-    verdicts = ("✗ not changed", "✓ changed") if own else ("✗ changed too", "✓ as before")
-    rows = []
-    for i, prompt in enumerate(asked.prompts):
-        if asked.groups[i] != group:
-            continue
-        code, tone = prompt.language, "good" if comparison.well[i] else "bad"
-        cells = [
-            Cell(language_name(code)),
-            Cell(prompt.text, code),
-            Cell(comparison.before.texts[i], code),
-            Cell(comparison.after.texts[i], code, tone),
-            Cell(verdicts[comparison.well[i]], "", tone),
-        ]
-        if own:
-            for said in (comparison.before, comparison.after):
-                likeliest = (f"{token.strip()} {p:.0%}" for token, p in said.next_tokens[i])
-                cells.append(Cell(" · ".join(likeliest), code, "faint"))
-        rows.append(cells)
-    if not rows:
-        return ""
-    head = ["Language", "Asked", "Before", "After", "Outcome"]
-    head += ["Likeliest next, before", "and after"] if own else []
-    return table(head, rows, caption=TITLES[group], name=f"lafn-{group.replace(' ', '-')}")

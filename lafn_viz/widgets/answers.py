@@ -1,0 +1,109 @@
+"""Tables of what a model writes before and after an edit, question by question."""
+
+from typing import TYPE_CHECKING
+
+import ipywidgets as w
+
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.languages import language_name
+from lafn_viz.editing.edit import Edit
+from lafn_viz.editing.evaluation.before_after import (
+    GROUPS,
+    Asked,
+    Comparison,
+    Group,
+    Said,
+    ask,
+    questions_of,
+)
+from lafn_viz.widgets.edit_stack import EditKey, EditStack, StagedEdit
+from lafn_viz.widgets.html import Cell, table
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+TITLES = {
+    "the edit": "The edit: one prompt per language, held out from the edit where possible",
+    "same subject": "Neighbours: other facts about the subject",
+    "other subjects": "Neighbours: the same relation of other subjects",
+}
+
+
+class AnswerTables(w.HTML):
+    """A table for each group of questions: the edit, and the facts that should stay as they are.
+
+    Attributes:
+        comparison: the answers that are shown, a `Comparison`; None while there are none.
+        edit: the edit that they belong to.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.comparison: Comparison | None = None
+        self.edit: Edit | None = None
+        # Questions and answers without the edits: these do not change while sliders move.
+        self._before: dict[tuple[str, frozenset[EditKey], str], tuple[Asked, Said]] = {}
+        self.add_class("lafn-answers")
+
+    def compare(
+        self, model: "TransformerBridge", weights: str, stack: EditStack, staged: StagedEdit,
+        facts: FactSet,
+    ) -> Comparison:  # fmt: skip
+        """Ask the model about one edit of the stack, without all edits and with all of them.
+
+        `weights` identify the model, whose answers without edits are kept.
+        """
+        edited = frozenset(other.key for other in stack)
+        key = weights, edited, f"{staged.key} {staged.edit.new}"
+        if key not in self._before:
+            questions = questions_of(staged.case, facts, edited=edited)
+            self._before[key] = questions, ask(model, questions)
+        questions, before = self._before[key]
+        return Comparison(questions, before, ask(model, questions, stack.cache))
+
+    def show(self, edit: Edit, comparison: Comparison) -> None:
+        """Draw the answers that belong to an edit."""
+        self.edit, self.comparison = edit, comparison
+        self.value = "".join(_table(comparison, group) for group in GROUPS)
+
+    def clear(self) -> None:
+        """Show no answers."""
+        self.edit, self.comparison, self.value = None, None, ""
+
+    def counts(self) -> str:
+        """Say for each group of questions how many answers are as they should be."""
+        assert self.comparison is not None
+        counts = {group: self.comparison.counts(group) for group in GROUPS}
+        return "; ".join(
+            f"{group}: {good} of {total} as they should be"
+            for group, (good, total) in counts.items()
+            if total
+        )
+
+
+def _table(comparison: Comparison, group: Group) -> str:
+    """One group as an HTML table; empty where it has no questions."""
+    asked, is_edit = comparison.asked, group == "the edit"
+    outcomes = ("✗ not changed", "✓ changed") if is_edit else ("✗ changed too", "✓ as before")
+    rows = []
+    for i, prompt in enumerate(asked.prompts):
+        if asked.groups[i] != group:
+            continue
+        code, tone = prompt.language, "good" if comparison.well[i] else "bad"
+        cells = [
+            Cell(language_name(code)),
+            Cell(prompt.text, code),
+            Cell(comparison.before.texts[i], code),
+            Cell(comparison.after.texts[i], code, tone),
+            Cell(outcomes[comparison.well[i]], "", tone),
+        ]
+        if is_edit:
+            for answers in (comparison.before, comparison.after):
+                likeliest = (f"{token.strip()} {p:.0%}" for token, p in answers.next_tokens[i])
+                cells.append(Cell(" · ".join(likeliest), code, "faint"))
+        rows.append(cells)
+    if not rows:
+        return ""
+    head = ["Language", "Asked", "Before", "After", "Outcome"]
+    head += ["Likeliest next, before", "and after"] if is_edit else []
+    return table(head, rows, caption=TITLES[group], name=f"lafn-{group.replace(' ', '-')}")
