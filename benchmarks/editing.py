@@ -32,7 +32,7 @@ from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.fine_tuning import fine_tuning
 from lafn_viz.editing.baselines.knowledge_neurons import knowledge_neurons, scaled
 from lafn_viz.editing.baselines.neuron_editors import (
-    cached,
+    cache_of,
     language_agnostic,
     per_language,
     random_neurons,
@@ -74,7 +74,7 @@ def ungated(editor: Editor) -> Editor:
 
     def edit(model, case, languages):
         (found,) = editor.edit(model, case, languages)
-        return cached(found, gate=False)
+        return cache_of(found, gate=False)
 
     return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": False})
 

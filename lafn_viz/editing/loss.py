@@ -45,21 +45,21 @@ class EditLoss:
     ) -> None:
         self.n_edited = len(edited)
         some = [*_some_of_each(edited), *(len(edited) + i for i in _some_of_each(keep))]
-        self.reading = EditedForward(
+        self.forward = EditedForward(
             model, [*edited, *keep], position, after=some, once=once, whole=whole
         )
-        answers, takes = len(self.reading.row), self.reading.takes
+        answers, takes = len(self.forward.row), self.forward.takes
         kept = takes >= len(edited)
         ends = ~kept & (torch.arange(len(takes), device=takes.device) >= answers)
         # Every token counts for one part of its own mean.
         self.weights = sum(part / part.sum().clamp_min(1) for part in (kept, ends))
         with torch.no_grad():
-            log_p = self.reading.logits({}).log_softmax(-1)
+            log_p = self.forward.logits({}).log_softmax(-1)
             # What is wanted of each token: the new answer's own, or what was before.
             self.wanted = log_p.exp()
             new = (~(kept | ends)).nonzero()[:, 0]
             self.wanted[new] = 0
-            self.wanted[new, self.reading.answer[new]] = 1
+            self.wanted[new, self.forward.answer[new]] = 1
             self.entropy = -(self.wanted * log_p).sum(-1) @ self.weights
 
     def __call__(
@@ -70,10 +70,10 @@ class EditLoss:
         changed: WeightChanges | None = None,
     ) -> tuple[Float[Tensor, " edited"], Float[Tensor, ""]]:
         """-log P of each new answer, and the divergence from before on what is to stay."""
-        logits = self.reading.logits(added, site=site, changed=changed)
+        logits = self.forward.logits(added, site=site, changed=changed)
         # Cross entropy, less the entropy of what was before it, is the divergence.
         crossed = cross_entropy(logits, self.wanted, reduction="none")
-        new = self.reading.summed(crossed[: len(self.reading.row)])
+        new = self.forward.summed(crossed[: len(self.forward.row)])
         return new[: self.n_edited], crossed @ self.weights - self.entropy
 
 

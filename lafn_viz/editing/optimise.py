@@ -146,7 +146,7 @@ def edit_case(
     if locate not in get_args(Locate):
         raise ValueError(f"unknown locate={locate!r}; there are {', '.join(get_args(Locate))}")
     allowed = _allowed(layers, neurons, n_neurons, (n_layers, d_mlp))
-    objective, search = EditLoss(model, edited, keep, position), LBFGSSearch(on_step)
+    edit_loss, search = EditLoss(model, edited, keep, position), LBFGSSearch(on_step)
 
     def optimised(
         allowed: Bool[Tensor, "layer neuron"], start: Float[Tensor, "layer neuron"], count: int
@@ -156,11 +156,11 @@ def edit_case(
 
         def loss(chosen: Tensor) -> tuple[Tensor, ...]:
             table = chosen.new_zeros(start.shape).index_put(where, chosen)
-            new, kept = objective({layer: table[layer] for layer in used})
+            new, kept = edit_loss({layer: table[layer] for layer in used})
             new = new.mean()
             return new + divergence * kept + decay * chosen.square().sum(), new, kept
 
-        best = search.minimise(start[where].to(objective.reading.device), loss, count)
+        best = search.minimise(start[where].to(edit_loss.forward.device), loss, count)
         return torch.zeros(start.shape).index_put(where, best.cpu())
 
     if neurons is None and locate != "pruned":

@@ -1,22 +1,36 @@
-"""Editors to compare, behind one interface.
+"""The interface that all compared editors share.
 
-An `Editor` takes a case and some of its languages, and returns what can be `applied` to the model.
-All of them see the same: the questions to edit with their new answers, and the prompts to keep.
+An `Editor` takes a model, an edit case and some of its languages, and returns an edit that can be
+`applied` to the model. All editors get the same material: the questions to edit with their new
+answers, and the prompts whose answers shall stay.
 
-- `language_agnostic`: LU-LAFNs, one vector of values shared by all languages (see `editing`).
-- `random_neurons`: the same optimisation on as many random neurons of the same layers. The control:
-  what it can do too says nothing of the neurons.
-- `per_language`: each language edited on neurons and with values of its own, all applied at once.
-- `knowledge_neurons`: the old answer out of the neurons' weights and the new one in (Dai et al.
-  2022, arXiv 2104.08696, section 5.2).
-- `scaled`: the fact's neurons suppressed or enhanced (AMIG, Chen et al. 2024, arXiv 2308.13198).
-  It cannot bring a new answer, only weaken or strengthen the old one.
-- `fine_tuning`: Adam on the down projections of some layers, no weight further than `limit` from
-  where it was (Zhu et al. 2020, arXiv 2012.00363).
-- `rome`, `memit`: rank-one and least-squares edits of weights (see `weights`).
+- `language_agnostic`: LU-LAFNs, one vector of values shared by all languages (see `optimise`).
+- `random_neurons`: the control. The same optimisation on as many random neurons of the same layers;
+  what it achieves too is no evidence for the located neurons.
+- `per_language`: each language is edited on its own neurons with its own values; all are applied
+  together.
+- `knowledge_neurons`: takes the old answer out of the neurons' weights and puts the new one in (Dai
+  et al. 2022, arXiv 2104.08696, section 5.2).
+- `scaled`: suppresses or enhances the fact's neurons (AMIG, Chen et al. 2024, arXiv 2308.13198). It
+  cannot write a new answer, only weaken or strengthen the old one.
+- `fine_tuning`: Adam on the down projections of some layers; no weight moves further than `limit`
+  (Zhu et al. 2020, arXiv 2012.00363).
+- `rome`, `memit`: rank-one and least-squares edits of weights (see `weight_edits`).
 
-The first three find the subject in the text and act there alone; `gate=False` takes that away. The
-others change weights, for every text.
+The first three find the subject in the text and act there alone, unless `gate=False`. The others
+change weights and act on every text.
+
+**To add an editor**, write a function that returns an `Editor`:
+
+1. Its `edit(model, case, languages)` computes the edit, leaves the model as it was, and returns an
+   `EditCache`, a `WeightEdit`, or an object of your own whose `applied(model)` is a context manager
+   that edits the model and restores it (see `Applicable`).
+2. Its `options` name everything that the edit depends on; `evaluate` records them.
+3. Its `edit_all(model, cases)` is needed only where many cases are solved jointly, or where the
+   edits are objects of your own and shall be applied together.
+
+`evaluate` and `sweep` take any `Editor`. To ship one, give it a module here and hand it on in
+`baselines/__init__.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +41,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.editing.baselines.weight_edits import (
-    WeightEdit,
-)
+from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.editing.cache import EditCache
 
 if TYPE_CHECKING:
@@ -38,18 +50,18 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Applicable(Protocol):
-    """What an editor makes: an `EditCache`, a `WeightEdit`, or your own."""
+    """The result of an editor: an `EditCache`, a `WeightEdit`, or an object of your own."""
 
     def applied(self, model: "TransformerBridge") -> AbstractContextManager[Any]:
-        """The model with the edit, as a context."""
+        """Edit the model within a `with` block and restore it afterwards."""
         ...
 
 
 @dataclass(frozen=True)
 class Editor:
-    """A way to edit: from a model, a case and some of its languages to what can be applied.
+    """A method of editing: it turns a model, a case and languages into an edit to apply.
 
-    `edit_all` edits many cases in one go, where that is more than one after the other.
+    `edit_all` edits many cases jointly; without it, `together` combines their single edits.
     """
 
     name: str
@@ -58,28 +70,31 @@ class Editor:
     edit_all: Callable[["TransformerBridge", Sequence[EditCase]], Applicable] | None = None
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
-        return f"Editor({self.name!r}{', ' if told else ''}{told})"
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"Editor({self.name!r}{options})"
 
     def together(self, model: "TransformerBridge", cases: Sequence[EditCase]) -> Applicable:
-        """All cases edited at once, each in all its languages.
+        """Edit many cases, each in all its languages, so that all are applied at once.
 
-        Without `edit_all`: edits in one cache, or changes of weights added up, each made on the
-        model without the others.
+        Without `edit_all`, each case is edited on the model without the others; then the edits go
+        into one cache, or the changes of weights are added up.
+
+        Raises:
+            ValueError: for edits of another kind, where the editor has no `edit_all`.
         """
         if self.edit_all is not None:
             return self.edit_all(model, cases)
-        made = [self.edit(model, case, case.languages) for case in cases]
-        caches = [one for one in made if isinstance(one, EditCache)]
-        if len(caches) == len(made):
+        edits = [self.edit(model, case, case.languages) for case in cases]
+        caches = [edit for edit in edits if isinstance(edit, EditCache)]
+        if len(caches) == len(edits):
             return EditCache(edit for cache in caches for edit in cache)
         changes: dict[int, Tensor] = {}
-        for one in made:
-            if not isinstance(one, WeightEdit):
+        for edit in edits:
+            if not isinstance(edit, WeightEdit):
                 raise ValueError(
-                    f"{self!r} makes {type(one).__name__}, and how several of them act together is "
-                    "not known; give the editor an edit_all"
+                    f"{self!r} makes {type(edit).__name__}, and how several of them act together "
+                    "is not known; give the editor an edit_all"
                 )
-            for layer, change in one.changes.items():
+            for layer, change in edit.changes.items():
                 changes[layer] = changes[layer] + change if layer in changes else change
         return WeightEdit(changes)

@@ -1,4 +1,14 @@
-"""Constrained fine-tuning of the down projections (Zhu et al. 2020, arXiv 2012.00363)."""
+"""Constrained fine-tuning of the down projections.
+
+With W_l the down projection of layer l, Adam minimises over all dW_l of the chosen layers
+
+    mean -log P(new answer) + `divergence` * KL(before || after),   |dW_l| <= `limit` * rms(W_l),
+
+where the constraint holds for every single weight (L-infinity norm), the Kullback-Leibler
+divergence is the mean over the prompts to keep, and rms is the root mean square. Zhu et al. 2020,
+"Modifying Memories in Transformer Models" (arXiv 2012.00363), constrain the weights in the same
+way; the divergence and the limit relative to each layer's weights are this package's.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,9 +17,7 @@ import torch
 
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
-from lafn_viz.editing.baselines.weight_edits import (
-    WeightEdit,
-)
+from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.editing.loss import EditLoss
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import down_weight
@@ -26,19 +34,20 @@ def fine_tuning(
     rate: float = 0.07,
     divergence: float = 1.0,
 ) -> Editor:
-    """Constrained fine-tuning of the down projections.
+    """Constrained fine-tuning of the down projections (Zhu et al. 2020).
 
     Args:
-        layers: which; all unless given.
-        limit: how far any weight may go (L-infinity norm), in units of its layer's root mean
+        layers: whose down projections are tuned; all unless given.
+        limit: how far any weight may move (L-infinity norm), in units of its layer's root mean
             square weight.
-        rate: of Adam, in the same units.
+        steps: of Adam.
+        rate: learning rate of Adam, in the same units as `limit`.
         divergence: weight of the Kullback-Leibler divergence on the prompts to keep.
     """
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         tuned = range(capabilities(model).n_layers) if layers is None else layers
-        objective = EditLoss(
+        edit_loss = EditLoss(
             model,
             case.prompts("edit", languages=languages),
             case.prompts("keep", languages=languages),
@@ -54,7 +63,7 @@ def fine_tuning(
         optimiser = torch.optim.Adam(moved.values(), lr=rate)
         for _ in range(steps):
             optimiser.zero_grad()
-            new, kept = objective({}, changed={i: moved[i] * scale[i] for i in moved})
+            new, kept = edit_loss({}, changed={i: moved[i] * scale[i] for i in moved})
             (new.mean() + divergence * kept).backward()
             optimiser.step()
             with torch.no_grad():

@@ -1,4 +1,15 @@
-"""Editors that change the weights of located neurons: knowledge neurons, and AMIG's scaling."""
+"""Editors that rewrite or scale the weights of located neurons.
+
+With w_n the row of the down projection that neuron n writes, e(a) the mean of the un-embedding
+vectors of an answer's tokens, and L_n the languages whose fact the neuron carries:
+
+- **knowledge neurons** (Dai et al. 2022, "Knowledge Neurons in Pretrained Transformers", arXiv
+  2104.08696, section 5.2): w_n += mean over L_n of (`new` * e(new answer) - `old` * e(old answer));
+- **scaled** (AMIG, Chen et al. 2024, "Journey to the Center of the Knowledge Neurons", arXiv
+  2308.13198): w_n *= `factor`, for neurons that carry the fact in several languages.
+
+Neurons are located by integrated gradients at the answer (see `select_neurons`).
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +24,7 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
-from lafn_viz.editing.baselines.weight_edits import (
-    WeightEdit,
-)
+from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.models.hooks import down_weight
 from lafn_viz.models.tokens import encode
 from lafn_viz.neurons.neuron_sets import Neuron, select_neurons
@@ -29,9 +38,9 @@ def knowledge_neurons(
 ) -> Editor:
     """Knowledge neurons: w -= `old` * e(old answer), w += `new` * e(new answer).
 
-    w is what a neuron writes, e the mean of the un-embedding vectors of an answer's tokens, and the
-    mean over the languages whose fact the neuron carries. (The paper has 1 and 8 for BERT.) A fact
-    that the model does not know has no such neurons: nothing is changed.
+    w is what a neuron writes, e the mean of the un-embedding vectors of an answer's tokens; a
+    neuron of several languages gets their mean. (The paper has 1 and 8 for BERT.) A fact that the
+    model does not know has no such neurons, and nothing is changed.
 
     Args:
         threshold, share: which neurons carry the fact in a language (see `select_neurons`), by
@@ -39,20 +48,22 @@ def knowledge_neurons(
     """
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        prompts = [p for p in _before(case, languages) if p.language in case.old]
+        prompts = [p for p in _with_old_answers(case, languages) if p.language in case.old]
         scores = attribute(model, prompts, position="answer")
-        embedding = model.original_model.get_output_embeddings().weight.detach().float().cpu()
+        unembedding = model.original_model.get_output_embeddings().weight.detach().float().cpu()
 
-        def meaning(prompt: Prompt) -> Float[Tensor, " d_model"]:
-            return embedding[list(encode(model, prompt).answer)].mean(0)
+        def answer_vector(prompt: Prompt) -> Float[Tensor, " d_model"]:
+            return unembedding[list(encode(model, prompt).answer)].mean(0)
 
-        added: dict[Neuron, list[Tensor]] = defaultdict(list)
-        for found in select_neurons(scores, threshold=threshold, share=share):
-            told = case.edit[found.language][0]
-            was = replace(told, answer=case.old[found.language])
-            for neuron in found.neurons:
-                added[neuron].append(new * meaning(told) - old * meaning(was))
-        return _rows(model, {neuron: torch.stack(some).mean(0) for neuron, some in added.items()})
+        additions: dict[Neuron, list[Tensor]] = defaultdict(list)
+        for neurons in select_neurons(scores, threshold=threshold, share=share):
+            after = case.edit[neurons.language][0]
+            before = replace(after, answer=case.old[neurons.language])
+            for neuron in neurons.neurons:
+                additions[neuron].append(new * answer_vector(after) - old * answer_vector(before))
+        return _rows_added(
+            model, {neuron: torch.stack(rows).mean(0) for neuron, rows in additions.items()}
+        )
 
     options = {"old": old, "new": new, "threshold": threshold, "share": share}
     return Editor("knowledge neurons", edit, options)
@@ -61,26 +72,27 @@ def knowledge_neurons(
 def scaled(
     factor: float, *, threshold: float = 0.2, share: float = 0.5, min_languages: int = 2
 ) -> Editor:
-    """The neurons of the fact in several languages times a factor: 0 suppresses, 2 enhances.
+    """Multiply the neurons of the fact in several languages: 0 suppresses, 2 enhances them.
 
     Args:
         threshold, share: which neurons carry the fact in a language (see `select_neurons`), by
             integrated gradients at the answer.
-        min_languages: in how many of them (one is enough where one is edited).
+        min_languages: in how many languages a neuron must carry it (one is enough where one
+            language is edited).
     """
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        scores = attribute(model, _before(case, languages), position="answer")
-        counts: dict[Neuron, int] = defaultdict(int)
-        for found in select_neurons(scores, threshold=threshold, share=share):
-            for neuron in found.neurons:
-                counts[neuron] += 1
+        scores = attribute(model, _with_old_answers(case, languages), position="answer")
+        n_languages: dict[Neuron, int] = defaultdict(int)
+        for neurons in select_neurons(scores, threshold=threshold, share=share):
+            for neuron in neurons.neurons:
+                n_languages[neuron] += 1
         least = min(min_languages, len(languages))
-        return _rows(
+        return _rows_added(
             model,
             {
                 neuron: (factor - 1) * down_weight(model, neuron.layer)[neuron.neuron].float().cpu()
-                for neuron, count in counts.items()
+                for neuron, count in n_languages.items()
                 if count >= least
             },
         )
@@ -92,20 +104,20 @@ def scaled(
     return Editor(name, edit, options)
 
 
-def _before(case: EditCase, languages: Iterable[str]) -> list[Prompt]:
-    """The questions to edit, with their old answers."""
-    asked = case.prompts("edit", languages=languages)
+def _with_old_answers(case: EditCase, languages: Iterable[str]) -> list[Prompt]:
+    """The questions to edit, each with its answer before the edit."""
     return [
-        replace(prompt, answer=case.old.get(prompt.language, prompt.answer)) for prompt in asked
+        replace(prompt, answer=case.old.get(prompt.language, prompt.answer))
+        for prompt in case.prompts("edit", languages=languages)
     ]
 
 
-def _rows(
-    model: "TransformerBridge", added: Mapping[Neuron, Float[Tensor, " d_model"]]
+def _rows_added(
+    model: "TransformerBridge", rows: Mapping[Neuron, Float[Tensor, " d_model"]]
 ) -> WeightEdit:
-    """What is added to the rows of some neurons."""
+    """A change of weights that adds a vector to what each of these neurons writes."""
     changes: dict[int, Tensor] = {}
-    for (layer, neuron), row in added.items():
+    for (layer, neuron), row in rows.items():
         if layer not in changes:
             changes[layer] = torch.zeros(down_weight(model, layer).shape)
         changes[layer][neuron] += row

@@ -1,4 +1,13 @@
-"""Editors that add values to neurons: LU-LAFNs, its random control, and one set a language."""
+"""Editors that add values to neurons where the subject is read: a += v, weights unchanged.
+
+- `language_agnostic`: LU-LAFNs (Zhang et al. 2025, COLING 2025), one v for all languages, found by
+  `edit_case` (see `optimise` for the loss).
+- `random_neurons`: its control, the same optimisation on random neurons of the same layers.
+- `per_language`: one v_l and one set of neurons for each language l, applied as their sum.
+
+All three return an `EditCache`. Its gate is the search for the subject's names; without the gate
+(`gate=False`) the edit acts on every text.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,69 +31,74 @@ if TYPE_CHECKING:
 
 
 def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor:
-    """LU-LAFNs: one vector for all languages.
+    """LU-LAFNs: one vector of values for all languages.
 
     Args:
-        gate: act where the subject is found; else from the last token of every prompt on.
+        gate: act only where the text names the subject; else from the last token of every text on.
         options: those of `edit_case`.
     """
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
-        return cached(edit_case(model, case, languages=languages, **options), gate)
+        return cache_of(edit_case(model, case, languages=languages, **options), gate)
 
     return Editor("language-agnostic", edit, {"gate": gate, **options})
 
 
 def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
-    """As many random neurons of the same layers as another editor's edit has, values of their own.
+    """The same optimisation on random neurons, as many in each layer as another editor changes.
 
     Args:
-        like: `language_agnostic(...)`; what it was given holds for these neurons too.
+        like: `language_agnostic(...)`; its options are used here too.
+        seed: of the random choice.
     """
     options = {name: value for name, value in like.options.items() if name != "gate"}
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
-        found = like.edit(model, case, languages)
-        if not isinstance(found, EditCache):
+        located = like.edit(model, case, languages)
+        if not isinstance(located, EditCache):
             raise ValueError(f"{like!r} changes no neurons; give language_agnostic()")
-        shape = capabilities(model).n_layers, capabilities(model).d_mlp
-        drawn = random_like(next(iter(found)).neurons, shape, seed=seed)
-        made = edit_case(model, case, languages=languages, **{**options, "neurons": drawn})
-        return cached(made, bool(like.options.get("gate", True)))
+        drawn = random_like(next(iter(located)).neurons, capabilities(model).shape, seed=seed)
+        control = edit_case(model, case, languages=languages, **{**options, "neurons": drawn})
+        return cache_of(control, bool(like.options.get("gate", True)))
 
     return Editor("random neurons", edit, {**like.options, "seed": seed})
 
 
 def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor:
-    """Each language by itself, on its own neurons; all their values are added together."""
+    """Edit each language by itself, on its own neurons, and add all their values together.
+
+    Args:
+        gate: as in `language_agnostic`.
+        options: those of `edit_case`.
+    """
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
-        alone = [edit_case(model, case, languages=[x], **options) for x in languages]
+        edits = [edit_case(model, case, languages=[x], **options) for x in languages]
         total: dict[Neuron, float] = defaultdict(float)
-        for one in alone:
-            for neuron, value in zip(one.neurons, one.values.tolist(), strict=True):
+        for alone in edits:
+            for neuron, value in zip(alone.neurons, alone.values.tolist(), strict=True):
                 total[neuron] += value
         together = replace(
-            alone[0],
+            edits[0],
             neurons=tuple(total),
             values=torch.tensor(list(total.values())),
-            old={language: name for one in alone for language, name in one.old.items()},
-            new={language: name for one in alone for language, name in one.new.items()},
-            prompts=tuple(prompt for one in alone for prompt in one.prompts),
-            loss=sum(one.loss for one in alone) / len(alone),
-            divergence=sum(one.divergence for one in alone) / len(alone),
+            old={language: name for alone in edits for language, name in alone.old.items()},
+            new={language: name for alone in edits for language, name in alone.new.items()},
+            prompts=tuple(prompt for alone in edits for prompt in alone.prompts),
+            loss=sum(alone.loss for alone in edits) / len(edits),
+            divergence=sum(alone.divergence for alone in edits) / len(edits),
         )
-        return cached(together, gate)
+        return cache_of(together, gate)
 
     return Editor("per language", edit, {"gate": gate, **options})
 
 
-def cached(edit: Edit, gate: bool) -> EditCache:
+def cache_of(edit: Edit, gate: bool) -> EditCache:
     """A cache of one edit, which acts where its subject is found or, ungated, in every text."""
     if gate:
         return EditCache([edit])
 
-    def every(text: str) -> list[Match]:
+    def every_text(text: str) -> list[Match]:
         return [Match(edit.subject_id, "exact", (0, len(text)), "", 1.0)]
 
-    return EditCache([edit], find=every)
+    return EditCache([edit], find=every_text)

@@ -1,5 +1,19 @@
-"""ROME and MEMIT: rank-one and least-squares edits of the down projections."""
+"""ROME and MEMIT: rank-one and least-squares edits of the down projections.
 
+For each language of a case, at the edited position (a row of each matrix):
+
+1. **Key** k: the mean of what the layer's neurons do over the language's questions.
+2. **Target value** v* = v + r: r is what the layer must write in addition for the new answer; it is
+   found by gradient (`optimise_residuals`), with a Kullback-Leibler term on the prompts to keep.
+3. **Change** of W so that k (W + dW) = v*: rank one, one language after the other (`rome`; Meng et
+   al. 2022, arXiv 2202.05262, eq. 2), or least squares over all languages and cases, spread over
+   several layers (`memit`; Meng et al. 2023, arXiv 2210.07229, eq. 14 and section 4.3).
+
+`weight_edits` has both closed forms. The papers take the key from one subject in one language; here
+a case has as many keys as languages.
+"""
+
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,9 +27,9 @@ from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.weight_edits import (
     WeightEdit,
     least_squares,
+    optimise_residuals,
     rank_one,
     second_moments,
-    wanted_writes,
 )
 from lafn_viz.editing.forward import EditedForward, EditPosition, acted_on
 from lafn_viz.editing.loss import EditLoss
@@ -34,21 +48,22 @@ def rome(
     evaluations: int = 24,
     corpus: Sequence[Prompt] | None = None,
 ) -> Editor:
-    """ROME: one key and one wish for each language, written one after the other.
+    """ROME: a rank-one change for the key and target value of each language, one after the other.
 
     Args:
         layer: whose down projection changes.
-        position: where key and wish are: the subject's last token (the paper), or the answer's.
-        divergence, decay, evaluations: of the search for what is to be written.
-        corpus: prompts of the keys to keep; the embedded facts' unless given.
+        position: where keys and target values are read: "subject_last" (the paper) is the subject's
+            last token, "answer" the prompt's last token, "from_subject" the same as "subject_last".
+        divergence, decay, evaluations: of the search for the target values.
+        corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
     """
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        wish = TargetValues(model, case, languages, position)
-        writes = wish.writes(layer, divergence, decay, evaluations)
-        keys = wish.mean(hook_post(layer))
+        target_values = TargetValues(model, case, languages, position)
+        residuals = target_values.residuals(layer, divergence, decay, evaluations)
+        keys = target_values.mean(hook_post(layer))
         moment = second_moments(model, corpus)[layer]
-        return WeightEdit({layer: rank_one(moment, keys, writes)})
+        return WeightEdit({layer: rank_one(moment, keys, residuals)})
 
     options = {
         "layer": layer, "position": position, "divergence": divergence, "decay": decay,
@@ -67,32 +82,32 @@ def memit(
     evaluations: int = 24,
     corpus: Sequence[Prompt] | None = None,
 ) -> Editor:
-    """MEMIT: all languages at once, and all cases where they are edited together.
+    """MEMIT: one least-squares change for all languages, and for all cases edited together.
 
     Args:
-        layers: whose down projections share the change; what is wished for is read after the last.
-        position: where keys and wishes are: the subject's last token (the paper), or the answer's.
+        layers: whose down projections share the change; the target values are those of the last.
+        position: as in `rome`.
         weight: of the corpus against the edit (lambda).
-        divergence, decay, evaluations: of the search for what is to be written.
-        corpus: prompts of the keys to keep; the embedded facts' unless given.
+        divergence, decay, evaluations: of the search for the target values.
+        corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
     """
     last = max(layers)
 
-    def solve(model: "TransformerBridge", wishes: Sequence[TargetValues]) -> WeightEdit:
+    def solve(model: "TransformerBridge", of_cases: Sequence[TargetValues]) -> WeightEdit:
+        def block_outputs() -> Tensor:
+            return torch.cat([values.mean(hook_block_out(last)) for values in of_cases])
+
         moments = second_moments(model, corpus)
-        goal = torch.cat(
-            [
-                wish.mean(hook_block_out(last)) + wish.writes(last, divergence, decay, evaluations)
-                for wish in wishes
-            ]
-        )
+        residuals = [values.residuals(last, divergence, decay, evaluations) for values in of_cases]
+        target = block_outputs() + torch.cat(residuals)
         changes: dict[int, Tensor] = {}
         for layer in sorted(layers):
             with WeightEdit(changes).applied(model):
-                now = torch.cat([wish.mean(hook_block_out(last)) for wish in wishes])
-                keys = torch.cat([wish.mean(hook_post(layer)) for wish in wishes])
-            rest = (goal - now) / (last - layer + 1)
-            changes[layer] = least_squares(moments[layer], keys, rest, weight=weight)
+                missing = target - block_outputs()
+                keys = torch.cat([values.mean(hook_post(layer)) for values in of_cases])
+            # Each layer closes its part of the gap; the layers after it share the rest.
+            spread = missing / (last - layer + 1)
+            changes[layer] = least_squares(moments[layer], keys, spread, weight=weight)
         return WeightEdit(changes)
 
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
@@ -109,7 +124,7 @@ def memit(
 
 
 class TargetValues:
-    """What a case's languages shall write, and the keys they have; a row for each language."""
+    """Keys and target values (the papers' v*) of one case; one row for each language."""
 
     def __init__(
         self,
@@ -121,28 +136,27 @@ class TargetValues:
         edited, keep = (
             acted_on(case.prompts(role, languages=languages), position) for role in ("edit", "keep")
         )
-        there = {prompt.language for prompt in edited}
-        self.prompts = edited, [prompt for prompt in keep if prompt.language in there]
-        # What weights change before the edited position counts too.
-        self.reading = EditedForward(model, edited, position, once=True, whole=True)
+        with_questions = {prompt.language for prompt in edited}
+        self.edited, self.keep = edited, [p for p in keep if p.language in with_questions]
+        # Read whole: a change of weights acts before the edited position too.
+        self.forward = EditedForward(model, edited, position, once=True, whole=True)
 
-    def writes(
+    def residuals(
         self, layer: int, divergence: float, decay: float, evaluations: int
     ) -> Float[Tensor, "group d_model"]:
-        """v* of each language: what the layer has to write in addition at the edited position."""
-        reading = self.reading
-        objective = EditLoss(reading.model, *self.prompts, reading.position, once=True)
-        groups = [prompt.language for some in self.prompts for prompt in some]
-        return wanted_writes(
-            objective, groups, layer,
+        """v* - v of each language: what the layer has to write in addition."""
+        forward = self.forward
+        edit_loss = EditLoss(forward.model, self.edited, self.keep, forward.position, once=True)
+        groups = [prompt.language for prompt in (*self.edited, *self.keep)]
+        return optimise_residuals(
+            edit_loss, groups, layer,
             divergence=divergence, decay=decay, evaluations=evaluations,
         )  # fmt: skip
 
-    def mean(self, name: str) -> Float[Tensor, "group width"]:
-        """What a hook sees at the edited position, the mean of each language's questions."""
-        seen = self.reading.seen([name])[name].cpu()
-        languages = [prompt.language for prompt in self.reading.prompts]
-        rows = [
-            [i for i, of in enumerate(languages) if of == name] for name in dict.fromkeys(languages)
-        ]
-        return torch.stack([seen[some].mean(0) for some in rows])
+    def mean(self, hook_name: str) -> Float[Tensor, "group width"]:
+        """The value of a hook at the edited position, averaged over each language's questions."""
+        values = self.forward.seen([hook_name])[hook_name].cpu()
+        rows: dict[str, list[int]] = defaultdict(list)
+        for i, prompt in enumerate(self.edited):
+            rows[prompt.language].append(i)
+        return torch.stack([values[numbers].mean(0) for numbers in rows.values()])

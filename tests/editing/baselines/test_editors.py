@@ -1,5 +1,7 @@
 """Editors: each does what its paper says, and leaves the model as it was."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,19 +9,20 @@ import lafn_viz as lv
 from lafn_viz.editing import baselines
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.models.hooks import down_weight
+from lafn_viz.models.tokens import encode
 
 FEW = {"n_neurons": 20, "position": "answer"}
 
 
 @pytest.fixture(scope="module")
 def case(facts):
-    (found,) = lv.counterfactual_cases(facts, n=1, seed=1).filter(languages=["en", "ru"])
-    return found
+    (only,) = lv.counterfactual_cases(facts, n=1, seed=1).filter(languages=["en", "ru"])
+    return only
 
 
-def probability(model, case, made):
-    """Of the new answers, after an edit."""
-    with made.applied(model):
+def probability(model, case, edit):
+    """The mean probability of the new answers after an edit."""
+    with edit.applied(model):
         return lv.score_answers(model, case.prompts("rephrased")).probability.mean()
 
 
@@ -47,15 +50,16 @@ def test_editors_raise_the_new_answer_and_leave_the_weights(embedded, case, name
 
 def test_suppressing_lowers_the_old_answer_more_than_enhancing(embedded, case, facts):
     asked = facts.filter(relation="capital", subjects=case.subject_id, languages=["en", "ru"])
-    found = []
+    log_probs = []
     for factor in (0.0, 1.0, 2.0):
         made = baselines.scaled(factor, min_languages=1).edit(embedded, case, case.languages)
         with made.applied(embedded):
-            found.append(float(lv.score_answers(embedded, asked.prompts()).log_prob.mean()))
+            log_probs.append(float(lv.score_answers(embedded, asked.prompts()).log_prob.mean()))
     plain = float(lv.score_answers(embedded, asked.prompts()).log_prob.mean())
-    assert found[1] == pytest.approx(plain)
-    assert found[0] < plain
-    assert found[0] < found[2]
+    suppressed, unchanged, enhanced = log_probs
+    assert unchanged == pytest.approx(plain)
+    assert suppressed < plain
+    assert suppressed < enhanced
 
 
 def test_random_neurons_are_as_many_of_the_same_layers(embedded, case):
@@ -92,16 +96,12 @@ def test_knowledge_neurons_write_the_new_answer_in_place_of_the_old(embedded, ca
     made = baselines.knowledge_neurons(old=1.0, new=0.0).edit(embedded, case, ("en",))
     embedding = embedded.original_model.get_output_embeddings().weight
     rows = torch.cat([change[change.norm(dim=1) > 0] for change in made.changes.values()])
-    old = torch.stack(
-        [embedding[lv.target.encode(embedded, p).answer[0]] for p in _with_old(case)[:1]]
-    )
+    old = torch.stack([embedding[encode(embedded, p).answer[0]] for p in _with_old(case)[:1]])
     assert len(rows)
     assert torch.cosine_similarity(-rows, old).min() > 0.5
 
 
 def _with_old(case):
-    from dataclasses import replace
-
     return [replace(p, answer=case.old[p.language]) for p in case.prompts("edit")]
 
 
