@@ -54,6 +54,7 @@ from lafn_viz.editing.retrieval.subject_matcher import (
     Match as Match,
     SubjectMatcher as SubjectMatcher,
 )
+from lafn_viz.experiments.examine import Examination as Examination, examine as examine
 from lafn_viz.experiments.store import (
     Store as Store,
     StoreError as StoreError,

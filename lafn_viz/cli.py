@@ -215,32 +215,26 @@ def _app(**options: Any) -> int:
 def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     import lafn_viz as lv
     from lafn_viz import plots
-    from lafn_viz.experiments.examine import examine
+    from lafn_viz.experiments.examine import comparison_text
 
     chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
     _make_folder(out)
-    found = {}
+    examinations = {}
     for name in ("embedded", "embedded-control"):
         print(f"{name}: {facts} facts of {relation!r} in {len(chosen.languages)} languages")
-        found[name] = examine(lv.load_model(name), chosen, seed=seed, progress=True)
-    tables = {name: one.to_frame() for name, one in found.items()}
-    width = max(len(row) for row in tables["embedded"].index)
-    print("\n" + " " * width + "".join(f"{name:>26}" for name in found))
-    for row in tables["embedded"].index:
-        cells = [_cell(row, *table.loc[row]) for table in tables.values()]
-        print(f"{row:<{width}}" + "".join(f"{cell:>26}" for cell in cells))
-    print("(mean and 95% interval over facts; effects on paraphrases that chose no neuron)\n")
-    main_model = found["embedded"]
+        examinations[name] = lv.examine(lv.load_model(name), chosen, seed=seed, progress=True)
+    print(f"\n{comparison_text(examinations)}\n")
+    main_model = examinations["embedded"]
     fact = max(main_model.overlap.facts, key=lambda name: len(main_model.overlap.agnostic[name]))
     if "capital/FR" in main_model.overlap.facts:
         fact = "capital/FR"
     figures = {
         "overlap": plots.overlap_heatmap(main_model.overlap),
-        "overlap-control": plots.overlap_heatmap(found["embedded-control"].overlap),
+        "overlap-control": plots.overlap_heatmap(examinations["embedded-control"].overlap),
         "models": plots.model_comparison(
             {
-                f"{name}, {pairs}": one.overlap.summary(across_scripts=across)
-                for name, one in found.items()
+                f"{name}, {pairs}": examination.overlap.summary(across_scripts=across)
+                for name, examination in examinations.items()
                 for pairs, across in (("all pairs", False), ("across scripts", True))
             }
         ),
@@ -278,17 +272,6 @@ def _gallery(out: Path, png: bool) -> int:
         print(f"lafn-viz: {made.without_pictures}", file=sys.stderr)
     print(f"{len(made.pages)} figures: {made.index}")
     return 0
-
-
-def _cell(row: str, value: float, low: float, high: float) -> str:
-    if row == "prompts answered":
-        return f"{value:.1%}"
-    form = "{:+.1%}" if row.startswith("P(correct)") else "{:.3f}"
-    if row.startswith("agnostic"):
-        form = "{:.1f}"
-    if value != value:
-        return "no such neurons"
-    return f"{form} [{form}, {form}]".format(value, low, high)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lafn_viz.experiments import stages as pipeline, store, store_writer as journal
+from lafn_viz.experiments import store, store_writer
+from lafn_viz.experiments.job import Job
 from lafn_viz.experiments.schema import (
     CASE_TABLES,
     FACT_TABLES,
@@ -31,7 +32,7 @@ from lafn_viz.experiments.schema import (
     schema,
     table_of,
 )
-from lafn_viz.experiments.store_writer import Shard, open_journal
+from lafn_viz.experiments.store_writer import Shard, StoreWriter, open_writer
 
 HEAD = {
     "model": {"name": "made-up", "weights": "0" * 64, "n_layers": 2, "d_mlp": 1000},
@@ -64,7 +65,7 @@ def made_up(number: int) -> ItemResult:
 
 def write_made_up(folder: Path, log: Path) -> None:
     """What a sweep does, with results that cost nothing."""
-    with open_journal(folder, HEAD, SHARDS, lambda tables: tables) as open_one:
+    with open_writer(folder, HEAD, SHARDS, lambda tables: tables) as open_one:
         for number in [4, 0, 3, 2, 1]:
             if number not in open_one.done:
                 say(log, f"begins {number}")
@@ -97,7 +98,7 @@ def ended(child: int) -> int:
 
 def die_at(line: int, work: Callable[[], object]) -> Callable[[], None]:
     """The work, killed when so many lines of the writer have been run."""
-    written = {journal.__file__, store.__file__}
+    written = {store_writer.__file__, store.__file__}
     count = 0
 
     def trace(frame, event, arg):
@@ -177,16 +178,16 @@ def real(root: Path) -> dict[str, object]:
     editor = lv.baselines.language_agnostic(position="answer", n_neurons=2000)
 
     def sweep(folder: Path, log: Path) -> None:
-        add = journal.Journal.add
+        add = StoreWriter.add
 
         def added(self, number, found):
             add(self, number, found)
             say(log, f"ended {number}")
 
-        journal.Journal.add = added
-        find = pipeline.Job.find
-        pipeline.Job.find = lambda job, model, number: (
-            say(log, f"begins {number}"), find(job, model, number)
+        StoreWriter.add = added
+        run = Job.run
+        Job.run = lambda job, model, number: (
+            say(log, f"begins {number}"), run(job, model, number)
         )[1]  # fmt: skip
         lv.sweep(
             model, some, folder, cases=cases, editors=[editor], per_shard=3, dense=True,

@@ -1,13 +1,12 @@
-"""The items of a sweep on a Ray cluster: a model in every worker, small chunks of work for whoever
-is free.
+"""The items of a sweep on a Ray cluster: each worker holds the model and runs chunks of items.
 
-1. A worker is an actor that loads the model once, on a GPU of its own if the sweep wants one.
-2. It is given a chunk of items and sends each result as soon as it has it. Chunks shrink towards
-   the end, so that nobody waits for the slowest.
-3. Who dies (killed, out of memory, its node gone) is replaced, and the items that it still had are
-   given out again, one by one. An item whose worker died `TRIES` times is recorded as failed.
+1. A worker is an actor that loads the model once, on its own GPU if the sweep uses GPUs.
+2. An idle worker is given a chunk of items and yields each result as soon as it is computed. Chunks
+   shrink towards the end, so that no worker is waited for long.
+3. A worker that dies (killed, out of memory, its node lost) is replaced, and its unfinished items
+   are given out again, one by one. An item whose worker died `TRIES` times is recorded as failed.
 
-What comes back is kept by one process, the one that asked (see `journal`).
+The process that started the sweep collects the results and writes the store (see `store_writer`).
 """
 
 import os
@@ -17,14 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lafn_viz.experiments.job import Job, ModelSource, describe_model
 from lafn_viz.experiments.schema import ItemResult
-from lafn_viz.experiments.stages import Job, Source, described
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-TRIES = 3  # deaths of workers that an item may cause; starts that may fail in a row
-CHUNK = 8  # items that are given out at once, at most
+TRIES = 3  # deaths of workers that an item may cause; failed starts in a row
+CHUNK = 8  # items given out at once, at most
+MESSAGE_LENGTH = 300  # characters of Ray's error messages that are quoted
 
 
 class ClusterError(ValueError):
@@ -32,12 +32,13 @@ class ClusterError(ValueError):
 
 
 class Cluster:
-    """Workers on a Ray cluster, between `with` and its end.
+    """Workers on a Ray cluster, for the length of a `with` block.
 
     Args:
-        workers: how many; as many as there are GPUs (or CPUs, for a model on the CPU).
-        address: of a running cluster, "auto" for the one of this machine; without it the one that
-            this process is connected to, or RAY_ADDRESS names, or a new one on this machine alone.
+        workers: how many; by default one per GPU (or per CPU, for a model on the CPU).
+        address: of a running cluster, "auto" for the one of this machine. Without it, the cluster
+            is the one that this process is connected to, else the one that RAY_ADDRESS names, else
+            a new one on this machine alone.
 
     Raises:
         ImportError: without the extra `lafn_viz[ray]`.
@@ -45,32 +46,26 @@ class Cluster:
     """
 
     def __init__(
-        self, job: Job, source: Source, *, workers: int | None = None, address: str | None = None
+        self,
+        job: Job,
+        source: ModelSource,
+        *,
+        workers: int | None = None,
+        address: str | None = None,
     ) -> None:
         self.job, self.source, self.address = job, source, address
-        self.count = workers or 0  # 0: as many as there is room for
-        self._own = False
+        self.count = workers or 0  # 0: as many as the cluster has room for
+        self._connected_here = False
 
     def __enter__(self) -> "Cluster":
         ray = _ray()
-        self._own = not ray.is_initialized()
-        if self._own:
-            address = self.address or os.environ.get("RAY_ADDRESS") or "local"
-            # A cluster that runs has its dashboard, or none.
-            alone = {"include_dashboard": False} if address == "local" else {}
-            try:
-                _call(address)
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR", **alone)
-            except (OSError, ValueError, RuntimeError) as error:
-                raise ClusterError(
-                    f"there is no Ray cluster at {address!r} ({_line(error)}); start one with "
-                    "ray start --head and give its HOST:PORT, or leave the address out"
-                ) from error
-        there = ray.cluster_resources()
-        device = self.source.device or ("cuda" if there.get("GPU") else "cpu")
+        if not ray.is_initialized():
+            self._connect()
+        resources = ray.cluster_resources()
+        device = self.source.device or ("cuda" if resources.get("GPU") else "cpu")
         on_gpu = device.startswith("cuda")
         kind = "GPU" if on_gpu else "CPU"
-        most = int(there.get(kind, 0))
+        most = int(resources.get(kind, 0))
         if not most:
             self.__exit__()
             raise ClusterError(
@@ -78,9 +73,9 @@ class Cluster:
             )
         # Each worker has a CPU, whatever it computes on.
         self.count = min(self.count or most, most)
-        self._worker = ray.remote(num_cpus=1, num_gpus=int(on_gpu), max_restarts=0)(_Worker)
-        self._sent = ray.put(self.job), replace(self.source, device=device)
-        self._idle: list[_Hired] = []
+        self._actor = ray.remote(num_cpus=1, num_gpus=int(on_gpu), max_restarts=0)(_Worker)
+        self._actor_arguments = ray.put(self.job), replace(self.source, device=device)
+        self._idle: list[_StartedWorker] = []
         return self
 
     def __exit__(
@@ -89,117 +84,161 @@ class Cluster:
         error: BaseException | None = None,
         trace: "TracebackType | None" = None,
     ) -> None:
-        if self._own:
+        if self._connected_here:
             _ray().shutdown()
 
     def describe(self) -> dict[str, Any]:
-        """What the first worker says of its model (see `described`)."""
+        """Start the first worker and return its description of the model (`describe_model`)."""
         ray = _ray()
-        hired = self._hire()
+        worker = self._start_worker()
         try:
-            said = ray.get(hired.said)
+            description = ray.get(worker.description)
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"no worker could load the model: {_line(error)}") from error
-        self._idle.append(hired)
-        self._name = said["model"]["name"]
-        return said
+            raise ClusterError(f"no worker could load the model: {_last_line(error)}") from error
+        self._idle.append(worker)
+        self._model_name = description["model"]["name"]
+        return description
 
     def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
-        """Each item's number and what was found, in the order in which they are done.
+        """Yield each item's number and result, in the order in which they are computed.
 
         Raises:
             ClusterError: if workers die again and again before they have loaded the model.
         """
         ray = _ray()
-        todo, alone = deque(numbers), deque[int]()
-        deaths: Counter[int] = Counter()
+        queue = _Queue(numbers, self.count)
         failed_starts = 0
-        # Who has not come up has no work: there may never be room for it again.
-        starting: dict[Any, _Hired] = {}
-        running: dict[Any, tuple[_Hired, deque[int]]] = {}
-        while todo or alone or running:
-            while (todo or alone) and self._idle:
-                chunk = deque([alone.popleft()] if alone else self._chunk(todo))
-                hired = self._idle.pop()
-                running[hired.worker.find.remote(list(chunk))] = (hired, chunk)
-            while (todo or alone) and len(running) + len(starting) < self.count:
-                hired = self._hire()
-                starting[hired.said] = hired
+        # A worker is given items only once it has loaded the model: if a node is lost, the cluster
+        # may never have room to start it.
+        starting: dict[Any, _StartedWorker] = {}
+        running: dict[Any, tuple[_StartedWorker, deque[int]]] = {}
+        while queue or running:
+            while queue and self._idle:
+                worker, chunk = self._idle.pop(), queue.next_chunk()
+                running[worker.actor.run.remote(list(chunk))] = (worker, chunk)
+            while queue and len(running) + len(starting) < self.count:
+                worker = self._start_worker()
+                starting[worker.description] = worker
             (ready,), _ = ray.wait([*running, *starting], num_returns=1)
             if ready in starting:
-                hired = starting.pop(ready)
+                worker = starting.pop(ready)
                 try:
                     ray.get(ready)
                 except ray.exceptions.RayError as error:
                     failed_starts += 1
                     if failed_starts == TRIES:
                         raise ClusterError(
-                            f"{TRIES} workers in a row could not load the model; the last said: "
-                            f"{_line(error)}"
+                            f"{TRIES} workers in a row could not load the model; the last error: "
+                            f"{_last_line(error)}"
                         ) from error
                 else:
                     failed_starts = 0
-                    self._idle.append(hired)
+                    self._idle.append(worker)
                 continue
-            hired, chunk = running[ready]
+            worker, chunk = running[ready]
             try:
-                number, found = ray.get(next(ready))
+                number, result = ray.get(next(ready))
             except StopIteration:
                 del running[ready]
-                self._idle.append(hired)
+                self._idle.append(worker)
             except ray.exceptions.RayError as error:
                 del running[ready]
-                ray.kill(hired.worker)
-                alone.extend(chunk)
-                # It died on the first that it had left; the others are not to blame.
-                if chunk:
-                    deaths[chunk[0]] += 1
-                if chunk and deaths[chunk[0]] == TRIES:
-                    alone.remove(chunk[0])
-                    reason = f"its worker died {TRIES} times; the last time: {_line(error)}"
-                    yield chunk[0], self.job.lost(self._name, chunk[0], "WorkerDied", reason)
+                ray.kill(worker.actor)
+                given_up = queue.give_back(chunk)
+                if given_up is not None:
+                    yield given_up, self._failure(given_up, error)
             else:
                 chunk.remove(number)
-                yield number, found
-        for hired in starting.values():
-            ray.kill(hired.worker)
+                yield number, result
+        for worker in starting.values():
+            ray.kill(worker.actor)
 
-    def _hire(self) -> "_Hired":
-        worker = self._worker.remote(*self._sent)
-        return _Hired(worker, worker.describe.remote())
+    def _connect(self) -> None:
+        """Connect this process to a cluster, or start one on this machine."""
+        ray = _ray()
+        self._connected_here = True
+        address = self.address or os.environ.get("RAY_ADDRESS") or "local"
+        # An existing cluster has its dashboard, or none.
+        options = {"include_dashboard": False} if address == "local" else {}
+        try:
+            _require_answer(address)
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ClusterError(
+                f"there is no Ray cluster at {address!r} ({_last_line(error)}); start one with "
+                "ray start --head and give its HOST:PORT, or leave the address out"
+            ) from error
 
-    def _chunk(self, todo: deque[int]) -> list[int]:
-        """The next few items: a fair share of half of what is left, `CHUNK` at most."""
-        size = max(1, min(CHUNK, len(todo) // (2 * self.count)))
-        return [todo.popleft() for _ in range(min(size, len(todo)))]
+    def _start_worker(self) -> "_StartedWorker":
+        actor = self._actor.remote(*self._actor_arguments)
+        return _StartedWorker(actor, actor.describe.remote())
+
+    def _failure(self, number: int, error: BaseException) -> ItemResult:
+        reason = f"its worker died {TRIES} times; the last time: {_last_line(error)}"
+        return self.job.failed(self._model_name, number, error="WorkerDied", reason=reason)
+
+
+class _Queue:
+    """The items that no worker has, and how often each has caused a worker to die."""
+
+    def __init__(self, numbers: Sequence[int], n_workers: int) -> None:
+        self.todo, self.retries = deque(numbers), deque[int]()
+        self.n_workers = n_workers
+        self._deaths: Counter[int] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self.todo or self.retries)
+
+    def next_chunk(self) -> deque[int]:
+        """One item that a dead worker left, else a few: half of an even share, at most `CHUNK`."""
+        if self.retries:
+            return deque([self.retries.popleft()])
+        size = max(1, min(CHUNK, len(self.todo) // (2 * self.n_workers)))
+        return deque(self.todo.popleft() for _ in range(min(size, len(self.todo))))
+
+    def give_back(self, chunk: deque[int]) -> int | None:
+        """Take back what a dead worker left. Returns the item to give up after `TRIES` deaths."""
+        self.retries.extend(chunk)
+        if not chunk:
+            return None
+        # The worker died on the first of these; the others did not cause it.
+        first = chunk[0]
+        self._deaths[first] += 1
+        if self._deaths[first] < TRIES:
+            return None
+        self.retries.remove(first)
+        return first
 
 
 @dataclass(frozen=True)
-class _Hired:
-    """A worker, and what it will say of its model when it has loaded it."""
+class _StartedWorker:
+    """A worker, and the reference to its description, which is ready when the model is loaded."""
 
-    worker: Any
-    said: Any
+    actor: Any
+    description: Any
 
 
 class _Worker:
-    """One model, in a process of its own."""
+    """One model in its own process."""
 
-    def __init__(self, job: Job, source: Source) -> None:
+    def __init__(self, job: Job, source: ModelSource) -> None:
         self.job, self.model = job, source.load()
 
     def describe(self) -> dict[str, Any]:
-        return described(self.model)
+        return describe_model(self.model)
 
-    def find(self, numbers: list[int]) -> Iterator[tuple[int, ItemResult]]:
+    def run(self, numbers: list[int]) -> Iterator[tuple[int, ItemResult]]:
         for number in numbers:
-            yield number, self.job.find(self.model, number)
+            yield number, self.job.run(self.model, number)
 
 
-def _call(address: str) -> None:
-    """Whether anybody answers there: Ray itself waits for minutes, and then ends the process."""
+def _require_answer(address: str) -> None:
+    """Raise OSError or ValueError if nothing answers at an address.
+
+    Ray itself waits for minutes, and then ends the process.
+    """
     if "://" in address:
-        raise ValueError("Ray's client is not served; run this on a node of the cluster")
+        raise ValueError("Ray's client is not supported; run this on a node of the cluster")
     host, _, port = address.rpartition(":")
     if host:
         if not port.isdigit():
@@ -208,7 +247,7 @@ def _call(address: str) -> None:
 
 
 def _ray() -> Any:
-    # Nothing is told to anybody.
+    """Import Ray, with its usage statistics turned off."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -219,7 +258,7 @@ def _ray() -> Any:
     return ray
 
 
-def _line(error: BaseException) -> str:
-    """The last line that says something: Ray tells the whole story first."""
+def _last_line(error: BaseException) -> str:
+    """The last line of an error's message: Ray puts the cause there, after its own traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
+    return (lines[-1] if lines else type(error).__name__)[:MESSAGE_LENGTH]

@@ -1,12 +1,13 @@
-"""The tables of a store: their columns, and what goes into them."""
+"""The tables of a store: their columns and types, and conversions to and from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.interventions.effects import MEASUREMENTS
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
 if TYPE_CHECKING:
@@ -17,12 +18,8 @@ SCHEMA = 1  # goes up when a table changes its columns or their meaning
 _FACT = {"model": "string", "method": "string", "fact_id": "string", "relation": "string"}
 _PROMPT = {**_FACT, "language": "string", "paraphrase": "int32"}
 _EDIT = {"model": "string", "editor": "string", "case": "string"}
-MEASURED = {
-    f"{of}_{kind}": "double"
-    for of in ("p", "log_p")
-    for kind in ("before", "after", "random", "other_before", "other")
-}
-# The columns of each table and their types. What they mean is told in docs/howto/sweep.md.
+MEASURED = {f"{quantity}_{kind}": "double" for quantity in ("p", "log_p") for kind in MEASUREMENTS}
+# The columns of each table and their types. docs/howto/sweep.md explains them.
 FACT_TABLES: dict[str, dict[str, str]] = {
     "prompts": {
         **_PROMPT, "split": "string", "text": "string", "answer": "string",
@@ -67,7 +64,7 @@ FAILURES = {
     }
 }  # fmt: skip
 TABLES = {**FACT_TABLES, **CASE_TABLES, **FAILURES}
-# The column that names what a row belongs to.
+# The column that names the item of a row.
 OWNER = {
     **dict.fromkeys(FACT_TABLES, "fact_id"), **dict.fromkeys(CASE_TABLES, "case"),
     "failures": "item",
@@ -78,19 +75,19 @@ Tables = Mapping[str, "pa.Table"]
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What was found about one item: rows of some tables, and all scores by method if wanted."""
+    """The result of one item: rows of some tables and, if kept, all scores by method."""
 
     tables: Tables
     dense: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def dense_file(number: int) -> str:
-    """Where all scores of an item lie in the store."""
+    """The file of the store that holds all scores of an item."""
     return f"dense/{number:05d}.safetensors"
 
 
 def schema(table: str) -> "pa.Schema":
-    """The columns of a table as Arrow knows them."""
+    """The columns of a table as an Arrow schema."""
     import pyarrow as pa
 
     kinds = {
@@ -100,15 +97,34 @@ def schema(table: str) -> "pa.Schema":
     return pa.schema([(name, kinds[kind]) for name, kind in TABLES[table].items()])
 
 
-def table_of(name: str, frame: "pd.DataFrame") -> "pa.Table":
-    """A frame as a table of the store, its columns in order and of their types."""
+def table_of(name: str, frame: "pd.DataFrame", *, nulls: Iterable[str] = ()) -> "pa.Table":
+    """Return a frame as a table of the store, with the columns in order and of their types.
+
+    Args:
+        nulls: the columns that the frame lacks on purpose; the table holds nulls there.
+
+    Raises:
+        ValueError: for a column that the table does not have, or one that the frame lacks.
+    """
     import pyarrow as pa
 
-    wanted = schema(name)
-    made = pa.Table.from_pandas(
-        frame.reindex(columns=wanted.names), schema=wanted, preserve_index=False
-    )
-    return made.replace_schema_metadata(None)
+    columns = schema(name)
+    nulls = tuple(nulls)
+    unknown = [column for column in (*frame.columns, *nulls) if column not in columns.names]
+    missing = [column for column in columns.names if column not in (*frame.columns, *nulls)]
+    if unknown:
+        raise ValueError(
+            f"the table {name!r} has no column {unknown[0]!r}; drop it, or use one of "
+            f"{', '.join(columns.names)}"
+        )
+    if missing:
+        raise ValueError(
+            f"the frame for the table {name!r} lacks the column {missing[0]!r}; add it, or name it "
+            f"in nulls= if it is empty on purpose; the columns are {', '.join(columns.names)}"
+        )
+    ordered = frame.reindex(columns=columns.names)
+    table = pa.Table.from_pandas(ordered, schema=columns, preserve_index=False)
+    return table.replace_schema_metadata(None)
 
 
 def sets_of(
@@ -118,17 +134,17 @@ def sets_of(
     shape: tuple[int, int],
     provenance: Provenance,
 ) -> list[NeuronSet]:
-    """Rows of `sets` and `neurons` (of one method) as neuron sets, in the order of the rows."""
-    held = {
-        key: frozenset(Neuron(*pair) for pair in zip(mine["layer"], mine["neuron"], strict=True))
-        for key, mine in neurons.groupby(["fact_id", "language"], sort=False)
+    """Return rows of `sets` and `neurons` (of one method) as neuron sets, in the rows' order."""
+    members = {
+        key: frozenset(Neuron(*pair) for pair in zip(rows["layer"], rows["neuron"], strict=True))
+        for key, rows in neurons.groupby(["fact_id", "language"], sort=False)
     }
     return [
         NeuronSet(
             fact_id=row["fact_id"],
             relation=row["relation"],
             language=row["language"],
-            neurons=held.get((row["fact_id"], row["language"]), frozenset()),
+            neurons=members.get((row["fact_id"], row["language"]), frozenset()),
             n_prompts=row["n_prompts"],
             n_known=row["n_known"],
             shape=shape,

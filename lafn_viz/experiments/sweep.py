@@ -1,52 +1,43 @@
 """Many facts: everything the package finds out about them, kept in a store, in this process or on
 a cluster.
 
-A sweep goes through a model's facts and edits one by one (see `pipeline`), keeps each result the
-moment it is there (see `journal`), and goes on where it was after being killed. Memory holds one
-item, and at the end of a shard that shard.
+A sweep runs a model's facts and edits one by one (see `rows`), stores each result as soon as it is
+there (see `store_writer`), and resumes where it was killed. Memory holds one item, and at the end
+of a shard that shard.
 
 **The control that needs other facts** (Jaccard between different facts) compares each fact with the
-others of its shard, so that it does not grow with the square of their number. A shard is at most
-`per_shard` facts of one relation, all shards of a relation of nearly one size.
+others of its shard, so that its cost does not grow with the square of their number. A shard is at
+most `per_shard` facts of one relation, and all shards of a relation have nearly one size.
 """
 
-import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack, get_args
 
 import numpy as np
 import torch
 
-from lafn_viz.attribution.attribute import Method, Target, check_options
-from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.core.options import plain, require_one_of
+from lafn_viz.core.files import checksum_of
+from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.edit_cases import EditCase, EditSet
 from lafn_viz.datasets.facts import Fact, FactSet
-from lafn_viz.editing.baselines.editor import Editor
-from lafn_viz.editing.baselines.neuron_editors import language_agnostic
+from lafn_viz.experiments.job import Job, ModelSource, describe_model
+from lafn_viz.experiments.plan import Plan, PlanOptions
 from lafn_viz.experiments.ray_backend import Cluster
 from lafn_viz.experiments.schema import ItemResult, Tables, schema, sets_of, table_of
-from lafn_viz.experiments.stages import AblatedSets, Job, Plan, Source, described
+from lafn_viz.experiments.stages import are_comparable
 from lafn_viz.experiments.store import Store
-from lafn_viz.experiments.store_writer import Shard, open_journal
-from lafn_viz.interventions.ablation import Ablation
-from lafn_viz.models.tokens import Position
-from lafn_viz.neurons.neuron_sets import select_neurons
+from lafn_viz.experiments.store_writer import Shard, open_writer
 from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from transformer_lens.model_bridge import TransformerBridge
 
 Backend = Literal["local", "ray"]
-SELECT: Mapping[str, Any] = {"fraction": 0.02}
-_SELECT = ("threshold", "top", "fraction", "share")
 
 
 def sweep(
@@ -55,22 +46,7 @@ def sweep(
     out: str | Path,
     *,
     cases: EditSet | Iterable[EditCase] = (),
-    methods: Iterable[Method] = ("integrated_gradients",),
-    position: Position = "all",
-    target: Target = "probability",
-    n_steps: int | Literal["auto"] = "auto",
-    select: Mapping[str, Any] = SELECT,
-    min_languages: int | None = 4,
-    top: int = 100,
-    dense: bool = False,
-    changed: Iterable[AblatedSets] = ("agnostic",),
-    how: Ablation = "zero",
-    controls: int = 5,
-    editors: Iterable[Editor] | None = None,
-    alone: bool = False,
-    seed: int = 0,
-    per_shard: int = 32,
-    max_rows: int = 256,
+    plan: Plan | None = None,
     backend: Backend = "local",
     device: str | None = None,
     dtype: torch.dtype = torch.float32,
@@ -78,38 +54,46 @@ def sweep(
     address: str | None = None,
     retry: bool = False,
     progress: bool = True,
+    **options: Unpack[PlanOptions],
 ) -> Store:
-    """Attribute, compare and change the neurons of many facts, and try many edits.
+    """Attribute, compare and ablate the neurons of many facts, and try many edits.
 
-    Called again with the same folder and options it goes on where it was; what is there is not done
-    again. What fails is recorded (`Store.failures`) and stops nothing else.
+    Called again with the same folder and options, it resumes: what is in the folder is not done
+    again. A failure is recorded (`Store.failures`) and stops nothing else.
 
     Args:
-        model: its name or folder (see `load_model`), or a loaded one; Ray wants a name that every
+        model: its name or folder (see `load_model`), or a loaded one; Ray needs a name that every
             node can load.
-        facts: whose neurons to find; `None` for edits alone.
+        facts: the facts whose neurons to find; `None` for edits alone.
         out: the folder of the store.
         cases: edits to try, such as `counterfactual_cases()` or `load_edit_cases(...)`.
-        methods: of attribution (see `attribute`); each has sets, overlap and effects of its own.
-        position, target, n_steps, max_rows: as in `attribute`.
-        select: how neurons are chosen, as the options of `select_neurons`.
-        min_languages: from which on a shared neuron counts as agnostic (see `overlap`).
-        top: how many of each prompt's highest scores are kept.
-        dense: keep all scores, too: 4 bytes a prompt, layer and neuron.
-        changed: which neurons are changed and the held-out paraphrases measured: "agnostic", and
-            "languages", those of each language, measured in every language. `()` for none.
-        how: what is done to them (see `intervene`).
-        controls: how many random sets stand beside each.
-        editors: to try on the cases (see `baselines`); `language_agnostic()` unless given.
-        alone: edit each case in each language alone, too (see `evaluate`).
-        seed: of random neurons.
-        per_shard: how many facts of a relation share a file, and are each other's control.
+        plan: what to find out; the options below replace parts of it.
         backend: "local", in this process; "ray", with the extra `lafn_viz[ray]`.
-        device, dtype: of the model, if it is given by name; a GPU if there is one.
-        workers: how many on Ray; as many as there are GPUs, or CPUs.
+        device, dtype: of the model, if it is given by name; by default a GPU if there is one.
+        workers: how many on Ray; by default one per GPU, or per CPU.
         address: of a Ray cluster, "auto" for one that runs on this machine.
         retry: do again what failed.
         progress: show a bar, with rate and time left.
+        methods: of attribution (see `attribute`), `("integrated_gradients",)` by default; each has
+            its own sets, overlap and effects.
+        position, target, n_steps, max_rows: see `attribute`.
+        select: how neurons are selected: the options of `select_neurons`, `{"fraction": 0.02}` by
+            default.
+        min_languages: the number of languages from which on a shared neuron counts as agnostic
+            (see `overlap`), 4 by default.
+        top: how many of each prompt's highest scores are kept, 100 by default.
+        dense: keep all scores, too: 4 bytes per prompt, layer and neuron.
+        changed: which neurons are ablated before the held-out paraphrases are measured:
+            "agnostic" (the default), and "languages", the neurons of each language, measured in
+            every language. `()` for none.
+        how: how they are ablated (see `intervene`), "zero" by default.
+        controls: the number of random sets beside each, 5 by default.
+        editors: the editors to try on the cases (see `baselines`), `language_agnostic()` by
+            default.
+        alone: edit each case in each language alone, too (see `evaluate`).
+        seed: of the random neurons.
+        per_shard: how many facts of a relation share a file, and serve as each other's control; 32
+            by default.
 
     Raises:
         StoreError: if the folder holds another sweep, or another run is writing to it.
@@ -119,155 +103,103 @@ def sweep(
     from tqdm.auto import tqdm
 
     require_one_of("backend", backend, get_args(Backend))
-    chosen = tuple(cases)
-    plan = Plan(
-        methods=tuple(methods), position=position, target=target, n_steps=n_steps,
-        select=dict(select), min_languages=min_languages, top=top, dense=dense,
-        changed=tuple(changed), how=how, controls=controls,
-        editors=(tuple([language_agnostic()] if editors is None else editors) if chosen else ()),
-        alone=alone, seed=seed, max_rows=max_rows,
-    )  # fmt: skip
-    job = Job(_by_relation(facts), chosen, plan)
-    _check(job, per_shard)
-    shards = _shards(job.facts, job.cases, per_shard)
-    workplace: AbstractContextManager[_Workplace]
+    cases = tuple(cases)
+    plan = (plan or Plan()).with_options(**options)
+    if not cases:
+        plan = replace(plan, editors=())
+    job = Job(_by_relation(facts), cases, plan)
+    shards = split_into_shards(job.facts, job.cases, plan.per_shard)
+    opened: AbstractContextManager[Runner]
     if backend == "ray":
         if not isinstance(model, str | Path):
             raise ValueError(
                 "a loaded model cannot be sent to Ray's workers; give its name or folder"
             )
-        source = Source(str(model), device, dtype)
-        workplace = Cluster(job, source, workers=workers, address=address)
+        opened = Cluster(job, ModelSource(model, device, dtype), workers=workers, address=address)
     else:
-        named = isinstance(model, str | Path)
-        here = Source(str(model), device, dtype).load() if named else model
-        workplace = nullcontext(_LocalWorker(job, here))
-    with workplace as at:
-        head = {**at.describe(), **_told(job, per_shard)}
+        by_name = isinstance(model, str | Path)
+        opened = nullcontext(
+            LocalRunner(job, ModelSource(model, device, dtype).load() if by_name else model)
+        )
+    with opened as runner:
+        head = {**runner.describe(), **_describe_job(job)}
 
-        def finish(tables: Tables) -> Tables:
-            return _with_overlap(tables, head["model"], plan)
+        def add_overlap(tables: Tables) -> Tables:
+            return _with_overlap(tables, head["model"], job.plan)
 
-        with open_journal(Path(out), head, shards, finish) as journal:
+        with open_writer(Path(out), head, shards, add_overlap) as writer:
             if retry:
-                journal.retry()
-            todo = [number for number in range(len(job)) if number not in journal.done]
-            failed = 0
+                writer.retry()
+            todo = [number for number in range(len(job)) if number not in writer.done]
+            n_failed = 0
             with tqdm(
                 total=len(job), initial=len(job) - len(todo), disable=not progress,
                 desc=head["model"]["name"], unit="item", smoothing=0.05,
             ) as bar:  # fmt: skip
-                for number, found in at.results(todo):
-                    journal.add(number, found)
-                    failed += len(found.tables["failures"]) > 0
-                    bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
+                for number, result in runner.results(todo):
+                    writer.add(number, result)
+                    n_failed += len(result.tables["failures"]) > 0
+                    bar.set_postfix({"failed": n_failed} if n_failed else {}, refresh=False)
                     bar.update()
     return Store(out)
 
 
-class _Workplace(Protocol):
-    """Where the work is done: here, or on a cluster."""
+class Runner(Protocol):
+    """Runs the items of a job: in this process, or on a cluster."""
 
-    def describe(self) -> dict[str, Any]: ...
+    def describe(self) -> dict[str, Any]:
+        """What the store records about the model (see `describe_model`)."""
 
-    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]: ...
+    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
+        """Run items and yield each one's number and result as soon as it is there."""
 
 
-class _LocalWorker:
-    """This process."""
+class LocalRunner:
+    """Runs the items of a job in this process, one after the other."""
 
     def __init__(self, job: Job, model: "TransformerBridge") -> None:
         self.job, self.model = job, model
 
     def describe(self) -> dict[str, Any]:
-        return described(self.model)
+        """What the store records about the model."""
+        return describe_model(self.model)
 
     def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
+        """Run items and yield each one's number and result."""
         for number in numbers:
-            yield number, self.job.find(self.model, number)
+            yield number, self.job.run(self.model, number)
 
 
 def _by_relation(facts: FactSet | None) -> FactSet:
-    """The facts of a relation one after the other, which is how they share shards."""
+    """The facts with those of a relation one after the other, so that they can share shards."""
     if facts is None:
         return FactSet((), {})
     order = {relation: k for k, relation in enumerate(facts.relations)}
     return replace(facts, facts=tuple(sorted(facts, key=lambda fact: order[fact.relation])))
 
 
-def _check(job: Job, per_shard: int) -> None:
-    """Refuse at once what would fail for every fact, with ValueError."""
-    plan = job.plan
-    if not len(job):
-        raise ValueError("there is nothing to sweep; give facts, or cases to edit, or both")
-    if not plan.methods and len(job.facts):
-        raise ValueError(f"methods=(); give at least one of {', '.join(get_args(Method))}")
-    if not plan.editors and job.cases:
-        raise ValueError("editors=(); give at least one of baselines to try on the cases")
-    if min(per_shard, plan.top) < 1 or plan.controls < 0:
-        raise ValueError(
-            f"per_shard={per_shard}, top={plan.top}, controls={plan.controls}; give 1 or more of "
-            "the first two, and no less than 0 controls"
-        )
-    for method in plan.methods:
-        check_options(method, plan.target, n_steps=plan.n_steps, rows=plan.max_rows)
-    require_one_of("position", plan.position, get_args(Position))
-    require_one_of("how", plan.how, get_args(Ablation))
-    require_one_of("changed", plan.changed, get_args(AblatedSets))
-    require_one_of("option of select_neurons", tuple(plan.select), _SELECT)
-    select_neurons(_nothing(), **plan.select)
-    if plan.min_languages is not None and plan.min_languages < 2:
-        raise ValueError(
-            f"min_languages={plan.min_languages}; one language shares nothing, give 2 or more"
-        )
-    named = [editor.name for editor in job.plan.editors]
-    for what, names in (
-        ("facts", [fact.id for fact in job.facts]), ("cases", [case.id for case in job.cases]),
-        ("editors", named), ("methods", plan.methods),
-    ):  # fmt: skip
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            raise ValueError(f"two {what} are named {twice[0]!r}; leave one out or rename it")
-
-
-def _nothing() -> NeuronScores:
-    """Scores of no prompt, to try options on."""
-    empty = torch.zeros(0, 1)
-    return NeuronScores(
-        values=torch.zeros(0, 1, 2**20), target_prob=empty[:, 0], known=empty[:, 0].bool(),
-        completeness_error=empty, relative_error=empty, target_change=empty,
-        n_points=empty.long(), prompts=(), provenance=Provenance("none", "", "none"),
-    )  # fmt: skip
-
-
-def _shards(facts: FactSet, cases: Sequence[EditCase], per_shard: int) -> list[Shard]:
-    """Runs of facts of one relation, of nearly one size, and then of cases."""
-    groups: dict[str, list[Fact]] = {}
+def split_into_shards(facts: FactSet, cases: Sequence[EditCase], per_shard: int) -> list[Shard]:
+    """Split the facts of each relation, and then the cases, into shards of nearly one size."""
+    by_relation: dict[str, list[Fact]] = {}
     for fact in facts:
-        groups.setdefault(fact.relation, []).append(fact)
-    runs = [([fact.id for fact in group], False) for group in groups.values()]
+        by_relation.setdefault(fact.relation, []).append(fact)
+    runs = [([fact.id for fact in group], False) for group in by_relation.values()]
     runs.append(([case.id for case in cases], True))
     shards, first = [], 0
-    for names, edits in runs:
-        for part in np.array_split(np.arange(len(names)), -(-len(names) // per_shard) or 1):
+    for ids, edits in runs:
+        for part in np.array_split(np.arange(len(ids)), -(-len(ids) // per_shard) or 1):
             if len(part):
-                shards.append(Shard(first, tuple(names[k] for k in part), edits))
+                shards.append(Shard(first, tuple(ids[k] for k in part), edits))
                 first += len(part)
     return shards
 
 
-def _told(job: Job, per_shard: int) -> dict[str, Any]:
-    """What a store says of its facts, cases and options."""
-    plan = {name: plain(getattr(job.plan, name)) for name in job.plan.__dataclass_fields__}
-    plan["editors"] = [editor.name for editor in job.plan.editors]
-    plan["editor_options"] = {
-        editor.name: {name: plain(value) for name, value in editor.options.items()}
-        for editor in job.plan.editors
-    }
+def _describe_job(job: Job) -> dict[str, Any]:
+    """Return what a store records about its facts, cases and options."""
     asked = {(fact.relation, language) for fact in job.facts for language in fact.languages}
-    texts = [asdict(of) for key, of in job.facts.paraphrases.items() if key in asked]
+    texts = [asdict(texts) for key, texts in job.facts.paraphrases.items() if key in asked]
     return {
-        "options": {**plan, "per_shard": per_shard},
+        "options": job.plan.to_json(),
         "facts": {
             "count": len(job.facts),
             "relations": list(job.facts.relations),
@@ -283,28 +215,25 @@ def _told(job: Job, per_shard: int) -> dict[str, Any]:
 
 def _checksum(*records: Any) -> str:
     text = json.dumps(records, ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return checksum_of(text)
 
 
 def _with_overlap(tables: Tables, model: Mapping[str, Any], plan: Plan) -> Tables:
-    """The tables of a shard, with how its facts' neurons overlap in all pairs of languages."""
+    """Add to the tables of a shard how its facts' neurons overlap in all pairs of languages."""
     import pandas as pd
 
     if "sets" not in tables:
         return tables
     sets, neurons = tables["sets"].to_pandas(), tables["neurons"].to_pandas()
     source = Provenance(model["name"], model["weights"], "sweep")
-    shape = model["n_layers"], model["d_mlp"]
     frames = []
     for method in plan.methods:
-        mine = (of[of["method"] == method] for of in (sets, neurons))
-        found = sets_of(*mine, shape=shape, provenance=source)
-        languages = Counter(some.fact_id for some in found if some.known)
-        if not languages or max(languages.values()) < 2:
-            continue  # nothing is known in two languages, so there is nothing to compare
-        compared = overlap(found, min_languages=plan.min_languages)
-        frames.append(compared.by_pair().assign(model=model["name"], method=method))
-    made: pa.Table = schema("overlap").empty_table()
-    if frames:
-        made = table_of("overlap", pd.concat(frames))
-    return {**tables, "overlap": made}
+        neuron_sets = sets_of(
+            sets[sets["method"] == method], neurons[neurons["method"] == method],
+            shape=(model["n_layers"], model["d_mlp"]), provenance=source,
+        )  # fmt: skip
+        if are_comparable(neuron_sets):
+            pairs = overlap(neuron_sets, min_languages=plan.min_languages).by_pair()
+            frames.append(pairs.assign(model=model["name"], method=method))
+    table = table_of("overlap", pd.concat(frames)) if frames else schema("overlap").empty_table()
+    return {**tables, "overlap": table}

@@ -9,10 +9,11 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import language_name
+from lafn_viz.experiments.stages import locate
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities
-from lafn_viz.neurons.neuron_sets import Neuron, select_neurons
-from lafn_viz.neurons.overlaps import Overlap, overlap
+from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.neurons.overlaps import Overlap
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice
 from lafn_viz.widgets.explorer import Explorer, Languages
@@ -149,10 +150,9 @@ class OverlapExplorer(Explorer):
         if not self._shown or self._shown[0] not in self._kept:
             return
         scores = self._scores()
-        sets = [x for one in scores for x in select_neurons(one, threshold=self.threshold.value)]
         fact = self._shown[0][2]
         least = self.min_languages.value
-        every = overlap(sets, min_languages=least)
+        every = locate(*scores, min_languages=least, threshold=self.threshold.value).overlap
         self.overlap = every.of(facts=[fact])
         agnostic = self.overlap.agnostic[fact]
         view = self.view.value

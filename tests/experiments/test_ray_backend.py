@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from contextlib import contextmanager
 
 import killing
@@ -14,8 +13,8 @@ import psutil
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.experiments import ray_backend as cluster, store_writer as journal
-from lafn_viz.experiments.ray_backend import Cluster, ClusterError
+from lafn_viz.experiments.ray_backend import CHUNK, ClusterError, _Queue
+from lafn_viz.experiments.store_writer import StoreWriter
 
 ray = pytest.importorskip("ray")
 QUICK = {"progress": False, "per_shard": 3, "device": "cpu"}
@@ -101,13 +100,13 @@ def wait_until(there, seconds=120):
 
 def test_workers_and_nodes_may_die(nodes, here, some, cases, editor, tmp_path, monkeypatch):
     """Two workers are killed and a node is lost while they work; another joins."""
-    done, usual = [], journal.Journal.add
+    done, usual = [], StoreWriter.add
 
     def add(self, number, found):
         usual(self, number, found)
         done.append(number)
 
-    monkeypatch.setattr(journal.Journal, "add", add)
+    monkeypatch.setattr(StoreWriter, "add", add)
     second = nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     killed = []
 
@@ -184,11 +183,10 @@ def test_a_gpu_that_is_not_there(nodes, some, tmp_path):
 
 
 def test_chunks_shrink_towards_the_end():
-    work = Cluster.__new__(Cluster)
-    work.count, todo, sizes = 4, deque(range(100)), []
-    while todo:
-        sizes.append(len(work._chunk(todo)))
-    assert sizes[0] == cluster.CHUNK
+    queue, sizes = _Queue(range(100), 4), []
+    while queue:
+        sizes.append(len(queue.next_chunk()))
+    assert sizes[0] == CHUNK
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-4:] == [1, 1, 1, 1]
     assert sum(sizes) == 100
@@ -220,7 +218,7 @@ for editor in made:
     [
         ("127.0.0.1:1", "refused"),
         ("127.0.0.1:many", "an address ends in a port"),
-        ("ray://127.0.0.1:10001", "Ray's client is not served; run this on a node"),
+        ("ray://127.0.0.1:10001", "Ray's client is not supported; run this on a node"),
     ],
 )
 def test_no_cluster_at_an_address(some, tmp_path, monkeypatch, address, told):

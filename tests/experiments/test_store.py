@@ -15,9 +15,8 @@ from fuzzing import FUZZ, changed, damaged, read_or_refused
 from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
-from lafn_viz.experiments import store_writer as journal
 from lafn_viz.experiments.schema import TABLES
-from lafn_viz.experiments.store_writer import open_journal
+from lafn_viz.experiments.store_writer import Shard, open_writer
 
 ITEMS = range(5)
 
@@ -34,7 +33,7 @@ def killed(what: str, folder: Path) -> dict[str, object]:
 
 
 def written(folder: Path, order=ITEMS) -> dict[str, str]:
-    with open_journal(folder, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+    with open_writer(folder, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
         for number in order:
             opened.add(number, killing.made_up(number))
     return killing.tree(folder)
@@ -63,7 +62,7 @@ def test_the_order_of_the_work_leaves_no_trace(tmp_path):
 
 
 def test_a_shard_is_written_as_soon_as_it_is_whole(tmp_path):
-    with open_journal(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+    with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
         for number in (0, 3, 1):
             opened.add(number, killing.made_up(number))
         assert [path.name for path in (tmp_path / "scores").iterdir()] == ["00000.parquet"]
@@ -72,10 +71,10 @@ def test_a_shard_is_written_as_soon_as_it_is_whole(tmp_path):
 
 def test_a_second_run_is_refused_while_the_first_lasts(tmp_path):
     arguments = tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables
-    with open_journal(*arguments) as opened:
+    with open_writer(*arguments) as opened:
         opened.add(0, killing.made_up(0))
         with pytest.raises(lv.StoreError, match="another run is writing to") as told:
-            open_journal(*arguments).__enter__()
+            open_writer(*arguments).__enter__()
         assert str(tmp_path) in str(told.value)
         other = subprocess.run(
             [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[2])\n"
@@ -95,7 +94,7 @@ def test_a_full_disk_costs_nothing_that_was_finished(tmp_path, monkeypatch, call
         raise OSError(28, "No space left on device")
 
     def until_full():
-        with open_journal(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+        with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
             opened.add(0, killing.made_up(0))
             with monkeypatch.context() as patch:
                 where = {"write_table": pq, "fsync": os, "replace": Path}[call]
@@ -105,7 +104,7 @@ def test_a_full_disk_costs_nothing_that_was_finished(tmp_path, monkeypatch, call
     with pytest.raises(lv.StoreError, match=r"cannot be written to .*No space left"):
         until_full()
     assert not list((tmp_path / "shards").glob("*.json"))
-    with open_journal(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+    with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
         assert 0 in opened.done
     rest = [number for number in ITEMS if number not in opened.done]
     assert written(tmp_path, rest) == written(tmp_path.with_name("roomy"))
@@ -116,7 +115,7 @@ def test_what_failed_can_be_done_again(tmp_path, monkeypatch):
     for order in ((0, 1), (0, 1, 2, 3, 4)):  # the shard is whole or is not
         place = tmp_path / str(len(order))
         written(place, order)
-        with open_journal(place, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+        with open_writer(place, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
             assert opened.retry() == 1
             assert opened.done == set(order) - {1}
             assert opened.retry() == 0
@@ -129,14 +128,14 @@ def test_only_its_own_folder(tmp_path):
     written(tmp_path / "a")
     other = {**killing.HEAD, "options": {**killing.HEAD["options"], "seed": 1}}
     with pytest.raises(lv.StoreError, match=r"holds another sweep \(its options.seed differ\)"):
-        open_journal(tmp_path / "a", other, killing.SHARDS, lambda t: t).__enter__()
+        open_writer(tmp_path / "a", other, killing.SHARDS, lambda t: t).__enter__()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.tex").write_text("mine")
     with pytest.raises(lv.StoreError, match="is not empty and holds no sweep"):
-        open_journal(tmp_path / "b", other, killing.SHARDS, lambda t: t).__enter__()
+        open_writer(tmp_path / "b", other, killing.SHARDS, lambda t: t).__enter__()
     (tmp_path / "c").write_text("a file")
     with pytest.raises(lv.StoreError, match="cannot be written to"):
-        open_journal(tmp_path / "c", other, killing.SHARDS, lambda t: t).__enter__()
+        open_writer(tmp_path / "c", other, killing.SHARDS, lambda t: t).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +144,7 @@ def test_only_its_own_folder(tmp_path):
         (b"{", "not JSON that can be used"),
         (b"[]", "a record is a JSON object"),
         (b"{}", "field 'schema': None, but it must be a whole number"),
-        (b'{"schema": 99}', "is of schema 99, and this version of lafn_viz reads schema 1"),
+        (b'{"schema": 99}', "is of schema 99, but this version of lafn_viz reads schema 1"),
         (b"\xff\xfe", "is not UTF-8"),
     ],
 )
@@ -282,6 +281,6 @@ def test_a_journal_that_is_no_database(store, tmp_path):
     (tmp_path / "sweep.json").write_bytes((store.folder / "sweep.json").read_bytes())
     (tmp_path / "journal.sqlite").write_text("nothing of the kind " * 100)
     head = {k: v for k, v in store.head.items() if k not in ("schema", "shards")}
-    shards = [journal.Shard(0, ("a",)), journal.Shard(1, ("b",)), journal.Shard(2, ("c",))]
+    shards = [Shard(0, ("a",)), Shard(1, ("b",)), Shard(2, ("c",))]
     with pytest.raises(lv.StoreError, match=r"cannot be written to .*not a database"):
-        open_journal(tmp_path, head, shards, lambda t: t).__enter__()
+        open_writer(tmp_path, head, shards, lambda t: t).__enter__()

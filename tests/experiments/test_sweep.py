@@ -12,7 +12,9 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.datasets.facts import trained_and_held_out
-from lafn_viz.experiments import stages as pipeline, sweep as sweeps
+from lafn_viz.experiments import rows as row_module, stages
+from lafn_viz.experiments.job import Job
+from lafn_viz.experiments.sweep import split_into_shards
 
 LANGUAGES = ["en", "fr", "ru", "zh"]
 
@@ -147,7 +149,7 @@ def test_the_same_again_does_nothing(store, embedded, some, cases, editors, monk
     def refuse(*arguments):
         raise AssertionError("it was done already")
 
-    monkeypatch.setattr(pipeline.Job, "find", refuse)
+    monkeypatch.setattr(Job, "run", refuse)
     again = lv.sweep(
         embedded, some, store.folder, cases=cases, editors=editors,
         methods=["integrated_gradients", "activation"], changed=["agnostic", "languages"],
@@ -165,7 +167,7 @@ def test_what_fails_is_recorded_and_stops_nothing(embedded, some, tmp_path, monk
     quick = {"methods": ["activation"], "progress": False, "per_shard": 2}
     clean = lv.sweep(embedded, some, tmp_path / "clean", **quick)
     bad = some.facts[1].id
-    usual, usual_effects = pipeline.attribute, pipeline.effects
+    usual, usual_effects = row_module.attribute, stages.effects
 
     def attribute(model, prompts, **options):
         if prompts[0].fact_id == bad:
@@ -177,8 +179,8 @@ def test_what_fails_is_recorded_and_stops_nothing(embedded, some, tmp_path, monk
             raise ValueError("no effect today")
         return usual_effects(model, sets, prompts, **options)
 
-    monkeypatch.setattr(pipeline, "attribute", attribute)
-    monkeypatch.setattr(pipeline, "effects", effects)
+    monkeypatch.setattr(row_module, "attribute", attribute)
+    monkeypatch.setattr(stages, "effects", effects)
     store = lv.sweep(embedded, some, tmp_path / "bad", **quick)
     assert store.complete
     assert store.failures.drop(columns="model").to_dict("records") == [
@@ -200,14 +202,14 @@ def test_what_fails_is_recorded_and_stops_nothing(embedded, some, tmp_path, monk
 
 
 def test_stopping_it_keeps_what_was_finished(embedded, some, tmp_path, monkeypatch):
-    usual = pipeline.Job.find
+    usual = Job.run
 
     def find(job, model, number):
         if number == 2:
             raise KeyboardInterrupt
         return usual(job, model, number)
 
-    monkeypatch.setattr(pipeline.Job, "find", find)
+    monkeypatch.setattr(Job, "run", find)
     quick = {"methods": ["activation"], "changed": [], "progress": False, "per_shard": 1}
     with pytest.raises(KeyboardInterrupt):
         lv.sweep(embedded, some, tmp_path, **quick)
@@ -227,7 +229,7 @@ def test_a_fact_that_is_known_in_one_language_is_no_failure(tiny, facts, tmp_pat
 
 
 def test_memory_holds_one_item_whatever_their_number(embedded, some, tmp_path, monkeypatch):
-    usual, found = pipeline.Job.find, []
+    usual, found = Job.run, []
 
     def find(job, model, number):
         gc.collect()
@@ -236,7 +238,7 @@ def test_memory_holds_one_item_whatever_their_number(embedded, some, tmp_path, m
         found.append(weakref.ref(made))
         return made
 
-    monkeypatch.setattr(pipeline.Job, "find", find)
+    monkeypatch.setattr(Job, "run", find)
     lv.sweep(embedded, some, tmp_path, methods=["activation"], per_shard=2, progress=False)
     assert len(found) == len(some)
 
@@ -249,7 +251,7 @@ def test_masked_models_are_swept_too(tiny, facts, tmp_path):
 
 
 def test_shards_hold_one_relation_and_nearly_as_many_facts(facts):
-    shards = sweeps._shards(facts, (), 32)
+    shards = split_into_shards(facts, (), 32)
     by_id = {fact.id: fact.relation for fact in facts}
     assert [name for shard in shards for name in shard.items] == list(by_id)
     for shard in shards:

@@ -1,0 +1,126 @@
+"""What the workers of a sweep are given: a model to load, numbered items, and what to do with them.
+
+A `Job` and a `ModelSource` can be sent to another process.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+
+from lafn_viz.attribution.attribute import Method
+from lafn_viz.core.provenance import PACKAGE_VERSION
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.experiments.plan import Plan
+from lafn_viz.experiments.rows import case_rows, fact_rows, failed_item
+from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, ItemResult
+from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.loading import load_model
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a worker loads its model from. `device=None` is a GPU if there is one, else the CPU."""
+
+    name: str | Path
+    device: str | None
+    dtype: torch.dtype
+
+    def load(self) -> "TransformerBridge":
+        """Load the model."""
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return load_model(str(self.name), device=device, dtype=self.dtype)
+
+
+def describe_model(model: "TransformerBridge") -> dict[str, Any]:
+    """Return what a store records about a model and the versions that it ran with."""
+    weight = next(model.original_model.parameters())
+    shape, source = capabilities(model), provenance(model, "sweep")
+    return {
+        "model": {
+            "name": source.model,
+            "weights": source.weights,
+            "n_layers": shape.n_layers,
+            "d_mlp": shape.d_mlp,
+            "device": weight.device.type,
+            "dtype": str(weight.dtype).removeprefix("torch."),
+        },
+        "versions": {"lafn_viz": PACKAGE_VERSION, **source.versions},
+    }
+
+
+@dataclass(frozen=True)
+class Job:
+    """The items of a sweep by number, and the plan for each.
+
+    The facts come first, those of a relation one after the other, then the edits.
+
+    Raises:
+        ValueError: if there is no item, if the plan lacks what the items need, or if two items,
+            editors or methods have one name.
+    """
+
+    facts: FactSet
+    cases: tuple[EditCase, ...]
+    plan: Plan
+
+    def __post_init__(self) -> None:
+        if not len(self):
+            raise ValueError("there is nothing to sweep; give facts, or cases to edit, or both")
+        if not self.plan.methods and len(self.facts):
+            raise ValueError(f"methods=(); give at least one of {', '.join(get_args(Method))}")
+        if not self.plan.editors and self.cases:
+            raise ValueError("editors=(); give at least one of baselines to try on the cases")
+        names_by_kind = {
+            "facts": [fact.id for fact in self.facts],
+            "cases": [case.id for case in self.cases],
+            "editors": [editor.name for editor in self.plan.editors],
+            "methods": self.plan.methods,
+        }
+        for kind, names in names_by_kind.items():
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise ValueError(
+                    f"two {kind} are named {repeated[0]!r}; leave one out or rename it"
+                )
+
+    def __len__(self) -> int:
+        return len(self.facts) + len(self.cases)
+
+    def name(self, number: int) -> str:
+        """The id of an item's fact or case."""
+        n_facts = len(self.facts)
+        return self.facts.facts[number].id if number < n_facts else self.cases[number - n_facts].id
+
+    def run(self, model: "TransformerBridge", number: int) -> ItemResult:
+        """Run one item. The `failures` of the result hold any exception."""
+        n_facts = len(self.facts)
+        try:
+            if number >= n_facts:
+                return case_rows(model, self.cases[number - n_facts], self.plan)
+            fact, control = self.facts.facts[number], self._control_fact(number)
+            return fact_rows(model, self.facts, fact, control, self.plan, number=number)
+        except Exception as error:
+            name = str(model.cfg.model_name)
+            return self.failed(name, number, error=type(error).__name__, reason=str(error))
+
+    def failed(self, model: str, number: int, *, error: str, reason: str) -> ItemResult:
+        """Return the result of an item that failed as a whole."""
+        tables = FACT_TABLES if number < len(self.facts) else CASE_TABLES
+        return failed_item(model, self.name(number), tables, error=error, reason=reason)
+
+    def _control_fact(self, number: int) -> Fact | None:
+        """The next fact of the same relation, or the first if there is none after this one."""
+        facts, relation = self.facts.facts, self.facts.facts[number].relation
+        if number + 1 < len(facts) and facts[number + 1].relation == relation:
+            return facts[number + 1]
+        first = number
+        while first and facts[first - 1].relation == relation:
+            first -= 1
+        return facts[first] if first != number else None

@@ -1,0 +1,144 @@
+"""What a sweep finds out about every fact and edit: its options, with their defaults and checks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypedDict, Unpack, get_args
+
+import torch
+
+from lafn_viz.attribution.attribute import Method, Target, check_options
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.options import plain, require_one_of
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.editing.baselines.editor import Editor
+from lafn_viz.editing.baselines.neuron_editors import language_agnostic
+from lafn_viz.experiments.stages import SelectOptions
+from lafn_viz.interventions.ablation import Ablation
+from lafn_viz.models.tokens import Position
+from lafn_viz.neurons.neuron_sets import select_neurons
+
+AblatedSets = Literal["agnostic", "languages"]
+
+
+class PlanOptions(TypedDict, total=False):
+    """The options of a `Plan`, as `sweep` accepts them: any iterable will do for a tuple."""
+
+    methods: Iterable[Method]
+    position: Position
+    target: Target
+    n_steps: int | Literal["auto"]
+    select: Mapping[str, Any]
+    min_languages: int | None
+    top: int
+    dense: bool
+    changed: Iterable[AblatedSets]
+    how: Ablation
+    controls: int
+    editors: Iterable[Editor] | None
+    alone: bool
+    seed: int
+    max_rows: int
+    per_shard: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to find out about every fact and edit.
+
+    Args:
+        methods: of attribution (see `attribute`); each has its own sets, overlap and effects.
+        position, target, n_steps, max_rows: see `attribute`.
+        select: how neurons are selected: the options of `select_neurons`.
+        min_languages: the number of languages from which on a shared neuron counts as agnostic
+            (see `overlap`).
+        top: how many of each prompt's highest scores are kept.
+        dense: keep all scores, too: 4 bytes per prompt, layer and neuron.
+        changed: which neurons are ablated before the held-out paraphrases are measured:
+            "agnostic", and "languages", the neurons of each language, measured in every language.
+            `()` for none.
+        how: how they are ablated (see `intervene`).
+        controls: the number of random sets beside each.
+        editors: the editors to try on the cases (see `baselines`).
+        alone: edit each case in each language alone, too (see `evaluate`).
+        seed: of the random neurons.
+        per_shard: how many facts of a relation share a file, and serve as each other's control.
+
+    Raises:
+        ValueError: for a value that is not allowed.
+    """
+
+    methods: tuple[Method, ...] = ("integrated_gradients",)
+    position: Position = "all"
+    target: Target = "probability"
+    n_steps: int | Literal["auto"] = "auto"
+    select: Mapping[str, Any] = field(default_factory=lambda: {"fraction": 0.02})
+    min_languages: int | None = 4
+    top: int = 100
+    dense: bool = False
+    changed: tuple[AblatedSets, ...] = ("agnostic",)
+    how: Ablation = "zero"
+    controls: int = 5
+    editors: tuple[Editor, ...] = field(default_factory=lambda: (language_agnostic(),))
+    alone: bool = False
+    seed: int = 0
+    max_rows: int = 256
+    per_shard: int = 32
+
+    def __post_init__(self) -> None:
+        if min(self.per_shard, self.top) < 1 or self.controls < 0:
+            raise ValueError(
+                f"per_shard={self.per_shard}, top={self.top}, controls={self.controls}; give 1 or "
+                "more for the first two, and 0 or more controls"
+            )
+        for method in self.methods:
+            check_options(method, self.target, n_steps=self.n_steps, rows=self.max_rows)
+        require_one_of("position", self.position, get_args(Position))
+        require_one_of("how", self.how, get_args(Ablation))
+        require_one_of("changed", self.changed, get_args(AblatedSets))
+        option_names = tuple(SelectOptions.__annotations__)
+        require_one_of("option of select_neurons", tuple(self.select), option_names)
+        select_neurons(_no_scores(), **self.select)
+        if self.min_languages is not None and self.min_languages < 2:
+            raise ValueError(
+                f"min_languages={self.min_languages}; one language shares nothing, give 2 or more"
+            )
+
+    def with_options(self, **options: Unpack[PlanOptions]) -> "Plan":
+        """A plan that differs in these options. `editors=None` leaves the editors as they are."""
+        values: dict[str, Any] = {**options}
+        unknown = values.keys() - PlanOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(
+                f"a sweep has no option {min(unknown)!r}; its options are "
+                f"{', '.join(PlanOptions.__annotations__)}"
+            )
+        if values.get("editors", ()) is None:
+            del values["editors"]
+        for name in ("methods", "changed", "editors"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return replace(self, **values)
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as `sweep.json` keeps them: editors by name, with their own options."""
+        values = {part.name: plain(getattr(self, part.name)) for part in fields(self)}
+        per_shard = values.pop("per_shard")
+        return {
+            **values,
+            "editors": [editor.name for editor in self.editors],
+            "editor_options": {
+                editor.name: {name: plain(value) for name, value in editor.options.items()}
+                for editor in self.editors
+            },
+            "per_shard": per_shard,
+        }
+
+
+def _no_scores() -> NeuronScores:
+    """Scores of no prompt, on which the options of `select_neurons` can be tried."""
+    empty = torch.zeros(0, 1)
+    return NeuronScores(
+        values=torch.zeros(0, 1, 2**20), target_prob=empty[:, 0], known=empty[:, 0].bool(),
+        completeness_error=empty, relative_error=empty, target_change=empty,
+        n_points=empty.long(), prompts=(), provenance=Provenance("none", "", "none"),
+    )  # fmt: skip

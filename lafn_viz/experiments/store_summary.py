@@ -1,0 +1,92 @@
+"""The figures of a store's facts, each beside its controls, with intervals over facts.
+
+One shard is read after the other, so that memory holds a shard, and a value per fact and figure.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lafn_viz.core.stats import bootstrap
+from lafn_viz.datasets.languages import outside_latin, script_of
+from lafn_viz.experiments.schema import MEASURED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The columns of `overlap` and the names of their figures.
+_JACCARD = {
+    "jaccard": "same fact",
+    "other_fact": "other fact (control)",
+    "chance": "chance (control)",
+}
+
+Figures = dict[str, "pd.Series"]
+# Method, figure, mean, low and high end of the interval, and the number of facts.
+Row = tuple[str, str, float, float, float, int]
+
+
+def summarise_facts(
+    parts: Callable[[str], Iterable["pd.DataFrame"]], *, draws: int, seed: int
+) -> list[Row]:
+    """Return, for each method and figure, the mean over facts and its 95% bootstrap interval.
+
+    Args:
+        parts: reads the table of a name, shard by shard.
+    """
+    values: dict[tuple[str, str], list[np.ndarray]] = {}
+    for table, figures_of in (
+        ("sets", _set_figures), ("overlap", _overlap_figures), ("effects", _effect_figures),
+    ):  # fmt: skip
+        for part in parts(table):
+            for method, rows in part.groupby("method", sort=False):
+                for figure, by_fact in figures_of(rows).items():
+                    array = np.asarray(by_fact, dtype=float)
+                    values.setdefault((str(method), figure), []).append(array)
+    summary = []
+    for (method_name, figure), arrays in values.items():
+        finite = np.concatenate(arrays)
+        finite = finite[np.isfinite(finite)]
+        mean = float(finite.mean()) if len(finite) else np.nan
+        low, high = bootstrap(finite, draws=draws, seed=seed)
+        summary.append((method_name, figure, mean, low, high, len(finite)))
+    return summary
+
+
+def _set_figures(sets: "pd.DataFrame") -> Figures:
+    """The number of agnostic neurons of each fact that is known in several languages."""
+    known = sets[sets["known"]]
+    if known.empty:
+        return {}
+    by_fact = known.groupby("fact_id", sort=False)
+    several = by_fact["language"].size() > 1
+    return {"agnostic neurons a fact": by_fact["n_agnostic"].first()[several]}
+
+
+def _overlap_figures(pairs: "pd.DataFrame") -> Figures:
+    """The Jaccard index of each fact and its controls, over all pairs and across scripts."""
+    scripts = [pairs[column].map(script_of) for column in ("language", "other_language")]
+    figures = {}
+    for where, rows in (("", pairs), (" across scripts", pairs[scripts[0] != scripts[1]])):
+        means = rows.groupby("fact_id", sort=False)[list(_JACCARD)].mean()
+        for column, name in _JACCARD.items():
+            figures[f"Jaccard{where}, {name}"] = means[column]
+    return figures
+
+
+def _effect_figures(effects: "pd.DataFrame") -> Figures:
+    """The relative change of P(correct) of each fact, mean of the languages, and of controls."""
+    measured = effects[effects["set"] == "agnostic"]
+    if measured.empty:
+        return {}
+    columns = [name for name in MEASURED if name.startswith("p_")]
+    p = measured.groupby("fact_id", sort=False)[columns].mean()
+    not_latin = measured[measured["language"].map(outside_latin)]
+    p_not_latin = not_latin.groupby("fact_id", sort=False)[columns].mean()
+    return {
+        "P(correct), agnostic changed": p["p_after"] / p["p_before"] - 1,
+        "P(correct) outside Latin script": p_not_latin["p_after"] / p_not_latin["p_before"] - 1,
+        "P(correct), random changed (control)": p["p_random"] / p["p_before"] - 1,
+        "P(correct) of another fact (control)": p["p_other"] / p["p_other_before"] - 1,
+    }
