@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float
 
 from lafn_viz.attribution.attribute import Method, attribute
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.core.stats import bootstrap
+from lafn_viz.core.stats import bootstrap, quantile_interval
 from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate, Of, find_degenerate
 from lafn_viz.models.capabilities import provenance
@@ -352,9 +352,9 @@ def _likeliest(
     return answers[int(log_prob.double().mean(1).argmax())]
 
 
-def _interval(values: Float[np.ndarray, " draw"], facts: int) -> tuple[float, float]:
-    values = values[np.isfinite(values)]
-    if facts < 2 or len(values) < 2:
+def _interval(draws: Float[np.ndarray, " draw"], facts: int) -> tuple[float, float]:
+    """95% interval over bootstrap draws of the test facts; NaN for a single fact."""
+    if facts < 2:
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = quantile_interval(draws)
     return float(low), float(high)

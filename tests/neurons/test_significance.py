@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.core.stats import q_values
 from lafn_viz.neurons.significance import NULLS, STATISTICS, _Members
 
 SHAPE = (2, 30)
@@ -158,12 +157,6 @@ def test_pairs_of_two_layers_agree_with_simulation():
         )
         hits += shared >= observed
     assert found.pair_p[0, 0, 1] == pytest.approx(hits / 4000, abs=0.03)
-
-
-def test_q_values_are_those_of_the_step_up_procedure():
-    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
-    # By hand: sorted p times 4 / rank, from the largest down the running minimum.
-    np.testing.assert_allclose(q_values(p), [0.02, 0.04, np.nan, 0.04, 0.02])
 
 
 def test_too_few_permutations_are_refused():
