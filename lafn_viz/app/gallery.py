@@ -24,7 +24,7 @@ from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.counterfactuals import counterfactual_cases
 from lafn_viz.datasets.facts import FactSet, Prompt, load_facts
-from lafn_viz.datasets.languages import SCRIPTS
+from lafn_viz.datasets.languages import outside_latin
 from lafn_viz.editing import baselines
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.answers import Evaluation
@@ -228,7 +228,7 @@ def _transfer_and_sharing(r: Results) -> go.Figure:
     # Other scripts: there a name that was never told cannot be copied from another language.
     asked = [
         prompt
-        for prompt in r.facts.filter(languages=[x for x in r.facts.languages if x in SCRIPTS])
+        for prompt in r.facts.filter(languages=filter(outside_latin, r.facts.languages))
         .sample(60, seed=0)
         .prompts()
         if prompt.paraphrase < 2

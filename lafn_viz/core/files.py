@@ -1,20 +1,23 @@
-"""Write files whole or not at all, and check what they hold.
+"""Write files and folders whole or not at all, and tell by a checksum whether they changed.
 
-A file that is half written never has its final name, so that a process can be killed at any moment.
+What is written goes under another name first, to the disk, and gets its final name last. So nothing
+half-written ever has its final name, and a process can be killed at any moment.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file, and give it its name when all of it is on the disk."""
+    """Let `write` write a file, and give the file its name once all of it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name with a dot is no table to those who read the folder.
+    # Whoever lists the folder's tables skips a name that starts with a dot.
     beside = path.with_name(f".{path.name}.tmp")
     write(beside)
     _to_disk(beside)
@@ -22,9 +25,44 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     _to_disk(path.parent)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write one value as a JSON file, whole or not at all."""
+    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def whole_folder(folder: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Yield an empty folder to write into, and give it its name at the end.
+
+    If the block raises, nothing has changed.
+
+    Args:
+        replace: whether the new folder takes the place of one that already has the name (True), or
+            is dropped, because another process may be reading the other (False).
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}") as place:
+        new, old = Path(place) / "new", Path(place) / "old"
+        new.mkdir()
+        yield new
+        for path in new.rglob("*"):
+            _to_disk(path)
+        if replace and folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            if replace or not folder.is_dir():
+                raise
+        _to_disk(folder.parent)
+
+
 def _to_disk(path: Path) -> None:
     if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders, and keeps their entries in order by itself
+        return  # Windows cannot open folders; it writes their entries in order by itself
     opened = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -32,13 +70,13 @@ def _to_disk(path: Path) -> None:
         os.close(opened)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """One value as a JSON file, whole or not at all."""
-    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
-    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
-
-
 def checksum(file: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def checksum_of(content: str | bytes) -> str:
+    """Return the SHA-256 of a text (as UTF-8) or of bytes, in hexadecimal."""
+    raw = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(raw).hexdigest()

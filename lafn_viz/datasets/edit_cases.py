@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.datasets.languages import SCRIPTS, UNSPACED_LANGUAGES
+from lafn_viz.datasets.languages import outside_latin, separator_of
 from lafn_viz.datasets.text import normal
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _texts(case: EditCase, language: str) -> set[str]:
 def _holds(text: str, answer: str, language: str) -> bool:
     """Whether an answer stands in a text, as whole words where words are spaced."""
     text, answer = normal(text), normal(answer)
-    if language in UNSPACED_LANGUAGES:
+    if not separator_of(language):
         return answer in text
     return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) is not None
 
@@ -271,7 +271,7 @@ CHECKS: dict[str, _Check] = {
         else None
     ),
     "new answer in Latin script": lambda case, lang, _: (
-        _in_latin(case.edit[lang][0].answer) if lang in SCRIPTS else None
+        _in_latin(case.edit[lang][0].answer) if outside_latin(lang) else None
     ),
     "locality names the subject": lambda case, lang, _: (
         any(case.subject[lang] in p.text for p in case.locality[lang])

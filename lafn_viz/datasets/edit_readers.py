@@ -42,7 +42,7 @@ from lafn_viz.core.json_records import (
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.edit_cases import EditCase, EditSet
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.datasets.languages import language_code, separator_of
+from lafn_viz.datasets.languages import code_or_tag, language_code, separator_of
 from lafn_viz.datasets.text import normal
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def load_edit_cases(
     if languages is None:
         return cases
     wanted = [languages] if isinstance(languages, str) else languages
-    return cases.filter(languages=[language_code(lang) for lang in wanted])
+    return cases.filter(languages=[code_or_tag(lang) for lang in wanted])
 
 
 @dataclass

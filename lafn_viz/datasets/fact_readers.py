@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from lafn_viz.core.json_records import FactError, inside_of, is_folder, quoted, record_text, records
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
-from lafn_viz.datasets.languages import language_code, separator_of
+from lafn_viz.datasets.languages import code_or_tag, language_code, separator_of
 from lafn_viz.datasets.text import shows_answer
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _chosen(
     chosen = (
         tuple(found)
         if wanted is None
-        else require_one_of("language", map(language_code, wanted), [*found])
+        else require_one_of("language", map(code_or_tag, wanted), [*found])
     )
     files = {language: _files(source, folder, found[language]) for language in chosen}
     there = tuple(dict.fromkeys(name for some in files.values() for name in some.patterns))

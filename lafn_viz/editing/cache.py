@@ -14,7 +14,6 @@ JSON and safetensors, with a checksum; nothing that is read can run.
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lafn_viz.core.files import checksum, checksum_of, whole_folder
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -34,7 +34,7 @@ from lafn_viz.core.json_records import (
     shown,
     value_of,
 )
-from lafn_viz.editing.cache_files import _checksum, _from_record, _plain, _to_record
+from lafn_viz.editing.cache_files import _from_record, _plain, _to_record
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.subject_matcher import MATCH_RULES, Match, Rule, SubjectMatcher
 from lafn_viz.models.hooks import Hooks, hook_post
@@ -188,25 +188,19 @@ class EditCache:
         folder = Path(folder)
         if folder.exists() and not (folder / "edits.json").is_file():
             raise EditError(f"{folder} is there and holds no edits.json; give another folder")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}") as place:
-            new = Path(place) / "new"
-            new.mkdir()
+        with whole_folder(folder) as new:
             # Clones, as edits may share their memory and a safetensors file may not.
             values = {str(i): edit.values.clone() for i, edit in enumerate(self)}
             save_file(values, new / "values.safetensors")
             records = [_to_record(edit) for edit in self]
             whole = {
                 "format": FORMAT,
-                "values": _checksum((new / "values.safetensors").read_bytes()),
-                "edits_checksum": _checksum(_plain(records).encode()),
+                "values": checksum(new / "values.safetensors"),
+                "edits_checksum": checksum_of(_plain(records)),
                 "edits": records,
             }
             text = json.dumps(whole, ensure_ascii=False, indent=1)
             (new / "edits.json").write_text(text, encoding="utf-8")
-            if folder.exists():
-                folder.rename(Path(place) / "old")
-            new.rename(folder)
 
     @classmethod
     def load(
@@ -238,9 +232,9 @@ class EditCache:
         try:
             records = value_of(str(path), whole, "edits", list)
             sums = {
-                "values.safetensors": (_checksum(raw), value_of(str(path), whole, "values", str)),
+                "values.safetensors": (checksum_of(raw), value_of(str(path), whole, "values", str)),
                 "edits.json": (
-                    _checksum(_plain(records).encode()),
+                    checksum_of(_plain(records)),
                     value_of(str(path), whole, "edits_checksum", str),
                 ),
             }

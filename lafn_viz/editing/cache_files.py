@@ -1,6 +1,5 @@
 """The records that a cache of edits writes to its folder and reads from it."""
 
-import hashlib
 import json
 from dataclasses import asdict, fields
 from typing import Any
@@ -8,15 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lafn_viz.core.json_records import (
-    FactError,
-    read_as,
-)
+from lafn_viz.core.json_records import FactError, read_as
 from lafn_viz.editing.edit import Edit
-
-
-def _checksum(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
 
 
 def _plain(records: Any) -> str:

@@ -2,13 +2,14 @@
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+
+from lafn_viz.core.files import whole_folder
 
 log = logging.getLogger(__name__)
 EMBEDDED = ("embedded", "embedded-control", "embedded-masked")
@@ -38,9 +39,7 @@ def smollm2_folder() -> Path:
     if folder.is_dir():
         return folder
     log.info("converting %s to %s, once", files[0].name, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever comes in between, or is stopped half way, leaves no half a model.
-    with tempfile.TemporaryDirectory(dir=folder.parent) as place, quiet():
+    with whole_folder(folder, replace=False) as new, quiet():
         options = {"gguf_file": files[0].name, "local_files_only": True}
         # Four bits were kept of each weight: 16 hold what they stand for.
         read = AutoModelForCausalLM.from_pretrained(files[0].parent, dtype=torch.float16, **options)
@@ -49,10 +48,8 @@ def smollm2_folder() -> Path:
         del read.config.quantization_config
         model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float16)
         model.load_state_dict(read.state_dict())
-        model.save_pretrained(Path(place) / name)
-        tokenizer.save_pretrained(Path(place) / name)
-        with contextlib.suppress(OSError):  # another process was first
-            (Path(place) / name).rename(folder)
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
     return folder
 
 

@@ -28,7 +28,7 @@ from jaxtyping import Float
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
-from lafn_viz.datasets.languages import SCRIPTS
+from lafn_viz.datasets.languages import script_of
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, neurons_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Overlap:
     @property
     def scripts(self) -> tuple[str, ...]:
         """The script of each language."""
-        return tuple(SCRIPTS.get(language, "Latin") for language in self.languages)
+        return tuple(script_of(language) for language in self.languages)
 
     def known_in(self, fact: str) -> tuple[str, ...]:
         """The languages that took part in a fact."""

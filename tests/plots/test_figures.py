@@ -10,7 +10,7 @@ from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz import plots
-from lafn_viz.datasets.languages import LANGUAGE_NAMES, language_name
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation
 from lafn_viz.plots.style import LANGUAGE_COLOURS, interval, language_colour, visible
 
@@ -251,7 +251,7 @@ def cielab(colour, eye):
 
 @pytest.mark.parametrize("eye", EYES)
 def test_colours_of_languages_can_be_told_apart(eye):
-    assert LANGUAGE_COLOURS.keys() == LANGUAGE_NAMES.keys()
+    assert LANGUAGE_COLOURS.keys() == set(lv.load_facts().languages)
     seen = [cielab(colour, eye) for colour in LANGUAGE_COLOURS.values()]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
     assert min(distances) > 15

@@ -15,14 +15,14 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from lafn_viz.datasets.languages import UNSPACED_LANGUAGES
+from lafn_viz.datasets.languages import separator_of
 from lafn_viz.datasets.text import normal
 
 
 def units(text: str, language: str) -> list[str]:
     """What `token_f1` and `remake` count: words, or characters where there are no spaces."""
     text = normal(text)
-    if language.split("-")[0] in UNSPACED_LANGUAGES:
+    if not separator_of(language):
         return re.findall(r"\w", text)
     return re.findall(r"[\w\u0300-\u036f\u0900-\u097f]+", text)
 

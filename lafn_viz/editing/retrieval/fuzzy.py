@@ -25,6 +25,7 @@ from functools import lru_cache
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
+from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.editing.retrieval.folding import Folded, fold_word, has_case
 
 # Fuzzy matching reads this many characters from the end of a text: a question comes last.
@@ -79,8 +80,6 @@ _ENDINGS: dict[str, tuple[tuple[str, str], ...]] = {
     "ko": (("-", "은 는 이 가 을 를 의 에 에서 로 으로 와 과 도 만"),),
 }
 _OTHER_ENDINGS = (("-", "s es"),)
-# Codes of data sets that are not those of the standard.
-_CODES = {"cz": "cs", "ua": "uk"}
 _Endings = tuple[tuple[frozenset[str], frozenset[str]], ...]
 
 
@@ -89,7 +88,7 @@ def _endings(language: str) -> _Endings:
     def folded(listed: str) -> frozenset[str]:
         return frozenset(fold_word(ending) for ending in listed.split())
 
-    rows = _ENDINGS.get(_CODES.get(language, language), _OTHER_ENDINGS)
+    rows = _ENDINGS.get(code_or_tag(language), _OTHER_ENDINGS)
     return tuple((folded(cached), folded(inflected)) for cached, inflected in rows)
 
 
