@@ -76,53 +76,76 @@ def attribution_strip(
             f"these are the scores of {len(facts)} facts, and a strip shows one; "
             "narrow them with scores.select(lambda prompt: prompt.fact_id == ...)"
         )
-    found = strongest_in_bins(scores, bins)
-    languages = [language_name(code) for code in found.languages]
+    strongest = strongest_in_bins(scores, bins)
     _, n_layers, width = scores.values.shape
     bins = min(bins, width)
-    top = max(float(np.abs(found.scores).max()), 1e-9)
-    unit = TARGET_UNITS.get(scores.provenance.options.get("target", ""))
-    figure = go.Figure(
-        go.Heatmap(
-            z=found.scores,
-            x=list(range(n_layers * bins)),
-            y=languages,
-            customdata=[[f"{a}:{b}" for a, b in row] for row in found.neurons],
-            zmin=-top,
-            zmax=top,
-            zmid=0,
-            colorscale="RdBu",
-            reversescale=True,
-            colorbar={
-                "title": {"text": f"score<br>({unit})" if unit else "score"},
-                "lenmode": "pixels",
-                "len": max(130, 34 * len(languages)),
-                "nticks": 5,
-            },
-            hovertemplate="%{y}, neuron %{customdata}: %{z:.4f}<extra></extra>",
-        )
-    )
-    places = sorted(
+    figure = go.Figure(_strip_cells(strongest, scores.provenance.options.get("target", "")))
+    marked = sorted(
         {
-            layer * bins + int(np.searchsorted(_edges(width, bins), n, "right")) - 1
-            for layer, n in agnostic
+            layer * bins + int(np.searchsorted(_edges(width, bins), neuron, "right")) - 1
+            for layer, neuron in agnostic
         }
     )
-    if places:
-        figure.add_trace(
-            go.Scatter(
-                x=places,
-                y=[languages[0]] * len(places),
-                mode="markers",
-                marker={"symbol": "triangle-down", "size": 9, "color": AGNOSTIC},
-                yaxis="y2",
-                name="language-agnostic",
-                hovertemplate="language-agnostic neuron here<extra></extra>",
-            )
+    languages = strongest.languages
+    if marked:
+        _mark_bins(figure, marked, label=language_name(languages[0]))
+    _lay_out_strip(figure, n_layers, bins)
+    method = scores.provenance.method.replace("_", " ").capitalize()
+    mean = ", mean over paraphrases" if len(scores.prompts) > len(languages) else ""
+    return styled(
+        figure,
+        title=f"{asked_of(scores.prompts[0])}: which neurons answer?",
+        caption=f"{method}{mean}. A column is the strongest of {-(-width // bins)} neurons"
+        f"{'; ▾ marks language-agnostic ones' if marked else ''}.",
+        height=max(280, 200 + 34 * len(languages)),
+    )
+
+
+def _strip_cells(strongest: Strongest, target: str) -> go.Heatmap:
+    """The scores of the bins, one row for each language; zero is white."""
+    top = max(float(np.abs(strongest.scores).max()), 1e-9)
+    unit = TARGET_UNITS.get(target)
+    languages = [language_name(code) for code in strongest.languages]
+    return go.Heatmap(
+        z=strongest.scores,
+        x=list(range(strongest.scores.shape[1])),
+        y=languages,
+        customdata=[[f"{n.layer}:{n.neuron}" for n in row] for row in strongest.neurons],
+        zmin=-top,
+        zmax=top,
+        zmid=0,
+        colorscale="RdBu",
+        reversescale=True,
+        colorbar={
+            "title": {"text": f"score<br>({unit})" if unit else "score"},
+            "lenmode": "pixels",
+            "len": max(130, 34 * len(languages)),
+            "nticks": 5,
+        },
+        hovertemplate="%{y}, neuron %{customdata}: %{z:.4f}<extra></extra>",
+    )
+
+
+def _mark_bins(figure: go.Figure, bins: Sequence[int], *, label: str) -> None:
+    """Put a marker over each of some bins; `label` is a row, which an axis of names needs."""
+    figure.add_trace(
+        go.Scatter(
+            x=bins,
+            y=[label] * len(bins),
+            mode="markers",
+            marker={"symbol": "triangle-down", "size": 9, "color": AGNOSTIC},
+            yaxis="y2",
+            name="language-agnostic",
+            hovertemplate="language-agnostic neuron here<extra></extra>",
         )
-        figure.update_layout(
-            yaxis2={"domain": [0.93, 1], "visible": False}, yaxis={"domain": [0, 0.92]}
-        )
+    )
+    figure.update_layout(
+        yaxis2={"domain": [0.93, 1], "visible": False}, yaxis={"domain": [0, 0.92]}
+    )
+
+
+def _lay_out_strip(figure: go.Figure, n_layers: int, bins: int) -> None:
+    """Divide the strip into its layers, and put the first language on top."""
     for layer in range(1, n_layers):
         figure.add_vline(x=layer * bins - 0.5, line={"color": "#333333", "width": 1})
     figure.update_xaxes(
@@ -134,17 +157,6 @@ def attribution_strip(
     )
     figure.update_layout(
         yaxis={"autorange": "reversed", "showgrid": False, "zeroline": False}, showlegend=False
-    )
-    prompt = scores.prompts[0]
-    method = scores.provenance.method.replace("_", " ")
-    several = len(scores.prompts) > len(languages)
-    return styled(
-        figure,
-        title=f"{asked_of(prompt)}: which neurons answer?",
-        caption=f"{method.capitalize()}{', mean over paraphrases' if several else ''}. A column is "
-        f"the strongest of {-(-width // bins)} neurons"
-        f"{'; ▾ marks language-agnostic ones' if places else ''}.",
-        height=max(280, 200 + 34 * len(languages)),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from lafn_viz.core.stats import bootstrap
@@ -147,41 +148,12 @@ def transfer_and_sharing(
         subplot_titles=("Prompts answered", "Overlap across scripts"),
         horizontal_spacing=0.14,
     )
-
-    def bars(column: int, name: str, colour: str, groups: dict[str, np.ndarray]) -> None:
-        means = np.array([values[np.isfinite(values)].mean() for values in groups.values()])
-        low, high = np.array([bootstrap(values) for values in groups.values()]).T
-        figure.add_trace(
-            go.Bar(
-                name=name,
-                x=list(groups),
-                y=means,
-                error_y=interval(means, low, high),
-                marker_color=colour,
-                text=[f"{value:.3f}" if column == 2 else f"{value:.0%}" for value in means],
-                # White on next to nothing could not be read.
-                textposition=np.where(means > 0.1 * means.max(), "inside", "outside"),
-                insidetextanchor="start",
-                textangle=0,
-                constraintext="none",
-                textfont={"size": 11},
-                showlegend=column == 1,
-                legendgroup=name,
-                hovertemplate="%{x}: %{y:.3f}<extra>" + name + "</extra>",
-            ),
-            row=1,
-            col=column,
-        )  # fmt: skip
-
     for (name, scores), colour in zip(known.items(), (AGNOSTIC, SPECIFIC, CONTROL), strict=False):
-        frame = scores.to_frame()
-        answered = {}
-        for split, label in SPLITS.items():
-            some = frame[frame["split"] == split].groupby("fact_id")["known"].mean()
-            answered[label] = some.to_numpy(dtype=float)
-        bars(1, name, colour, answered)
-        found = overlaps[name].by_fact(across_scripts=True)
-        bars(2, name, colour, {k: found[k] for k in ("same fact", "other fact", "chance")})
+        jaccard = overlaps[name].by_fact(across_scripts=True)
+        shared = {kind: jaccard[kind] for kind in ("same fact", "other fact", "chance")}
+        for column, groups, number in ((1, _answered(scores), ".0%"), (2, shared, ".3f")):
+            bars = _bars(name, colour, groups, number)
+            figure.add_trace(bars.update(showlegend=column == 1), row=1, col=column)
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="mean Jaccard", rangemode="tozero", row=1, col=2)
     figure.update_layout(barmode="group")
@@ -195,3 +167,37 @@ def transfer_and_sharing(
         height=480,
     )
     return figure.update_layout(margin={"t": 150})
+
+
+def _answered(scores: AnswerScores) -> dict[str, Float[np.ndarray, " fact"]]:
+    """Return the share of each fact's prompts that are answered, by what training showed."""
+    frame = scores.to_frame()
+    shares = {}
+    for split, label in SPLITS.items():
+        by_fact = frame[frame["split"] == split].groupby("fact_id")["known"].mean()
+        shares[label] = by_fact.to_numpy(dtype=float)
+    return shares
+
+
+def _bars(
+    name: str, colour: str, groups: Mapping[str, Float[np.ndarray, " fact"]], number: str
+) -> go.Bar:
+    """One model's mean of each group with its interval over facts; `number` formats the means."""
+    means = np.array([values[np.isfinite(values)].mean() for values in groups.values()])
+    low, high = np.array([bootstrap(values) for values in groups.values()]).T
+    return go.Bar(
+        name=name,
+        x=list(groups),
+        y=means,
+        error_y=interval(means, low, high),
+        marker_color=colour,
+        text=[format(value, number) for value in means],
+        # White text on a bar that is hardly there could not be read.
+        textposition=np.where(means > 0.1 * means.max(), "inside", "outside"),
+        insidetextanchor="start",
+        textangle=0,
+        constraintext="none",
+        textfont={"size": 11},
+        legendgroup=name,
+        hovertemplate="%{x}: %{y:.3f}<extra>" + name + "</extra>",
+    )

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from lafn_viz.datasets.languages import language_name
@@ -19,6 +21,9 @@ from lafn_viz.plots.style import (
     styled,
     visible,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LINE = 24  # pixels a row
 
@@ -49,7 +54,9 @@ def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
               zip(("promotes", "demotes"), tokens, strict=True)),
         ],
     )  # fmt: skip
-    _languages(figure, card, names)
+    frame = card.to_frame()
+    for column, panel in enumerate(_panels(card, frame), 1):
+        _draw_panel(figure, card, frame, panel, column)
     for column, (some, colour) in enumerate(zip(tokens, (AGNOSTIC, SPECIFIC), strict=True)):
         _tokens(figure, some, colour, column=1 + 2 * column, rows=rows)
     layer, neuron = card.neuron
@@ -72,94 +79,131 @@ def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
     )
 
 
-def _languages(figure: go.Figure, card: NeuronCard, names: Sequence[str]) -> None:
-    """Four panels that share the languages."""
-    frame, means = card.to_frame(), card.by_language()
-    log_p, p = (
-        {
-            which: frame[f"{name}_{which}"] - frame[f"{name}_before"]
-            for which in ("after", "control")
-        }
-        for name in ("log_prob", "p")
-    )
-    panels = (
-        (frame["attribution"], None, means["attribution"], None),
-        (frame["activation"], None, means["activation"], None),
-        (log_p["after"], log_p["control"], means["change_log_p"], means["control_log_p"]),
-        (p["after"], p["control"], means["change_p"], means["control_p"]),
-    )
+class _Panel(NamedTuple):
+    """A number of each prompt and its mean in each language; the control's, where there is one."""
+
+    unit: str
+    number: str  # how it is written when the pointer is on it
+    values: "pd.Series"
+    means: "pd.Series"
+    control: "pd.Series | None" = None
+    control_means: "pd.Series | None" = None
+    ticks: str | None = None
+
+
+def _panels(card: NeuronCard, frame: "pd.DataFrame") -> tuple[_Panel, ...]:
+    """Return attribution, activation, and the change of log P and of P without the neuron."""
+    means = card.by_language()
+
+    def change(name: str, which: str) -> "pd.Series":
+        return frame[f"{name}_{which}"] - frame[f"{name}_before"]
+
+    has_control = bool(len(card.effect.control))
+    changes = [
+        _Panel(
+            unit, number, change(name, "after"), means[f"change_{short}"],
+            change(name, "control") if has_control else None,
+            means[f"control_{short}"] if has_control else None,
+            ticks,
+        )
+        for name, short, unit, number, ticks in (
+            ("log_prob", "log_p", "change (nats)", ":+.4f", None),
+            ("p", "p", "change (points)", ":+.2%", ".1%"),
+        )
+    ]  # fmt: skip
     unit = TARGET_UNITS.get(card.provenance.options.get("target", ""), "score")
-    titles = (unit, "activation", "change (nats)", "change (points)")
-    where = {code: place for place, code in enumerate(card.languages)}
-    rows = np.array([where[code] for code in frame["language"]], dtype=float)
-    # Paraphrases stand a little apart, so that equal values can be told.
+    return (
+        _Panel(unit, ":+.4f", frame["attribution"], means["attribution"]),
+        _Panel("activation", ":+.4f", frame["activation"], means["activation"]),
+        *changes,
+    )
+
+
+def _draw_panel(
+    figure: go.Figure, card: NeuronCard, frame: "pd.DataFrame", panel: _Panel, column: int
+) -> None:
+    """Draw dots and means in the row of each language, the control's a little below them."""
+    names = [language_name(code) for code in card.languages]
+    row_of = {code: row for row, code in enumerate(card.languages)}
+    rows = np.array([row_of[code] for code in frame["language"]], dtype=float)
+    every = np.arange(len(names))
+    raised = 0.0
+    if panel.control is not None:
+        raised = 0.1
+        for x, y, look in (
+            (panel.control, rows + 0.36, {"size": 4, "symbol": "circle", "line": {"width": 0}}),
+            (
+                panel.control_means,
+                every + 0.36,
+                {"size": 8, "symbol": "line-ns-open", "line": {"width": 2}},
+            ),
+        ):
+            figure.add_trace(
+                go.Scatter(
+                    x=x, y=y, mode="markers", hoverinfo="skip", marker={"color": CONTROL, **look}
+                ),
+                row=1, col=column,
+            )  # fmt: skip
+    # Paraphrases stand a little apart, so that equal values can be told from one another.
     order = frame.groupby("language").cumcount().to_numpy(dtype=float)
     spread = (order / max(order.max(), 1) - 0.5) * 0.3
+    _draw_paraphrases(figure, panel, frame, rows + spread - raised, column)
+    figure.add_trace(
+        go.Scatter(
+            x=panel.means,
+            y=every - raised,
+            mode="markers",
+            marker={
+                "symbol": "line-ns-open",
+                "size": 15,
+                "color": [language_colour(code) for code in card.languages],
+                "line": {"width": 2.5},
+            },
+            customdata=names,
+            hovertemplate="%{customdata}, mean: %{x" + panel.number + "}<extra></extra>",
+        ),
+        row=1,
+        col=column,
+    )
+    figure.add_vline(x=0, line={"color": "#333333", "width": 1}, row=1, col=column)
+    figure.update_xaxes(
+        title_text=panel.unit, nticks=4, zeroline=False, row=1, col=column, tickformat=panel.ticks
+    )
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, showticklabels=column == 1,
+        range=[len(names) - 0.4, -0.6], zeroline=False, row=1, col=column,
+    )  # fmt: skip
+
+
+def _draw_paraphrases(
+    figure: go.Figure,
+    panel: _Panel,
+    frame: "pd.DataFrame",
+    y: Float[np.ndarray, " prompt"],
+    column: int,
+) -> None:
+    """Draw a dot for each prompt, in the colour of its language."""
     labels = [
-        f"{name}: {escape(text, quote=False)}"
-        for name, text in zip(map(language_name, frame["language"]), frame["text"], strict=True)
+        f"{language_name(code)}: {escape(text, quote=False)}"
+        for code, text in zip(frame["language"], frame["text"], strict=True)
     ]
-    colours = [language_colour(code) for code in frame["language"]]
-    everyone = np.arange(len(names))
-    for column, (values, other, mean, other_mean) in enumerate(panels, 1):
-        number, raised = (":+.2%" if column == 4 else ":+.4f"), 0.0
-        if other is not None and len(card.effect.control):
-            raised = 0.1
-            for x, y, symbol, size in (
-                (other, rows + 0.36, "circle", 4),
-                (other_mean, everyone + 0.36, "line-ns-open", 8),
-            ):
-                figure.add_trace(
-                    go.Scatter(
-                        x=x, y=y, mode="markers", hoverinfo="skip",
-                        marker={"color": CONTROL, "size": size, "symbol": symbol,
-                                "line": {"width": 2 if size > 4 else 0}},
-                    ),
-                    row=1, col=column,
-                )  # fmt: skip
-        figure.add_trace(
-            go.Scatter(
-                x=values,
-                y=rows + spread - raised,
-                mode="markers",
-                marker={
-                    "color": colours,
-                    "size": 6,
-                    "opacity": 0.75,
-                    "line": {"color": "#444444", "width": 0.5},
-                },
-                customdata=labels,
-                hovertemplate="%{customdata}<br>%{x" + number + "}<extra></extra>",
-            ),
-            row=1,
-            col=column,
-        )
-        figure.add_trace(
-            go.Scatter(
-                x=mean,
-                y=everyone - raised,
-                mode="markers",
-                marker={
-                    "symbol": "line-ns-open",
-                    "size": 15,
-                    "color": [language_colour(code) for code in card.languages],
-                    "line": {"width": 2.5},
-                },
-                customdata=names,
-                hovertemplate="%{customdata}, mean: %{x" + number + "}<extra></extra>",
-            ),
-            row=1,
-            col=column,
-        )
-        figure.add_vline(x=0, line={"color": "#333333", "width": 1}, row=1, col=column)
-        figure.update_xaxes(
-            title_text=titles[column - 1], nticks=4, zeroline=False, row=1, col=column,
-            tickformat=".1%" if column == 4 else None,
-        )  # fmt: skip
-        figure.update_yaxes(
-            tickvals=list(range(len(names))), ticktext=list(names), showticklabels=column == 1,
-            range=[len(names) - 0.4, -0.6], zeroline=False, row=1, col=column,
-        )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=panel.values,
+            y=y,
+            mode="markers",
+            marker={
+                "color": [language_colour(code) for code in frame["language"]],
+                "size": 6,
+                "opacity": 0.75,
+                "line": {"color": "#444444", "width": 0.5},
+            },
+            customdata=labels,
+            hovertemplate="%{customdata}<br>%{x" + panel.number + "}<extra></extra>",
+        ),
+        row=1,
+        col=column,
+    )
 
 
 def _tokens(

@@ -1,7 +1,7 @@
 """Figures of shared neurons, each beside its controls."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -233,9 +233,7 @@ def upset(
             f"no neuron is in {min_degree} languages or more; keep more neurons, or lower "
             "min_degree"
         )
-    languages = list(overlap.languages)
-    names = [language_name(code) for code in languages]
-    counted = "one fact" if len(chosen) == 1 else f"{len(chosen)} facts"
+    names = [language_name(code) for code in overlap.languages]
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.03
     )
@@ -247,31 +245,14 @@ def upset(
                 x=table.index,
                 y=table[column],
                 marker_color=colour,
-                customdata=[", ".join(some) for some in table["languages"]],
+                customdata=[", ".join(languages) for languages in table["languages"]],
                 hovertemplate="%{customdata}: %{y:.2f} neurons<extra>" + name + "</extra>",
             ),
             row=1,
             col=1,
         )
-    every = [(x, y) for x in table.index for y in range(len(languages))]
-    held = [(x, languages.index(code)) for x in table.index for code in table["languages"][x]]
-    for dots, colour in ((every, "#e5e5e5"), (held, "#333333")):
-        figure.add_trace(
-            go.Scatter(
-                x=[x for x, _ in dots], y=[y for _, y in dots], mode="markers",
-                marker={"color": colour, "size": 11}, hoverinfo="skip", showlegend=False,
-            ),
-            row=2, col=1,
-        )  # fmt: skip
-    for x in table.index:
-        rows = [languages.index(code) for code in table["languages"][x]]
-        figure.add_trace(
-            go.Scatter(
-                x=[x, x], y=[min(rows), max(rows)], mode="lines", hoverinfo="skip",
-                line={"color": "#333333", "width": 2}, showlegend=False,
-            ),
-            row=2, col=1,
-        )  # fmt: skip
+    for trace in _combinations(table, overlap.languages):
+        figure.add_trace(trace, row=2, col=1)
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     figure.update_yaxes(title_text="neurons (mean a fact)", row=1, col=1)
     figure.update_yaxes(
@@ -283,9 +264,28 @@ def upset(
         figure,
         title="Which languages, exactly, share neurons?",
         caption=f"The {len(table)} most frequent combinations of {min_degree} languages or more, "
-        f"over {counted}.<br>Grey: each language's set taken from another fact of the relation.",
+        f"over {'one fact' if len(chosen) == 1 else f'{len(chosen)} facts'}.<br>"
+        "Grey: each language's set taken from another fact of the relation.",
         height=340 + 22 * len(names),
     )
+
+
+def _combinations(table: "pd.DataFrame", languages: Sequence[str]) -> Iterator[go.Scatter]:
+    """Yield a grid of dots, those of each column's languages dark and joined by a line."""
+    rows = [[languages.index(code) for code in codes] for codes in table["languages"]]
+    every = [(x, y) for x in table.index for y in range(len(languages))]
+    held = [(x, y) for x, column in enumerate(rows) for y in column]
+    look: dict[str, Any] = {"hoverinfo": "skip", "showlegend": False}
+    for dots, colour in ((every, "#e5e5e5"), (held, "#333333")):
+        yield go.Scatter(
+            x=[x for x, _ in dots], y=[y for _, y in dots], mode="markers",
+            marker={"color": colour, "size": 11}, **look,
+        )  # fmt: skip
+    for x, column in enumerate(rows):
+        yield go.Scatter(
+            x=[x, x], y=[min(column), max(column)], mode="lines",
+            line={"color": "#333333", "width": 2}, **look,
+        )  # fmt: skip
 
 
 def significance_ladder(
