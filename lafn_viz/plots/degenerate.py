@@ -179,7 +179,7 @@ class _Curve(NamedTuple):
 
     x: Float[np.ndarray, " point"]
     y: Float[np.ndarray, " point"]
-    n_draws: int
+    n_draws: int = 1
     band: tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]] | None = None
 
 
@@ -216,11 +216,11 @@ def _curves(check: FactCheck) -> dict[str, _Curve]:
             continue
         drawn = [roc(row, truth) for row in scores]
         if len(drawn) == 1:
-            curves[judge] = _Curve(*drawn[0], n_draws=1)
+            curves[judge] = _Curve(*drawn[0])
             continue
         heights = np.array([np.interp(grid, *curve) for curve in drawn])
         low, median, high = np.percentile(heights, [2.5, 50, 97.5], axis=0)
-        curves[judge] = _Curve(grid, median, len(drawn), band=(low, high))
+        curves[judge] = _Curve(grid, median, len(drawn), (low, high))
     return curves
 
 
