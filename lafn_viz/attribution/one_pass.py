@@ -27,7 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lafn_viz.models.batching import Batch, prefix_cache
-from lafn_viz.models.capabilities import Unembedding, capabilities
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import (
     HOOK_UNEMBED,
     Hooks,
@@ -36,14 +36,12 @@ from lafn_viz.models.hooks import (
     hook_block,
     hook_post,
 )
-from lafn_viz.models.scoring import answer_log_prob
+from lafn_viz.models.scoring import ChunkedAnswerLogProb, answer_log_prob, is_likeliest
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 AnswerTarget = Literal["probability", "log_prob"]
-# Rows whose logits exist at once: enough for a full matrix product, and more of a small vocabulary.
-CHUNK, LOGITS = 64, 2**22
 
 
 @dataclass(frozen=True)
@@ -167,10 +165,10 @@ class OnePass:
             logits, cache = logits
             remember += [(layer.keys, layer.values) for layer in cache.layers]
         if head is not None:
-            log_prob, best = _AnswerLogProb.apply(kept[0], answers, head)
-            return log_prob, best
+            log_prob, known = ChunkedAnswerLogProb.apply(kept[0], answers, head)
+            return log_prob, known
         logits = logits[:, wanted].float()
-        return answer_log_prob(logits, answers), (logits.argmax(-1) == answers).all(-1)
+        return answer_log_prob(logits, answers), is_likeliest(logits, answers).all(-1)
 
     def changed(
         self,
@@ -326,55 +324,6 @@ class OnePass:
                     factor = factor - paths.start[layer][path]
             slope = (gradient.float() * factor.float()).sum(1)
             yield Slopes(layer, reached_value, slope)
-
-
-class _AnswerLogProb(torch.autograd.Function):
-    """Log-probability of the answers from the input of the un-embedding, a few rows at a time.
-
-    All logits of all rows would take most of the memory and, going back and forth through it, of
-    the time. Here each chunk's logits give the log-probability and at once its gradient.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Float[Tensor, "row answer d_model"],
-        answers: Int[Tensor, "row answer"],
-        head: Unembedding,
-    ) -> tuple[Float[Tensor, " row"], Tensor]:
-        flat, wanted = hidden.flatten(0, 1), answers.flatten()
-        wants_gradient = hidden.requires_grad
-        log_prob = torch.empty(len(flat), device=flat.device)
-        best = torch.empty(len(flat), dtype=torch.bool, device=flat.device)
-        gradient = torch.empty_like(flat) if wants_gradient else None
-        size = max(CHUNK, LOGITS // len(head.weight))
-        for start in range(0, len(flat), size):
-            part = slice(start, start + size)
-            logits, answer = head.logits(flat[part]), wanted[part, None]
-            chosen, top = logits.gather(1, answer), logits.amax(1, keepdim=True)
-            slope = None
-            if gradient is not None and head.cap is not None:
-                slope = 1 - (logits / head.cap) ** 2
-            # One exponential serves both; in place, as fresh memory of this size is slow.
-            back = logits.sub_(top).exp_()
-            total = back.sum(1, keepdim=True)
-            log_prob[part] = (chosen - top - total.log())[:, 0]
-            best[part] = (chosen == top)[:, 0]
-            if gradient is not None:
-                # d log_prob/d logits = one at the answer, minus the softmax.
-                back.div_(-total).scatter_add_(1, answer, torch.ones_like(chosen))
-                back = back if slope is None else back.mul_(slope)
-                gradient[part] = back.to(flat.dtype) @ head.weight
-        if gradient is not None:
-            ctx.save_for_backward(gradient.view_as(hidden))
-        known = best.view_as(answers).all(-1)
-        ctx.mark_non_differentiable(known)
-        return log_prob.view_as(answers).sum(-1), known
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (saved,) = ctx.saved_tensors
-        return (saved * gradients[0][:, None, None]).to(saved.dtype), None, None
 
 
 def _shifted(some: slice, by: int) -> slice:

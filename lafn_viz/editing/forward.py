@@ -16,13 +16,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import prefix_cache
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written
+from lafn_viz.models.scoring import all_by_row, is_likeliest, sum_by_row, token_log_prob
 from lafn_viz.models.tokens import Encoded, encode
 
 if TYPE_CHECKING:
@@ -215,29 +216,24 @@ class EditedForward:
 
     def log_prob(self, logits: Float[Tensor, "token vocab"]) -> Float[Tensor, " prompt"]:
         """Log-probability (nats) of each whole answer."""
-        logits = logits[: len(self.row)]
-        return self.summed(logits.gather(-1, self.answer[:, None])[:, 0] - logits.logsumexp(-1))
+        return self.summed(token_log_prob(logits[: len(self.row)], self.answer))
 
     def summed(self, values: Float[Tensor, " token"]) -> Float[Tensor, " prompt"]:
         """The sum of what each token of an answer has."""
-        return values.new_zeros(len(self.prompts)).index_add(0, self.row, values)
+        return sum_by_row(values, self.row, len(self.prompts))
 
     def known(self, logits: Float[Tensor, "token vocab"]) -> Bool[Tensor, " prompt"]:
         """Whether greedy decoding writes each answer."""
-        return self._every(logits[: len(self.row)].argmax(-1) == self.answer)
+        likeliest = is_likeliest(logits[: len(self.row)], self.answer)
+        return all_by_row(likeliest, self.row, len(self.prompts))
 
     def same(
         self, logits: Float[Tensor, "token vocab"], others: Float[Tensor, "token vocab"]
     ) -> Bool[Tensor, " prompt"]:
         """Whether the likeliest token is the same at every token of each answer."""
         count = len(self.row)
-        return self._every(logits[:count].argmax(-1) == others[:count].argmax(-1))
-
-    def _every(self, right: Bool[Tensor, " token"]) -> Bool[Tensor, " prompt"]:
-        wrong: Int[Tensor, " prompt"] = torch.zeros(
-            len(self.prompts), dtype=torch.long, device=self.device
-        )
-        return wrong.index_add(0, self.row, (~right).long()) == 0
+        agree = logits[:count].argmax(-1) == others[:count].argmax(-1)
+        return all_by_row(agree, self.row, len(self.prompts))
 
 
 def acted_on(prompts: Iterable[Prompt], position: EditPosition) -> list[Prompt]:

@@ -23,9 +23,6 @@ from lafn_viz.models.tokens import POSITIONS, Encoded, Position, encode
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-# Logits that exist at once.
-LOGITS = 2**22
-
 
 @dataclass(frozen=True)
 class Padded:

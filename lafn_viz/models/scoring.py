@@ -1,9 +1,20 @@
 """From prompts to the probability, log-probability and rank of their answers.
 
-The target of a prompt is its whole answer, never its first token alone. In a causal model: the
-product of the conditional probabilities of its tokens, each with the ones before it given (teacher
-forcing). A masked model gets one mask for each token of the answer, all at once, and the target is
-the product of the probabilities at the masks.
+The target of a prompt is its whole answer, never its first token alone. In a causal model its
+probability is the product of the conditional probabilities of its tokens, each given the ones
+before it (teacher forcing). A masked model gets one mask for each token of the answer, all at once,
+and the probability is the product over the masks.
+
+Everything that scores an answer uses one of two kernels:
+
+1. **From logits**: `token_log_prob`, `token_rank` and `is_likeliest` look at single tokens.
+   `answer_log_prob` adds the tokens up where answers lie in a rectangle [row, answer];
+   `sum_by_row` and `all_by_row` do so where answers of different lengths lie one after the other.
+2. **From the input of the un-embedding**: `ChunkedAnswerLogProb` makes the logits of a few rows at
+   a time and keeps the log-probabilities and their gradient, so that all logits of all rows never
+   exist at once.
+
+An answer is *known* where greedy decoding writes it: no token is likelier than any of its own.
 """
 
 from collections.abc import Sequence
@@ -16,25 +27,111 @@ from torch import Tensor
 
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt, prompt_columns
-from lafn_viz.models.batching import LOGITS, Padded, batches
-from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.batching import Padded, batches
+from lafn_viz.models.capabilities import Unembedding, capabilities, provenance
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
+LOGITS_AT_ONCE = 2**22  # logits in one chunk
+ROWS_AT_ONCE = 64  # rows in one chunk at least, enough for a full matrix product
 
-def _contiguous(value: Tensor, hook: Any) -> Tensor:
-    return value.contiguous()
+
+def token_log_prob(
+    logits: Float[Tensor, "*token vocab"], tokens: Int[Tensor, "*token"]
+) -> Float[Tensor, "*token"]:
+    """Log-probability (nats) of each token, from the logits that predict it."""
+    return logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(-1)
+
+
+def token_rank(
+    logits: Float[Tensor, "*token vocab"], tokens: Int[Tensor, "*token"]
+) -> Int[Tensor, "*token"]:
+    """How many tokens of the vocabulary are likelier than each token."""
+    return (logits > logits.gather(-1, tokens[..., None])).sum(-1)
+
+
+def is_likeliest(
+    logits: Float[Tensor, "*token vocab"], tokens: Int[Tensor, "*token"]
+) -> Bool[Tensor, "*token"]:
+    """Whether no token of the vocabulary is likelier than each token (rank 0)."""
+    return logits.gather(-1, tokens[..., None])[..., 0] == logits.amax(-1)
 
 
 def answer_log_prob(
     logits: Float[Tensor, "row answer vocab"], answers: Int[Tensor, "row answer"]
 ) -> Float[Tensor, " row"]:
-    """Log-probability (nats) of the whole answer, from the logits that are about its tokens."""
-    chosen = logits.gather(-1, answers[..., None])[..., 0]
-    return (chosen - logits.logsumexp(-1)).sum(-1)
+    """Log-probability (nats) of each row's whole answer, from the logits that predict it."""
+    return token_log_prob(logits, answers).sum(-1)
+
+
+def sum_by_row(
+    values: Float[Tensor, " token"], row: Int[Tensor, " token"], n_rows: int
+) -> Float[Tensor, " row"]:
+    """Sum of the values of each row's tokens."""
+    return values.new_zeros(n_rows).index_add(0, row, values)
+
+
+def all_by_row(
+    flags: Bool[Tensor, " token"], row: Int[Tensor, " token"], n_rows: int
+) -> Bool[Tensor, " row"]:
+    """Whether the flag of every token of a row is set."""
+    missed = torch.zeros(n_rows, dtype=torch.long, device=flags.device)
+    return missed.index_add(0, row, (~flags).long()) == 0
+
+
+class ChunkedAnswerLogProb(torch.autograd.Function):
+    """Log-probability of each row's answer, and whether it is known, a few rows at a time.
+
+    The logits of all rows together would take most of the memory and, in the forward and the
+    backward pass, most of the time. Here the logits of each chunk give the log-probability and at
+    once its gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Float[Tensor, "row answer d_model"],
+        answers: Int[Tensor, "row answer"],
+        unembedding: Unembedding,
+    ) -> tuple[Float[Tensor, " row"], Bool[Tensor, " row"]]:
+        """Return log-probability (nats) and known; keep the gradient where one is wanted."""
+        flat, tokens = hidden.flatten(0, 1), answers.flatten()
+        log_prob = torch.empty(len(flat), device=flat.device)
+        likeliest = torch.empty(len(flat), dtype=torch.bool, device=flat.device)
+        gradient = torch.empty_like(flat) if hidden.requires_grad else None
+        size = max(ROWS_AT_ONCE, LOGITS_AT_ONCE // len(unembedding.weight))
+        for start in range(0, len(flat), size):
+            part = slice(start, start + size)
+            logits, token = unembedding.logits(flat[part]), tokens[part, None]
+            chosen, top = logits.gather(1, token), logits.amax(1, keepdim=True)
+            cap_slope = None
+            if gradient is not None and unembedding.cap is not None:
+                cap_slope = 1 - (logits / unembedding.cap) ** 2
+            # One exponential serves the sum and the gradient. It is taken in place: fresh memory of
+            # this size is slow.
+            exponential = logits.sub_(top).exp_()
+            total = exponential.sum(1, keepdim=True)
+            log_prob[part] = (chosen - top - total.log())[:, 0]
+            likeliest[part] = (chosen == top)[:, 0]
+            if gradient is not None:
+                # d log_prob / d logits = 1 at the answer's token, minus the softmax.
+                back = exponential.div_(-total).scatter_add_(1, token, torch.ones_like(chosen))
+                back = back if cap_slope is None else back.mul_(cap_slope)
+                gradient[part] = back.to(flat.dtype) @ unembedding.weight
+        if gradient is not None:
+            ctx.save_for_backward(gradient.view_as(hidden))
+        known = likeliest.view_as(answers).all(-1)
+        ctx.mark_non_differentiable(known)
+        return log_prob.view_as(answers).sum(-1), known
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Scale the gradient that `forward` kept."""
+        (saved,) = ctx.saved_tensors
+        return (saved * gradients[0][:, None, None]).to(saved.dtype), None, None
 
 
 @dataclass(frozen=True)
@@ -87,25 +184,23 @@ def score_answers(
     *,
     max_prompts: int = 256,
 ) -> AnswerScores:
-    """Score the answer of each prompt, `max_prompts` in one batch, which bounds the memory."""
+    """Score each prompt's answer, at most `max_prompts` in one batch (this bounds the memory)."""
     log_prob = torch.empty(len(prompts))
     rank = torch.empty(len(prompts), dtype=torch.long)
-    found = capabilities(model)
-    keeps = found.supports_logits_to_keep and not found.masked
-    # The last positions as they come are a view, of which torch makes a product for each prompt.
-    whole: Hooks = [(HOOK_UNEMBED, _contiguous)] if found.unembedding is not None else []
+    caps = capabilities(model)
+    keeps = caps.supports_logits_to_keep and not caps.masked
+    # The last positions are a view, which torch would multiply prompt by prompt.
+    hooks: Hooks = [(HOOK_UNEMBED, _contiguous)] if caps.unembedding is not None else []
     with torch.no_grad():
         for batch in batches(model, prompts, max_prompts=max_prompts):
             keep = {"logits_to_keep": batch.answers.shape[1]} if keeps else {}
-            # Prompts that differ in the answer's last token alone, or in what masks hide, are read
-            # once.
+            # Prompts that differ only in the answer's last token, or behind a mask, run once.
             tokens, row = batch.tokens.unique(dim=0, return_inverse=True)
-            with model.hooks(fwd_hooks=whole):
+            with model.hooks(fwd_hooks=hooks):
                 logits = model(tokens, **keep)
             logits = (logits if keeps else logits[:, batch.predicted]).float()[row]
-            chosen = logits.gather(-1, batch.answers[..., None])
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
-            rank[batch.index] = (logits > chosen).sum(-1).max(-1).values.cpu()
+            rank[batch.index] = token_rank(logits, batch.answers).max(-1).values.cpu()
     return AnswerScores(
         log_prob=log_prob,
         rank=rank,
@@ -117,24 +212,27 @@ def score_answers(
 def log_prob_of(
     model: "TransformerBridge", batch: Padded, hooks: Hooks
 ) -> Float[Tensor, " prompt"]:
-    """Log-probability (nats) of each row's whole answer, under some hooks; no gradient."""
-    head = capabilities(model).unembedding
-    seen: list[Tensor] = []
+    """Log-probability (nats) of each row's whole answer under some hooks; without a gradient."""
+    unembedding = capabilities(model).unembedding
+    hidden: list[Tensor] = []
 
     def take(value: Tensor, hook: Any) -> Tensor:
-        seen.append(value[batch.row, batch.at])
+        hidden.append(value[batch.row, batch.at])
         return value[:1, :1]
 
-    more: Hooks = [] if head is None else [(HOOK_UNEMBED, take)]
-    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, *more]):
+    last: Hooks = [] if unembedding is None else [(HOOK_UNEMBED, take)]
+    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, *last]):
         logits = model(batch.tokens, attention_mask=batch.mask)
-    log_prob = torch.zeros(len(batch.tokens), device=batch.row.device)
-    vocabulary = logits.shape[-1]
-    for part in torch.arange(len(batch.row)).split(max(1, LOGITS // vocabulary)):
-        if head is None:
-            some = logits[batch.row[part], batch.at[part]].float()
+    # Logits in chunks as above, but plainly: hooks may carry a tangent (forward mode) along.
+    chunks = []
+    for part in torch.arange(len(batch.row)).split(max(1, LOGITS_AT_ONCE // logits.shape[-1])):
+        if unembedding is None:
+            predicting = logits[batch.row[part], batch.at[part]].float()
         else:
-            some = head.logits(seen[0][part])
-        chosen = some.gather(-1, batch.answers[part, None])[:, 0] - some.logsumexp(-1)
-        log_prob.index_add_(0, batch.row[part], chosen)
-    return log_prob
+            predicting = unembedding.logits(hidden[0][part])
+        chunks.append(token_log_prob(predicting, batch.answers[part]))
+    return sum_by_row(torch.cat(chunks), batch.row, len(batch.tokens))
+
+
+def _contiguous(value: Tensor, hook: Any) -> Tensor:
+    return value.contiguous()

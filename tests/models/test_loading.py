@@ -59,7 +59,7 @@ def test_weights_hash_tells_models_apart(tiny, folder):
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_pre_activations_in_place_of_neurons_are_refused(folder, family, monkeypatch):
     pre = "blocks.{}.mlp.in.hook_out"
-    monkeypatch.setattr(models, "hook_post", pre.format)
+    monkeypatch.setattr("lafn_viz.models.capabilities.hook_post", pre.format)
     with pytest.raises(ValueError, match=r"self-test failed in layer 0.*not the layer's neurons"):
         lv.load_model(folder(family))
 
