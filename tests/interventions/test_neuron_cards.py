@@ -7,10 +7,10 @@ from families import FAMILIES
 from made_up import a_set, scores_of
 
 import lafn_viz as lv
-from lafn_viz.interventions.neuron_cards import _read
+from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import down_weight
-from lafn_viz.models.tokens import token_text
+from lafn_viz.models.tokens import encode, token_text
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron
 
@@ -46,16 +46,16 @@ def test_tokens_change_as_the_direct_effect_says(tiny, prompts, family):
     """Independent: the gradient of log P along the residual stream, at the same place."""
     model, (prompt,) = tiny(family), prompts[:1]
     one = dataclasses.replace(prompt, answer=".", separator="")
-    plain = model(torch.tensor([lv.target.encode(model, one).read]))
-    at = lv.target.encode(model, one).predicts
-    (token,) = lv.target.encode(model, one).answer
+    plain = model(torch.tensor([encode(model, one).read]))
+    at = encode(model, one).predicts
+    (token,) = encode(model, one).answer
     shares = plain[0, at].softmax(-1)
     options = {"target": "log_prob", "position": "answer"}
     direct = lv.attribute(model, [one], method="direct_effect", **options).values[0]
     active = lv.attribute(model, [one], method="activation", **options).values[0]
     for layer in range(3):
         neuron = int(active[layer].abs().argmax())
-        *_, change = _read(model, [one], Neuron(layer, neuron), [], 256)
+        *_, change = read_neuron(model, [one], Neuron(layer, neuron), [], 256)
         cap = capabilities(model).unembedding.cap
         if cap is not None:
             change = change * (1 - (plain[0, at] / cap) ** 2)
@@ -65,8 +65,8 @@ def test_tokens_change_as_the_direct_effect_says(tiny, prompts, family):
 
 def test_tokens_of_the_last_layer_are_its_output_row_through_the_norm(embedded, france):
     own = Neuron(3, 12)
-    *_, change = _read(embedded, france[:1], own, [], 256)
-    item = lv.target.encode(embedded, france[0])
+    *_, change = read_neuron(embedded, france[:1], own, [], 256)
+    item = encode(embedded, france[0])
     _, cache = embedded.run_with_cache(torch.tensor([item.read]))
     rest = cache["blocks.3.hook_out"][0, item.predicts].double()
     norm = embedded.original_model.transformer.ln_f.original_component.double()
@@ -81,7 +81,7 @@ def test_tokens_of_the_last_layer_are_its_output_row_through_the_norm(embedded, 
 
 
 def test_tokens_are_the_most_promoted_and_demoted(embedded, france, card):
-    *_, change = _read(embedded, france, card.neuron, [], 256)
+    *_, change = read_neuron(embedded, france, card.neuron, [], 256)
     up, down = change.argsort(descending=True)[:4], change.argsort()[:4]
     assert [text for text, _ in card.promoted] == [token_text(embedded, int(i)) for i in up]
     assert [text for text, _ in card.demoted] == [token_text(embedded, int(i)) for i in down]
