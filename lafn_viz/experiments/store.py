@@ -228,7 +228,8 @@ class Store:
                     case=row["case"], edited_in=row["edited_in"], metric=row["metric"],
                     language=row["language"], text=row["text"], reference=row["reference"],
                     aliases=tuple(row["aliases"]), before=row["before"], after=row["after"],
-                    right_before=row["token_accuracy_before"], right=row["token_accuracy"],
+                    token_accuracy_before=row["token_accuracy_before"],
+                    token_accuracy=row["token_accuracy"],
                 )
                 for row in rows.to_dict("records")
             ]  # fmt: skip

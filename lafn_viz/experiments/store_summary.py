@@ -90,3 +90,19 @@ def _effect_figures(effects: "pd.DataFrame") -> Figures:
         "P(correct), random changed (control)": p["p_random"] / p["p_before"] - 1,
         "P(correct) of another fact (control)": p["p_other"] / p["p_other_before"] - 1,
     }
+
+
+def summary_text(summary: "pd.DataFrame") -> str:
+    """Return `Store.summary()` as text to print: a block per method of attribution or editor."""
+    lines = []
+    for name, rows in summary.groupby("of", sort=False):
+        lines += ["", f"{name}: mean and 95% interval"]
+        width = rows["figure"].str.len().max()
+        for row in rows.to_dict("records"):
+            interval = (
+                f"[{row['low']:.3f}, {row['high']:.3f}]" if np.isfinite(row["low"]) else "[-]"
+            )
+            lines.append(
+                f"  {row['figure']:<{width}}{row['mean']:8.3f}  {interval}  of {row['items']}"
+            )
+    return "".join(f"{line}\n" for line in lines)

@@ -10,7 +10,9 @@ from made_up import a_set, scores_of
 import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.app import gallery as module
-from lafn_viz.app.gallery import BROWSERS, FIGURES, Gallery, Results, gallery, write_pictures
+from lafn_viz.app.gallery import FIGURES, Gallery, gallery
+from lafn_viz.app.gallery_pages import BROWSERS, write_pictures
+from lafn_viz.app.results import Results
 from lafn_viz.cli import main
 from lafn_viz.experiments.examine import Examination
 
@@ -21,7 +23,7 @@ def results():
     sets = [a_set(f, lang, [(0, 1), (1, i)]) for i, f in enumerate("AB") for lang in ("en", "fr")]
     made = Results()
     nothing = np.full(2, np.nan)
-    made.__dict__["examined"] = {
+    made.__dict__["examinations"] = {
         "embedded": Examination(
             model="made-up", known=1.0, scores=scores_of(np.zeros((1, 2, 10))),
             overlap=lv.overlap(sets), own=nothing, own_not_latin=nothing, random=nothing,
