@@ -7,11 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from test_neurons import scores_of
+from made_up import scores_of
 
 import lafn_viz as lv
 from lafn_viz import plots
-from lafn_viz.interventions import degenerate
+from lafn_viz.interventions import degenerate_search
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron, neurons_of
 
@@ -40,7 +40,7 @@ def made_up(monkeypatch):
             rows = torch.tensor(after)[:, None].expand(-1, len(prompts))
             return torch.tensor([probability(frozenset())] * len(prompts)).log(), rows.log()
 
-        monkeypatch.setattr(degenerate, "measure", measure)
+        monkeypatch.setattr(degenerate_search, "measure_ablation", measure)
         return calls
 
     return use
@@ -96,7 +96,7 @@ def test_two_neurons_that_stand_in_for_each_other(tiny, made_up):
     assert found.searched == {1: 5, 2: 10, 3: 2}
     assert found.left_out == {1: 0, 2: 0, 3: 0}
     assert calls == [3, 15, 30, 22]  # all together; then one call a size
-    line = degenerate.overview([found]).loc[(found.fact_id, "en")]
+    line = lv.overview([found]).loc[(found.fact_id, "en")]
     assert (line["sets"], line["beyond"], line["random"]) == (1, 1, 0)
     row = found.to_frame().iloc[0]
     assert (row["size"], row["neurons"]) == (2, ((0, 1), (1, 5)))
