@@ -104,7 +104,8 @@ editor.comparison.to_frame().groupby("group")["well"].mean()
 # %% [markdown]
 # ## Limits
 # - One question per language and group is a glance, not a measurement: `lv.evaluate` measures.
-# - The control of the heatmap is five other facts here; `03_overlap` takes twelve capitals, with intervals.
+# - The control of the heatmap is five other facts here; `03_overlap` takes twelve capitals, with
+#   intervals.
 # - While an explorer is at work, do not run the same model in a cell: their hooks would interfere.
 #
 # **Papers** The methods are those of *Journey to the Center of the Knowledge Neurons* (arXiv
