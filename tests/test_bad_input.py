@@ -77,7 +77,7 @@ m = lv.load_model("embedded")
 p = lv.load_facts().filter(relation="capital", subjects="FR", languages=["en", "fr"]).prompts()
 s = lv.attribute(m, p)
 one = dict(case="a", edited_in="en", metric="reliability", language="en", text="", aliases=())
-one |= dict(reference="b", before="b", after="b", right_before=0.0, right=0.0)
+one |= dict(reference="b", before="b", after="b", token_accuracy_before=0.0, token_accuracy=0.0)
 e = lv.Evaluation("none", (Answered(**one),), lv.Provenance("made-up", "", "made-up"))
 said = {}
 for call in json.load(sys.stdin):

@@ -30,7 +30,7 @@ class Generation:
 
     text: str
     tokens: tuple[int, ...]
-    right: float
+    token_accuracy: float
 
 
 def generate(

@@ -10,7 +10,8 @@ from plotly.subplots import make_subplots
 
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.editing.edit import Edit
-from lafn_viz.editing.evaluation.answers import ALL, METRICS, AnswerMetric, Evaluation, Metric
+from lafn_viz.editing.evaluation.answers import ALL, METRICS, Evaluation, Metric
+from lafn_viz.editing.evaluation.metrics import AnswerMetric
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
 
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)

@@ -319,7 +319,7 @@ def an_evaluation(editor, right):
             case=case, edited_in=edited_in, metric=metric, language=language, text="",
             reference="Rome", aliases=(), before="Paris",
             after="Rome" if right(case, edited_in, language) else "Paris",
-            right_before=0.0, right=0.0,
+            token_accuracy_before=0.0, token_accuracy=0.0,
         )
         for case in ("a", "b")
         for edited_in in ("en", "zh", "all")

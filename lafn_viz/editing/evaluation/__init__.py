@@ -1,1 +1,1 @@
-"""Judge an edit: metrics, answers, and what changed."""
+"""Evaluate edits: ask questions before and after, score the answers, compare them."""

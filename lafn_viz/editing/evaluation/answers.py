@@ -10,33 +10,24 @@ import numpy as np
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap
-from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS
+from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS, AnswerMetric
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
 Metric = Literal["reliability", "generality", "locality", "same subject", "portability"]
-
-
 METRICS: tuple[Metric, ...] = get_args(Metric)
-
-
-AnswerMetric = Literal["exact_match", "starts_with", "token_f1", "remake", "token_accuracy"]
-
-
-ANSWER_METRIC_NAMES: tuple[AnswerMetric, ...] = get_args(AnswerMetric)
-
-
-ALL = "all"
+ALL = "all"  # in place of a language: edited in all languages at once
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One question after one edit.
+    """The answers to one question, before and after one edit.
 
-    `edited_in`: the language edited, or "all". `reference` is the new answer, or what was written
-    before where nothing should change. `right_before` and `right`: token accuracy.
+    `edited_in` is the language edited, or "all". `before` and `after` are what the model writes.
+    `reference` is the new answer or, where nothing should change, what the model wrote before the
+    edit. `token_accuracy_before` and `token_accuracy` are the share of the reference's tokens that
+    are the likeliest, each given those before it.
     """
 
     case: str
@@ -48,17 +39,17 @@ class Answered:
     aliases: tuple[str, ...]
     before: str
     after: str
-    right_before: float
-    right: float
+    token_accuracy_before: float
+    token_accuracy: float
 
     def score(self, evaluator: AnswerMetric, *, before: bool = False) -> float:
-        """In [0, 1], of what was written after the edit (or before it)."""
-        require_one_of("evaluator", evaluator, ANSWER_METRIC_NAMES)
-        if evaluator == "token_accuracy":
-            return self.right_before if before else self.right
+        """The score of the answer after the edit (or before it), in [0, 1], best over aliases."""
+        require_one_of("evaluator", evaluator, tuple(ANSWER_METRICS))
+        metric = ANSWER_METRICS[evaluator]
+        if metric is None:
+            return self.token_accuracy_before if before else self.token_accuracy
         written = self.before if before else self.after
-        judge = ANSWER_METRICS[evaluator]
-        return max(judge(written, name, self.language) for name in (self.reference, *self.aliases))
+        return max(metric(written, name, self.language) for name in (self.reference, *self.aliases))
 
 
 @dataclass(frozen=True)
@@ -72,46 +63,49 @@ class Evaluation:
     def __repr__(self) -> str:
         cases = {answer.case for answer in self.answers}
         means = self.summary().set_index("metric")["mean"]
-        told = ", ".join(f"{metric} {mean:.3f}" for metric, mean in means.items())
-        return f"Evaluation({self.editor}, {len(cases)} cases, exact match: {told})"
+        shown = ", ".join(f"{metric} {mean:.3f}" for metric, mean in means.items())
+        return f"Evaluation({self.editor}, {len(cases)} cases, exact match: {shown})"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row an edit and question: texts before and after, and what every judge says."""
+        """One row for each edit and question: the texts before and after, and all their scores."""
         import pandas as pd
 
         rows = []
         for answer in self.answers:
             row = asdict(answer)
-            row["token_accuracy"] = row.pop("right")
-            row["token_accuracy_before"] = row.pop("right_before")
+            for name in ("token_accuracy", "token_accuracy_before"):
+                row[name] = row.pop(name)  # the columns' order: scores stand together
             row |= {
-                name: answer.score(name) for name in ANSWER_METRIC_NAMES if name in ANSWER_METRICS
+                name: answer.score(name)
+                for name, metric in ANSWER_METRICS.items()
+                if metric is not None
             }
             rows.append({"editor": self.editor, **row})
         return pd.DataFrame(rows)
 
     def summary(self, evaluator: AnswerMetric = "exact_match") -> "pd.DataFrame":
-        """One row a metric: mean over cases with its 95% bootstrap interval, after edits in all
-        languages (or, without such, in single ones); `before` is the mean without the edit.
+        """One row for each metric: its mean over cases, with a 95% bootstrap interval.
 
-        A case counts once, whatever the number of its questions; a language once in a case.
+        It is that of edits in all languages or, without such, of edits in single languages.
+        `before` is the mean without the edit. Every case has the same weight, however many
+        questions it has, and so has every language of a case.
         """
         import pandas as pd
 
-        there = {answer.edited_in for answer in self.answers}
-        chosen = [a for a in self.answers if (a.edited_in == ALL) == (ALL in there)]
+        edited_in = {answer.edited_in for answer in self.answers}
+        chosen = [a for a in self.answers if (a.edited_in == ALL) == (ALL in edited_in)]
         rows = []
         for metric in METRICS:
-            some = [answer for answer in chosen if answer.metric == metric]
-            if some:
-                values = _by_case(some, evaluator)
+            answers = [answer for answer in chosen if answer.metric == metric]
+            if answers:
+                values = _by_case(answers, evaluator)
                 low, high = bootstrap(values)
                 rows.append(
                     {
                         "editor": self.editor, "metric": metric, "evaluator": evaluator,
                         "mean": values.mean(), "low": low, "high": high,
-                        "before": _by_case(some, evaluator, before=True).mean(),
-                        "cases": len(values), "questions": len(some),
+                        "before": _by_case(answers, evaluator, before=True).mean(),
+                        "cases": len(values), "questions": len(answers),
                     }
                 )  # fmt: skip
         return pd.DataFrame(rows)
@@ -119,53 +113,43 @@ class Evaluation:
     def matrix(
         self, metric: Metric = "reliability", evaluator: AnswerMetric = "exact_match"
     ) -> "pd.DataFrame":
-        """Mean over cases, by the language edited (rows; the last all of them) and asked in."""
+        """Mean over cases, by the language edited (rows, "all" last) and the language asked in."""
         import pandas as pd
 
         require_one_of("metric", metric, METRICS)
-        values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for answer in self.answers:
             if answer.metric == metric:
-                values[answer.edited_in][answer.language].append(answer.score(evaluator))
+                scores[answer.edited_in][answer.language].append(answer.score(evaluator))
         languages = list(dict.fromkeys(answer.language for answer in self.answers))
-        order = [x for x in (*languages, ALL) if x in values]
+        edited_in = [x for x in (*languages, ALL) if x in scores]
         return pd.DataFrame(
-            [[np.mean(values[row][x]) if values[row][x] else np.nan for x in languages]
-             for row in order],
-            index=pd.Index(order, name="edited in"),
+            [[np.mean(scores[row][x]) if scores[row][x] else np.nan for x in languages]
+             for row in edited_in],
+            index=pd.Index(edited_in, name="edited in"),
             columns=pd.Index(languages, name="asked in"),
         )  # fmt: skip
 
     def conflict(self, evaluator: AnswerMetric = "exact_match") -> "pd.DataFrame":
-        """One row a language: reliability edited alone, with all others, and how far it falls.
+        """One row for each language: its reliability edited alone and with all other languages.
 
-        With the 95% bootstrap interval over cases; the last row is the mean over languages.
+        `conflict` is how far reliability falls, with a 95% bootstrap interval over cases. The last
+        row is the mean over languages.
 
         Raises:
             ValueError: if the edits were not made both ways.
         """
         import pandas as pd
 
-        scores: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
-        for answer in self.answers:
-            if answer.metric == "reliability" and answer.edited_in in (ALL, answer.language):
-                key = answer.language, answer.case, answer.edited_in == ALL
-                scores[key].append(answer.score(evaluator))
-        if len({together for *_, together in scores}) < 2:
-            raise ValueError(
-                "conflict compares edits in one language with edits in all; evaluate with "
-                "alone=True and together=True"
-            )
-        both: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
-        for language, case, together in scores:
-            if not together and (language, case, True) in scores:
-                alone = float(np.mean(scores[language, case, False]))
-                both[language][case] = alone, float(np.mean(scores[language, case, True]))
-        cases = list(dict.fromkeys(case for of in both.values() for case in of))
-        mean = {c: tuple(np.mean([of[c] for of in both.values() if c in of], 0)) for c in cases}
+        by_language = self._alone_and_together(evaluator)
+        of_case: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for by_case in by_language.values():
+            for case, pair in by_case.items():
+                of_case[case].append(pair)
+        mean = {case: tuple(np.mean(pairs, 0)) for case, pairs in of_case.items()}
         rows = []
-        for language, of in (*both.items(), ("mean", mean)):
-            pairs = np.array(list(of.values()))
+        for language, by_case in (*by_language.items(), ("mean", mean)):
+            pairs = np.array(list(by_case.values()))
             fall = pairs[:, 0] - pairs[:, 1]
             low, high = bootstrap(fall)
             rows.append(
@@ -177,14 +161,37 @@ class Evaluation:
             )  # fmt: skip
         return pd.DataFrame(rows)
 
+    def _alone_and_together(
+        self, evaluator: AnswerMetric
+    ) -> dict[str, dict[str, tuple[float, float]]]:
+        """By language and case: the reliability edited alone, and edited with all languages."""
+        scores: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+        for answer in self.answers:
+            if answer.metric == "reliability" and answer.edited_in in (ALL, answer.language):
+                key = answer.language, answer.case, answer.edited_in == ALL
+                scores[key].append(answer.score(evaluator))
+        if len({together for *_, together in scores}) < 2:
+            raise ValueError(
+                "conflict compares edits in one language with edits in all; evaluate with "
+                "alone=True and together=True"
+            )
+        pairs: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for language, case, together in scores:
+            if not together and (language, case, True) in scores:
+                alone = float(np.mean(scores[language, case, False]))
+                pairs[language][case] = alone, float(np.mean(scores[language, case, True]))
+        return pairs
+
 
 def _by_case(
     answers: Iterable[Answered], evaluator: AnswerMetric, *, before: bool = False
 ) -> np.ndarray:
-    """Mean of each case: over its languages, of the mean over a language's questions."""
+    """The mean of each case: over its languages, of the mean over a language's questions."""
     scores: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for answer in answers:
         scores[answer.case][answer.edited_in, answer.language].append(
             answer.score(evaluator, before=before)
         )
-    return np.array([np.mean([np.mean(x) for x in of.values()]) for of in scores.values()])
+    return np.array(
+        [np.mean([np.mean(x) for x in by_language.values()]) for by_language in scores.values()]
+    )

@@ -1,7 +1,7 @@
-"""What a model writes before and after edits, question by question: what an edit did, to look at.
+"""Compare what a model writes before and after edits, question by question.
 
 `evaluate` measures editors over many cases; this shows one edit and its neighbours. A question of
-the edit went well if the new object is written, any other if what is written stayed the same.
+the edit went well if the model writes the new object, any other if it writes the same as before.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.editing.cache import EditCache
-from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS
+from lafn_viz.editing.evaluation.metrics import exact_match
 from lafn_viz.models.generation import generate, next_tokens
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked about one edit: prompts with the answer that is right after it, by group."""
+    """The questions about one edit: prompts with the answer expected after it, and their groups."""
 
     prompts: tuple[Prompt, ...]
     groups: tuple[Group, ...]
@@ -41,7 +41,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was said before and after, question by question."""
+    """The model's answers before and after, question by question."""
 
     asked: Asked
     before: Said
@@ -50,32 +50,31 @@ class Comparison:
     @cached_property
     def well(self) -> tuple[bool, ...]:
         """Whether each question went as an edit should."""
-        judge = ANSWER_METRICS["exact_match"]
-        found = []
+        went_well = []
         for prompt, group, old, new in zip(
             self.asked.prompts, self.asked.groups, self.before.texts, self.after.texts,
             strict=True,
         ):  # fmt: skip
             names = (prompt.answer, *prompt.aliases)
-            right = max(judge(new, name, prompt.language) for name in names) == 1
-            found.append(right if group == "the edit" else old == new)
-        return tuple(found)
+            exact = any(exact_match(new, name, prompt.language) == 1 for name in names)
+            went_well.append(exact if group == "the edit" else old == new)
+        return tuple(went_well)
 
     def counts(self, group: Group) -> tuple[int, int]:
-        """How many questions of a group went well, of how many."""
-        its = [x for x, of in zip(self.well, self.asked.groups, strict=True) if of == group]
-        return sum(its), len(its)
+        """The number of questions of a group that went well, and the number of all."""
+        well = [x for x, name in zip(self.well, self.asked.groups, strict=True) if name == group]
+        return sum(well), len(well)
 
     def __repr__(self) -> str:
         counts = []
         for group in GROUPS:
-            good, of = self.counts(group)
-            if of:
-                counts.append(f"{group} {good} of {of}")
+            n_well, n = self.counts(group)
+            if n:
+                counts.append(f"{group} {n_well} of {n}")
         return f"Comparison(went well: {', '.join(counts)})"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a question: group, language, text, texts and likeliest tokens, how it went."""
+        """One row for each question: its group, texts and likeliest tokens, and how it went."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -100,19 +99,21 @@ def questions_of(
     edited: Collection[tuple[str, str]] = (),
     n_others: int = 2,
 ) -> Asked:
-    """One wording a language of the edit, of each other relation, and of other subjects.
+    """The questions about an edit in each language: of the fact, its subject and other subjects.
 
-    Held out, where there is such a one.
+    One wording for each language of the edit, of the subject's other relations, and of other
+    subjects; a held-out wording where there is one.
 
     Args:
-        facts: where other subjects of the relation come from, first the one whose object is the
-            new one: an edit that is too strong shows there, or not at all.
-        edited: subject and relation of facts that are edited too, and so are no neighbours.
+        facts: where other subjects of the relation come from. The first is one that has the new
+            object already: an edit that writes it everywhere cannot be told there.
+        edited: subject and relation of facts that are edited too and so are left out here.
+        n_others: how many other subjects.
     """
     languages, (subject, relation) = case.languages, case.key
     asked: list[tuple[Prompt, Group]] = [
         (prompt, "the edit")
-        for prompt in _one_each(case.prompts("rephrased") + case.prompts("edit"))
+        for prompt in _first_by_language(case.prompts("rephrased") + case.prompts("edit"))
     ]
     asked += [
         (prompt, "same subject")
@@ -126,21 +127,22 @@ def questions_of(
         and fact.subject_id != subject
         and (fact.subject_id, relation) not in edited
     ]
-    new = {prompt.answer for prompt in case.prompts("edit")}
-    others.sort(key=lambda fact: not new & set(fact.object.values()))
+    new_objects = {prompt.answer for prompt in case.prompts("edit")}
+    others.sort(key=lambda fact: not new_objects & set(fact.object.values()))
     for fact in others[:n_others]:
-        some = facts.filter(relation=relation, subjects=fact.subject_id)
-        asked += [(prompt, "other subjects") for prompt in _one_each(some.prompts()[::-1])[::-1]]
+        # Reversed: the last wordings are the held-out ones.
+        prompts = facts.filter(relation=relation, subjects=fact.subject_id).prompts()[::-1]
+        asked += [(prompt, "other subjects") for prompt in _first_by_language(prompts)[::-1]]
     kept = [(prompt, group) for prompt, group in asked if prompt.language in languages]
     return Asked(tuple(prompt for prompt, _ in kept), tuple(group for _, group in kept))
 
 
-def _one_each(prompts: Sequence[Prompt]) -> list[Prompt]:
+def _first_by_language(prompts: Sequence[Prompt]) -> list[Prompt]:
     """The first prompt of each language."""
-    found: dict[str, Prompt] = {}
+    first: dict[str, Prompt] = {}
     for prompt in prompts:
-        found.setdefault(prompt.language, prompt)
-    return list(found.values())
+        first.setdefault(prompt.language, prompt)
+    return list(first.values())
 
 
 def ask(
@@ -150,8 +152,8 @@ def ask(
     *,
     n_tokens: int = 3,
 ) -> Said:
-    """What the model writes for each question, with the edits of a cache if one is given."""
+    """Ask the model all questions, with the edits of a cache applied if one is given."""
     with (cache or EditCache()).applied(model):
-        texts = [written.text for written in generate(model, asked.prompts)]
-        tokens = next_tokens(model, asked.prompts, k=n_tokens)
-    return Said(tuple(texts), tuple(tuple(row) for row in tokens))
+        texts = [generation.text for generation in generate(model, asked.prompts)]
+        tokens_of_each = next_tokens(model, asked.prompts, k=n_tokens)
+    return Said(tuple(texts), tuple(tuple(tokens) for tokens in tokens_of_each))

@@ -1,20 +1,20 @@
 """How well does an edit hold, and what else does it change?
 
-For each case: edit it, let the model write its answers to everything that is asked after it, and
-take the edit back. An edit is made in all languages together, or in one alone and asked about in
-all. Every text is kept, from before and after.
+For each case: edit it, let the model write its answers to all of the case's questions, and take the
+edit back. A case is edited in all languages together, or in one language alone and asked about in
+all. Every text is kept, from before the edit and after.
 
 What is asked: **reliability** (the questions that were edited), **generality** (the same in other
-words), **locality** (something else: is the answer as before), **same subject** (locality that
-names the edited subject: other relations of it), **portability** (what follows from the edit).
+words), **locality** (something else, whose answer should stay), **same subject** (locality that
+names the edited subject: its other relations), **portability** (what follows from the edit).
 
-Who judges is always named, for judges disagree; each gives a score in [0, 1], the best over an
-answer's aliases. `exact_match`, `starts_with`, `token_f1` and `remake` read the text (see
-`judges`), `token_accuracy` is the share of the answer's tokens that are the likeliest, those before
-them given.
+How it is scored: by one of the metrics in `metrics`, always named, because they disagree; each
+gives a score in [0, 1], the best over an answer's aliases. `exact_match`, `starts_with`, `token_f1`
+and `remake` compare texts, `token_accuracy` is the share of the answer's tokens that are the
+likeliest, each given those before it.
 
-For locality the answer is what the model wrote before the edit, right or wrong. **Conflict** is how
-far a language's reliability falls when the others are edited too.
+For locality the reference is what the model wrote before the edit, true or false. **Conflict** is
+how far a language's reliability falls when the other languages are edited too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ from lafn_viz.datasets.edit_cases import ROLES, EditCase, EditSet, Role
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation, Metric
-from lafn_viz.editing.evaluation.journal import _Done
+from lafn_viz.editing.evaluation.journal import EvaluationJournal
 from lafn_viz.models.capabilities import capabilities, context_length, provenance
 from lafn_viz.models.generation import generate
 from lafn_viz.models.tokens import encode
@@ -35,8 +35,7 @@ from lafn_viz.models.tokens import encode
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-
-_OF_ROLE: dict[Role, Metric] = {
+_METRIC_OF_ROLE: dict[Role, Metric] = {
     "edit": "reliability",
     "rephrased": "generality",
     "locality": "locality",
@@ -57,86 +56,104 @@ def evaluate(
     progress: bool = True,
     max_prompts: int = 128,
 ) -> Evaluation:
-    """Edit each case, ask everything that belongs to it, and take the edit back.
+    """Edit each case, ask all of its questions, and take the edit back.
 
     Args:
         editor: one of `baselines`, or your own.
         languages: to edit and ask in; all of the cases unless given.
         together: edit each case in all languages at once.
-        alone: edit it in each language alone, too, and ask in all: what the edit x test matrix and
-            the conflict are made of. As many more edits as there are languages.
-        at_once: make the edits of all cases first, and ask about each with all of them in place.
-        file: JSON lines to keep what is done in, case by case. Called again with the same file, an
-            evaluation that was stopped goes on where it was.
+        alone: edit it in each language alone, too, and ask in all: what `matrix` and `conflict`
+            compare. This makes as many more edits as there are languages.
+        at_once: edit all cases first, and ask about each with all of these edits in place.
+        file: JSON lines to keep the answers in, case by case. Called again with the same file, an
+            evaluation that was stopped resumes. A case whose contents have changed since is
+            evaluated anew and appended; its old answers stay in the file and count again when the
+            case is given as it was. A file of a version that did not record the contents is
+            refused.
         max_prompts: in one batch, which bounds the memory.
 
     Raises:
         ValueError: for no cases, neither `together` nor `alone`, `at_once` with `alone`, a question
-            that is longer than the model reads, or a file of another evaluation or with a line
-            that cannot be read (FactError, naming the line).
+            that is longer than the model reads, or a file of another evaluation, of an earlier
+            version, or with a line that cannot be read (FactError, naming the line).
         FileNotFoundError: for a folder in place of the file.
     """
+    from tqdm.auto import tqdm
+
     chosen = cases if isinstance(cases, EditSet) else EditSet(tuple(cases))
     chosen = chosen if languages is None else chosen.filter(languages=languages)
-    if not len(chosen) or not (together or alone):
+    _require_something_to_do(chosen, together, alone, at_once)
+    if capabilities(model).masked:
+        raise ValueError("editors are evaluated by what a model writes; give a causal model")
+    _require_short_questions(model, chosen)
+    source = provenance(
+        model, "evaluate", editor=editor.name, cases=[case.id for case in chosen],
+        languages=list(chosen.languages), together=together, alone=alone, at_once=at_once,
+        **{f"editor_{name}": plain(value) for name, value in editor.options.items()},
+    )  # fmt: skip
+    journal = EvaluationJournal(
+        None if file is None else Path(file), source, edited_with=chosen.cases if at_once else ()
+    )
+    if at_once and any(journal.answers_of(case) is None for case in chosen):
+        all_edits = editor.together(model, list(chosen))
+        editor = replace(editor, edit=lambda model, case, languages: all_edits)
+    answers: list[Answered] = []
+    for case in tqdm(chosen, desc=editor.name, disable=not progress, unit="edit"):
+        answers_of_case = journal.answers_of(case)
+        if answers_of_case is None:
+            answers_of_case = _evaluate_case(model, editor, case, together, alone, max_prompts)
+            journal.add(case, answers_of_case)
+        answers += answers_of_case
+    return Evaluation(editor.name, tuple(answers), source)
+
+
+def _require_something_to_do(cases: EditSet, together: bool, alone: bool, at_once: bool) -> None:
+    """Refuse options under which nothing is edited, or which exclude each other."""
+    if not len(cases) or not (together or alone):
         raise ValueError(
-            f"there is nothing to evaluate ({len(chosen)} cases, together={together}, "
+            f"there is nothing to evaluate ({len(cases)} cases, together={together}, "
             f"alone={alone}); give cases, and edit them together, alone or both"
         )
     if at_once and alone:
         raise ValueError(
             "all cases at once are edited in all their languages; leave out alone=True"
         )
-    if capabilities(model).masked:
-        raise ValueError("editors are evaluated by what a model writes; give a causal model")
-    source = provenance(
-        model, "evaluate", editor=editor.name, cases=[case.id for case in chosen],
-        languages=list(chosen.languages), together=together, alone=alone, at_once=at_once,
-        **{f"editor_{name}": plain(value) for name, value in editor.options.items()},
-    )  # fmt: skip
+
+
+def _require_short_questions(model: "TransformerBridge", cases: EditSet) -> None:
+    """Refuse a question that is longer than the model reads, before any edit is made."""
     limit = context_length(model) or 0
-    for case in chosen:
+    for case in cases:
         for prompt in (prompt for role in ROLES for prompt in case.prompts(role)):
-            # No token is shorter than a byte, so that few need to be encoded to know.
+            # No token is shorter than a byte, so few questions have to be encoded to know.
             if len((prompt.text + prompt.continuation).encode()) >= limit > 0:
                 encode(model, prompt)
-    done = _Done(None if file is None else Path(file), source)
-    if at_once and any(case.id not in done.of for case in chosen):
-        every = editor.together(model, list(chosen))
-        editor = replace(editor, edit=lambda model, case, languages: every)
-    answers: list[Answered] = []
-    from tqdm.auto import tqdm
-
-    for case in tqdm(chosen, desc=editor.name, disable=not progress, unit="edit"):
-        if case.id not in done.of:
-            ways = [(ALL, case.languages)] if together else []
-            ways += [(language, (language,)) for language in case.languages] if alone else []
-            done.add(case.id, _answered(model, editor, case, ways, max_prompts))
-        answers += done.of[case.id]
-    return Evaluation(editor.name, tuple(answers), source)
 
 
-def _answered(
+def _evaluate_case(
     model: "TransformerBridge",
     editor: Editor,
     case: EditCase,
-    ways: Sequence[tuple[str, Sequence[str]]],
+    together: bool,
+    alone: bool,
     max_prompts: int,
 ) -> list[Answered]:
-    """Every question of a case, after its edit in each of some ways."""
-    asked = [(_metric(case, role, p), p) for role in ROLES for p in case.prompts(role)]
-    prompts = [prompt for _, prompt in asked]
+    """The answers to every question of a case, after each of its edits."""
+    edits: list[tuple[str, Sequence[str]]] = [(ALL, case.languages)] if together else []
+    edits += [(language, (language,)) for language in case.languages] if alone else []
+    questions = [(_metric(case, role, p), p) for role in ROLES for p in case.prompts(role)]
+    prompts = [prompt for _, prompt in questions]
     before = generate(model, prompts, max_prompts=max_prompts)
-    stays = [metric in ("locality", "same subject") for metric, _ in asked]
+    stays = [metric in ("locality", "same subject") for metric, _ in questions]
     references = [old.tokens if stay else None for old, stay in zip(before, stays, strict=True)]
-    found = []
-    for name, languages in ways:
+    answers = []
+    for edited_in, languages in edits:
         with editor.edit(model, case, languages).applied(model):
             after = generate(model, prompts, references=references, max_prompts=max_prompts)
-        found += [
+        answers += [
             Answered(
                 case=case.id,
-                edited_in=name,
+                edited_in=edited_in,
                 metric=metric,
                 language=prompt.language,
                 text=prompt.text,
@@ -144,17 +161,19 @@ def _answered(
                 aliases=() if stay else prompt.aliases,
                 before=old.text,
                 after=new.text,
-                right_before=1.0 if stay else old.right,
-                right=new.right,
+                token_accuracy_before=1.0 if stay else old.token_accuracy,
+                token_accuracy=new.token_accuracy,
             )
-            for (metric, prompt), stay, old, new in zip(asked, stays, before, after, strict=True)
+            for (metric, prompt), stay, old, new in zip(
+                questions, stays, before, after, strict=True
+            )
         ]
-    return found
+    return answers
 
 
 def _metric(case: EditCase, role: Role, prompt: Prompt) -> Metric:
     """What a question of a case measures."""
-    own = case.subject.get(prompt.language)
-    if role == "locality" and prompt.subject and prompt.subject == own:
+    subject = case.subject.get(prompt.language)
+    if role == "locality" and prompt.subject and prompt.subject == subject:
         return "same subject"
-    return _OF_ROLE[role]
+    return _METRIC_OF_ROLE[role]

@@ -1,10 +1,22 @@
-"""Keep the cases of an evaluation on disk as they are done, so that it can resume."""
+"""Keep the answers of an evaluation on disk, case by case, so that a stopped one can resume.
+
+The file is JSON lines. The first line holds the model's weights and the options of the evaluation;
+each further line holds one case: its id, a checksum of its contents, and its answers. Answers are
+used again only for a case with the same id and contents. A case that has changed is evaluated anew
+and appended; the old line stays, and counts again when the case is given as it was.
+
+Lines are appended whole. A process that is killed while it writes leaves a line without an end,
+which is cut off when the file is opened again.
+"""
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from lafn_viz.core.files import checksum_of
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -15,51 +27,122 @@ from lafn_viz.core.json_records import (
     value_of,
 )
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.evaluation.answers import Answered
 
+# What the file calls two fields of `Answered`.
+_NAMES_ON_DISK = {"token_accuracy_before": "right_before", "token_accuracy": "right"}
 
-class _Done:
-    """What is evaluated already, by case: in memory, and on disk if there is a file."""
 
-    def __init__(self, file: Path | None, source: Provenance) -> None:
-        self.file, self.of = file, dict[str, list[Answered]]()
-        if file is None:
-            return
-        head = json.loads(json.dumps({"weights": source.weights, **source.options}))
+class EvaluationJournal:
+    """The answers of the cases that are evaluated already, in memory and in a file if one is given.
+
+    Args:
+        file: JSON lines, begun if it does not exist.
+        source: the provenance of the evaluation; a file of another one is refused.
+        edited_with: the cases that are edited at once with every case. The answers to a case then
+            depend on the contents of them all.
+
+    Raises:
+        ValueError: for a file of another evaluation.
+        FactError: for a line that cannot be read, or one without a checksum.
+        FileNotFoundError: for a folder in place of the file.
+    """
+
+    def __init__(
+        self, file: Path | None, source: Provenance, *, edited_with: Sequence[EditCase] = ()
+    ) -> None:
+        self._file = file
+        self._edited_with = [_contents(case) for case in edited_with]
+        self._answers: dict[tuple[str, str], list[Answered]] = {}
+        if file is not None:
+            self._open(file, {"weights": source.weights, **source.options})
+
+    def answers_of(self, case: EditCase) -> list[Answered] | None:
+        """The answers to a case, or None if it has still to be evaluated."""
+        return self._answers.get((case.id, self._checksum(case)))
+
+    def add(self, case: EditCase, answers: list[Answered]) -> None:
+        """Keep the answers to a case, in the file too."""
+        checksum = self._checksum(case)
+        self._answers[case.id, checksum] = answers
+        if self._file is not None:
+            records = [_to_record(answer) for answer in answers]
+            line = {"case": case.id, "checksum": checksum, "answers": records}
+            with self._file.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _checksum(self, case: EditCase) -> str:
+        """What identifies the contents of a case and of all cases that are edited with it."""
+        if not self._edited_with:
+            return _contents(case)
+        return checksum_of(" ".join([_contents(case), *self._edited_with]))
+
+    def _open(self, file: Path, options: dict[str, Any]) -> None:
+        head = json.loads(json.dumps(options))
         if not file.exists() or (file.is_file() and not file.stat().st_size):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(head, ensure_ascii=False) + "\n", encoding="utf-8")
             return
         raw = read_bytes(file, give="a file to keep what is done in")
-        # Whoever is killed while writing leaves a line without an end: that case is done anew.
-        *whole, cut = raw.split(b"\n")
-        try:
-            there = parsed(str(file), decoded(str(file), whole[0])) if whole else None
-        except FactError:
-            there = None
-        if not isinstance(there, dict) or there != head:
-            told = there if isinstance(there, dict) else {}
-            differs = [name for name in head if told.get(name) != head[name]]
-            raise ValueError(
-                f"{file} holds another evaluation (its {', '.join(differs) or 'options'} differ); "
-                "give another file, or evaluate as before"
-            )
-        for number, line in enumerate(whole[1:], 2):
-            where = f"{file}, line {number}"
-            try:
-                record = as_object(where, parsed(where, decoded(where, line)))
-                case = record_text(where, record, "case")
-                self.of[case] = [*value_of(where, record, "answers", tuple[Answered, ...])]
-            except FactError as error:
-                raise FactError(f"{error}; remove this line, and its case is done anew") from None
-        if cut:
-            os.truncate(file, len(raw) - len(cut))
+        *lines, unfinished = raw.split(b"\n")
+        _require_head(file, lines[0] if lines else None, head)
+        for number, line in enumerate(lines[1:], 2):
+            self._read(f"{file}, line {number}", line)
+        if unfinished:
+            os.truncate(file, len(raw) - len(unfinished))
 
-    def add(self, case: str, answers: list[Answered]) -> None:
-        self.of[case] = answers
-        if self.file is not None:
-            line = json.dumps(
-                {"case": case, "answers": [asdict(one) for one in answers]}, ensure_ascii=False
+    def _read(self, where: str, line: bytes) -> None:
+        """Take in the case of one line."""
+        try:
+            record = as_object(where, parsed(where, decoded(where, line)))
+            case = record_text(where, record, "case")
+            checksum = record_text(where, record, "checksum") if "checksum" in record else None
+            renamed = {"answers": _renamed(record.get("answers"))}
+            answers = value_of(where, renamed, "answers", tuple[Answered, ...])
+        except FactError as error:
+            raise FactError(f"{error}; remove this line, and its case is done anew") from None
+        if checksum is None:
+            raise FactError(
+                f"{where} has no checksum: an earlier version wrote it, which did not record what "
+                "the cases held; give another file, and all cases are evaluated anew"
             )
-            with self.file.open("a", encoding="utf-8") as out:
-                out.write(line + "\n")
+        self._answers[case, checksum] = list(answers)
+
+
+def _require_head(file: Path, line: bytes | None, head: dict[str, Any]) -> None:
+    """Refuse a file whose first line is not that of this evaluation."""
+    try:
+        found = None if line is None else parsed(str(file), decoded(str(file), line))
+    except FactError:
+        found = None
+    if not isinstance(found, dict) or found != head:
+        given = found if isinstance(found, dict) else {}
+        differing = [name for name in head if given.get(name) != head[name]]
+        raise ValueError(
+            f"{file} holds another evaluation (its {', '.join(differing) or 'options'} differ); "
+            "give another file, or evaluate as before"
+        )
+
+
+def _contents(case: EditCase) -> str:
+    """The SHA-256 of everything that a case holds, in its order: that of its questions."""
+    return checksum_of(json.dumps(asdict(case)))
+
+
+def _to_record(answer: Answered) -> dict[str, Any]:
+    """An answer as the file holds it."""
+    return {_NAMES_ON_DISK.get(name, name): value for name, value in asdict(answer).items()}
+
+
+def _renamed(answers: Any) -> Any:
+    """The answers of a line with the names that `Answered` has; all else as it is."""
+    if not isinstance(answers, list):
+        return answers
+    names = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
+    return [
+        {names.get(key, key): value for key, value in answer.items()}
+        if isinstance(answer, dict)
+        else answer
+        for answer in answers
+    ]

@@ -1,26 +1,29 @@
-"""Judges of a written text: how near is it to the answer? Each gives a score in [0, 1].
+"""Metrics of a written answer, each a score in [0, 1].
 
 - `exact_match`: the whole text is the answer.
-- `starts_with`: it starts with the whole answer, for models that go on writing.
+- `starts_with`: the text starts with the whole answer, for models that go on writing.
 - `token_f1`: harmonic mean of precision and recall over words (characters where the language has
   no spaces); 0 where none is shared.
 - `remake`: shared^2 / (written * expected), over the same units (Wang et al. 2024, "Retrieval-
   augmented Multilingual Knowledge Editing", arXiv 2312.13040).
+- `token_accuracy`: the share of the answer's tokens that are the likeliest, each given the true
+  tokens before it. It is measured while the model reads, not on the text (see `generate`).
 
-Texts are compared without case and spacing. Nothing written where nothing was expected (a model
-that ends the text at once, before an edit and after) is right.
+Texts are compared without case and spacing. An empty text scores 1 where an empty text is expected
+(a model that ends the text at once, before an edit and after).
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 from lafn_viz.datasets.languages import separator_of
 from lafn_viz.datasets.text import normal
 
 
 def units(text: str, language: str) -> list[str]:
-    """What `token_f1` and `remake` count: words, or characters where there are no spaces."""
+    """Split a text into what the metrics count: words, or characters without spaces between."""
     text = normal(text)
     if not separator_of(language):
         return re.findall(r"\w", text)
@@ -28,40 +31,49 @@ def units(text: str, language: str) -> list[str]:
 
 
 def exact_match(written: str, answer: str, language: str) -> float:
-    """1 if the text is the answer, but for case, spacing and marks at its end."""
+    """1 if the text is the answer, apart from case, spacing and punctuation at its ends."""
     return float(_bare(written) == _bare(answer))
 
 
 def starts_with(written: str, answer: str, language: str) -> float:
     """1 if the text starts with the answer, as whole units."""
-    there, wanted = units(written, language), units(answer, language)
-    return float(there[: len(wanted)] == wanted if wanted else not there)
+    text, expected = units(written, language), units(answer, language)
+    return float(text[: len(expected)] == expected if expected else not text)
 
 
 def token_f1(written: str, answer: str, language: str) -> float:
     """Harmonic mean of precision and recall over units."""
-    there, wanted, shared = _shared(written, answer, language)
-    return 2 * shared / (there + wanted) if shared else float(there == wanted == 0)
+    n_written, n_expected, n_shared = _counts(written, answer, language)
+    if not n_shared:
+        return float(n_written == n_expected == 0)
+    return 2 * n_shared / (n_written + n_expected)
 
 
 def remake(written: str, answer: str, language: str) -> float:
     """shared^2 / (written * expected) over units."""
-    there, wanted, shared = _shared(written, answer, language)
-    return shared**2 / (there * wanted) if shared else float(there == wanted == 0)
+    n_written, n_expected, n_shared = _counts(written, answer, language)
+    if not n_shared:
+        return float(n_written == n_expected == 0)
+    return n_shared**2 / (n_written * n_expected)
 
 
-def _shared(written: str, answer: str, language: str) -> tuple[int, int, int]:
-    there, wanted = Counter(units(written, language)), Counter(units(answer, language))
-    return there.total(), wanted.total(), (there & wanted).total()
+def _counts(written: str, answer: str, language: str) -> tuple[int, int, int]:
+    """How many units the text has, the answer has, and both share."""
+    text, expected = Counter(units(written, language)), Counter(units(answer, language))
+    return text.total(), expected.total(), (text & expected).total()
 
 
 def _bare(text: str) -> str:
+    """A text without case, spacing, and punctuation at its ends."""
     return normal(text).strip(" .,;:!?。、，؛،")
 
 
-ANSWER_METRICS: dict[str, Callable[[str, str, str], float]] = {
+AnswerMetric = Literal["exact_match", "starts_with", "token_f1", "remake", "token_accuracy"]
+# Each scores a written text against an answer in a language; None: it is not measured on the text.
+ANSWER_METRICS: dict[AnswerMetric, Callable[[str, str, str], float] | None] = {
     "exact_match": exact_match,
     "starts_with": starts_with,
     "token_f1": token_f1,
     "remake": remake,
+    "token_accuracy": None,
 }

@@ -1,8 +1,9 @@
-"""Evaluation: judges by hand, texts as the model writes them, languages apart, going on."""
+"""Evaluation: metrics by hand, texts as the model writes them, languages apart, resuming."""
 
 import contextlib
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,8 +13,16 @@ import lafn_viz as lv
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation
 from lafn_viz.editing.evaluation.evaluate import evaluate
-from lafn_viz.editing.evaluation.metrics import exact_match, remake, starts_with, token_f1
+from lafn_viz.editing.evaluation.metrics import (
+    ANSWER_METRICS,
+    AnswerMetric,
+    exact_match,
+    remake,
+    starts_with,
+    token_f1,
+)
 from lafn_viz.models.generation import generate
+from lafn_viz.models.tokens import encode
 
 
 class Nothing:
@@ -50,7 +59,7 @@ def cases(facts):
         ("नई", "नई दिल्ली", "hi", 0, 0, 2 / 3, 1 / 2),
     ],
 )
-def test_judges_by_hand(written, answer, language, exact, starts, f1, product):
+def test_metrics_by_hand(written, answer, language, exact, starts, f1, product):
     assert exact_match(written, answer, language) == exact
     assert starts_with(written, answer, language) == starts
     assert token_f1(written, answer, language) == pytest.approx(f1)
@@ -60,7 +69,8 @@ def test_judges_by_hand(written, answer, language, exact, starts, f1, product):
 def answered(case, edited_in, language, after, *, metric="reliability", before="Paris"):
     return Answered(
         case=case, edited_in=edited_in, metric=metric, language=language, text="", reference="Rome",
-        aliases=("Roma",), before=before, after=after, right_before=0.25, right=0.75,
+        aliases=("Roma",), before=before, after=after, token_accuracy_before=0.25,
+        token_accuracy=0.75,
     )  # fmt: skip
 
 
@@ -131,12 +141,12 @@ def test_token_accuracy_is_that_of_a_plain_reading(tiny, prompts, family):
     """A random model writes anything: what counts is the next token after the true ones."""
     model = tiny(family)
     for prompt, found in zip(prompts, generate(model, prompts), strict=True):
-        item = lv.target.encode(model, prompt)
+        item = encode(model, prompt)
         with torch.no_grad():
             logits = model(torch.tensor([item.read]))[0]
         best = logits[item.predicts :].argmax(-1)[: len(item.answer)]
         expected = (best == torch.tensor(item.answer)).float().mean()
-        assert found.right == pytest.approx(float(expected))
+        assert found.token_accuracy == pytest.approx(float(expected))
 
 
 def test_every_language_is_edited_alone_and_asked_everywhere(embedded, cases):
@@ -179,6 +189,90 @@ def test_what_was_stopped_goes_on_from_its_file(embedded, cases, tmp_path):
         evaluate(embedded, NOTHING, cases, file=file, progress=False)
 
 
+def test_a_case_that_has_changed_is_evaluated_anew(embedded, facts, tmp_path):
+    """The same ids, but other questions: answers to the old ones must not be handed out."""
+    file = tmp_path / "done.jsonl"
+    few, more = (
+        lv.counterfactual_cases(facts, n=2, neighbours=n).filter(languages=["en"]) for n in (1, 3)
+    )
+    assert [case.id for case in few] == [case.id for case in more]
+
+    def run(cases, file=file):
+        return evaluate(embedded, NOTHING, cases, file=file, progress=False).answers
+
+    old = run(few)
+    lines = file.read_bytes()
+    new = run(more)
+    assert len(new) > len(old)
+    assert new == run(more, file=None)
+    # Nothing is lost: the old answers are there still, and count for the old cases.
+    assert file.read_bytes().startswith(lines)
+    both = file.read_bytes()
+    assert run(few) == old
+    assert run(more) == new
+    assert file.read_bytes() == both
+
+
+def test_a_killed_run_leaves_the_same_file_as_one_that_was_not(embedded, cases, tmp_path):
+    calls = []
+
+    def stops(model, case, languages):
+        calls.append(case.id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return Nothing()
+
+    killed, whole = tmp_path / "killed.jsonl", tmp_path / "whole.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(embedded, Editor("e", stops), cases, file=killed, progress=False)
+    with killed.open("a") as out:
+        out.write('{"case": "half a li')
+    evaluate(embedded, Editor("e", stops), cases, file=killed, progress=False)
+    evaluate(embedded, Editor("e", lambda *_: Nothing()), cases, file=whole, progress=False)
+    assert killed.read_bytes() == whole.read_bytes()
+
+
+def test_a_file_without_checksums_is_refused(embedded, cases, tmp_path):
+    """The version before wrote no checksum; its names of the answers' fields are those of today."""
+    file = tmp_path / "done.jsonl"
+    evaluate(embedded, NOTHING, cases, file=file, progress=False)
+    head, *lines = file.read_text("utf-8").split("\n")[:-1]
+    records = [json.loads(line) for line in lines]
+    assert set(records[0]) == {"case", "checksum", "answers"}
+    assert {"right", "right_before"} < set(records[0]["answers"][0])
+    for record in records:
+        del record["checksum"]
+    file.write_text("\n".join([head, *map(json.dumps, records), ""]), "utf-8")
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"line 2 has no checksum.* give another file"):
+        evaluate(embedded, NOTHING, cases, file=file, progress=False)
+    assert file.read_bytes() == before
+
+
+def test_of_edits_at_once_every_case_counts(embedded, facts, tmp_path):
+    """The answers to a case depend on the edits of all the others."""
+    few, more = (
+        lv.counterfactual_cases(facts, n=2, neighbours=n).filter(languages=["en"]) for n in (1, 3)
+    )
+    made = []
+
+    def edit_all(model, cases):
+        made.append(len(cases))
+        return Nothing()
+
+    editor = Editor("e", lambda *given: pytest.fail("edited alone"), edit_all=edit_all)
+    file = tmp_path / "done.jsonl"
+    for cases in (few, [few[0], more[1]], few):
+        evaluate(embedded, editor, cases, at_once=True, file=file, progress=False)
+    assert made == [2, 2]
+    lines = file.read_text("utf-8").split("\n")[1:-1]
+    assert [json.loads(line)["case"] for line in lines] == [case.id for case in few] * 2
+
+
+def test_the_metrics_are_those_of_the_table():
+    assert set(ANSWER_METRICS) == set(get_args(AnswerMetric))
+
+
 def test_all_edits_at_once_are_made_before_the_first_question(embedded, cases, tmp_path):
     made = []
 
@@ -219,7 +313,7 @@ def test_a_question_longer_than_the_model_reads_is_said_before_any_edit(embedded
 def test_a_text_ends_where_the_model_reads_no_further(tiny):
     long = lv.Prompt.of("a" + " b" * 60, " c d", subject="a")
     model = tiny("gpt2")
-    tokens = len(lv.target.encode(model, long).read)
+    tokens = len(encode(model, long).read)
     assert 100 < tokens <= 128
     (found,) = generate(model, [long])
     assert len(found.tokens) <= 128 - tokens + 4
