@@ -1,15 +1,15 @@
-"""Runs that write a store are killed here, over and over, in processes of their own.
+"""Kill runs that write a store, over and over.
 
-    python killing.py lines FOLDER   die at line after line of the writer, made-up results
+    python killing.py lines FOLDER   die at line after line of the writer, with made-up results
     python killing.py sweep FOLDER   die at any time of a real sweep
 
-Prints, as JSON, what a test then judges. Children are forked from a process that has everything
-loaded and has started no thread.
+Prints as JSON what a test then checks. Each run is a child, forked from a process that has loaded
+everything and started no thread.
 """
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # threads do not live through a fork
+os.environ["OMP_NUM_THREADS"] = "1"  # threads do not survive a fork
 
 import hashlib
 import json
@@ -21,13 +21,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
+from lafn_viz.core import files
 from lafn_viz.experiments import store, store_writer
 from lafn_viz.experiments.job import Job
 from lafn_viz.experiments.schema import (
     CASE_TABLES,
     FACT_TABLES,
     FAILURES,
+    TABLES,
     ItemResult,
     schema,
     table_of,
@@ -45,7 +48,7 @@ SHARDS = (Shard(0, ("a", "b")), Shard(2, ("c",)), Shard(3, ("d", "e"), edits=Tru
 
 
 def made_up(number: int) -> ItemResult:
-    """Some rows about an item, a little large now and then, and a tensor."""
+    """A result: some rows, for odd numbers many of them, and a tensor."""
     import torch
 
     edit = number >= 3
@@ -55,21 +58,26 @@ def made_up(number: int) -> ItemResult:
     }
     name, item = ("edits", "case") if edit else ("scores", "fact_id")
     count = 5 + 200 * (number % 2)
-    frame = pd.DataFrame({item: "abcde"[number], "model": "made-up", "neuron": range(count)})
-    tables[name] = table_of(name, frame)
+    columns = {item: "abcde"[number], "model": "made-up", "neuron": range(count)}
+    tables[name] = few_columns(name, columns)
     if number == 1:
-        told = {"item": ["b"], "stage": ["effects"], "reason": ["made up"]}
-        tables["failures"] = table_of("failures", pd.DataFrame(told))
+        columns = {"item": ["b"], "stage": ["effects"], "reason": ["made up"]}
+        tables["failures"] = few_columns("failures", columns)
     return ItemResult(tables, {} if edit else {"amig": torch.arange(6.0).view(1, 2, 3) + number})
 
 
+def few_columns(name: str, columns: dict[str, object]) -> pa.Table:
+    """A table with these columns, and nulls in the others."""
+    return table_of(name, pd.DataFrame(columns), nulls=TABLES[name].keys() - columns.keys())
+
+
 def write_made_up(folder: Path, log: Path) -> None:
-    """What a sweep does, with results that cost nothing."""
-    with open_writer(folder, HEAD, SHARDS, lambda tables: tables) as open_one:
+    """Write a store as a sweep does, with results that cost nothing."""
+    with open_writer(folder, HEAD, SHARDS, lambda tables: tables) as writer:
         for number in [4, 0, 3, 2, 1]:
-            if number not in open_one.done:
+            if number not in writer.done:
                 say(log, f"begins {number}")
-                open_one.add(number, made_up(number))
+                writer.add(number, made_up(number))
                 say(log, f"ended {number}")
 
 
@@ -79,7 +87,7 @@ def say(log: Path, text: str) -> None:
 
 
 def forked(work: Callable[[], object]) -> int:
-    """Start a child that does some work."""
+    """Start a child that does some work. Returns its process id."""
     child = os.fork()
     if not child:
         try:
@@ -92,18 +100,18 @@ def forked(work: Callable[[], object]) -> int:
 
 
 def ended(child: int) -> int:
-    """Its exit status; minus the signal that killed it."""
+    """Wait for a child. Returns its exit status, or minus the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def die_at(line: int, work: Callable[[], object]) -> Callable[[], None]:
-    """The work, killed when so many lines of the writer have been run."""
-    written = {store_writer.__file__, store.__file__}
+    """Return the work, killed when that many lines of the writing modules have been run."""
+    traced = {store_writer.__file__, store.__file__, files.__file__}
     count = 0
 
     def trace(frame, event, arg):
         nonlocal count
-        if frame.f_code.co_filename not in written:
+        if frame.f_code.co_filename not in traced:
             return None
         if event == "line":
             count += 1
@@ -128,19 +136,19 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def twice(log: Path) -> list[str]:
-    """The items that were begun again after they had ended."""
-    gone, again = set(), []
+    """Return the items that were begun again after they had ended."""
+    finished, again = set(), []
     for line in log.read_text().splitlines() if log.exists() else ():
         word, number = line.split()
         if word == "ended":
-            gone.add(number)
-        elif number in gone:
+            finished.add(number)
+        elif number in finished:
             again.append(number)
     return again
 
 
 def lines(root: Path) -> dict[str, object]:
-    """Die at every few lines, then go on; and die again and again in one store."""
+    """Die at every few lines, then resume; and die again and again in one store."""
     whole = root / "whole"
     assert ended(forked(lambda: write_made_up(whole, root / "log"))) == 0
     wanted, draw = tree(whole), random.Random(0)
@@ -169,7 +177,7 @@ def lines(root: Path) -> dict[str, object]:
 
 
 def real(root: Path) -> dict[str, object]:
-    """Kill a sweep at any time until it is through."""
+    """Kill a sweep at random times until it completes."""
     import lafn_viz as lv
 
     model, facts = lv.load_model("embedded"), lv.load_facts()

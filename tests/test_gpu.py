@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_attribution import fixed
 from torch.utils.flop_counter import FlopCounterMode
 
 import lafn_viz as lv
@@ -16,12 +15,14 @@ import lafn_viz as lv
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import gpu
 
+# With few steps a warning is due; these tests count work and compare scores all the same.
+pytestmark = pytest.mark.filterwarnings("ignore::lafn_viz.CompletenessWarning")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 
 def counted(model, prompts, **options):
     with FlopCounterMode(display=False) as counter:
-        scores = fixed(model, prompts, **options)
+        scores = lv.attribute(model, prompts, **options)
     return scores, counter.get_total_flops()
 
 

@@ -80,7 +80,7 @@ def test_a_second_run_is_refused_while_the_first_lasts(tmp_path):
             [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[2])\n"
              "import killing; from pathlib import Path\n"
              "killing.write_made_up(Path(sys.argv[1]), Path(sys.argv[1] + '.log'))",
-             str(tmp_path), str(Path(__file__).parent)],
+             str(tmp_path), str(Path(killing.__file__).parent)],
             capture_output=True, text=True,
         )  # fmt: skip
         assert "StoreError: another run is writing to" in other.stderr
