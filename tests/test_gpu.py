@@ -120,9 +120,9 @@ def test_without_a_gpu_the_benchmark_says_so_and_runs(monkeypatch, capsys):
 
 def test_half_precision_finds_the_neurons_of_float32(embedded):
     prompts = gpu.some_prompts(embedded, 8)
-    exact = fixed(embedded, prompts, n_steps=20).values
+    exact = lv.attribute(embedded, prompts, n_steps=20).values
     half = lv.load_model("embedded", dtype=torch.bfloat16)
-    held(exact, fixed(half, prompts, n_steps=20).values)
+    held(exact, lv.attribute(half, prompts, n_steps=20).values)
 
 
 def held(exact, found):
@@ -139,11 +139,11 @@ def held(exact, found):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gpu_finds_the_neurons_of_float32_on_the_cpu(embedded, dtype):
     prompts = gpu.some_prompts(embedded, 16)
-    exact = fixed(embedded, prompts, n_steps=20).values
+    exact = lv.attribute(embedded, prompts, n_steps=20).values
     model = lv.load_model("embedded", device="cuda", dtype=dtype)
-    fixed(model, prompts, n_steps=20)
+    lv.attribute(model, prompts, n_steps=20)
     began = time.perf_counter()
-    found = fixed(model, prompts, n_steps=20).values
+    found = lv.attribute(model, prompts, n_steps=20).values
     rate = len(prompts) / (time.perf_counter() - began)
     sys.stdout.write(f"{dtype}: {rate:.0f} prompts/s\n")
     held(exact, found)
