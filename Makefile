@@ -1,5 +1,6 @@
 # make demo    set up, then show language-agnostic neurons (figures go to demo/)
-# make test    set up, then lint, types and tests
+# make check   while you work: lint, types and the fast tests; with ROOM=editing all tests of that room
+# make test    set up, then lint, types and all tests
 # make lab     open the notebooks in JupyterLab
 # make app     open the explorers as one page
 # make docs    build the documentation site in build/docs and check its links (ten minutes at first;
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo test lint audit dist lab app docs data model notebooks clean
+.PHONY: demo check test lint audit dist lab app docs data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -29,8 +30,13 @@ demo: $(READY)
 	$(BIN)/lafn-viz demo --out demo
 
 # Small models gain more from two processes than from two threads.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+check: lint
+	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow")
+
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
