@@ -28,13 +28,13 @@ CALLS = {
     "lv.select_neurons(s, threshold=1.5)": "threshold=1.5; it must be at least 0 and below 1",
     "lv.select_neurons(s, threshold=.1, top=3)": "threshold=0.1, top=3, fraction=None; give one",
     "lv.select_neurons(s, top=0)": "0 neurons a prompt; choose 1 to",
-    "lv.find_degenerate(m, s, of='luck')": "unknown of='luck'; there are probability, odds",
+    "lv.find_degenerate(m, s, of='luck')": "unknown of 'luck'; there are probability, odds",
     "lv.find_degenerate(m, s, t_low=0.5)": "t_low=0.5, t_high=0.25; give 0 <= t_low <= t_high",
-    "lv.check_facts(m, lv.load_facts(), 'capital', false_answers='hard')": "unknown false_answers="
+    "lv.check_facts(m, lv.load_facts(), 'capital', false_answers='hard')": "unknown false_answers "
     "'hard'; there are random, plausible",
     "lv.significance(lv.overlap(lv.select_neurons(s)), n_permutations=5)": "n_permutations=5; give",
     "lv.stability(s.select(lambda x: x.paraphrase == 0))": "there is one known paraphrase only",
-    "lv.lape(m, p[:1])": "prompts in en only; a neuron is specific",
+    "lv.lape(m, p[:1])": "all prompts are in en; a neuron is specific",
     "lv.effects(m, {'a': {}}, p)": "no fact of the neuron sets is among the prompts",
     "lv.intervene(m, p, [(0, 1)], how='mean')": "how='mean' needs a corpus",
     "lv.plant(n_facts=1)": "n_facts=1, n_agnostic=10",
@@ -52,7 +52,7 @@ CALLS = {
     "lv.counterfactual_cases(n=500)": "n=500, but 124 facts can be edited; give 1 to that many",
     "lv.load_model('embeded')": "there is no model 'embeded'; did you mean 'embedded'?",
     "lv.lafn_edit(m, lv.load_facts(), subject='Peru', relation='capital', new_object='Rome', "
-    "locate='luck')": "unknown locate='luck'; there are pruned, attribution, activation",
+    "locate='luck')": "unknown locate 'luck'; there are pruned, attribution, activation",
     "lv.lafn_edit(m, lv.load_facts(), subject='Peru', relation='capital', new_object='Rome', "
     "position='last')": "unknown position 'last'; there are subject_last, from_subject, answer",
     "e.summary('bleu')": "unknown evaluator 'bleu'; there are exact_match, starts_with",

@@ -2,38 +2,42 @@
 
 Fact-checking of Chen et al. 2024, "Journey to the Center of the Knowledge Neurons" (section 5):
 
-1. Split the facts of a relation. In the training part find each fact's degenerate neurons, and keep
-   those frequent in it.
-2. A candidate answer's score is its mean attribution over these neurons; it passes above a
-   threshold that is fitted on the training part alone.
-3. Judge true and false answers of the other facts: ROC, AUC, accuracy.
+1. Split the facts of a relation in two. Find the degenerate neurons of each training fact, and keep
+   the neurons that are degenerate for many of them.
+2. Score a candidate answer by its mean attribution over these neurons. It passes above a threshold
+   that is fitted on the training facts alone.
+3. Judge true and false answers of the test facts: ROC, AUC, accuracy.
 
-Three controls go through the same: the candidate's own probability, which costs one pass and no
-neurons; as many neurons that are often among the best by attribution but are not kept, so that one
-sees what degeneracy adds to that; and as many random neurons of the same layers.
+Three controls judge the same answers: the candidate's own probability, which costs one pass and
+needs no neurons; as many neurons that are often among the best by attribution but were not kept,
+which shows what degeneracy adds; and as many random neurons of the same layers.
 
-Caveat: a false answer drawn at random is mostly one that the model gives next to no probability.
-`false_answers="plausible"` asks for the likeliest wrong one. It is chosen by what the control
-P(candidate) judges by, so that this control is at its worst there, and the neurons are not.
+Caveat: the model gives most false answers next to no probability when they are drawn at random.
+`false_answers="plausible"` takes the likeliest wrong answer instead. It is chosen by the very
+probability that the control P(candidate) judges by, so that this control is at its worst there; the
+neurons are not.
 """
 
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
 from lafn_viz.attribution.attribute import Method, attribute
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, quantile_interval
 from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
-from lafn_viz.interventions.degenerate import Degenerate, Of, find_degenerate
+from lafn_viz.interventions.degenerate import Degenerate, find_degenerate
+from lafn_viz.interventions.degenerate_search import Of
+from lafn_viz.interventions.false_answers import FalseAnswers, true_and_false
 from lafn_viz.models.capabilities import provenance
-from lafn_viz.models.scoring import score_answers
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron, mask_of
@@ -44,20 +48,21 @@ if TYPE_CHECKING:
 
 DKN, TOP = "degenerate neurons", "top neurons"
 P, RANDOM = "P(candidate)", "random neurons"
-FalseAnswers = Literal["random", "plausible"]
 
 
 @dataclass(frozen=True)
 class FactCheck:
-    """Candidate answers of one relation, judged.
+    """True and false answers of one relation, and what each judge says of them.
 
-    `prompts` ask for a candidate each, `truth` says whether it is the right one. `judges` name the
-    rows of `scores` (mean attribution over neurons, or probability): degenerate neurons, top
-    neurons, P(candidate), and one row for each draw of random neurons. A candidate passes above the
-    judge's threshold, fitted on the facts in `train`. `found` are the degenerate neurons of those,
-    `neurons` the frequent ones, `top` as many others that are most often among the best by
-    attribution. Without any frequent ones, `reason` says why, their scores are NaN, and top and
-    random neurons are not asked.
+    Each of the `prompts` asks for a candidate answer; `truth` says whether it is the true one.
+    `judges` name the rows of `scores` (mean attribution over neurons, or probability): degenerate
+    neurons, top neurons, P(candidate), and one row for each draw of random neurons. A candidate
+    passes above the judge's threshold, which is fitted on the facts in `train`.
+
+    `found` are the degenerate neurons of the training facts, `neurons` the frequent ones, and `top`
+    as many others that are most often among the best by attribution. When none is frequent,
+    `reason` says why; then the scores of the degenerate neurons are NaN, and there are no rows for
+    top and random neurons.
     """
 
     relation: str
@@ -80,13 +85,13 @@ class FactCheck:
         return f"FactCheck({self.relation!r}, {len(self.test)} test facts, AUC: {beside})"
 
     def rows(self, judge: str) -> tuple[Float[np.ndarray, "draw item"], Bool[np.ndarray, " item"]]:
-        """Scores of one judge for the candidates of the test facts, and their truth."""
+        """One judge's scores of the candidates of the test facts, and their truth."""
         rows = [number for number, name in enumerate(self.judges) if name == judge]
         of_test = np.array([prompt.fact_id in self.test for prompt in self.prompts], dtype=bool)
         return self.scores[rows][:, of_test], self.truth[of_test]
 
     def _auc(self, judge: str, draws: int, seed: int) -> Float[np.ndarray, " draw"]:
-        """Mean AUC over the judge's rows: of the test facts, then of bootstrap draws of them."""
+        """AUC, mean over the judge's rows: of the test facts, then of bootstrap draws of them."""
         scores, truth = self.rows(judge)
         owner = [self.test.index(p.fact_id) for p in self.prompts if p.fact_id in self.test]
         belongs = np.eye(len(self.test))[owner]
@@ -110,10 +115,10 @@ class FactCheck:
         return float(difference[0]), *_interval(difference[1:], len(self.test))
 
     def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
-        """One row a judge: AUC and accuracy on the test facts, 95% bootstrap intervals over them.
+        """One row per judge: AUC and accuracy, with 95% bootstrap intervals over the test facts.
 
         `accuracy_true` and `accuracy_false` are the shares of true and of false candidates that the
-        threshold judges rightly, means over facts.
+        threshold judges correctly, means over facts.
         """
         import pandas as pd
 
@@ -124,18 +129,19 @@ class FactCheck:
             row = {"auc": auc[0]}
             row |= dict(zip(("low", "high"), _interval(auc[1:], len(self.test)), strict=True))
             limit = self.thresholds[[name == judge for name in self.judges]]
-            right = ((scores > limit[:, None]) == truth).mean(0)
-            right = np.where(np.isfinite(scores).all(0), right, np.nan)
+            correct = ((scores > limit[:, None]) == truth).mean(0)
+            correct = np.where(np.isfinite(scores).all(0), correct, np.nan)
             owner = np.array([p.fact_id for p in self.prompts if p.fact_id in self.test])
             for name, side in (("true", truth), ("false", ~truth)):
-                each = np.array([right[side & (owner == fact)].mean() for fact in self.test])
-                low, high = bootstrap(each, draws=draws, seed=seed)
-                row |= {f"accuracy_{name}": each.mean(), f"{name}_low": low, f"{name}_high": high}
+                per_fact = np.array([correct[side & (owner == fact)].mean() for fact in self.test])
+                low, high = bootstrap(per_fact, draws=draws, seed=seed)
+                row |= {f"accuracy_{name}": per_fact.mean()}
+                row |= {f"{name}_low": low, f"{name}_high": high}
             table[judge] = row
         return pd.DataFrame.from_dict(table, orient="index").rename_axis("judge")
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a candidate: prompt, truth, part, and each judge's score (random: the mean)."""
+        """One row per candidate: prompt, truth, part, each judge's score (mean over its rows)."""
         import pandas as pd
 
         columns = prompt_columns(self.prompts)
@@ -156,13 +162,13 @@ class FactCheck:
 def roc(
     scores: Float[np.ndarray, " item"], truth: Bool[np.ndarray, " item"]
 ) -> Float[np.ndarray, "2 point"]:
-    """Shares of false and of true candidates above each threshold, from (0, 0) to (1, 1)."""
+    """ROC curve: shares of false and of true candidates that pass, from (0, 0) to (1, 1)."""
     above = scores >= np.concatenate([[np.inf], np.unique(scores)[::-1]])[:, None]
     return np.stack([above[:, ~truth].mean(1), above[:, truth].mean(1)])
 
 
 def fit_threshold(scores: Float[np.ndarray, " item"], truth: Bool[np.ndarray, " item"]) -> float:
-    """The threshold with the best balanced accuracy, half-way between two scores."""
+    """Fit the threshold with the best balanced accuracy, half-way between two scores."""
     if not np.isfinite(scores).all():
         return float("nan")
     values = np.unique(scores)
@@ -197,159 +203,133 @@ def check_facts(
     """Judge true and false answers of a relation by the degenerate neurons of other facts.
 
     Every prompt gets its true answer and one false one: another object of the relation in the same
-    language. Cost: two attributions a prompt, and a search for each training fact and language.
+    language. Cost: two attributions per prompt, and a search per training fact and language.
 
     Args:
         facts: with at least two facts of the relation and two different objects.
-        paraphrases: which ones to ask, by number; all unless given.
-        max_facts: only as many, drawn with the seed. False answers may come from all.
-        false_answers: "random", or "plausible": of all wrong objects in that language the one that
-            the model gives the highest log-probability, mean over the asked paraphrases.
-        train_share: of the facts that find the neurons and fit the thresholds.
+        languages: to ask in; all if not given.
+        paraphrases: numbers of those to ask; all if not given.
+        max_facts: use at most as many, drawn with the seed. False answers may come from all.
+        false_answers: "random", or "plausible": of all wrong objects in that language the one to
+            which the model gives the highest log-probability, mean over the asked paraphrases.
+        train_share: share of the facts that find the neurons and fit the thresholds.
         share: a neuron is frequent when it is degenerate for more training facts and languages than
             this share of the most frequent neuron's count (the paper: 0.7).
         top, t_low, t_high, max_size, of: as in `find_degenerate`.
         method, position: as in `attribute`.
-        controls: draws of random neurons of the same layers.
+        controls: number of draws of random neurons of the same layers.
         seed: of the split, the false answers and the random neurons.
 
     Raises:
         ValueError: for an option out of its range or too few facts, prompts or objects.
     """
-    if false_answers not in get_args(FalseAnswers):
-        raise ValueError(
-            f"unknown false_answers={false_answers!r}; "
-            f"there are {', '.join(get_args(FalseAnswers))}"
-        )
+    require_one_of("false_answers", false_answers, get_args(FalseAnswers))
+    languages = languages if languages is None or isinstance(languages, str) else tuple(languages)
     pool = facts.filter(relation=relation, languages=languages)
-    some = (
+    drawn = (
         pool if max_facts is None or max_facts >= len(pool) else pool.sample(max_facts, seed=seed)
     )
-    asked = [p for p in some.prompts() if paraphrases is None or p.paraphrase in paraphrases]
-    true, false = _candidates(model, pool, asked, false_answers, seed)
-    ids = list(dict.fromkeys(prompt.fact_id for prompt in true))
-    n_train = round(train_share * len(ids))
-    if not 0 < n_train < len(ids):
-        raise ValueError(
-            f"train_share={train_share} of {len(ids)} facts with a false candidate leaves "
-            f"{n_train} to train and {len(ids) - n_train} to test; both need some"
-        )
-    random.Random(seed).shuffle(ids)
-    train, test = tuple(ids[:n_train]), tuple(ids[n_train:])
+    asked = [p for p in drawn.prompts() if paraphrases is None or p.paraphrase in paraphrases]
+    true, false = true_and_false(model, pool, asked, false_answers, seed)
+    train, test = _split(list(dict.fromkeys(p.fact_id for p in true)), train_share, seed)
     options: dict[str, Any] = {"method": method, "position": position, "progress": progress}
-    judged = [attribute(model, candidates, **options) for candidates in (true, false)]
+    of_true, of_false = (attribute(model, candidates, **options) for candidates in (true, false))
     settings: dict[str, Any] = {
         "top": top, "t_low": t_low, "t_high": t_high, "max_size": max_size, "of": of,
         "position": position,
     }  # fmt: skip
-    of_train = judged[0].select(lambda prompt: prompt.fact_id in train)
+    of_train = of_true.select(lambda prompt: prompt.fact_id in train)
     found = find_degenerate(model, of_train, controls=0, progress=progress, **settings)
-    count = Counter(neuron for one in found for neuron in one.neurons)
-    limit = share * max(count.values(), default=0)
-    neurons = tuple(sorted(neuron for neuron, times in count.items() if times > limit))
-    often = _by_frequency(found, without=neurons)[: len(neurons)]
-    values = torch.cat([scores.values for scores in judged])
-    shape = (values.shape[1], values.shape[2])
-
-    def mean_over(chosen: Iterable[Neuron]) -> Float[np.ndarray, " item"]:
-        mask = mask_of(chosen, shape)
-        return values[:, mask].double().mean(1).numpy()  # of no neuron: not a number
-
-    probability = torch.cat([s.target_prob for s in judged]).double().numpy()
-    rows = [(DKN, mean_over(neurons)), (P, probability)]
-    if often:
-        rows.insert(1, (TOP, mean_over(often)))
-    for draw in range(controls if neurons else 0):
-        rows.append((RANDOM, mean_over(random_like(neurons, shape, seed=seed + draw))))
+    neurons = _frequent(found, share)
+    top_neurons = _by_frequency(found, without=neurons)[: len(neurons)]
+    judges, scores = _judge([of_true, of_false], neurons, top_neurons, controls, seed)
     truth = np.repeat([True, False], [len(true), len(false)])
     fit_on = np.array([prompt.fact_id in train for prompt in (*true, *false)], dtype=bool)
-    reason = None
-    if not neurons:
-        causes = Counter((one.reason or "").split(" (")[0] for one in found)
-        reason = (
-            f"no degenerate neuron in {len(found)} training facts and languages, mostly because "
-            f"{causes.most_common(1)[0][0]}"
-        )
     return FactCheck(
         relation=relation,
         train=train,
         test=test,
         neurons=neurons,
-        top=often,
+        top=top_neurons,
         found=tuple(found),
         prompts=(*true, *false),
         truth=truth,
-        judges=tuple(judge for judge, _ in rows),
-        scores=np.stack([row for _, row in rows]),
-        thresholds=np.array([fit_threshold(row[fit_on], truth[fit_on]) for _, row in rows]),
-        reason=reason,
+        judges=judges,
+        scores=scores,
+        thresholds=np.array([fit_threshold(row[fit_on], truth[fit_on]) for row in scores]),
+        reason=None if neurons else _reason(found),
         provenance=provenance(
-            model,
-            "check_facts",
-            seed=seed,
-            attribution=method,
-            share=share,
-            train_share=train_share,
-            false_answers=false_answers,
-            **settings,
+            model, "check_facts", seed=seed, languages=languages,
+            paraphrases=None if paraphrases is None else tuple(paraphrases), max_facts=max_facts,
+            false_answers=false_answers, train_share=train_share, share=share, controls=controls,
+            attribution=method, **settings,
         ),
-    )
+    )  # fmt: skip
+
+
+def _split(
+    facts: list[str], train_share: float, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split facts at random into those to train and those to test."""
+    n_train = round(train_share * len(facts))
+    if not 0 < n_train < len(facts):
+        raise ValueError(
+            f"train_share={train_share} of {len(facts)} facts with a false candidate leaves "
+            f"{n_train} to train and {len(facts) - n_train} to test; both need at least one"
+        )
+    random.Random(seed).shuffle(facts)
+    return tuple(facts[:n_train]), tuple(facts[n_train:])
+
+
+def _frequent(found: Sequence[Degenerate], share: float) -> tuple[Neuron, ...]:
+    """Neurons that are degenerate more often than a share of the most frequent one's count."""
+    count = Counter(neuron for result in found for neuron in result.neurons)
+    limit = share * max(count.values(), default=0)
+    return tuple(sorted(neuron for neuron, times in count.items() if times > limit))
 
 
 def _by_frequency(found: Iterable[Degenerate], without: Iterable[Neuron]) -> tuple[Neuron, ...]:
     """The other candidates, from the most frequent to the least; ties by their attribution."""
     count: Counter[Neuron] = Counter()
     total: dict[Neuron, float] = defaultdict(float)
-    for one in found:
-        count.update(one.candidates)
-        for neuron, score in zip(one.candidates, one.attribution.tolist(), strict=True):
+    for result in found:
+        count.update(result.candidates)
+        for neuron, score in zip(result.candidates, result.attribution.tolist(), strict=True):
             total[neuron] += score
-    left = count.keys() - set(without)
-    return tuple(sorted(left, key=lambda neuron: (-count[neuron], -total[neuron], neuron)))
+    others = count.keys() - set(without)
+    return tuple(sorted(others, key=lambda neuron: (-count[neuron], -total[neuron], neuron)))
 
 
-def _candidates(
-    model: "TransformerBridge",
-    pool: FactSet,
-    asked: Sequence[Prompt],
-    false_answers: FalseAnswers,
+def _judge(
+    scores: Sequence[NeuronScores],
+    neurons: Sequence[Neuron],
+    top_neurons: Sequence[Neuron],
+    controls: int,
     seed: int,
-) -> tuple[list[Prompt], list[Prompt]]:
-    """The prompts as they are, and each with a false answer; without those that have none."""
-    objects: dict[str, set[str]] = defaultdict(set)
-    right: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for fact in pool:
-        for language, name in fact.object.items():
-            objects[language].add(name)
-            right[fact.subject_id, language].add(name)
-    together: dict[tuple[str, str], list[Prompt]] = defaultdict(list)
-    for prompt in asked:
-        together[prompt.fact_id, prompt.language].append(prompt)
-    # The same for all paraphrases, and whatever else is asked.
-    answers: dict[tuple[str, str], str] = {}
-    for (fact_id, language), prompts in together.items():
-        wrong = sorted(objects[language] - right[pool[fact_id].subject_id, language])
-        if wrong and false_answers == "random":
-            draw = random.Random(f"{seed} {fact_id} {language}")
-            answers[fact_id, language] = draw.choice(wrong)
-        elif wrong:
-            answers[fact_id, language] = _likeliest(model, prompts, wrong)
-    true = [prompt for prompt in asked if (prompt.fact_id, prompt.language) in answers]
-    if not true:
-        raise ValueError(
-            f"{len(asked)} prompts and no false answer for any; give paraphrases that exist and "
-            "facts with at least two different objects in a language"
-        )
-    return true, [replace(p, answer=answers[p.fact_id, p.language]) for p in true]
+) -> tuple[tuple[str, ...], Float[np.ndarray, "judge item"]]:
+    """The name of each judge and its scores of the candidates, true ones first."""
+    values = torch.cat([part.values for part in scores])
+    shape = (values.shape[1], values.shape[2])
+
+    def mean_over(chosen: Iterable[Neuron]) -> Float[np.ndarray, " item"]:
+        return values[:, mask_of(chosen, shape)].double().mean(1).numpy()  # NaN without neurons
+
+    probability = torch.cat([part.target_prob for part in scores]).double().numpy()
+    rows = [(DKN, mean_over(neurons)), (P, probability)]
+    if top_neurons:
+        rows.insert(1, (TOP, mean_over(top_neurons)))
+    for draw in range(controls if neurons else 0):
+        rows.append((RANDOM, mean_over(random_like(neurons, shape, seed=seed + draw))))
+    return tuple(name for name, _ in rows), np.stack([row for _, row in rows])
 
 
-def _likeliest(
-    model: "TransformerBridge", prompts: Sequence[Prompt], answers: Sequence[str]
-) -> str:
-    """The answer of the highest log-probability, mean over prompts of one fact and language."""
-    candidates = [replace(prompt, answer=answer) for answer in answers for prompt in prompts]
-    log_prob = score_answers(model, candidates).log_prob.view(len(answers), len(prompts))
-    return answers[int(log_prob.double().mean(1).argmax())]
+def _reason(found: Sequence[Degenerate]) -> str:
+    """Why no neuron is degenerate in any training fact."""
+    reasons = Counter((result.reason or "").split(" (")[0] for result in found)
+    return (
+        f"no degenerate neuron in {len(found)} training facts and languages, mostly because "
+        f"{reasons.most_common(1)[0][0]}"
+    )
 
 
 def _interval(draws: Float[np.ndarray, " draw"], facts: int) -> tuple[float, float]:
