@@ -416,5 +416,5 @@ checks.round(3)
 # Center of the Knowledge Neurons* (arXiv 2308.13198), *Multilingual Knowledge Editing with
 # Language-Agnostic Factual Neurons* (arXiv 2406.16416).
 #
-# **Next** `08_explore`: the explorers take your model and facts too: `lv.OverlapExplorer(model,
-# facts)`.
+# **Next** `08_explore`: the explorers take your model and facts too:
+# `lv.OverlapExplorer(model, facts)`.
