@@ -1,1 +1,1 @@
-"""Cause and effect: change neurons and measure the answers."""
+"""Cause and effect: change neurons or activations, and measure the answers."""

@@ -1,18 +1,19 @@
-"""Where is the subject read? What one place of the model carries, by putting another's there.
+"""Where does the model read the subject? Put another subject's values at one place and see.
 
-1. Pair prompts that differ in the subject alone and whose tokens lie alike: same paraphrase, as
-   many tokens before, in and after the subject, as many in the answer.
-2. Read the donor, and keep what enters each layer and what its neurons do.
-3. Read the other, and put the donor's values at one place: one layer, at the subject's last token,
-   at the whole subject, between subject and answer, or where the answer begins.
-4. How often does the model now write the donor's answer?
+1. Pair prompts that differ in the subject alone and whose tokens line up: the same paraphrase, as
+   many tokens before, in and after the subject, and as many in the answer.
+2. Read the donor prompt, and keep the input of each layer and the activations of its neurons.
+3. Read the other prompt, with the donor's values at one place: in one layer, at the subject's last
+   token, at the whole subject, between subject and answer, or where the answer begins.
+4. Count how often the model now writes the donor's answer.
 
-Interchange interventions as in Meng et al. 2022 (causal tracing, arXiv 2202.05262, section 2), with
-another subject in place of noise. Values at a place can only edit a fact if something there is read
-later on: so this says at which `position` an edit can work.
+These are interchange interventions as in Meng et al. 2022 (causal tracing, arXiv 2202.05262,
+section 2), with another subject in place of noise. An edit of the values at a place can only work
+if the model reads them later on; so this measures at which `position` an edit can work.
 
-Controls: nothing put in (0 unless both have one answer), and the whole subject put in where the
-first layer reads it (all the model knows of it: as often as the donor's answer is known).
+Controls: no values put in (0 unless both subjects have one answer), and the whole subject put in at
+the input of the first layer, which is all that the model knows of it: the donor's answer then comes
+as often as the model knows it.
 """
 
 from collections import defaultdict
@@ -39,14 +40,15 @@ What = Literal["layer input", "neurons"]
 Where = Literal["subject's last token", "whole subject", "between", "answer"]
 WHATS: tuple[What, ...] = get_args(What)
 WHERES: tuple[Where, ...] = get_args(Where)
+_HOOKS = {"layer input": hook_block, "neurons": hook_post}
 
 
 @dataclass(frozen=True)
 class Trace:
-    """How often the model writes the donor's answer when one place holds the donor's values.
+    """How often the model writes the donor's answer with the donor's values at one place.
 
-    `share` over `n_pairs` pairs of prompts; NaN where no pair has such a place. `untouched` is the
-    share with nothing put in, `donor` that of donors whose answer the model knows.
+    `share` is over `n_pairs` pairs of prompts; NaN where no pair has such a place. `untouched` is
+    the share with no values put in, `donor` the share of donor prompts that the model answers.
     """
 
     share: Float[np.ndarray, "what layer where"]
@@ -63,7 +65,7 @@ class Trace:
         )
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a kind of value, layer and place: the share of donors' answers."""
+        """One row per kind of value, layer and place: the share of donors' answers."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -81,41 +83,41 @@ def trace_subject(
     max_pairs: int = 100,
     seed: int = 0,
 ) -> Trace:
-    """Put another subject's values at each place and layer, and see whose answer comes out.
+    """Put another subject's values at each place and layer, and count the donor's answers.
 
     Args:
-        prompts: of one relation or several, in any languages; of a causal model. Pairs are made
-            among those of one relation, language and paraphrase.
-        max_pairs: as many are drawn at most.
+        prompts: of one relation or several, in any languages. Pairs are made among those of one
+            relation, language and paraphrase.
+        max_pairs: number of pairs at most, drawn at random.
         seed: of the pairs.
 
     Raises:
-        ValueError: if no two prompts differ in the subject alone and lie alike, or for a masked
+        ValueError: if no two prompts differ in the subject alone and line up, or for a masked
             model.
     """
-    if capabilities(model).masked:
+    caps = capabilities(model)
+    if caps.masked:
         raise ValueError(
             "this model fills masks, but a subject is traced from left to right; give a causal one"
         )
     groups = _pairs(model, prompts, max_pairs, seed)
-    n_layers = capabilities(model).n_layers
-    right = np.zeros((len(WHATS), n_layers, len(WHERES)))
-    count = np.zeros(right.shape)
+    donor_answers = np.zeros((len(WHATS), caps.n_layers, len(WHERES)))
+    n_tried = np.zeros(donor_answers.shape)
     untouched = known = total = 0
     for pairs in groups:
-        run = _Swap(model, pairs)
+        swap = _Swap(model, caps.n_layers, pairs)
         total += len(pairs)
-        untouched += run.donors_answer([])
-        known += run.donor_known
+        untouched += swap.donor_answers([])
+        known += swap.donors_known
         for i, what in enumerate(WHATS):
             for j, where in enumerate(WHERES):
-                if not run.places[where]:
+                if not swap.positions[where]:
                     continue
-                for layer in range(n_layers):
-                    right[i, layer, j] += run.put(what, layer, where)
-                    count[i, layer, j] += len(pairs)
+                for layer in range(caps.n_layers):
+                    donor_answers[i, layer, j] += swap.put(what, layer, where)
+                    n_tried[i, layer, j] += len(pairs)
     return Trace(
-        share=np.where(count > 0, right / np.maximum(count, 1), np.nan),
+        share=np.where(n_tried > 0, donor_answers / np.maximum(n_tried, 1), np.nan),
         untouched=untouched / total,
         donor=known / total,
         n_pairs=total,
@@ -129,92 +131,86 @@ Pair = tuple[Prompt, Prompt]  # the one that is read, and the donor
 def _pairs(
     model: "TransformerBridge", prompts: Sequence[Prompt], max_pairs: int, seed: int
 ) -> list[list[Pair]]:
-    """Pairs whose tokens lie alike, by how they lie."""
-    alike: dict[tuple[Any, ...], list[Prompt]] = defaultdict(list)
+    """Draw pairs whose tokens line up; those of a group line up with one another, too."""
+    aligned: dict[tuple[Any, ...], list[Prompt]] = defaultdict(list)
     for prompt in prompts:
         if prompt.subject_span is None:
             continue
         item = encode(model, prompt)
         key = (prompt.relation, prompt.language, prompt.paraphrase)
         place = (item.subject, item.predicts, len(item.read))
-        alike[*key, *place].append(prompt)
+        aligned[*key, *place].append(prompt)
     generator = torch.Generator().manual_seed(seed)
-    found: list[list[Pair]] = []
-    for some in alike.values():
-        order = torch.randperm(len(some), generator=generator).tolist()
+    groups: list[list[Pair]] = []
+    for alike in aligned.values():
+        order = torch.randperm(len(alike), generator=generator).tolist()
         half = len(order) // 2
         couples = zip(order[:half], order[half:], strict=False)
-        pairs = [(some[a], some[b]) for a, b in couples if some[a].answer != some[b].answer]
+        pairs = [(alike[a], alike[b]) for a, b in couples if alike[a].answer != alike[b].answer]
         if pairs:
-            found.append(pairs)
-    if not found:
+            groups.append(pairs)
+    if not groups:
         raise ValueError(
             f"no two of {len(prompts)} prompts differ in the subject alone and have as many tokens "
             "in it; give those of more facts of one relation"
         )
-    order = torch.randperm(len(found), generator=generator).tolist()
     kept: list[list[Pair]] = []
-    for group in order:
-        left = max_pairs - sum(map(len, kept))
-        if left > 0:
-            kept.append(found[group][:left])
+    for number in torch.randperm(len(groups), generator=generator).tolist():
+        room = max_pairs - sum(map(len, kept))
+        if room > 0:
+            kept.append(groups[number][:room])
     return kept
 
 
 class _Swap:
-    """Pairs that lie alike, side by side."""
+    """A group of pairs, read as one batch, with the donors' values at hand."""
 
-    def __init__(self, model: "TransformerBridge", pairs: Sequence[Pair]) -> None:
+    def __init__(self, model: "TransformerBridge", n_layers: int, pairs: Sequence[Pair]) -> None:
         self.model = model
         # Both are read with the donor's answer, token by token.
-        read = [encode(model, replace(one, answer=donor.answer)) for one, donor in pairs]
+        read = [encode(model, replace(prompt, answer=donor.answer)) for prompt, donor in pairs]
         donors = [encode(model, donor) for _, donor in pairs]
         device = next(model.original_model.parameters()).device
         self.tokens = torch.tensor([item.read for item in read], device=device)
         self.answers = torch.tensor([item.answer for item in donors], device=device)
         first = donors[0]
         self.predicts = first.predicts
-        start, stop = first.subject or (0, 0)  # `_pairs` takes none that names no subject
-        self.places: dict[Where, list[int]] = {
+        start, stop = first.subject or (0, 0)  # `_pairs` takes only prompts that name a subject
+        self.positions: dict[Where, list[int]] = {
             "subject's last token": [stop - 1],
             "whole subject": list(range(start, stop)),
             "between": list(range(stop, first.predicts)),
             "answer": [first.predicts],
         }
-        self.kept: dict[str, Tensor] = {}
-        names = [
-            hook(layer) for layer in range(capabilities(model).n_layers) for hook in _HOOKS.values()
-        ]
+        self.donor_values: dict[str, Tensor] = {}
+        names = [hook(layer) for layer in range(n_layers) for hook in _HOOKS.values()]
         hooks: Hooks = [(name, self._keeper(name)) for name in names]
-        told = torch.tensor([item.read for item in donors], device=device)
-        self.donor_known = self._answered(told, hooks)
+        donor_tokens = torch.tensor([item.read for item in donors], device=device)
+        self.donors_known = self._count_answers(donor_tokens, hooks)
 
     def _keeper(self, name: str) -> Any:
         def keep(value: Tensor, hook: Any) -> None:
-            self.kept[name] = value.clone()
+            self.donor_values[name] = value.clone()
 
         return keep
 
     def put(self, what: What, layer: int, where: Where) -> int:
-        """How many write the donor's answer with its values at one place."""
-        name, places = _HOOKS[what](layer), self.places[where]
+        """Put the donors' values at one place, and count the donors' answers."""
+        name, positions = _HOOKS[what](layer), self.positions[where]
 
         def swap(value: Tensor, hook: Any) -> Tensor:
             value = value.clone()
-            value[:, places] = self.kept[name][:, places]
+            value[:, positions] = self.donor_values[name][:, positions]
             return value
 
-        return self.donors_answer([(name, swap)])
+        return self.donor_answers([(name, swap)])
 
-    def donors_answer(self, hooks: Hooks) -> int:
-        """How many write the donor's answer."""
-        return self._answered(self.tokens, hooks)
+    def donor_answers(self, hooks: Hooks) -> int:
+        """Count the pairs for which the model writes the donor's answer."""
+        return self._count_answers(self.tokens, hooks)
 
-    def _answered(self, tokens: Tensor, hooks: Hooks) -> int:
+    def _count_answers(self, tokens: Tensor, hooks: Hooks) -> int:
         with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
             logits = self.model(tokens)
         written = logits[:, self.predicts :][:, : self.answers.shape[1]].argmax(-1)
         return int((written == self.answers).all(-1).sum())
-
-
-_HOOKS = {"layer input": hook_block, "neurons": hook_post}
