@@ -1,4 +1,4 @@
-"""One edit: the neurons, the values added to them, and where they come from."""
+"""An edit as a value: which neurons it changes, what it adds to them, and where it comes from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
 
 class EditError(ValueError):
-    """A cache on disk that cannot be used, or an edit that does not fit; the message says why."""
+    """An edit does not fit the model or the cache, or a cache on disk cannot be used."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One fact changed: values to add to some neurons where its subject is read.
+    """The change of one fact: values to add to some neurons where the fact is read.
 
-    `values` belong to `neurons`, in units of their activation. `names` of the subject by language;
-    `old` and `new` names of the object in the languages edited (`old` where it is known). `curve`
-    is the loss at each evaluation (nats), `loss` and `divergence` its two parts at the end: mean
-    -log P(new object) of `prompts`, and the divergence from before on what is to stay.
+    `values` holds one value for each of `neurons`, in units of their activation. `position` says at
+    which tokens they are added: "subject_last", "from_subject" or "answer" (from the prompt's last
+    token on). `names` are the subject's, by language; `old` and `new` are the object's names in the
+    languages edited (`old` where it is known). `curve` is the loss at each evaluation (nats);
+    `loss` and `divergence` are its two parts at the end: the mean -log P(new object) of `prompts`,
+    and the Kullback-Leibler divergence from before on what shall stay.
     """
 
     subject_id: str
@@ -59,33 +61,32 @@ class Edit:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Subject and relation; a cache holds one edit of each."""
+        """Subject and relation; a cache holds at most one edit of each pair."""
         return self.subject_id, self.relation
 
     def require(self, model: "TransformerBridge") -> None:
-        """Refuse any other model than the one it was made for, with EditError."""
-        found = capabilities(model)
-        made, here = self.provenance, found.weights
-        if made.weights != here:
+        """Raise EditError for any other model than the one that the edit was made for."""
+        caps, source = capabilities(model), self.provenance
+        if source.weights != caps.weights:
             raise EditError(
-                f"{self!r} was made for the model {quoted(made.model)} "
-                f"({shown(made.weights[:8])}), not for "
-                f"this one ({here[:8]}); edit the fact anew on this model"
+                f"{self!r} was made for the model {quoted(source.model)} "
+                f"({shown(source.weights[:8])}), not for "
+                f"this one ({caps.weights[:8]}); edit the fact anew on this model"
             )
         try:
-            validate_neurons(self.neurons, (found.n_layers, found.d_mlp))
+            validate_neurons(self.neurons, caps.shape)
         except ValueError as error:
             raise EditError(f"{self!r} is damaged: {error}") from None
 
     def added(self, d_mlp: int) -> dict[int, Float[Tensor, " neuron"]]:
-        """What is added to all neurons of each layer that it touches."""
+        """By layer: what is added to each of its neurons, zero to those that stay."""
         table = {layer: torch.zeros(d_mlp) for layer, _ in self.neurons}
         for (layer, neuron), value in zip(self.neurons, self.values, strict=True):
             table[layer][neuron] = value
         return table
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a neuron: subject, relation, layer, neuron, value."""
+        """One row for each neuron: subject, relation, layer, neuron, value."""
         import pandas as pd
 
         return pd.DataFrame(

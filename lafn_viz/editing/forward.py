@@ -1,13 +1,14 @@
-"""Prompts of any length side by side, read again and again with values added to neurons.
+"""The forward pass of an edited model over prompts of any length, run many times.
 
-1. What stands before the first position acted on never changes: it is read once, prompts of equal
-   length together, and its keys and values are kept, aligned at their end.
-2. What follows is read at every step, aligned at its start; a mask hides the padding.
+1. The tokens before the first edited position never change. They are read once, prompts of equal
+   length together, and their keys and values are kept, aligned at their end.
+2. The tokens from there on are read at every step, aligned at their start, with values added to the
+   neurons at the edited positions; a mask hides the padding.
 3. The un-embedding sees only the positions that predict a token of an answer.
 
-Gradients flow to the added values. Where an architecture reads a prefix of its own length in
-another way (a probe at the start tells), whole prompts are read, padded at their end: in a causal
-model nothing looks there.
+Gradients flow to the added values. Some architectures read prefixes of different lengths in another
+way; a trial run at the start finds out. For them whole prompts are read, padded at their end, where
+a causal model does not look.
 """
 
 from collections import defaultdict
@@ -29,24 +30,33 @@ from lafn_viz.models.tokens import Encoded, encode
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-# Where values are added: at the subject's last token; at it and everything after it; or at the
-# prompt's last token and everything after it.
+# Where values are added: at the subject's last token; at it and every later token; or at the
+# prompt's last token and every later one. (`Position`, of attribution, calls the prompt's last
+# token alone "answer".)
 EditPosition = Literal["subject_last", "from_subject", "answer"]
 EDIT_POSITIONS: tuple[EditPosition, ...] = ("subject_last", "from_subject", "answer")
 
-# By layer; for each prompt its own, or one for all.
+# By layer: values to add to its neurons, the same for all prompts or a row for each.
 Added = Mapping[int, Float[Tensor, " neuron"] | Float[Tensor, "prompt neuron"]]
-# By layer.
+# By layer: what to add to its down projection.
 WeightChanges = Mapping[int, Float[Tensor, "neuron d_model"]]
 
 
 class EditedForward:
-    """One padded batch of prompts with their answers.
+    """One padded batch of prompts with their answers, to be read with values added to neurons.
 
-    `row` and `answer` list the tokens of all answers: the prompt of each, and its number in the
-    vocabulary. `logits` has a row for each of them, and then one for each prompt whose number is in
-    `after`: what follows its answer. With `once` values are added at the first position alone; with
-    `whole` every token is read each time, which is what a change of weights asks for.
+    `row` and `answer` list the tokens of all answers: the number of each token's prompt, and its
+    number in the vocabulary. `logits` has a row for each of them, followed by one for each prompt
+    in `after`.
+
+    Args:
+        position: where values are added (see `EditPosition`).
+        after: numbers of prompts for which the token after the answer is predicted too.
+        once: add values at the first edited position alone.
+        whole: read every token each time, as a change of weights needs.
+
+    Raises:
+        ValueError: for an unknown position, no prompts, or a masked model.
     """
 
     def __init__(
@@ -61,7 +71,8 @@ class EditedForward:
     ) -> None:
         if position not in EDIT_POSITIONS:
             raise ValueError(
-                f"unknown position {position!r}; there are {', '.join(EDIT_POSITIONS)}"
+                f"unknown position {position!r}; there are {', '.join(EDIT_POSITIONS)}: at the "
+                "subject's last token, from it on, or from the prompt's last token on"
             )
         if not prompts:
             raise ValueError("there are no prompts; give at least one (facts.prompts())")
@@ -80,13 +91,14 @@ class EditedForward:
         starts = [self._first(item) for item in read]
         self._place(read, [0] * len(read))
         self.prefix: list[tuple[Tensor, Tensor]] = []
-        longest, found = max(len(item.read) for item in read), capabilities(model)
-        # Who builds its own mask (BLOOM, OPT, XGLM) takes none of ours; a sliding window neither.
+        longest, caps = max(len(item.read) for item in read), capabilities(model)
+        # Models that build their own mask (BLOOM, OPT, XGLM) take none of ours, nor do those whose
+        # attention slides over a window.
         if (
             not whole
             and max(starts)
-            and found.supports_growing_batch
-            and (found.window is None or longest < found.window)
+            and caps.supports_growing_batch
+            and (caps.window is None or longest < caps.window)
         ):
             with torch.no_grad():
                 plain = self.logits({})
@@ -97,10 +109,11 @@ class EditedForward:
                     self.prefix = []
 
     def _first(self, item: Encoded) -> int:
+        """The first edited position of a prompt."""
         return item.predicts if self.position == "answer" else item.subject_last
 
     def _place(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
-        """What is read of each prompt, from a position of its own on."""
+        """Lay out what is read of each prompt at every step: all from its own start on."""
         width = max(len(item.read) - start for item, start in zip(read, starts, strict=True))
         self.tokens = torch.zeros(len(read), width, dtype=torch.long)
         self.acted = torch.zeros(len(read), width, 1, dtype=torch.bool)
@@ -116,9 +129,9 @@ class EditedForward:
         self.starts = torch.tensor(starts, device=self.device)
 
     def _keep_prefix(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
-        """Keys and values of what stands before each start, aligned at their end."""
+        """Read what stands before each start once, and keep its keys and values."""
         widest = max(starts)
-        there = torch.zeros(len(read), widest, dtype=torch.bool, device=self.device)
+        has_prefix = torch.zeros(len(read), widest, dtype=torch.bool, device=self.device)
         groups: dict[int, list[int]] = defaultdict(list)
         for i, start in enumerate(starts):
             groups[start].append(i)
@@ -137,18 +150,19 @@ class EditedForward:
             for (keys, values), layer in zip(self.prefix, cache.layers, strict=True):
                 keys[rows, :, widest - start :] = layer.keys
                 values[rows, :, widest - start :] = layer.values
-            there[rows, widest - start :] = True
+            has_prefix[rows, widest - start :] = True
         width = self.tokens.shape[1]
-        own = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
-        seen = torch.cat([there[:, None].expand(-1, width, -1), own.expand(len(read), -1, -1)], -1)[
-            :, None
-        ]
+        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        attended = torch.cat(
+            [has_prefix[:, None].expand(-1, width, -1), causal.expand(len(read), -1, -1)], -1
+        )[:, None]
         dtype = self.prefix[0][0].dtype
-        self.mask = torch.zeros(seen.shape, dtype=dtype, device=self.device)
-        self.mask.masked_fill_(~seen, torch.finfo(dtype).min)
+        self.mask = torch.zeros(attended.shape, dtype=dtype, device=self.device)
+        self.mask.masked_fill_(~attended, torch.finfo(dtype).min)
 
     @property
     def _narrows(self) -> bool:
+        """Whether a hook can cut the un-embedding down to the positions that matter."""
         return HOOK_UNEMBED in self.model.hook_dict
 
     def logits(
@@ -158,48 +172,50 @@ class EditedForward:
         site: Callable[[int], str] = hook_post,
         changed: WeightChanges | None = None,
     ) -> Float[Tensor, "token vocab"]:
-        """Logits about each token of the answers, with values added to neurons of some layers.
+        """Run the edited model: the logits that predict each token of the answers.
 
         Args:
-            added: for each layer what is added to its neurons at the positions acted on.
-            site: where else to add, as the name of a layer's hook.
-            changed: for each layer what is added to its down projection, for all positions; to be
-                read with `whole`.
+            added: for each layer, what is added to its neurons at the edited positions.
+            site: the hook of a layer to add at, in place of its neurons.
+            changed: for each layer, what is added to its down projection, at all positions; needs
+                `whole=True`.
         """
         hooks = [(site(layer), self._adds(more)) for layer, more in added.items()]
         for layer, change in (changed or {}).items():
-            hooks += _rewired(layer, change)
+            hooks += _as_if_changed(layer, change)
         return self._run(hooks)
 
     def seen(self, names: Iterable[str]) -> dict[str, Float[Tensor, "prompt width"]]:
-        """What some hooks see at the first position acted on, in float32."""
+        """The values of these hooks at the first edited position of each prompt, in float32."""
         first = self.acted[..., 0].int().argmax(1)
-        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
 
         def keeps(name: str) -> Any:
             def keep(value: Tensor, hook: Any) -> None:
-                found[name] = value[torch.arange(len(first)), first].float()
+                values[name] = value[torch.arange(len(first)), first].float()
 
             return keep
 
         with torch.no_grad():
             self._run([(name, keeps(name)) for name in names])
-        return found
+        return values
 
     def _adds(self, more: Tensor) -> Any:
-        own = more[:, None] if more.ndim == 2 else more
+        """A hook that adds values at the edited positions."""
+        at_each_position = more[:, None] if more.ndim == 2 else more
 
         def add(value: Tensor, hook: Any) -> Tensor:
-            return value + torch.where(self.acted, own, 0).to(value.dtype)
+            return value + torch.where(self.acted, at_each_position, 0).to(value.dtype)
 
         return add
 
     def _run(self, hooks: Hooks) -> Float[Tensor, "token vocab"]:
+        """Read all prompts with these hooks; the logits at the positions that matter."""
         options: dict[str, Any] = {}
         if self.prefix:
-            everyone, steps = (torch.arange(n, device=self.device) for n in self.tokens.shape)
+            rows, steps = (torch.arange(n, device=self.device) for n in self.tokens.shape)
             options = {
-                "past_key_values": prefix_cache(self.prefix, everyone),
+                "past_key_values": prefix_cache(self.prefix, rows),
                 "attention_mask": self.mask,
                 "position_ids": self.starts[:, None] + steps,
             }
@@ -215,11 +231,11 @@ class EditedForward:
         return (logits.squeeze(0) if self._narrows else logits[self.takes, self.predicts]).float()
 
     def log_prob(self, logits: Float[Tensor, "token vocab"]) -> Float[Tensor, " prompt"]:
-        """Log-probability (nats) of each whole answer."""
+        """The log-probability (nats) of each whole answer."""
         return self.summed(token_log_prob(logits[: len(self.row)], self.answer))
 
     def summed(self, values: Float[Tensor, " token"]) -> Float[Tensor, " prompt"]:
-        """The sum of what each token of an answer has."""
+        """The sum over the tokens of each answer."""
         return sum_by_row(values, self.row, len(self.prompts))
 
     def known(self, logits: Float[Tensor, "token vocab"]) -> Bool[Tensor, " prompt"]:
@@ -237,12 +253,12 @@ class EditedForward:
 
 
 def acted_on(prompts: Iterable[Prompt], position: EditPosition) -> list[Prompt]:
-    """The prompts that have such a position: all, or those that name their subject."""
+    """The prompts that can be edited at a position: all, or those that name their subject."""
     return [p for p in prompts if position == "answer" or p.subject_span is not None]
 
 
-def _rewired(layer: int, change: Float[Tensor, "neuron d_model"]) -> Hooks:
-    """Hooks that make a layer's neurons write more, without a touch to its weights."""
+def _as_if_changed(layer: int, change: Float[Tensor, "neuron d_model"]) -> Hooks:
+    """Hooks under which a layer writes as if its down projection were changed."""
     neurons: list[Tensor] = []
 
     def keep(value: Tensor, hook: Any) -> None:
@@ -255,9 +271,11 @@ def _rewired(layer: int, change: Float[Tensor, "neuron d_model"]) -> Hooks:
 
 
 def _first_only(value: Tensor, hook: Any) -> Tensor:
+    """A hook that cuts the un-embedding down to one position: its logits are not needed."""
     return value[:1, :1]
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
-    tolerance = 1e-4 if one.dtype == torch.float32 else 5e-2
-    return bool((one - other).abs().max() <= tolerance * one.abs().max().clamp_min(1))
+def _close(logits: Tensor, others: Tensor) -> bool:
+    """Whether two forward passes give the same logits up to rounding."""
+    tolerance = 1e-4 if logits.dtype == torch.float32 else 5e-2
+    return bool((logits - others).abs().max() <= tolerance * logits.abs().max().clamp_min(1))

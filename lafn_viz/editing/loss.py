@@ -1,13 +1,16 @@
-"""The loss of an edit, and its minimum.
+"""The loss of an edit, and the search for its minimum.
 
-loss = mean -log P(new answer) over the edited prompts + `divergence` * what else moves (in nats):
-the mean Kullback-Leibler divergence from before on the prompts to keep, and that on what follows
-the new answers, as the model would go on without the edit. (Without the second, an edit whose
-answer is one token is free to have it written again and again.)
+    loss = mean -log P(new answer) + `divergence` * (KL on kept prompts + KL after new answers)
 
-An edit adds values at some layers: to neurons, to what they write, or to their weights (see
-`EditedForward.logits`), so that one loss serves every editor. L-BFGS finds the minimum: an edit has
-tens to thousands of unknowns and an exact gradient, and a step of Adam costs as much.
+1. The first term is the mean over the edited prompts (nats).
+2. The second is the mean Kullback-Leibler divergence of the edited model from the model as it was:
+   on the answers of the prompts to keep, and on the token that follows each new answer, where the
+   model should go on as it would without the edit. (Without this last term, an edit whose answer is
+   one token is free to have it written again and again.)
+
+Editors add values at some layers: to neurons, to what they write, or to their weights (see
+`EditedForward.logits`), so one loss serves them all. L-BFGS finds the minimum: an edit has tens to
+thousands of unknowns and an exact gradient, and a step of Adam costs as much.
 """
 
 from collections import Counter
@@ -26,12 +29,17 @@ from lafn_viz.models.hooks import hook_post
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-ENDS = 1  # prompts of each language whose end is held, of the edited and of the kept
+# How many edited, and how many kept, prompts of each language count with the token after the answer.
+N_ENDS = 1
 OnStep = Callable[[int, float], None]
 
 
 class EditLoss:
-    """The two parts of the loss, for some prompts to edit and some to keep."""
+    """The two terms of the loss, for prompts to edit and prompts to keep.
+
+    `forward` reads all of them, first the `n_edited` edited ones. For each token that it predicts,
+    `target` has the wanted distribution and `weights` its weight in the divergence.
+    """
 
     def __init__(
         self,
@@ -44,23 +52,23 @@ class EditLoss:
         whole: bool = False,
     ) -> None:
         self.n_edited = len(edited)
-        some = [*_some_of_each(edited), *(len(edited) + i for i in _some_of_each(keep))]
+        ends = [*_first_by_language(edited), *(len(edited) + i for i in _first_by_language(keep))]
         self.forward = EditedForward(
-            model, [*edited, *keep], position, after=some, once=once, whole=whole
+            model, [*edited, *keep], position, after=ends, once=once, whole=whole
         )
-        answers, takes = len(self.forward.row), self.forward.takes
+        n_answer_tokens, takes = len(self.forward.row), self.forward.takes
         kept = takes >= len(edited)
-        ends = ~kept & (torch.arange(len(takes), device=takes.device) >= answers)
-        # Every token counts for one part of its own mean.
-        self.weights = sum(part / part.sum().clamp_min(1) for part in (kept, ends))
+        after_new = ~kept & (torch.arange(len(takes), device=takes.device) >= n_answer_tokens)
+        # The divergence is the sum of two means: over the kept tokens, and over those that follow.
+        self.weights = sum(part / part.sum().clamp_min(1) for part in (kept, after_new))
         with torch.no_grad():
             log_p = self.forward.logits({}).log_softmax(-1)
-            # What is wanted of each token: the new answer's own, or what was before.
-            self.wanted = log_p.exp()
-            new = (~(kept | ends)).nonzero()[:, 0]
-            self.wanted[new] = 0
-            self.wanted[new, self.forward.answer[new]] = 1
-            self.entropy = -(self.wanted * log_p).sum(-1) @ self.weights
+            # Wanted is the distribution of before, but of a new answer its own token.
+            self.target = log_p.exp()
+            new = (~(kept | after_new)).nonzero()[:, 0]
+            self.target[new] = 0
+            self.target[new, self.forward.answer[new]] = 1
+            self.entropy = -(self.target * log_p).sum(-1) @ self.weights
 
     def __call__(
         self,
@@ -69,30 +77,34 @@ class EditLoss:
         site: Callable[[int], str] = hook_post,
         changed: WeightChanges | None = None,
     ) -> tuple[Float[Tensor, " edited"], Float[Tensor, ""]]:
-        """-log P of each new answer, and the divergence from before on what is to stay."""
+        """-log P of each new answer, and the divergence from before on what shall stay (nats).
+
+        Args:
+            added, site, changed: as in `EditedForward.logits`.
+        """
         logits = self.forward.logits(added, site=site, changed=changed)
-        # Cross entropy, less the entropy of what was before it, is the divergence.
-        crossed = cross_entropy(logits, self.wanted, reduction="none")
+        # The divergence is the cross entropy less the entropy of the target.
+        crossed = cross_entropy(logits, self.target, reduction="none")
         new = self.forward.summed(crossed[: len(self.forward.row)])
         return new[: self.n_edited], crossed @ self.weights - self.entropy
 
 
-def _some_of_each(prompts: Sequence[Prompt]) -> list[int]:
-    """The first `ENDS` prompts of each language."""
-    seen: Counter[str] = Counter()
-    found = []
+def _first_by_language(prompts: Sequence[Prompt]) -> list[int]:
+    """The numbers of the first `N_ENDS` prompts of each language."""
+    counts: Counter[str] = Counter()
+    numbers = []
     for i, prompt in enumerate(prompts):
-        seen[prompt.language] += 1
-        if seen[prompt.language] <= ENDS:
-            found.append(i)
-    return found
+        counts[prompt.language] += 1
+        if counts[prompt.language] <= N_ENDS:
+            numbers.append(i)
+    return numbers
 
 
 class LBFGSSearch:
-    """The least of a loss, over one or several calls of `minimise`.
+    """The search for the least loss by L-BFGS, in one or several calls of `minimise`.
 
-    `curve` is the loss at each evaluation; `parts` what the loss was made of where it was least in
-    the last call.
+    `curve` is the loss at each evaluation of all calls; `parts` are the parts of the loss at the
+    minimum of the last call. `on_step` is called with the number and the loss of each evaluation.
     """
 
     def __init__(self, on_step: OnStep | None = None) -> None:
@@ -106,10 +118,11 @@ class LBFGSSearch:
         loss: Callable[[Tensor], tuple[Tensor, ...]],
         evaluations: int,
     ) -> Tensor:
-        """Where the loss is least, from `start`, in so many evaluations.
+        """Return the values of least loss that L-BFGS meets on its way from `start`.
 
         Args:
-            loss: of some values: what is minimised, then parts of it to keep.
+            loss: from values to the loss, followed by the parts of it to keep in `parts`.
+            evaluations: of the loss and its gradient, at most.
         """
         values = start.detach().clone().requires_grad_()
         optimiser = torch.optim.LBFGS(

@@ -1,9 +1,11 @@
-"""Many edits, one after the other: with a progress bar, and able to go on after being killed.
+"""Make many edits one after the other, and resume after being killed.
 
-The cache is written to its folder every `EVERY` seconds and at the end, whole or not at all, so
-that what is killed loses some seconds of work. Called again with the same folder, only what is not
-there is done. Each edit is made on the model without the others: in the cache they add up only
-where two have one subject.
+1. Cases that the folder's cache has already are skipped; the others are edited in order.
+2. The cache is written to its folder every `SAVE_EVERY` seconds and at the end, whole or not at
+   all, so that a process that is killed loses some seconds of work.
+
+Each edit is made on the model without the other edits. In the cache, only edits of one subject add
+up.
 """
 
 import time
@@ -12,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.editing.cache import EditCache, EditError
+from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.optimise import EditOptions, edit_case
 from lafn_viz.models.capabilities import capabilities
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-EVERY = 10.0  # seconds between two saves
+SAVE_EVERY = 10.0  # seconds
 
 
 def edit_cases(
@@ -30,53 +33,72 @@ def edit_cases(
     progress: bool = True,
     **options: Unpack[EditOptions],
 ) -> EditCache:
-    """A cache with an edit of each case.
+    """Edit every case, and return the edits in a cache.
 
     Args:
-        folder: to keep the cache in, and to go on from.
+        folder: of a cache to resume from, and to save to.
+        progress: whether to show a progress bar.
         options: those of `edit_case`.
 
     Raises:
-        EditError: if the folder holds edits of another model, of these cases with other answers, or
-            no cache, or if two cases edit one relation of one subject.
+        EditError: for a folder that holds no cache, edits of another model, or edits of these cases
+            with other answers; and if two cases edit one relation of one subject.
     """
     from tqdm.auto import tqdm
 
     place = None if folder is None else Path(folder)
     cache = EditCache() if place is None or not place.exists() else EditCache.load(place)
-    there = {edit.key: edit for edit in cache}
-    weights = capabilities(model).weights
-    for edit in cache:
-        if edit.provenance.weights != weights:
-            raise EditError(
-                f"{place} holds edits of another model, {edit.provenance.model!r} "
-                f"({edit.provenance.weights[:8]}, not {weights[:8]}); give another folder"
-            )
-    todo: dict[tuple[str, str], EditCase] = {}
-    for case in cases:
-        if case.key in todo:
-            raise EditError(
-                f"cases {todo[case.key].id!r} and {case.id!r} both edit {case.key}; leave one out"
-            )
-        todo[case.key] = case
-        made = there.get(case.key)
-        new = {language: asked[0].answer for language, asked in case.edit.items()}
-        if made is not None and any(new.get(lang, name) != name for lang, name in made.new.items()):
-            raise EditError(
-                f"{place} has {made!r} already, with another new object than case {case.id!r}; "
-                "give another folder, or remove that edit"
-            )
-    rest = [case for key, case in todo.items() if key not in there]
+    _require_same_model(place, cache, capabilities(model).weights)
+    done = {edit.key: edit for edit in cache}
+    cases_by_key = _by_key(cases)
+    for key, case in cases_by_key.items():
+        if key in done:
+            _require_same_answers(place, done[key], case)
+    rest = [case for key, case in cases_by_key.items() if key not in done]
     saved = time.monotonic()
-    bar = tqdm(rest, initial=len(todo) - len(rest), total=len(todo), disable=not progress,
-               desc="edits", unit="edit")  # fmt: skip
+    bar = tqdm(
+        rest, initial=len(cases_by_key) - len(rest), total=len(cases_by_key),
+        disable=not progress, desc="edits", unit="edit",
+    )  # fmt: skip
     try:
         for case in bar:
             cache.add(edit_case(model, case, **options))
-            if place is not None and time.monotonic() - saved > EVERY:
+            if place is not None and time.monotonic() - saved > SAVE_EVERY:
                 cache.save(place)
                 saved = time.monotonic()
     finally:
         if place is not None:
             cache.save(place)
     return cache
+
+
+def _by_key(cases: Iterable[EditCase]) -> dict[tuple[str, str], EditCase]:
+    """The cases by subject and relation; refuse two that have both in common."""
+    by_key: dict[tuple[str, str], EditCase] = {}
+    for case in cases:
+        if case.key in by_key:
+            raise EditError(
+                f"cases {by_key[case.key].id!r} and {case.id!r} both edit {case.key}; leave one out"
+            )
+        by_key[case.key] = case
+    return by_key
+
+
+def _require_same_model(place: Path | None, cache: EditCache, weights: str) -> None:
+    """Refuse a cache with edits of another model."""
+    for edit in cache:
+        if edit.provenance.weights != weights:
+            raise EditError(
+                f"{place} holds edits of another model, {edit.provenance.model!r} "
+                f"({edit.provenance.weights[:8]}, not {weights[:8]}); give another folder"
+            )
+
+
+def _require_same_answers(place: Path | None, edit: Edit, case: EditCase) -> None:
+    """Refuse a case whose new object is another than that of its edit in the cache."""
+    new = {language: questions[0].answer for language, questions in case.edit.items()}
+    if any(new.get(language, name) != name for language, name in edit.new.items()):
+        raise EditError(
+            f"{place} has {edit!r} already, with another new object than case {case.id!r}; "
+            "give another folder, or remove that edit"
+        )

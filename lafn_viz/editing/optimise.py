@@ -1,29 +1,32 @@
-"""Change a fact in every language at once: LU-LAFNs, language-agnostic factual neurons updated.
+"""Change a fact in every language at once: LU-LAFNs, locate and update language-agnostic neurons.
 
 After Zhang et al. 2025, "Multilingual Knowledge Editing with Language-Agnostic Factual Neurons"
 (COLING 2025):
 
 1. **Locate** neurons that carry the fact in every language.
-2. **Optimise** one vector of values to add to them, shared by all languages: the mean of
-   -log P(new object) over languages and paraphrases, plus the Kullback-Leibler divergence from
-   before on prompts that shall not change, plus decay.
+2. **Optimise** one vector v of values to add to them, shared by all languages. With x over the
+   questions in all languages and paraphrases, it minimises (see `loss`, nats)
+   mean -log P(new object | x; v) + `divergence` * KL(before || after) + `decay` * |v|^2,
+   where the Kullback-Leibler divergence is taken on prompts that shall not change.
 3. **Cache** the vector under the subject's names, and add it where the subject is read (see
    `cache`). Weights never change.
 
-The paper locates by activation or attribution, before it knows where the change will have to go.
-`locate="pruned"`, the default here, asks the change itself: optimise on all neurons of the layers,
-keep the quarter whose values write most to the residual stream, optimise again, and so on down to
-`n_neurons`. All languages share the vector, so what is left acts in all of them.
+The paper locates by activation or attribution, before it knows where the change will be needed.
+`locate="pruned"`, the default here, lets the change itself decide: optimise on all neurons of the
+layers, keep the quarter whose values write most to the residual stream (|v_n| times the length of
+the neuron's output vector), optimise again, and so on down to `n_neurons`. All languages share the
+vector, so the neurons that remain act in all of them.
 
-Caveats: enough random neurons edit too (a vector of a hundred values can be bent to much), so hold
-an edit beside one on `random_like` neurons. A model reads the subject where it reads it: if
-attention takes it straight from the subject's embedding, values added to neurons at the subject
-come too late (`trace_subject` shows it). The new object's names can be one token in many languages:
-then "the same token everywhere" is a shortcut; the divergence term keeps the optimiser off it.
+Caveats: enough random neurons edit too (a vector of a hundred values can be bent to do much), so
+compare an edit with one on `random_like` neurons. An edit at the subject helps only where the model
+reads the fact from there: if attention takes it straight from the subject's embedding, values added
+to neurons at the subject come too late (`trace_subject` shows it). In many languages the new
+object's name may be one and the same token, so that writing this token everywhere is a shortcut;
+the divergence keeps the search off it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 import torch
@@ -46,12 +49,14 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Locate = Literal["pruned", "attribution", "activation"]
-FIRST, LATER = 24, 10  # evaluations of the loss: from nothing, and after each pruning
-FACTOR = 4  # each pruning leaves one neuron in as many
+LOCATE: tuple[Locate, ...] = get_args(Locate)
+# Evaluations of the loss at most: from zero on all allowed neurons, and after each pruning.
+EVALUATIONS_BEFORE_PRUNING, EVALUATIONS_AFTER_PRUNING = 24, 10
+PRUNING_FACTOR = 4  # each pruning keeps one neuron in four
 
 
 class EditOptions(TypedDict, total=False):
-    """What `edit_case` and `lafn_edit` share (see `edit_case`)."""
+    """The options that `edit_case` and `lafn_edit` share (see `edit_case`)."""
 
     n_neurons: int
     locate: Locate
@@ -74,16 +79,17 @@ def lafn_edit(
     languages: str | Iterable[str] | None = None,
     **options: Unpack[EditOptions],
 ) -> Edit:
-    """Find values that make the model give a fact a new object, in all languages at once.
+    """Find values that give a fact a new object, in all languages at once.
 
-    Paraphrases that the facts mark as held out take no part: they are there to measure with.
+    Paraphrases that the facts mark as held out are not used: they are there to measure with.
 
     Args:
         subject: its name in any language, or its id.
-        new_object: the name of an object of this relation in any language, or its names by
-            language for one that the facts do not hold.
-        languages: to edit in; all that name the fact unless given. The edit goes by the subject's
-            names in all languages.
+        relation: which fact of the subject.
+        new_object: the name of an object of this relation in any language, or, for an object that
+            the facts do not hold, its names by language.
+        languages: to edit in; all in which the fact is named unless given. The subject is found by
+            its names in all languages.
         options: those of `edit_case`.
 
     Raises:
@@ -110,72 +116,52 @@ def edit_case(
     decay: float = 1e-4,
     on_step: OnStep | None = None,
 ) -> Edit:
-    """Find values that make the model answer a case's questions anew, in all languages at once.
+    """Find values that make the model give a case's new answers, in all languages at once.
 
-    Only `case.edit` and `case.keep` take part; what is asked afterwards does not. Questions that
-    do not name the subject literally are left out where values go to the subject.
+    Only `case.edit` and `case.keep` are used, never the questions to evaluate with. Questions that
+    do not name the subject literally are left out, unless `position="answer"`.
 
     Args:
         languages: to edit in; all of the case unless given.
-        n_neurons: how many to change.
-        locate: "pruned" (see above); "attribution" or "activation": those that score highest in the
-            most languages, as the paper does.
+        n_neurons: how many neurons to change.
+        locate: "pruned" (see the module); "attribution" or "activation": the neurons that score
+            highest in the most languages, as in the paper.
         neurons: change these instead of locating any.
         layers: where to look for neurons; all unless given.
-        position: "subject_last", the subject's last token (the paper); "from_subject", it and all
-            that follows; "answer", from the prompt's last token on. Where a prompt ends is known
-            only if it is read alone, as `generate` does; `score_answers` reads most of an answer of
-            several tokens with it, so score "answer" edits through `evaluate` or `EditedForward`.
-        keep: prompts that shall stay as they are; those of the case unless given, or if it has
-            none, the subject alone.
-        divergence: weight of the Kullback-Leibler divergence on these, and on what follows the new
-            answers.
+        position: where values are added: "subject_last", at the subject's last token (the paper);
+            "from_subject", at it and every later token; "answer", at the prompt's last token and
+            every later one. (In attribution, "answer" is the prompt's last token alone.) The last
+            token of a prompt is known only if the prompt is read alone, as `generate` reads it.
+            `score_answers` reads a prompt together with its answer, so score "answer" edits through
+            `evaluate` or `EditedForward`.
+        keep: prompts whose answers shall stay; those of the case unless given, or, if it has none,
+            the subject's name alone.
+        divergence: weight of the Kullback-Leibler divergence on these prompts, and on what follows
+            the new answers.
         decay: weight of the sum of squares of the values.
-        on_step: called with the number of each evaluation and its loss. What it raises ends the
-            search and leaves the model as it was.
+        on_step: called with the number and the loss of each evaluation. An exception that it raises
+            ends the search and leaves the model as it was.
 
     Raises:
         ValueError: for a language, layer or neuron that does not exist, or a case that never names
             its subject.
     """
-    edited = _edited(case, languages, position)
+    edited = _questions(case, languages, position)
     chosen = tuple(dict.fromkeys(prompt.language for prompt in edited))
     if keep is None:
-        keep = case.prompts("keep", languages=chosen) or _alone(case, chosen)
-    n_layers, d_mlp = capabilities(model).n_layers, capabilities(model).d_mlp
-    if locate not in get_args(Locate):
-        raise ValueError(f"unknown locate={locate!r}; there are {', '.join(get_args(Locate))}")
-    allowed = _allowed(layers, neurons, n_neurons, (n_layers, d_mlp))
-    edit_loss, search = EditLoss(model, edited, keep, position), LBFGSSearch(on_step)
-
-    def optimised(
-        allowed: Bool[Tensor, "layer neuron"], start: Float[Tensor, "layer neuron"], count: int
-    ) -> Float[Tensor, "layer neuron"]:
-        """Values of least loss, from some to start with; zero where none is allowed."""
-        where, used = allowed.nonzero(as_tuple=True), allowed.any(1).nonzero()[:, 0].tolist()
-
-        def loss(chosen: Tensor) -> tuple[Tensor, ...]:
-            table = chosen.new_zeros(start.shape).index_put(where, chosen)
-            new, kept = edit_loss({layer: table[layer] for layer in used})
-            new = new.mean()
-            return new + divergence * kept + decay * chosen.square().sum(), new, kept
-
-        best = search.minimise(start[where].to(edit_loss.forward.device), loss, count)
-        return torch.zeros(start.shape).index_put(where, best.cpu())
-
-    if neurons is None and locate != "pruned":
+        keep = case.prompts("keep", languages=chosen) or _subject_alone(case, chosen)
+    require_one_of("locate", locate, LOCATE)
+    allowed = _allowed(layers, neurons, n_neurons, capabilities(model).shape)
+    search = _ValueSearch(
+        EditLoss(model, edited, keep, position), LBFGSSearch(on_step), divergence, decay
+    )
+    if neurons is not None:
+        n_neurons = int(allowed.sum())
+    elif locate != "pruned":
         before = [replace(x, answer=case.old.get(x.language, x.answer)) for x in edited]
         allowed = _highest(model, before, locate, allowed, n_neurons)
-    size = int(allowed.sum()) if neurons is not None else n_neurons
-    values = optimised(allowed, torch.zeros(n_layers, d_mlp), FIRST)
-    if int(allowed.sum()) > size:
-        norms = [down_weight(model, layer).float().norm(dim=1) for layer in range(n_layers)]
-        length = torch.stack(norms).cpu()
-    while int(allowed.sum()) > size:
-        most = max(size, int(allowed.sum()) // FACTOR)
-        allowed = _largest(values.abs() * length, most)
-        values = optimised(allowed, values * allowed, LATER)
-    found = tuple(Neuron(*pair) for pair in allowed.nonzero().tolist())
+    values, chosen_neurons = search.pruned(allowed, n_neurons)
+    located = tuple(Neuron(*pair) for pair in chosen_neurons.nonzero().tolist())
     subject_id, relation = case.key
     return Edit(
         subject_id=subject_id,
@@ -183,20 +169,20 @@ def edit_case(
         names={language: (name,) for language, name in case.subject.items()},
         old={language: case.old[language] for language in chosen if language in case.old},
         new={language: case.edit[language][0].answer for language in chosen},
-        neurons=found,
-        values=values[allowed],
+        neurons=located,
+        values=values[chosen_neurons],
         position=position,
-        curve=tuple(search.curve),
-        loss=search.parts[0],
-        divergence=search.parts[1],
+        curve=tuple(search.lbfgs.curve),
+        loss=search.lbfgs.parts[0],
+        divergence=search.lbfgs.parts[1],
         prompts=tuple(edited),
         provenance=provenance(
             model,
             "lafn_edit",
             case=case.id,
             locate="given" if neurons is not None else locate,
-            n_neurons=len(found),
-            layers=sorted({layer for layer, _ in found}),
+            n_neurons=len(located),
+            layers=sorted({layer for layer, _ in located}),
             position=position,
             divergence=divergence,
             decay=decay,
@@ -207,15 +193,66 @@ def edit_case(
 
 
 def n_evaluations(n_neurons: int, n_allowed: int) -> int:
-    """How often the loss is evaluated at most while so many neurons are pruned to `n_neurons`."""
-    count = FIRST
+    """How often the loss is evaluated at most while neurons are pruned to `n_neurons`."""
+    count = EVALUATIONS_BEFORE_PRUNING
     while n_allowed > n_neurons:
-        n_allowed = max(n_neurons, n_allowed // FACTOR)
-        count += LATER
+        n_allowed = max(n_neurons, n_allowed // PRUNING_FACTOR)
+        count += EVALUATIONS_AFTER_PRUNING
     return count
 
 
-def _edited(
+@dataclass
+class _ValueSearch:
+    """The search for an edit's values: the loss, its optimiser, and the weights of its terms."""
+
+    edit_loss: EditLoss
+    lbfgs: LBFGSSearch
+    divergence: float
+    decay: float
+
+    def pruned(
+        self, allowed: Bool[Tensor, "layer neuron"], n_neurons: int
+    ) -> tuple[Float[Tensor, "layer neuron"], Bool[Tensor, "layer neuron"]]:
+        """Optimise on the allowed neurons, and prune those until `n_neurons` are left.
+
+        Returns:
+            The values, and the neurons that are left.
+        """
+        values = self.minimise(allowed, torch.zeros(allowed.shape), EVALUATIONS_BEFORE_PRUNING)
+        if int(allowed.sum()) > n_neurons:
+            model = self.edit_loss.forward.model
+            norms = [down_weight(model, layer).float().norm(dim=1) for layer in range(len(allowed))]
+            length = torch.stack(norms).cpu()
+        while int(allowed.sum()) > n_neurons:
+            n_kept = max(n_neurons, int(allowed.sum()) // PRUNING_FACTOR)
+            allowed = _largest(values.abs() * length, n_kept)
+            values = self.minimise(allowed, values * allowed, EVALUATIONS_AFTER_PRUNING)
+        return values, allowed
+
+    def minimise(
+        self,
+        allowed: Bool[Tensor, "layer neuron"],
+        start: Float[Tensor, "layer neuron"],
+        evaluations: int,
+    ) -> Float[Tensor, "layer neuron"]:
+        """The values of least loss, from `start`; zero for all neurons that are not allowed."""
+        index = allowed.nonzero(as_tuple=True)
+        layers = allowed.any(1).nonzero()[:, 0].tolist()
+
+        def loss(values: Tensor) -> tuple[Tensor, ...]:
+            table = values.new_zeros(start.shape).index_put(index, values)
+            new, kept = self.edit_loss({layer: table[layer] for layer in layers})
+            new = new.mean()
+            total = new + self.divergence * kept + self.decay * values.square().sum()
+            return total, new, kept
+
+        best = self.lbfgs.minimise(
+            start[index].to(self.edit_loss.forward.device), loss, evaluations
+        )
+        return torch.zeros(start.shape).index_put(index, best.cpu())
+
+
+def _questions(
     case: EditCase, languages: Iterable[str] | None, position: EditPosition
 ) -> list[Prompt]:
     """The questions of a case that can be edited at a position."""
@@ -224,17 +261,17 @@ def _edited(
         if languages is None
         else require_one_of("language", languages, case.languages)
     )
-    asked = acted_on(case.prompts("edit", languages=chosen), position)
-    if not asked or not case.subject:
+    questions = acted_on(case.prompts("edit", languages=chosen), position)
+    if not questions or not case.subject:
         raise ValueError(
             f"no question of case {case.id!r} names its subject literally in "
             f"{', '.join(chosen)}; give position='answer' and a case whose subject has a name"
         )
-    return asked
+    return questions
 
 
-def _alone(case: EditCase, languages: Sequence[str]) -> list[Prompt]:
-    """The subject by itself: what ROME holds still is what the subject is."""
+def _subject_alone(case: EditCase, languages: Sequence[str]) -> list[Prompt]:
+    """The subject's name by itself, which ROME too keeps: an edit should not change its essence."""
     return [
         Prompt.of(name, case.old[language], subject=name, language=language)
         for language, name in case.subject.items()
@@ -248,7 +285,7 @@ def _allowed(
     n_neurons: int,
     shape: tuple[int, int],
 ) -> Bool[Tensor, "layer neuron"]:
-    """The neurons that may be changed."""
+    """The neurons that may be changed: those given, or all of the layers."""
     n_layers, d_mlp = shape
     if neurons is not None:
         return mask_of(validate_neurons(neurons, shape), shape)
@@ -271,19 +308,19 @@ def _highest(
     allowed: Bool[Tensor, "layer neuron"],
     n_neurons: int,
 ) -> Bool[Tensor, "layer neuron"]:
-    """The neurons that are among the best of the most languages, ties by their mean score there."""
+    """The neurons that are among the best in the most languages; ties go by their mean scores."""
     method: Method = "activation" if locate == "activation" else "integrated_gradients"
     scores = attribute(model, prompts, method=method, position="all")
-    found = torch.zeros(allowed.shape)
+    ranking = torch.zeros(allowed.shape)
     for language in dict.fromkeys(prompt.language for prompt in prompts):
         rows = [i for i, prompt in enumerate(prompts) if prompt.language == language]
         mean = torch.where(allowed, scores.values[rows].mean(0), 0).clamp_min(0)
-        # A score relative to the best stays below 1, so that it only breaks ties.
-        found += _largest(mean, n_neurons) * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3
-    return _largest(torch.where(allowed, found, -1), n_neurons)
+        # A score relative to the best counts for less than one language, so it only breaks ties.
+        ranking += _largest(mean, n_neurons) * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3
+    return _largest(torch.where(allowed, ranking, -1), n_neurons)
 
 
 def _largest(values: Float[Tensor, "layer neuron"], count: int) -> Bool[Tensor, "layer neuron"]:
-    """The neurons of the largest values."""
-    kept = torch.zeros(values.numel(), dtype=torch.bool)
-    return kept.index_fill(0, values.flatten().topk(count).indices, True).view_as(values)
+    """The neurons of the `count` largest values."""
+    mask = torch.zeros(values.numel(), dtype=torch.bool)
+    return mask.index_fill(0, values.flatten().topk(count).indices, True).view_as(values)

@@ -1,9 +1,9 @@
-"""Many edits: what was done stays done."""
+"""Many edits: finished ones are kept when the process is killed."""
 
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.editing import many as bulk
+from lafn_viz.editing import many
 
 FEW = {"n_neurons": 5, "position": "answer"}
 
@@ -13,8 +13,8 @@ def cases(facts):
     return lv.counterfactual_cases(facts, n=3).filter(languages=["en"])
 
 
-def test_edits_go_on_where_they_were_killed(embedded, cases, tmp_path, monkeypatch):
-    monkeypatch.setattr(bulk, "EVERY", 0.0)
+def test_edits_resume_where_they_were_killed(embedded, cases, tmp_path, monkeypatch):
+    monkeypatch.setattr(many, "SAVE_EVERY", 0.0)
     made = []
 
     def stop(number, loss):
