@@ -112,10 +112,8 @@ from lafn_viz.neurons.neuron_sets import (
     NeuronSet as NeuronSet,
     select_neurons as select_neurons,
 )
-from lafn_viz.neurons.overlaps import (
-    Overlap as Overlap,
-    overlap as overlap,
-)
+from lafn_viz.neurons.overlap_result import Overlap as Overlap
+from lafn_viz.neurons.overlaps import overlap as overlap
 from lafn_viz.neurons.significance import (
     Significance as Significance,
     significance as significance,

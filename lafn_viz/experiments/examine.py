@@ -22,7 +22,7 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import outside_latin
 from lafn_viz.experiments.stages import locate, measure_held_out, split_prompts
 from lafn_viz.models.scoring import score_answers
-from lafn_viz.neurons.overlaps import Overlap
+from lafn_viz.neurons.overlap_result import Overlap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,8 @@ from lafn_viz.interventions.ablation import Ablation
 from lafn_viz.interventions.effects import Effects, effects
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, select_neurons
-from lafn_viz.neurons.overlaps import Overlap, overlap
+from lafn_viz.neurons.overlap_result import Overlap
+from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -37,7 +37,7 @@ from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import token_text
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron, mask_of, require_finite, validate_neurons
-from lafn_viz.neurons.overlaps import Overlap
+from lafn_viz.neurons.overlap_result import Overlap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,14 +2,14 @@
 
 LAPE (Tang et al. 2024, "Language-Specific Neurons", arXiv 2402.16438, section 2): a neuron fires in
 a language on a share of its tokens. Divide the shares of all languages by their sum and take the
-entropy (nats): low when the neuron fires in few languages. Of the neurons that fire often in at
-least one language (above the 95th percentile of all shares), the lowest 1% belong to a language
-each time they pass that percentile in it.
+entropy (nats), which is low when the neuron fires in few languages. Consider the neurons that fire
+often in at least one language (above the 95th percentile of all shares), and of these the 1% of all
+neurons with the lowest entropy. Such a neuron belongs to each language in which it fires often.
 
 A neuron fires when its activation is positive; in a gated layer, when its gate is.
 
-Language-specific *for a fact* is something else (see `overlaps`): a neuron in the set of one
-language alone.
+Language-specific *for a fact* is something else (see `overlaps`): a neuron that the set of one
+language holds and no other.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.core.provenance import Provenance
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class Lape:
     """How often each neuron fires in each language, and the neurons that belong to one or few.
 
-    `frequency` is a share of tokens (0 to 1), `entropy` in nats (NaN: never fires), `neurons` the
-    language-specific ones of each language.
+    `frequency` is a share of tokens (0 to 1) and `entropy` is in nats (NaN for a neuron that never
+    fires). `neurons` are the language-specific neurons of each language.
     """
 
     languages: tuple[str, ...]
@@ -49,17 +49,17 @@ class Lape:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{lang} {len(some)}" for lang, some in self.neurons.items())
+        counts = ", ".join(f"{language} {len(held)}" for language, held in self.neurons.items())
         return f"Lape({counts} neurons)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a language and neuron of it: layer, neuron, frequency, entropy."""
+        """One row a language and one of its neurons: layer, neuron, frequency, entropy."""
         import pandas as pd
 
         rows = [
-            (lang, *neuron, self.frequency[(number, *neuron)], self.entropy[neuron])
-            for number, lang in enumerate(self.languages)
-            for neuron in sorted(self.neurons[lang])
+            (language, *neuron, self.frequency[(number, *neuron)], self.entropy[neuron])
+            for number, language in enumerate(self.languages)
+            for neuron in sorted(self.neurons[language])
         ]
         return pd.DataFrame(rows, columns=["language", "layer", "neuron", "frequency", "entropy"])
 
@@ -74,42 +74,35 @@ def lape(
     """Find the neurons of each language on a corpus of prompts.
 
     Args:
-        prompts: texts of at least two languages; of the same facts, so that only the language
+        prompts: texts of at least two languages, about the same facts, so that only the language
             differs.
-        share: of all neurons, those of the lowest entropy.
-        percentile: of all activation frequencies (0 to 1); passed in a language, a neuron counts as
-            often active there.
+        share: of all neurons, how many are chosen (0 to 1): those of the lowest entropy.
+        percentile: of all activation frequencies (0 to 1). A neuron fires often in a language when
+            its frequency there is above it.
 
     Raises:
-        ValueError: for one language only, or a share or percentile outside 0 to 1.
+        ValueError: for a single language, or a share or percentile outside 0 to 1.
     """
     for name, value in (("share", share), ("percentile", percentile)):
         if not 0 < value < 1:
             raise ValueError(f"{name}={value}; it must be above 0 and below 1")
-    frequency, n_tokens = _frequencies(model, prompts)
-    languages = tuple(frequency)
+    by_language, n_tokens = _frequencies(model, prompts)
+    languages = tuple(by_language)
     if len(languages) < 2:
         raise ValueError(
-            f"prompts in {', '.join(languages)} only; a neuron is specific to a language beside "
-            "others, so give at least two"
+            f"all prompts are in {', '.join(languages)}; a neuron is specific to a language beside "
+            "others, so give prompts in at least two"
         )
-    table = np.stack([frequency[language] for language in languages])
-    total = table.sum(0)
-    part = table / np.where(total > 0, total, np.nan)
-    entropy = -(part * np.log(np.where(part > 0, part, 1))).sum(0)
-    limit = np.quantile(table, percentile)
-    often = (table > limit).any(0)
-    candidates = np.where(often, entropy, np.inf)
-    count = min(round(share * entropy.size), int(np.isfinite(candidates).sum()))
-    chosen = np.zeros(entropy.size, dtype=bool)
-    chosen[np.argsort(candidates.ravel(), kind="stable")[:count]] = True
-    chosen = chosen.reshape(entropy.shape)
+    frequency = np.stack(list(by_language.values()))
+    entropy = _entropy(frequency)
+    often = frequency > np.quantile(frequency, percentile)
+    chosen = _lowest(np.where(often.any(0), entropy, np.inf), round(share * entropy.size))
     return Lape(
         languages=languages,
-        frequency=table,
+        frequency=frequency,
         entropy=entropy,
         neurons={
-            language: neurons_of(torch.from_numpy(chosen & (table[number] > limit)))
+            language: neurons_of(torch.from_numpy(chosen & often[number]))
             for number, language in enumerate(languages)
         },
         n_tokens=n_tokens,
@@ -117,11 +110,30 @@ def lape(
     )
 
 
+def _entropy(
+    frequency: Float[np.ndarray, "language layer neuron"],
+) -> Float[np.ndarray, "layer neuron"]:
+    """Entropy over languages of each neuron's frequencies (nats); NaN where it never fires."""
+    total = frequency.sum(0)
+    part = frequency / np.where(total > 0, total, np.nan)
+    return -(part * np.log(np.where(part > 0, part, 1))).sum(0)
+
+
+def _lowest(
+    values: Float[np.ndarray, "layer neuron"], count: int
+) -> Bool[np.ndarray, "layer neuron"]:
+    """Mark the lowest finite values, at most `count` of them."""
+    chosen = np.zeros(values.size, dtype=bool)
+    count = min(count, int(np.isfinite(values).sum()))
+    chosen[np.argsort(values.ravel(), kind="stable")[:count]] = True
+    return chosen.reshape(values.shape)
+
+
 def _frequencies(
     model: "TransformerBridge", prompts: Sequence[Prompt]
 ) -> tuple[dict[str, Float[np.ndarray, "layer neuron"]], dict[str, int]]:
     """Share of each language's tokens on which each neuron fires; special tokens do not count."""
-    found = capabilities(model)
+    n_layers = capabilities(model).n_layers
     fired: dict[str, Tensor] = {}
     n_tokens: dict[str, int] = {}
     for batch in batches(model, prompts):
@@ -131,12 +143,13 @@ def _frequencies(
         def keep(value: Tensor, hook: Any, seen: list[Tensor] = seen, text: slice = text) -> None:
             seen.append((value[:, text] > 0).sum(1).cpu())
 
-        hooks = [(hook_gate(model, layer), keep) for layer in range(found.n_layers)]
+        hooks = [(hook_gate(model, layer), keep) for layer in range(n_layers)]
         with torch.no_grad(), model.hooks(fwd_hooks=hooks):
             model(batch.tokens)
         for row, number in enumerate(batch.index.tolist()):
             language = prompts[number].language
-            counted = torch.stack([layer[row] for layer in seen])
-            fired[language] = fired[language] + counted if language in fired else counted
+            counts = torch.stack([layer[row] for layer in seen])
+            fired[language] = fired[language] + counts if language in fired else counts
             n_tokens[language] = n_tokens.get(language, 0) + text.stop - text.start
-    return {lang: (fired[lang] / n_tokens[lang]).numpy() for lang in fired}, n_tokens
+    shares = {language: (fired[language] / n_tokens[language]).numpy() for language in fired}
+    return shares, n_tokens

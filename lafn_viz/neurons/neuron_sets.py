@@ -1,9 +1,9 @@
 """From scores to sets: the neurons of a fact in one language.
 
-1. Per prompt keep the neurons whose score exceeds a share t of the prompt's largest score
+1. For each prompt keep the neurons whose score exceeds a share t of the prompt's largest score
    ("adaptive threshold": t = 0.3 in Dai et al. 2022 section 3.3, 0.2 to 0.3 in Chen et al. 2024),
-   or the k best, or the best fraction; always of those whose score is above zero.
-2. **Refine** over paraphrases: keep the neurons kept in more than a share p of them, so that what
+   or the k best, or the best fraction. Neurons whose score is not above zero are never kept.
+2. **Refine** over paraphrases: keep the neurons that more than a share p of them keep, so that what
    belongs to one wording falls away (Dai et al. 2022 section 3.3).
 
 Prompts whose answer the model does not know say nothing about where it keeps the fact; they are
@@ -37,8 +37,8 @@ class Neuron(NamedTuple):
 class NeuronSet:
     """The neurons of one fact in one language.
 
-    `n_known` of `n_prompts` paraphrases were answered; the others were not used. `shape` is
-    (layers, neurons a layer) of the model.
+    The model answers `n_known` of `n_prompts` paraphrases; the others were not used. `shape` is the
+    model's (layers, neurons a layer).
     """
 
     fact_id: str
@@ -62,7 +62,7 @@ class NeuronSet:
         return self.n_known * 2 > self.n_prompts
 
     def mask(self) -> Bool[Tensor, "layer neuron"]:
-        """The set as a table of booleans."""
+        """Return the set as a table of booleans."""
         return mask_of(self.neurons, self.shape)
 
     def to_frame(self) -> "pd.DataFrame":
@@ -99,7 +99,7 @@ def validate_neurons(
 def mask_of(
     neurons: Iterable[tuple[int, int]], shape: tuple[int, int]
 ) -> Bool[Tensor, "layer neuron"]:
-    """A set of neurons as a table of booleans."""
+    """Return a set of neurons as a table of booleans."""
     table = torch.zeros(shape, dtype=torch.bool)
     listed = list(neurons)
     if listed:
@@ -110,13 +110,13 @@ def mask_of(
 def masks_of(
     sets: Iterable[Iterable[tuple[int, int]]], shape: tuple[int, int]
 ) -> Bool[Tensor, "set layer neuron"]:
-    """Several sets of neurons, at least one, as tables of booleans."""
+    """Return several sets of neurons, at least one, as tables of booleans."""
     return torch.stack([mask_of(neurons, shape) for neurons in sets])
 
 
 def neurons_of(mask: Bool[Tensor, "layer neuron"]) -> frozenset[Neuron]:
-    """A table of booleans as a set of neurons."""
-    return frozenset(Neuron(*found) for found in mask.nonzero().tolist())
+    """Return a table of booleans as a set of neurons."""
+    return frozenset(Neuron(*pair) for pair in mask.nonzero().tolist())
 
 
 def select_neurons(
@@ -127,37 +127,38 @@ def select_neurons(
     fraction: float | None = None,
     share: float = 0.5,
 ) -> list[NeuronSet]:
-    """One NeuronSet per fact and language, in the order in which the scores name them.
+    """Select the neurons of each fact in each language, in the order of the scores' prompts.
+
+    Give at most one of `threshold`, `top` and `fraction`; with none of them `threshold` is 0.2.
 
     Args:
-        threshold: keep scores above this share of the prompt's largest (0 to 1). The default, at
-            0.2, when neither `top` nor `fraction` is given; only one of the three can be.
+        threshold: keep scores above this share of the prompt's largest (0 to 1).
         top: keep this many neurons a prompt, or all whose score is above zero if they are fewer.
-        fraction: the same with a share of all neurons (0 to 1).
-        share: keep the neurons found in more than this share of the known paraphrases (0 to 1).
+        fraction: keep this share of all neurons a prompt (0 to 1), with the same restriction.
+        share: keep the neurons that more than this share of the known paraphrases keep (0 to 1).
 
     Raises:
         ValueError: for an option out of its range, two ways of choosing at once, or a score that
-            is not a number.
+            is not finite.
     """
     kept = keep_best(scores, threshold=threshold, top=top, fraction=fraction)
     _check_share("share", share)
     groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for number, prompt in enumerate(scores.prompts):
-        groups[prompt.fact_id, prompt.relation, prompt.language].append(number)
+    for row, prompt in enumerate(scores.prompts):
+        groups[prompt.fact_id, prompt.relation, prompt.language].append(row)
     shape = (scores.values.shape[1], scores.values.shape[2])
     sets = []
     for (fact_id, relation, language), rows in groups.items():
         usable = [row for row in rows if bool(scores.known[row])]
-        found = torch.zeros(shape, dtype=torch.bool)
+        mask = torch.zeros(shape, dtype=torch.bool)
         if usable:
-            found = kept[usable].float().mean(0) > share
+            mask = kept[usable].float().mean(0) > share
         sets.append(
             NeuronSet(
                 fact_id=fact_id,
                 relation=relation,
                 language=language,
-                neurons=neurons_of(found),
+                neurons=neurons_of(mask),
                 n_prompts=len(rows),
                 n_known=len(usable),
                 shape=shape,
@@ -174,7 +175,7 @@ def keep_best(
     top: int | None = None,
     fraction: float | None = None,
 ) -> Bool[Tensor, "prompt layer neuron"]:
-    """The neurons that each prompt keeps (see `select_neurons` for the options)."""
+    """Mark the neurons that each prompt keeps (see `select_neurons` for the options)."""
     if sum(option is not None for option in (threshold, top, fraction)) > 1:
         raise ValueError(
             f"threshold={threshold}, top={top}, fraction={fraction}; give one of the three"
@@ -194,13 +195,13 @@ def keep_best(
             raise ValueError(f"{count} neurons a prompt; choose 1 to {values.shape[1]}")
         kept = torch.zeros_like(values, dtype=torch.bool)
         kept.scatter_(1, values.topk(count).indices, True)
-    # A neuron that is silent or speaks against the answer is none of the answer's. Without this the
-    # best of many zeros would be whichever come first, the same in every language.
+    # A neuron that is silent or speaks against the answer does not carry it. Without this condition
+    # the best of many zeros would be whichever come first, the same in every language.
     return (kept & (values > 0)).view_as(scores.values)
 
 
 def require_finite(scores: NeuronScores) -> None:
-    """Refuse scores that are not all numbers, and name the first prompt of them."""
+    """Raise ValueError for scores that are not all finite, naming the first such prompt."""
     if not torch.isfinite(scores.values).all():
         bad = int((~torch.isfinite(scores.values)).flatten(1).any(1).nonzero()[0])
         raise ValueError(

@@ -1,15 +1,15 @@
 """Would other paraphrases, or another threshold, have given the same neurons?
 
 **Bootstrap over paraphrases**: draw each fact's known paraphrases in each language with
-replacement, refine again, and see how the overlap and the agnostic neurons move. Some of the draws
-leave a paraphrase out, so an index that stands on one wording shows it.
+replacement, refine again, and see how the overlap and the agnostic neurons move. Some draws leave a
+paraphrase out, so an index that rests on one wording shows it.
 
 **Threshold curve**: the overlap and its controls as more or fewer neurons are kept. A difference
-that holds at one threshold alone is a choice, not a finding.
+that holds at a single threshold is a choice, not a finding.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,9 @@ from torch import Tensor
 
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.stats import quantile_interval
 from lafn_viz.neurons.neuron_sets import Neuron, keep_best, select_neurons
+from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.overlaps import jaccard_index, overlap
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ Choice = Literal["threshold", "top", "fraction"]
 class Stability:
     """Overlap of each fact when its paraphrases are drawn anew.
 
-    `jaccard` is the mean over pairs of languages in each draw, `observed` without drawing, `low`
-    and `high` its 95% interval for each pair. `agnostic` says in what share of the draws a neuron
-    was agnostic (only those that ever were).
+    `jaccard` is the mean over pairs of languages in each draw, `observed` the same without drawing.
+    `low` and `high` are the 95% interval of each pair. `agnostic` gives the share of draws in which
+    a neuron was agnostic, for the neurons that ever were.
     """
 
     facts: tuple[str, ...]
@@ -48,7 +50,7 @@ class Stability:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        low, high = np.nanquantile(self.jaccard.mean(1), [0.025, 0.975])
+        low, high = quantile_interval(self.jaccard.mean(1))
         return (
             f"Stability({len(self.facts)} facts: Jaccard {self.observed.mean():.3f}, "
             f"{low:.3f} to {high:.3f} over {len(self.jaccard)} draws of paraphrases)"
@@ -58,13 +60,13 @@ class Stability:
         """One row a fact: mean Jaccard, its 95% interval, neurons agnostic in most draws."""
         import pandas as pd
 
-        low, high = np.nanquantile(self.jaccard, [0.025, 0.975], axis=0)
-        firm = [sum(share > 0.5 for share in self.agnostic[fact].values()) for fact in self.facts]
-        ever = [len(self.agnostic[fact]) for fact in self.facts]
+        low, high = quantile_interval(self.jaccard)
+        shares = [self.agnostic[fact].values() for fact in self.facts]
         return pd.DataFrame(
             {
                 "fact_id": self.facts, "jaccard": self.observed, "low": low, "high": high,
-                "agnostic_in_most_draws": firm, "agnostic_in_any_draw": ever,
+                "agnostic_in_most_draws": [sum(s > 0.5 for s in of_fact) for of_fact in shares],
+                "agnostic_in_any_draw": [len(of_fact) for of_fact in shares],
             }
         )  # fmt: skip
 
@@ -85,58 +87,54 @@ def stability(
     Args:
         threshold, top, fraction, share: as in `select_neurons`.
         min_languages: as in `overlap`.
-        draws: how many times.
+        draws: how often the paraphrases are drawn.
 
     Raises:
         ValueError: when no language has two known paraphrases of a fact: nothing could vary.
     """
     options: dict[str, Any] = {"threshold": threshold, "top": top, "fraction": fraction}
-    found = overlap(select_neurons(scores, share=share, **options), min_languages=min_languages)
-    kept = keep_best(scores, **options).flatten(1).float()
-    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for number, prompt in enumerate(scores.prompts):
-        if bool(scores.known[number]):
-            rows[prompt.fact_id, prompt.language].append(number)
-    if max(len(rows[key]) for key in found.sets) < 2:
+    observed = overlap(select_neurons(scores, share=share, **options), min_languages=min_languages)
+    rows = _known_rows(scores)
+    if max(len(rows[key]) for key in observed.sets) < 2:
         raise ValueError(
             "there is one known paraphrase only of each fact in each language, so nothing can be "
             "drawn anew; give prompts of several paraphrases"
         )
-    n, width = len(found.languages), found.shape[1]
+    kept = keep_best(scores, **options).flatten(1).float()
     rng = torch.Generator().manual_seed(seed)
-    jaccard = np.empty((draws, len(found.facts)))
-    low, high = np.full((2, len(found.facts), n, n), np.nan)
+    n = len(observed.languages)
+    different = ~np.eye(n, dtype=bool)
+    jaccard = np.empty((draws, len(observed.facts)))
+    low, high = np.empty((2, len(observed.facts), n, n))
     agnostic: dict[str, dict[Neuron, float]] = {}
-    apart = ~np.eye(n, dtype=bool)
-    for row, fact in enumerate(found.facts):
-        languages = found.known_in(fact)
-        sets = torch.stack(
-            [_redrawn(kept[rows[fact, lang]], draws, share, rng) for lang in languages], 1
-        )
-        shared = sets @ sets.mT
-        sizes = sets.sum(-1)
-        index = jaccard_index(shared, sizes[:, :, None] + sizes[:, None, :]).numpy()
-        at = [found.languages.index(lang) for lang in languages]
-        table = np.full((draws, n, n), np.nan)
-        table[:, np.array(at)[:, None], at] = index
-        jaccard[:, row] = np.nanmean(table[:, apart], 1)
-        low[row], high[row] = _interval(table)
-        needed = min(min_languages or len(languages), len(languages))
-        often = (sets.sum(1) >= needed).float().mean(0)
-        agnostic[fact] = {
-            Neuron(*divmod(int(neuron), width)): float(often[neuron])
-            for neuron in often.nonzero()[:, 0]
+    for row, fact in enumerate(observed.facts):
+        drawn = {
+            language: _redrawn(kept[rows[fact, language]], draws, share, rng)
+            for language in observed.known_in(fact)
         }
+        table = _jaccard_of_draws(drawn, observed.languages)
+        jaccard[:, row] = np.nanmean(table[:, different], 1)
+        low[row], high[row] = quantile_interval(table)
+        agnostic[fact] = _agnostic_shares(drawn, observed)
     return Stability(
-        facts=found.facts,
-        languages=found.languages,
-        observed=found.by_fact()["same fact"],
+        facts=observed.facts,
+        languages=observed.languages,
+        observed=observed.by_fact()["same fact"],
         jaccard=jaccard,
         low=low,
         high=high,
         agnostic=agnostic,
         provenance=scores.provenance,
     )
+
+
+def _known_rows(scores: NeuronScores) -> dict[tuple[str, str], list[int]]:
+    """The rows of the known paraphrases of each fact and language."""
+    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, prompt in enumerate(scores.prompts):
+        if bool(scores.known[row]):
+            rows[prompt.fact_id, prompt.language].append(row)
+    return rows
 
 
 def _redrawn(
@@ -149,13 +147,29 @@ def _redrawn(
     return (weight @ kept > share + 1e-6).float()
 
 
-def _interval(
-    table: Float[np.ndarray, "draw language language"],
-) -> tuple[Float[np.ndarray, "language language"], Float[np.ndarray, "language language"]]:
-    there = np.isfinite(table).any(0)
-    low, high = np.full((2, *there.shape), np.nan)
-    low[there], high[there] = np.nanquantile(table[:, there], [0.025, 0.975], axis=0)
-    return low, high
+def _jaccard_of_draws(
+    drawn: Mapping[str, Float[Tensor, "draw neuron"]], languages: Sequence[str]
+) -> Float[np.ndarray, "draw language language"]:
+    """The index of each pair of languages in each draw of a fact; NaN where not both know it."""
+    sets = torch.stack(list(drawn.values()), 1)
+    sizes = sets.sum(-1)
+    index = jaccard_index(sets @ sets.mT, sizes[:, :, None] + sizes[:, None, :])
+    columns = np.array([languages.index(language) for language in drawn])
+    table = np.full((len(sets), len(languages), len(languages)), np.nan)
+    table[:, columns[:, None], columns] = index.numpy()
+    return table
+
+
+def _agnostic_shares(
+    drawn: Mapping[str, Float[Tensor, "draw neuron"]], observed: Overlap
+) -> dict[Neuron, float]:
+    """The share of draws in which a neuron is agnostic for a fact, where it is not zero."""
+    needed = min(observed.min_languages or len(drawn), len(drawn))
+    shares = (torch.stack(list(drawn.values())).sum(0) >= needed).float().mean(0)
+    return {
+        Neuron(*divmod(int(neuron), observed.shape[1])): float(shares[neuron])
+        for neuron in shares.nonzero()[:, 0]
+    }
 
 
 def threshold_curve(
@@ -167,7 +181,7 @@ def threshold_curve(
     min_languages: int | None = None,
     across_scripts: bool = False,
 ) -> "pd.DataFrame":
-    """The overlap and its controls at several thresholds, with 95% intervals over facts.
+    """Compute the overlap and its controls at several thresholds, with 95% intervals over facts.
 
     Args:
         values: of the option named by `by` (see `select_neurons`).
@@ -180,10 +194,10 @@ def threshold_curve(
     tables = []
     for value in values:
         sets = select_neurons(scores, share=share, **{by: value})  # type: ignore[arg-type]
-        found = overlap(sets, min_languages=min_languages)
-        table = found.summary(across_scripts=across_scripts)
+        result = overlap(sets, min_languages=min_languages)
+        table = result.summary(across_scripts=across_scripts)
         table.insert(0, by, value)
-        table["agnostic"] = np.mean([len(some) for some in found.agnostic.values()])
+        table["agnostic"] = np.mean([len(neurons) for neurons in result.agnostic.values()])
         tables.append(table)
     if not tables:
         raise ValueError("there are no thresholds; give at least one")

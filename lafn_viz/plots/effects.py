@@ -12,7 +12,7 @@ from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.effects import Effects
 from lafn_viz.models.scoring import AnswerScores
-from lafn_viz.neurons.overlaps import Overlap
+from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
 
 CONTRASTS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}

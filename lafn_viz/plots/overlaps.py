@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lafn_viz.datasets.languages import language_name
-from lafn_viz.neurons.overlaps import Overlap
+from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.significance import NULLS, STATISTICS, Significance
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
 

@@ -1,10 +1,8 @@
 import pytest
-from hypothesis import given, strategies as st
 from made_up import scores_of
 
 import lafn_viz as lv
-from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, masks_of, neurons_of
+from lafn_viz.neurons.neuron_sets import Neuron, masks_of, neurons_of, validate_neurons
 
 
 def test_threshold_by_hand():
@@ -52,27 +50,18 @@ def test_one_set_a_fact_and_language_with_mask_and_frame():
         lv.select_neurons(scores_of([[[float("nan"), 1]]]))
 
 
-@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=15), st.integers(0, 99))
-def test_random_control_has_the_same_layers_and_nothing_of_the_set(neurons, seed):
-    counts = [sum(n[0] == layer for n in neurons) for layer in range(4)]
-    if max(counts) > 5:
-        with pytest.raises(ValueError, match="not as many others"):
-            random_like(neurons, (4, 10), seed=seed)
-        return
-    control = random_like(neurons, (4, 10), seed=seed)
-    assert [sum(n.layer == layer for n in control) for layer in range(4)] == counts
-    assert not control & neurons
-    assert control == random_like(neurons, (4, 10), seed=seed)
-
-
-def test_random_control_draws_every_other_neuron_equally():
-    drawn = [n for seed in range(600) for n in random_like([(0, 2)], (1, 4), seed=seed)]
-    for neuron in (0, 1, 3):
-        assert 150 < drawn.count(Neuron(0, neuron)) < 250
-
-
 def test_masks_hold_the_sets_one_after_the_other():
     sets = [{Neuron(0, 2), Neuron(1, 0)}, [], [(1, 3)]]
     masks = masks_of(sets, (2, 4))
     assert masks.shape == (3, 2, 4)
     assert [neurons_of(mask) for mask in masks] == [frozenset(Neuron(*n) for n in s) for s in sets]
+
+
+def test_neurons_that_the_model_lacks_are_refused():
+    assert validate_neurons([(0, 2), (1, 0)], (2, 4)) == [Neuron(0, 2), Neuron(1, 0)]
+    assert validate_neurons([], (2, 4), allow_empty=True) == []
+    with pytest.raises(ValueError, match="at least one"):
+        validate_neurons([], (2, 4))
+    for wrong in ((2, 0), (0, 4), (-1, 0), (0, -1)):
+        with pytest.raises(ValueError, match="layers from 0 to 1, neurons from 0 to 3"):
+            validate_neurons([(0, 2), wrong], (2, 4), allow_empty=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.neurons.significance import NULLS, STATISTICS, _Members
+from lafn_viz.neurons.null_models import NULLS, STATISTICS, FactSets
 
 SHAPE = (2, 30)
 LANGUAGES = ("en", "fr", "ru", "zh")
@@ -49,23 +49,23 @@ def test_statistics_are_those_counted_by_hand():
     sets[2] = a_set("F0", "ru", [], known=False)
     for needed in (None, 2, 3):
         overlap = lv.overlap(sets, min_languages=needed)
-        members = _Members.of(overlap)
-        got = members.statistics(members.lists)
+        fact_sets = FactSets.of(overlap)
+        got = fact_sets.statistics(fact_sets.lists)
         np.testing.assert_allclose(got.numpy(), brute_force(overlap), rtol=1e-6)
 
 
 def test_random_neurons_keep_the_counts_of_each_layer():
     overlap = lv.overlap(random_sets(4, np.random.default_rng(1)))
-    members = _Members.of(overlap)
-    drawn = members.random_neurons(torch.Generator().manual_seed(0))
-    assert not torch.equal(drawn, members.lists)
-    for before, after in zip(members.lists.flatten(0, 1), drawn.flatten(0, 1), strict=True):
-        real = before < members.width
+    fact_sets = FactSets.of(overlap)
+    drawn = fact_sets.random_neurons(torch.Generator().manual_seed(0))
+    assert not torch.equal(drawn, fact_sets.lists)
+    for before, after in zip(fact_sets.lists.flatten(0, 1), drawn.flatten(0, 1), strict=True):
+        real = before < fact_sets.width
         assert len(set(after[real].tolist())) == int(real.sum())
         assert (
             (before[real] // SHAPE[1]).sort().values.equal((after[real] // SHAPE[1]).sort().values)
         )
-        assert (after[~real] == members.width).all()
+        assert (after[~real] == fact_sets.width).all()
 
 
 def test_other_facts_are_others_of_the_same_relation_and_known():
@@ -77,22 +77,22 @@ def test_other_facts_are_others_of_the_same_relation_and_known():
     ]
     sets[1] = a_set("F0", "fr", [], known=False)
     overlap = lv.overlap(sets)
-    members = _Members.of(overlap)
-    own = {tuple(row.tolist()): i for i, row in enumerate(members.lists.flatten(0, 1))}
+    fact_sets = FactSets.of(overlap)
+    own = {tuple(row.tolist()): i for i, row in enumerate(fact_sets.lists.flatten(0, 1))}
     seen = set()
     for seed in range(30):
-        drawn = members.other_facts(torch.Generator().manual_seed(seed))
+        drawn = fact_sets.other_facts(torch.Generator().manual_seed(seed))
         for fact in range(len(drawn)):
             for language in range(len(LANGUAGES)):
                 row = drawn[fact, language]
-                if not members.known[fact, language]:
-                    assert (row == members.width).all()
+                if not fact_sets.known[fact, language]:
+                    assert (row == fact_sets.width).all()
                     continue
                 source, column = divmod(own[tuple(row.tolist())], len(LANGUAGES))
                 assert column == language
                 assert source != fact
                 assert overlap.relations[source] == overlap.relations[fact]
-                assert members.known[source, language]
+                assert fact_sets.known[source, language]
                 seen.add((fact, source))
     assert len(seen) == 4 * 3 + 3 * 2  # everyone takes everyone's place
 

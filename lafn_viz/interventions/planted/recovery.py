@@ -28,7 +28,8 @@ from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neuron, mask_of, select_neurons
-from lafn_viz.neurons.overlaps import Overlap, overlap
+from lafn_viz.neurons.overlap_result import Overlap
+from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,137 @@
+"""The neuron sets of facts as integer lists: their statistics, and draws from two null models.
+
+A permutation test computes the same statistics a thousand times over all facts at once. A list of
+the neurons of each fact and language serves that better than sets: a neuron is a number, layer *
+d_mlp + neuron, and lists are padded with one number more than there are.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lafn_viz.neurons.overlap_result import Overlap
+
+NULLS = ("random neurons", "other facts")
+STATISTICS = ("agnostic", "shared", "across scripts")
+
+
+@dataclass(frozen=True)
+class FactSets:
+    """The neurons of each fact in each language, as lists of flat numbers.
+
+    `known` says which facts and languages take part, `relation` numbers the relations, and `needed`
+    is the number of languages from which on a fact's neuron is agnostic.
+    """
+
+    lists: Int[Tensor, "fact language place"]
+    known: Bool[Tensor, "fact language"]
+    relation: Int[Tensor, " fact"]
+    needed: Int[Tensor, " fact"]
+    scripts: tuple[str, ...]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, overlap: Overlap) -> "FactSets":
+        """Return the sets of an overlap."""
+        shape, sets = overlap.shape, overlap.sets
+        width = shape[0] * shape[1]
+        most = max((len(s.neurons) for s in sets.values()), default=0)
+        lists = torch.full((len(overlap.facts), len(overlap.languages), max(most, 1)), width)
+        known = torch.zeros(lists.shape[:2], dtype=torch.bool)
+        for (fact, language), neuron_set in sets.items():
+            cell = overlap.facts.index(fact), overlap.languages.index(language)
+            known[cell] = True
+            flat = [layer * shape[1] + neuron for layer, neuron in neuron_set.neurons]
+            lists[cell][: len(flat)] = torch.tensor(flat, dtype=torch.long)
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(overlap.relations))}
+        relation = torch.tensor([numbers[name] for name in overlap.relations])
+        needed = known.sum(1)
+        if overlap.min_languages is not None:
+            needed = needed.clamp_max(overlap.min_languages)
+        return cls(lists, known, relation, needed, overlap.scripts, shape)
+
+    @property
+    def width(self) -> int:
+        """The number of neurons, which pads the lists."""
+        return self.shape[0] * self.shape[1]
+
+    def statistics(
+        self, lists: Int[Tensor, "fact language place"]
+    ) -> Float[Tensor, "statistic fact"]:
+        """Compute the STATISTICS of each fact, with these lists for its own."""
+        # For each entry of the lists, count the languages that hold its neuron. A neuron of m
+        # languages has m entries, so the sum of m - 1 over them counts its m (m - 1) ordered pairs.
+        held = self._held(lists)
+        agnostic = ((held >= self.needed[:, None]) / held).sum(1)
+        shared = (held - 1).sum(1)
+        languages = self.known.sum(1)
+        pairs = languages * (languages - 1)
+        alike, alike_pairs = torch.zeros_like(shared), torch.zeros_like(pairs)
+        for columns in self.same_script:
+            alike += (self._held(lists[:, columns]) - 1).sum(1)
+            known = self.known[:, columns].sum(1)
+            alike_pairs += known * (known - 1)
+        across = (shared - alike) / (pairs - alike_pairs)
+        return torch.stack([agnostic.round(), shared / pairs, across])
+
+    def _held(self, lists: Int[Tensor, "fact language place"]) -> Float[Tensor, "fact entry"]:
+        """How many of the languages hold the neuron of each entry (1 where a list is padded)."""
+        flat = lists.flatten(1)
+        count = torch.zeros(len(lists), self.width + 1)
+        count.scatter_add_(1, flat, torch.ones(1).expand_as(flat))
+        count[:, self.width] = 1
+        return count.gather(1, flat)
+
+    @cached_property
+    def same_script(self) -> list[list[int]]:
+        """The columns of the languages of each script that has two or more."""
+        columns: dict[str, list[int]] = {}
+        for column, script in enumerate(self.scripts):
+            columns.setdefault(script, []).append(column)
+        return [group for group in columns.values() if len(group) > 1]
+
+    def random_neurons(self, rng: torch.Generator) -> Int[Tensor, "fact language place"]:
+        """Rename each language's neurons at random within their layers, for all facts alike."""
+        n_languages = self.lists.shape[1]
+        order = torch.rand(n_languages, *self.shape, generator=rng).argsort(-1)
+        offset = torch.arange(self.shape[0])[:, None] * self.shape[1]
+        renamed = torch.full((n_languages, self.width + 1), self.width)
+        renamed[:, : self.width] = (order + offset).flatten(1)
+        return renamed[torch.arange(n_languages)[:, None], self.lists]
+
+    def other_facts(self, rng: torch.Generator) -> Int[Tensor, "fact language place"]:
+        """In each language take the list of another fact of the relation that is known in it."""
+        order, place, size = self._peers
+        step = torch.rand(place.shape, generator=rng).mul(size - 1).floor().clamp_min(0) + 1
+        # Around the group, from the fact's own place in it: never the fact itself.
+        start = torch.arange(len(place))[:, None] - place
+        chosen = order.gather(0, start + (place + step.long()) % size)
+        other = torch.empty_like(order).scatter_(0, order, chosen)
+        lists = self.lists[other, torch.arange(place.shape[1])]
+        lists[~self.known] = self.width
+        return lists
+
+    @cached_property
+    def _peers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """For each language: facts sorted into groups of one relation that are known in it.
+
+        Returns the facts in that order, the place of each in its group, and the group's size.
+        """
+        n_relations = int(self.relation.max()) + 1
+        group = torch.where(self.known, self.relation[:, None], n_relations)
+        order = group.argsort(dim=0, stable=True)
+        group = group.gather(0, order)
+        sizes = [torch.bincount(column, minlength=n_relations + 1) for column in group.T]
+        sizes_by_language = torch.stack(sizes, 1)
+        first = sizes_by_language.cumsum(0) - sizes_by_language
+        place = torch.arange(len(group))[:, None] - first.gather(0, group)
+        return order, place, sizes_by_language.gather(0, group)
+
+    def replaceable(self) -> Bool[Tensor, " fact"]:
+        """Whether each of a fact's languages knows another fact of its relation."""
+        same = (self.relation[:, None] == self.relation[None]).float()
+        others = same @ self.known.float()
+        return ((others >= 2) | ~self.known).all(1)
