@@ -18,17 +18,17 @@ what would distort a result. Locality, generality and portability as in Yao et a
 "Cross-Lingual Knowledge Editing in Large Language Models" (arXiv 2309.08952).
 """
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import regex
+
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import outside_latin, separator_of
-from lafn_viz.datasets.text import normal
+from lafn_viz.datasets.text import holds_words, is_latin, normal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,18 +231,11 @@ def _texts(case: EditCase, language: str) -> set[str]:
 def _holds(text: str, answer: str, language: str) -> bool:
     """Whether an answer stands in a text, as whole words where words are spaced."""
     text, answer = normal(text), normal(answer)
-    if not separator_of(language):
-        return answer in text
-    return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) is not None
+    return holds_words(text, answer) if separator_of(language) else answer in text
 
 
-def _in_latin(text: str) -> bool:
-    """Whether all letters of a text are Latin (and it has any)."""
-    letters = [c for c in text if c.isalpha()]
-    return bool(letters) and all(unicodedata.name(c, "").startswith("LATIN") for c in letters)
-
-
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters but for tab and line feed, marks of direction, and the space without a width.
+_HIDDEN = regex.compile(r"[[\p{Cc}--[\t\n]]\p{Bidi_Control}\u200b]", regex.V1)
 
 # Each says whether a case has the fault in a language; None where it cannot be said.
 _Check = Callable[[EditCase, str, _Seen], bool | None]
@@ -271,7 +264,7 @@ CHECKS: dict[str, _Check] = {
         else None
     ),
     "new answer in Latin script": lambda case, lang, _: (
-        _in_latin(case.edit[lang][0].answer) if outside_latin(lang) else None
+        is_latin(case.edit[lang][0].answer) if outside_latin(lang) else None
     ),
     "locality names the subject": lambda case, lang, _: (
         any(case.subject[lang] in p.text for p in case.locality[lang])

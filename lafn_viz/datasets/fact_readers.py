@@ -24,7 +24,7 @@ from lafn_viz.core.json_records import FactError, inside_of, is_folder, quoted, 
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
 from lafn_viz.datasets.languages import code_or_tag, language_code, separator_of
-from lafn_viz.datasets.text import shows_answer
+from lafn_viz.datasets.text import shows_answer, without_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Set = Literal["mlama", "mpararel"]
-_ENDS = " \t.。．।۔!！"
 
 
 class _Files(NamedTuple):
@@ -118,7 +117,7 @@ def _prefix(pattern: str, language: str) -> tuple[str, str | None]:
     if pattern.count("[Y]") != 1:
         return "", "object not named once"
     before, after = pattern.split("[Y]")
-    if after.strip(_ENDS) or "[X]" not in before:
+    if without_ends(after) or "[X]" not in before:
         return "", "object not last"
     if separator_of(language) and not before[-1].isspace():
         return "", "object joined to a word"

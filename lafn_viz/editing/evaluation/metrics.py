@@ -13,26 +13,23 @@ Texts are compared without case and spacing. An empty text scores 1 where an emp
 (a model that ends the text at once, before an edit and after).
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
 from lafn_viz.datasets.languages import separator_of
-from lafn_viz.datasets.text import normal
+from lafn_viz.datasets.text import characters, normal, words
 
 
 def units(text: str, language: str) -> list[str]:
     """Split a text into what the metrics count: words, or characters without spaces between."""
     text = normal(text)
-    if not separator_of(language):
-        return re.findall(r"\w", text)
-    return re.findall(r"[\w\u0300-\u036f\u0900-\u097f]+", text)
+    return words(text) if separator_of(language) else characters(text)
 
 
 def exact_match(written: str, answer: str, language: str) -> float:
     """1 if the text is the answer, apart from case, spacing and punctuation at its ends."""
-    return float(_bare(written) == _bare(answer))
+    return float(normal(written) == normal(answer))
 
 
 def starts_with(written: str, answer: str, language: str) -> float:
@@ -61,11 +58,6 @@ def _counts(written: str, answer: str, language: str) -> tuple[int, int, int]:
     """How many units the text has, the answer has, and both share."""
     text, expected = Counter(units(written, language)), Counter(units(answer, language))
     return text.total(), expected.total(), (text & expected).total()
-
-
-def _bare(text: str) -> str:
-    """A text without case, spacing, and punctuation at its ends."""
-    return normal(text).strip(" .,;:!?。、，؛،")
 
 
 AnswerMetric = Literal["exact_match", "starts_with", "token_f1", "remake", "token_accuracy"]

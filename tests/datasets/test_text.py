@@ -1,0 +1,153 @@
+"""Texts are compared as people read them, in every script."""
+
+import unicodedata
+
+import pytest
+
+from lafn_viz.datasets.text import (
+    characters,
+    holds_words,
+    is_latin,
+    normal,
+    shows_answer,
+    without_ends,
+    words,
+)
+from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS
+
+# Language, two words that differ in one letter or mark alone, and what ends a sentence.
+SCRIPTS = [
+    ("en", "cat", "cut", ".?!,;:…"),
+    ("fr", "pêche", "péché", "."),
+    ("vi", "ma", "mạ", "."),
+    ("el", "νόμος", "νομός", ".;·"),
+    ("ru", "мой", "мои", "."),
+    ("hy", "մատ", "մետ", "։"),
+    ("ka", "ტანი", "ტონი", "."),
+    ("he", "סֵפֶר", "סַפָּר", "׃."),
+    ("ar", "كَتَبَ", "كُتُب", "؟.؛،"),
+    ("fa", "شير", "سير", "؟.؛،"),
+    ("ur", "شَیر", "شِیر", "۔؟،"),
+    ("am", "ሰላም", "ሰሎም", "።፧፣"),
+    ("hi", "दिन", "दीन", "।॥"),
+    ("mr", "कर", "कार", "।"),
+    ("bn", "কালি", "কালী", "।"),
+    ("pa", "ਦਿਨ", "ਦੀਨ", "।"),
+    ("gu", "દિન", "દીન", "."),
+    ("or", "ଦିନ", "ଦୀନ", "।"),
+    ("ta", "கல்", "கால்", "."),
+    ("te", "పలు", "పాలు", "."),
+    ("kn", "ಕಲು", "ಕಾಲು", "."),
+    ("ml", "കലം", "കാലം", "."),
+    ("si", "කල", "කාල", "෴."),
+    ("th", "มี", "มู", "."),
+    ("lo", "ມີ", "ມູ", "."),
+    ("km", "គិត", "គុត", "។៕"),
+    ("my", "မိ", "မု", "။၊"),
+    ("bo", "མི", "མུ", "།༎"),
+    ("ko", "말", "물", "."),
+    ("ja", "かき", "かぎ", "。！？、"),
+    ("zh", "东京", "南京", "。！？，；："),
+    ("mn-Mong", "ᠮᠠ", "ᠮᠡ", "᠃᠂"),
+]
+TEXT_METRICS = {name: metric for name, metric in ANSWER_METRICS.items() if metric is not None}
+
+
+@pytest.mark.parametrize(("language", "one", "other", "ends"), SCRIPTS)
+def test_one_mark_makes_another_answer_and_the_end_of_a_sentence_does_not(
+    language, one, other, ends
+):
+    assert normal(one) != normal(other)
+    for end in ends:
+        assert normal(one + end) == normal(f"{one} {end}") == normal(one)
+        for name, metric in TEXT_METRICS.items():
+            assert metric(one + end, one, language) == 1, (name, end)
+            assert metric(one + end, other, language) < 1, (name, end)
+    assert TEXT_METRICS["exact_match"](one, other, language) == 0
+    assert TEXT_METRICS["starts_with"](one, other, language) == 0
+
+
+@pytest.mark.parametrize(("language", "one", "other", "ends"), SCRIPTS)
+def test_a_word_is_one_word_however_it_is_encoded(language, one, other, ends):
+    for form in ("NFC", "NFD"):
+        encoded = unicodedata.normalize(form, one)
+        assert normal(encoded) == normal(one)
+        assert words(encoded) == [encoded]
+        assert "".join(characters(encoded)) == encoded
+        assert words(f"{encoded}{ends[0]} {encoded}") == [encoded, encoded]
+
+
+def test_letters_with_their_marks_are_counted():
+    assert characters("มีนา กำ") == ["มี", "น", "า", "ก", "ำ"]
+    assert characters("東京、5") == ["東", "京", "5"]
+    assert characters("किलो") == ["कि", "लो"]
+    assert characters("।!") == words("।!") == []
+
+
+def test_what_is_not_seen_makes_no_difference_but_joiners_do():
+    assert normal("\ufeff\u200fروما\u200e") == normal("روما")
+    assert normal("co\u00adoperate") == normal("ＣＯＯＰＥＲＡＴＥ") == "cooperate"
+    assert normal("می\u200cخواهم") != normal("میخواهم")
+    assert words("می\u200cخواهم") == ["می\u200cخواهم"]
+    assert normal("  New \n York ") == "new york"
+
+
+def test_only_the_ends_lose_their_punctuation():
+    assert normal("St. John's.") == "st. john's"
+    assert without_ends(" : 3.14 。 ") == "3.14"
+    assert normal("C#") == "c#"
+    assert normal("...") == without_ends("") == ""
+
+
+def test_words_are_held_whole():
+    assert holds_words("niger, nigeria", "niger")
+    assert not holds_words("nigeria", "niger")
+    assert not holds_words("কালিমা", "কাল")
+    assert holds_words("এই কাল।", "কাল")
+    assert holds_words("a.b", "a")
+    assert not holds_words("aab", "a.b")
+
+
+def test_latin_texts():
+    assert all(is_latin(text) for text in ("Tōkyō 5", "cʼhwec’h", "Ｔ", "ﬁ"))
+    assert not any(is_latin(text) for text in ("Токио", "Tokyo 東京", "5!", "", "Αθήνα"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "answer"),
+    [
+        ("Japan", "Japanese"),
+        ("São Tomé", "tomeano"),
+        ("Россия", "российский рубль"),
+        ("जापान", "जापानी"),
+        ("फ़्रांस", "फ्रांसीसी"),
+        ("বাংলাদেশ", "বাংলা ভাষা, বাংলাদেশি"),
+        ("ประเทศญี่ปุ่น", "ภาษาญี่ปุ่น"),
+        ("ประเทศญี่ปุ่น", "ญี่ปุ่น"),
+        ("ভারত", "ভারতীয়"),
+        ("فَرَنسا", "فرنسية"),
+        ("日本", "日本語"),
+        ("フランス", "フランス語"),
+        ("한국", "한국어"),
+    ],
+)
+def test_the_answer_shows_in_the_subject(subject, answer):
+    assert shows_answer(subject, answer)
+
+
+@pytest.mark.parametrize(
+    ("subject", "answer"),
+    [
+        ("Austria", "German"),
+        ("दिल्ली", "दीपावली"),
+        ("কালিম্পং", "কিলোমিটার"),
+        ("サントメ・プリンシペ", "アフリカ"),
+        ("ガナ", "カナダ"),
+        ("中国", "国中"),
+        ("เชียงใหม่", "กรุงเทพ"),
+        ("", "日本"),
+        ("日本", ""),
+    ],
+)
+def test_the_answer_does_not_show_in_the_subject(subject, answer):
+    assert not shows_answer(subject, answer)
