@@ -201,7 +201,7 @@ def test_a_model_is_left_as_it_was(given):
                 return lv.edit_case(model, cases[0], neurons=NEURONS, on_step=on_step)
 
             task = worker.submit(
-                compute, then=lambda *_: told.append("done"), progress=lambda *_: None,
+                compute, show=lambda *_: told.append("done"), progress=lambda *_: None,
                 failed=told.append,
             )  # fmt: skip
             task.finished.result(60)

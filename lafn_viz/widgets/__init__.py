@@ -1,6 +1,6 @@
-"""Controls for what the package computes and draws: no maths here, and no figure built by hand.
+"""Explorers: controls for what the package computes and draws, with no maths and no figures here.
 
-Each explorer is a widget of its own, to be shown in a notebook; `page` has them all in tabs.
+Each explorer is a widget that a notebook shows; `page` puts all of them in tabs.
 """
 
 from lafn_viz.widgets.editor import LiveEditor

@@ -1,8 +1,11 @@
-"""Work in the background: the page stays alive, can cancel, and hears how far it is.
+"""Work in a background thread: the page stays responsive, shows progress, and can cancel.
 
-A model is read by one thread at a time, as the hooks of two runs would mix: everything that the
-explorers ask of one model goes through one `Worker`. Of what one place on the page asks for, only
-the last counts: what was asked before ends at its next step, silently.
+1. All explorers of a page share one `Worker`, which has one thread: two passes through the same
+   model at a time would mix their hooks.
+2. Each piece of work is a `Task`. It reports its progress by `step`, and ends there with
+   `Cancelled` once it is cancelled.
+3. An explorer submits work on lanes ("model", "edit", "answers", ...). On a lane only the last
+   submission counts: it cancels the one before (see `Explorer.submit`).
 """
 
 import contextvars
@@ -13,42 +16,50 @@ from typing import Any
 
 
 class Cancelled(Exception):
-    """Raised in work that nobody waits for any more."""
+    """Raised inside a task that was cancelled."""
 
 
 class Task:
-    """One piece of work: it tells how far it is, and learns that it is not wanted any more."""
+    """One piece of work: it reports its progress, and can be cancelled from another thread."""
 
     def __init__(self, progress: Callable[[float, str], None]) -> None:
         self._progress = progress
-        self._stop = threading.Event()
-        self._telling = threading.RLock()
+        self._cancelled = threading.Event()
+        self._reporting = threading.RLock()
         self.finished: Future[None] = Future()
 
     def cancel(self) -> None:
-        """Ask it to end at its next step. Once this returns it tells no more how far it is."""
-        with self._telling:
-            self._stop.set()
+        """Ask the task to end at its next step. After this returns it reports no more progress.
+
+        A report that is under way is waited for: otherwise it could appear after "Cancelled." and
+        stay there.
+        """
+        with self._reporting:
+            self._cancelled.set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep unless cancelled; whether it was."""
-        return self._stop.wait(seconds)
+        """Sleep until the time is over or the task is cancelled; return whether it is cancelled."""
+        return self._cancelled.wait(seconds)
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stop.is_set()
+        """Whether the task was cancelled."""
+        return self._cancelled.is_set()
 
-    def step(self, share: float, told: str) -> None:
-        """Tell the share that is done, in [0, 1], and what is being done; end if cancelled."""
-        with self._telling:
+    def step(self, share: float, message: str) -> None:
+        """Report the share of the work that is done, in [0, 1], and what is done next.
+
+        Raises:
+            Cancelled: if the task was cancelled.
+        """
+        with self._reporting:
             if self.cancelled:
                 raise Cancelled
-            self._progress(share, told)
+            self._progress(share, message)
 
 
 class Worker:
-    """One thread. `submit` never blocks."""
+    """One thread that runs tasks in the order in which they are submitted."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lafn_viz")
@@ -56,29 +67,30 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether what is submitted now has to wait."""
+        """Whether a task that is submitted now has to wait."""
         return bool(self._pending)
 
     def submit(
         self,
         compute: Callable[[Task], Any],
         *,
-        then: Callable[[Any, Task], None],
+        show: Callable[[Any, Task], None],
         progress: Callable[[float, str], None],
         failed: Callable[[Exception], None],
     ) -> Task:
-        """Run `compute`, then give what it returns to `then` with the task, both in the thread.
+        """Run `compute`, then `show` with its result and the task; return without waiting.
 
-        `then` has to look whether the task was cancelled meanwhile.
+        Both run in the thread, as does `failed`, which gets the exception of a task that fails.
+        The task may be cancelled between `compute` and `show`: `show` has to check.
         """
         task = Task(progress)
-        # What the thread sends belongs to the cell or click that asked for it.
+        # Messages from the thread belong to the cell or the click that submitted the work.
         context = contextvars.copy_context()
 
         def run() -> None:
             try:
                 if not task.cancelled:
-                    then(compute(task), task)
+                    show(compute(task), task)
             except Cancelled:
                 pass
             except Exception as error:

@@ -195,7 +195,7 @@ class LiveEditor(Explorer):
             self.curve.show(plots.edit_curves({name: staged.edit}))
             self._set_stack(self.stack.push(staged))
 
-        self.ask("edit", compute, show)
+        self.submit("edit", compute, show)
 
     def _undo(self) -> None:
         if self.stack.can_undo:
@@ -275,7 +275,7 @@ class LiveEditor(Explorer):
             n = len(stack)
             self.status.say(f"{n} edit{'s' if n > 1 else ''} applied. {self.answers.counts()}.")
 
-        self.ask("answers", compute, show)
+        self.submit("answers", compute, show)
 
     def _save(self) -> None:
         if not self.stack:

@@ -1,4 +1,4 @@
-"""What all explorers share: models, background work, the status line, tables that escape."""
+"""What all explorers share: the choice of a model, background work, the status line, languages."""
 
 import functools
 import threading
@@ -13,23 +13,22 @@ import traitlets
 
 from lafn_viz.datasets.facts import FactSet, load_facts
 from lafn_viz.datasets.languages import language_name
+from lafn_viz.models.loading import load_model
+from lafn_viz.models.packaged import EMBEDDED
 from lafn_viz.plots.style import language_colour
 from lafn_viz.widgets.background import Task, Worker
 from lafn_viz.widgets.figure import STATIC
-from lafn_viz.widgets.html import _plain, row
+from lafn_viz.widgets.html import class_name, row
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-MODELS = ("embedded", "embedded-control", "embedded-masked")
-WORKER = Worker()  # one for all explorers of a page
+WORKER = Worker()  # shared by all explorers of a page
 
 
 @functools.cache
 def loaded(name: str) -> "TransformerBridge":
-    """A model by its name, loaded once for all explorers."""
-    from lafn_viz.models.loading import load_model
-
+    """Load a model by its name, once for all explorers."""
     return load_model(name)
 
 
@@ -43,7 +42,7 @@ class Status(anywidget.AnyWidget):
     is_error = traitlets.Bool(False).tag(sync=True)
 
     def say(self, text: str, *, error: bool = False) -> None:
-        """Put a sentence in place of the last."""
+        """Show a sentence in place of the last one."""
         with self.hold_sync():
             self.text, self.is_error = text, error
 
@@ -51,10 +50,16 @@ class Status(anywidget.AnyWidget):
 class Explorer(w.VBox):
     """A column of controls and figures about one model and its facts.
 
+    A subclass builds its controls, then calls `start`; `begin` runs when the model is loaded, and
+    again when another is chosen. Work runs in the background by `submit`.
+
     Args:
-        model: one that is loaded, or a name (see `load_model`); it is loaded in the background.
-        facts: to choose from; the embedded ones unless given.
-        title: what it is, in a few words, and `about`: what to do with it.
+        model: a loaded model, or the name of one (see `load_model`), which is loaded in the
+            background.
+        facts: the facts to choose from; the embedded ones unless given.
+        title: the heading.
+        about: what the explorer shows and how to use it, in a sentence or two.
+        causal: offer no masked models.
     """
 
     def __init__(
@@ -72,15 +77,15 @@ class Explorer(w.VBox):
         self.model: TransformerBridge | None = None
         self.lock = threading.RLock()
         self.tasks: dict[str, Task] = {}
-        names: list[tuple[str, Any]] = [
-            (x, x) for x in MODELS if not (causal and x == "embedded-masked")
+        models: list[tuple[str, Any]] = [
+            (name, name) for name in EMBEDDED if not (causal and name == "embedded-masked")
         ]
         if not isinstance(model, str):
-            names = [("the model given", model), *names]
-        elif model not in [name for name, _ in names]:
-            names = [(model, model), *names]
+            models = [("the model given", model), *models]
+        elif model not in [name for name, _ in models]:
+            models = [(model, model), *models]
         self.model_choice = w.Dropdown(
-            options=names, value=model, description="Model", layout={"width": "260px"}
+            options=models, value=model, description="Model", layout={"width": "260px"}
         )
         self.status = Status()
         self.bar = w.FloatProgress(min=0, max=1, layout={"width": "260px", "display": "none"})
@@ -93,12 +98,12 @@ class Explorer(w.VBox):
             getattr(self, name).add_class(f"lafn-{name.replace('_', '-')}")
 
     def start(self) -> None:
-        """Load the model that is chosen, then `begin`."""
+        """Load the model that is chosen, then call `begin`."""
         self.model_choice.observe(self.guarded(self._load_model), "value")
         self._load_model()
 
     def begin(self) -> None:
-        """What to do once a model is there."""
+        """Show the first result; called whenever a model has been loaded."""
         raise NotImplementedError
 
     def _load_model(self) -> None:
@@ -108,93 +113,103 @@ class Explorer(w.VBox):
             task.step(0.0, "Loading the model")
             return loaded(chosen) if isinstance(chosen, str) else chosen
 
-        def then(model: "TransformerBridge") -> None:
+        def show(model: "TransformerBridge") -> None:
             self.model = model
             self.begin()
 
-        self.model = None  # nothing is computed by another than the list names
+        # Until the chosen model is there, nothing may be computed with the last one.
+        self.model = None
         self.stop()
-        self.ask("model", compute, then)
+        self.submit("model", compute, show)
 
     def ready(self) -> "TransformerBridge":
-        """The model that the list names. Raises ValueError until it is loaded."""
+        """Return the model that is chosen. Raises ValueError until it is loaded."""
         if self.model is None:
-            if not self.waiting("model"):  # cancelled, or failed: this is another try
+            if not self.waiting("model"):  # loading was cancelled or failed: try again
                 self._load_model()
             raise ValueError("the model is not loaded yet; wait a moment, or choose another")
         return self.model
 
-    def ask(self, lane: str, compute: Callable[[Task], Any], then: Callable[[Any], None]) -> None:
-        """Compute in the background, then show; what was asked before on this lane is dropped."""
+    def submit(
+        self, lane: str, compute: Callable[[Task], Any], show: Callable[[Any], None]
+    ) -> None:
+        """Run `compute` in the background, then `show` its result, under the lock.
+
+        Cancels what was submitted before on this lane.
+        """
         self.drop(lane)
 
-        def shown(found: Any, task: Task) -> None:
-            # Whoever cancels holds the lock too: nothing old comes after something new.
+        def show_unless_cancelled(result: Any, task: Task) -> None:
+            # A new submission cancels the old one under the same lock: an old result can never be
+            # drawn after a new one.
             with self.lock:
                 if not task.cancelled:
-                    self._idle()
-                    then(found)
+                    self._hide_progress()
+                    show(result)
 
         if WORKER.busy:
-            self._progress(0.0, "Waiting")
+            self._show_progress(0.0, "Waiting")
         self.tasks[lane] = WORKER.submit(
-            compute, then=shown, progress=self._progress, failed=self.tell
+            compute,
+            show=show_unless_cancelled,
+            progress=self._show_progress,
+            failed=self.show_error,
         )
 
     def drop(self, lane: str) -> None:
-        """Nobody waits any more for what was asked on a lane."""
+        """Cancel what was submitted on a lane."""
         if lane in self.tasks:
             self.tasks[lane].cancel()
 
     def waiting(self, lane: str) -> bool:
-        """Whether something that was asked for on a lane is still to come."""
+        """Whether the result of what was submitted on a lane is still to come."""
         task = self.tasks.get(lane)
         return task is not None and not task.cancelled and not task.finished.done()
 
     def stop(self) -> None:
-        """Drop all work that was asked for."""
+        """Cancel the work on all lanes."""
         busy = [task for task in list(self.tasks.values()) if not task.finished.done()]
         for task in busy:
             task.cancel()
         if busy:
-            self._idle()
+            self._hide_progress()
             self.status.say("Cancelled.")
 
     def wait(self, seconds: float = 120) -> None:
-        """Until all work is done (for scripts and tests)."""
+        """Block until all work is done (for scripts and tests)."""
         while busy := [task for task in list(self.tasks.values()) if not task.finished.done()]:
             busy[0].finished.result(seconds)
 
-    def _progress(self, share: float, told: str) -> None:
+    def _show_progress(self, share: float, message: str) -> None:
         self.bar.layout.display = self.cancel.layout.display = ""
         self.bar.value = share
-        self.status.say(f"{told} …")
+        self.status.say(f"{message} …")
 
-    def _idle(self) -> None:
+    def _hide_progress(self) -> None:
         self.bar.layout.display = self.cancel.layout.display = "none"
 
-    def tell(self, error: Exception) -> None:
-        """Say in place what went wrong."""
-        self._idle()
-        known = isinstance(error, (ValueError, KeyError, OSError))
+    def show_error(self, error: Exception) -> None:
+        """Show in the status line what went wrong."""
+        self._hide_progress()
+        is_explained = isinstance(error, (ValueError, KeyError, OSError))
         text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
-        self.status.say(text if known else f"{type(error).__name__}: {text}", error=True)
+        self.status.say(text if is_explained else f"{type(error).__name__}: {text}", error=True)
 
     def guarded(self, handler: Callable[[], None]) -> Callable[..., None]:
-        """A callback of a control that says its errors in place."""
+        """Return a callback for a control: it runs `handler` under the lock, and shows errors."""
 
         def run(*_: Any) -> None:
             try:
                 with self.lock:
                     handler()
             except Exception as error:
-                self.tell(error)
+                self.show_error(error)
 
         return run
 
 
 class Languages(w.HBox):
-    """A check box a language, in the language's colour."""
+    """A check box for each language, in the language's colour."""
 
     def __init__(self, languages: Sequence[str], changed: Callable[..., None]) -> None:
         self.boxes = {
@@ -205,14 +220,14 @@ class Languages(w.HBox):
         }
         rules = []
         for code, box in self.boxes.items():
-            box.add_class("lafn-language").add_class(f"lafn-language-{_plain(code)}")
+            name = f"lafn-language-{class_name(code)}"
+            box.add_class("lafn-language").add_class(name)
             box.observe(changed, "value")
-            colour = language_colour(code)
-            rules.append(f".lafn-language-{_plain(code)} {{ --lafn-colour: {colour}; }}")
+            rules.append(f".{name} {{ --lafn-colour: {language_colour(code)}; }}")
         super().__init__([w.HTML(f"<style>{' '.join(rules)}</style>"), *self.boxes.values()])
         self.add_class("lafn-row").add_class("lafn-languages")
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The codes that are checked."""
+        """The codes of the languages that are checked."""
         return tuple(code for code, box in self.boxes.items() if box.value)

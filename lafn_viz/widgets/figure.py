@@ -1,7 +1,8 @@
-"""A plotly figure on a page, and what was clicked in it.
+"""A plotly figure on a page, and where it was clicked.
 
-plotly's own FigureWidget sends its library with every figure and loses updates in Voilà. This one
-sends it once a page, redraws by `Plotly.react`, and lets only the place of a click come back.
+plotly's own FigureWidget sends its library with every figure and loses updates in Voilà. This
+widget sends the library once per page, redraws by `Plotly.react`, and sends back only where a click
+was.
 """
 
 import json
@@ -19,10 +20,10 @@ STATIC = Path(__file__).parent / "static"
 
 
 class FigureView(anywidget.AnyWidget):
-    """Shows `show`'s figure, in the light or dark theme of the page.
+    """Shows a figure in the light or dark theme of the page.
 
     `clicked` is {"curve", "row", "column", "click"}: the trace, the place in it (of a trace without
-    rows the column alone), and a number that grows, so that two clicks on one cell differ.
+    rows only the column), and a number that grows, so that two clicks on one cell differ.
     """
 
     _esm = STATIC / "figure.js"
@@ -35,30 +36,31 @@ class FigureView(anywidget.AnyWidget):
 
     def __init__(self, figure: go.Figure | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.on_msg(self._answer)
+        self.on_msg(self._send_library)
         if figure is not None:
             self.show(figure)
 
     def show(self, figure: go.Figure | None) -> None:
-        """Draw a figure in place of the last; nothing for None."""
+        """Draw a figure in place of the last one; None leaves the place empty."""
         with self.hold_sync():
             if figure is None:
                 self.figure = self.label = ""
             else:
                 drawn = json.loads(figure.to_json())
                 self.figure = json.dumps({**drawn, "config": CONFIG}, ensure_ascii=False)
-                self.label = _said(figure)
+                self.label = _description(figure)
             self.revision += 1
 
-    def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+    def _send_library(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        """Send plotly.js when the page asks for it."""
         if content.get("kind") == "plotly":
             from plotly.offline import get_plotlyjs
 
             self.send({"kind": "plotly", "code": get_plotlyjs()})
 
 
-def _said(figure: go.Figure) -> str:
-    """Title and caption, for who does not see the figure."""
+def _description(figure: go.Figure) -> str:
+    """Return title and caption as plain text, for readers who do not see the figure."""
     title = figure.layout.title
     parts = [title.text, title.subtitle.text if title.subtitle else None]
     return ". ".join(unescape(part.replace("<br>", " ")) for part in parts if part)

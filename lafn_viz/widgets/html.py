@@ -1,4 +1,4 @@
-"""Tables of the explorers as HTML; all text is escaped."""
+"""HTML of the explorers: tables whose text is escaped, and rows of widgets."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -7,17 +7,18 @@ from typing import NamedTuple
 import ipywidgets as w
 
 
-def _plain(code: str) -> str:
-    return "".join(x for x in code if x.isalnum())
-
-
 def row(*widgets: w.Widget) -> w.HBox:
-    """Side by side, wrapped where the page is narrow."""
+    """Put widgets side by side; they wrap where the page is narrow."""
     return w.HBox(list(widgets)).add_class("lafn-row")
 
 
+def class_name(code: str) -> str:
+    """Return a language code without the characters that a CSS class may not have."""
+    return "".join(x for x in code if x.isalnum())
+
+
 class Cell(NamedTuple):
-    """Text of a table, in a language, with a tone: "good", "bad", "faint" or none."""
+    """Text of a table, its language, and its tone: "good", "bad", "faint" or none."""
 
     text: str
     language: str = ""
@@ -27,12 +28,12 @@ class Cell(NamedTuple):
 def table(
     head: Sequence[str], rows: Iterable[Sequence[Cell | str]], *, caption: str, name: str
 ) -> str:
-    """An HTML table; all text is escaped, and each cell is set in its own direction."""
-    top = "".join(f'<th scope="col">{escape(x)}</th>' for x in head)
+    """Return an HTML table; all text is escaped, and each cell has the direction of its text."""
+    header = "".join(f'<th scope="col">{escape(x)}</th>' for x in head)
     body = "".join("<tr>" + "".join(map(_cell, cells)) + "</tr>" for cells in rows)
     return (
         f'<div class="lafn-scroll"><table class="lafn-table {name}">'
-        f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>"
+        f"<caption>{escape(caption)}</caption><thead><tr>{header}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 

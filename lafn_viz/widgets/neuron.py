@@ -1,4 +1,4 @@
-"""Neurons in a searchable table, and the card of the one that is chosen."""
+"""A searchable table of neurons, and the card of the neuron that is chosen."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class NeuronPanel(w.VBox):
-    """A table of neurons with search, and the card of the chosen one.
+    """A searchable table of neurons, and the card of the chosen neuron.
 
-    A row is chosen by a click, or by typing its neuron, as layer:neuron, in the field under it.
+    A neuron is chosen by a click on its row, or typed as layer:neuron in the field under the table.
     """
 
     def __init__(self, explorer: Explorer) -> None:
@@ -41,78 +41,78 @@ class NeuronPanel(w.VBox):
             description="Neuron", placeholder="layer:neuron", continuous_update=False,
             layout={"width": "220px"},
         ).add_class("lafn-neuron")  # fmt: skip
-        self.field.observe(explorer.guarded(self._typed), "value")
+        self.field.observe(explorer.guarded(self._on_field), "value")
         self.figure = FigureView()
         self.figure.add_class("lafn-card")
         self.strongest = w.HTML()
         super().__init__([self.title, self.box, self.field, self.figure, self.strongest])
 
     def show(self, frame: "pd.DataFrame", scores: NeuronScores, title: str) -> None:
-        """Another table; its columns `layer` and `neuron` say which neuron a row is of.
+        """Show a table, whose columns `layer` and `neuron` name the neuron of each row.
 
-        Cards are made of `scores`; a card of other scores goes.
+        Cards are drawn from `scores`; the card of other scores is removed.
         """
         from itables.widget import ITable
 
         if self.scores is not scores:
             self.forget()
-        self.scores, before = scores, self._frame
+        self.scores, previous = scores, self._frame
         self._frame = frame.reset_index(drop=True)
         self.title.value = f"<h3>{escape(title)}</h3>"
-        if before is not None and self.box.children and self._frame.equals(before):
-            return  # what is searched for and chosen in it stays
+        if previous is not None and self.box.children and self._frame.equals(previous):
+            return  # the same table keeps its search text and its selected row
         shown = self._frame.drop(columns=["layer", "neuron"])
-        shown.insert(0, "neuron", [f"{a}:{b}" for a, b in self._neurons()])
+        shown.insert(0, "neuron", [f"{n.layer}:{n.neuron}" for n in self._neurons()])
         shown = shown.rename(columns={"in_top": "languages (top 2%)"})
         view = ITable(
             shown.round(4), select="single", showIndex=False, maxBytes=0, classes="compact",
             lengthMenu=[8, 25, 100], order=[],
         )  # fmt: skip
-        view.observe(self.explorer.guarded(self._picked), "selected_rows")
+        view.observe(self.explorer.guarded(self._on_row), "selected_rows")
         self._put(view)
 
     def clear(self) -> None:
-        """No table, and no card."""
+        """Remove the table and the card."""
         self.forget()
         self.title.value = ""
         self._put()
 
     def _put(self, *tables: w.Widget) -> None:
-        old, self.box.children = self.box.children, tables
-        for widget in old:
+        previous, self.box.children = self.box.children, tables
+        for widget in previous:
             widget.close()
 
     def forget(self) -> None:
-        """No card."""
+        """Remove the card."""
         self.explorer.drop("card")
         self.card, self.field.value, self.strongest.value = None, "", ""
         self.figure.show(None)
 
     def choose(self, neuron: Neuron) -> None:
-        """Show the card of one."""
+        """Show the card of a neuron."""
         name = f"{neuron.layer}:{neuron.neuron}"
-        if self.field.value == name:  # of other prompts, perhaps
-            self.explorer.guarded(self._typed)()
+        if self.field.value == name:  # no change to observe, but the prompts may be others
+            self.explorer.guarded(self._on_field)()
         self.field.value = name
 
     def follow(self, strip: FigureView) -> None:
-        """Show the card of a cell of an attribution strip when it is clicked."""
+        """Show the card of a neuron when its cell of an attribution strip is clicked."""
 
-        def clicked() -> None:
+        def on_click() -> None:
             if self.scores is not None:
                 self.choose_cell(self.scores, strip.clicked)
 
-        strip.observe(self.explorer.guarded(clicked), "clicked")
+        strip.observe(self.explorer.guarded(on_click), "clicked")
 
     def choose_cell(self, scores: NeuronScores, place: dict[str, int]) -> None:
-        """Show the card of the neuron at a place of the strip of some scores."""
+        """Show the card of the neuron at a place of the strip that is drawn from `scores`."""
         if place["curve"] == 0:
             cells = strongest_in_bins(scores).neurons
             self.choose(cells[place["row"]][place["column"]])
 
     @property
     def first(self) -> Neuron:
-        """That of the first row."""
+        """The neuron of the first row."""
         return self._neurons()[0]
 
     def _neurons(self) -> list[Neuron]:
@@ -121,12 +121,12 @@ class NeuronPanel(w.VBox):
             Neuron(*pair) for pair in zip(self._frame["layer"], self._frame["neuron"], strict=True)
         ]
 
-    def _picked(self) -> None:
+    def _on_row(self) -> None:
         rows = self.box.children[0].selected_rows if self.box.children else []
         if rows:
             self.choose(self._neurons()[rows[0]])
 
-    def _typed(self) -> None:
+    def _on_field(self) -> None:
         text = self.field.value.strip()
         if not text or self.scores is None:
             return
@@ -141,16 +141,15 @@ class NeuronPanel(w.VBox):
             task.step(0.3, f"Reading neuron {text}")
             return neuron_card(model, scores.prompts, chosen, scores=scores)
 
-        self.explorer.ask("card", compute, self._show_card)
+        self.explorer.submit("card", compute, self._show_card)
 
     def _show_card(self, card: NeuronCard) -> None:
         self.card = card
         self.figure.show(plots.neuron_card(card))
         rows: list[list[Cell | str]] = []
         for code, places in card.strongest.items():
-            prompt = card.prompts[places[0]]
-            strength = f"{float(card.activation[places[0]]):.2f}"
-            rows.append([language_name(code), Cell(prompt.text, code), strength])
+            prompt, activation = card.prompts[places[0]], float(card.activation[places[0]])
+            rows.append([language_name(code), Cell(prompt.text, code), f"{activation:.2f}"])
         head = ("Language", "Strongest prompt", "Activation")
         self.strongest.value = table(
             head, rows, caption="Where it is strongest", name="lafn-strongest"
@@ -159,10 +158,10 @@ class NeuronPanel(w.VBox):
 
 
 class NeuronExplorer(Explorer):
-    """All neurons that matter to a fact, in a table with search, and a card of each.
+    """All neurons that matter to a fact, in a searchable table, and a card of each.
 
     Attributes:
-        scores: of the prompts of the fact, a `NeuronScores`.
+        scores: the scores of the fact's prompts, a `NeuronScores`.
     """
 
     def __init__(
@@ -172,13 +171,13 @@ class NeuronExplorer(Explorer):
             model,
             facts,
             title="Neurons",
-            about="Search the neurons of a fact; choose one for its card: attribution and "
-            "activation in every language, what it writes, and what its absence does.",
+            about="Search the neurons of a fact, and choose one for its card: its attribution and "
+            "activation in every language, the tokens it promotes, and what changes without it.",
         )
         self.scores: NeuronScores | None = None
-        again = self.guarded(self.begin)
-        self.choice = FactChoice(self.facts, again)
-        self.method = method_choice(again)
+        restart = self.guarded(self.begin)
+        self.choice = FactChoice(self.facts, restart)
+        self.method = method_choice(restart)
         self.panel = NeuronPanel(self)
         self.children = (
             self.heading,
@@ -191,14 +190,14 @@ class NeuronExplorer(Explorer):
     def begin(self) -> None:
         """Attribute the fact that is chosen."""
         fact, method, model = self.choice.fact, self.method.value, self.ready()
-        some = self.facts.filter(relation=fact.relation, subjects=fact.subject_id)
+        chosen = self.facts.filter(relation=fact.relation, subjects=fact.subject_id)
         self.panel.clear()
 
         def compute(task: Task) -> NeuronScores:
             task.step(0.1, f"Attributing {fact.id}")
-            return attribute(model, some.prompts(), method=method)
+            return attribute(model, chosen.prompts(), method=method)
 
-        self.ask("scores", compute, self._show)
+        self.submit("scores", compute, self._show)
 
     def _show(self, scores: NeuronScores) -> None:
         self.scores = scores

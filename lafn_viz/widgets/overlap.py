@@ -13,7 +13,7 @@ from lafn_viz.experiments.stages import locate
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron
-from lafn_viz.neurons.overlaps import Overlap
+from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice
 from lafn_viz.widgets.explorer import Explorer, Languages
@@ -136,7 +136,7 @@ class OverlapExplorer(Explorer):
             for key in [key for key in self._kept if key not in keys][:-KEPT]:
                 del self._kept[key]
 
-        self.ask("scores", compute, lambda _: self._draw())
+        self.submit("scores", compute, lambda _: self._draw())
 
     def _scores(self) -> list[NeuronScores]:
         """Those that are there, in the languages that are chosen; the fact's first."""

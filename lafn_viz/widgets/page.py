@@ -25,7 +25,7 @@ EXPLORERS: dict[str, Callable[..., Explorer]] = {
 
 
 def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None) -> w.Tab:
-    """A tab for each explorer, which is built when it is first opened.
+    """Return a tab for each explorer; an explorer is built when its tab is first opened.
 
     Edits are saved in folders inside the working folder.
     """

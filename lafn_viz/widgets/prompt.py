@@ -1,4 +1,4 @@
-"""Type a prompt and an answer: which neurons move the answer, while you type."""
+"""Type a prompt and an answer, and see while you type which neurons move the answer."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,10 +22,12 @@ from lafn_viz.widgets.neuron import NeuronPanel
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-DEBOUNCE = 0.15  # seconds without a key before anything is computed
+DEBOUNCE = 0.15  # seconds after the last key before anything is computed
 
 
-class _Seen(NamedTuple):
+class _Result(NamedTuple):
+    """The scores of the prompt, and the likeliest next tokens with their probabilities."""
+
     scores: NeuronScores
     tokens: list[tuple[str, float]]
 
@@ -34,7 +36,7 @@ class PromptExplorer(Explorer):
     """Attribution of any prompt and answer, a moment after the last key.
 
     Attributes:
-        scores: what is shown, a `NeuronScores` of the one prompt.
+        scores: the scores that are shown, a `NeuronScores` of the one prompt.
     """
 
     def __init__(
@@ -45,11 +47,11 @@ class PromptExplorer(Explorer):
             facts,
             title="Type and see",
             about="Type a prompt and the answer that you expect: the strip shows which neurons "
-            "raise (red) or lower (blue) its probability. Click a cell for "
-            "its neuron. A masked model fills the place after the prompt.",
+            "raise (red) or lower (blue) its probability. Click a cell for the card of its neuron. "
+            "A masked model fills the place after the prompt.",
         )
         self.scores: NeuronScores | None = None
-        again = self.guarded(self.begin)
+        restart = self.guarded(self.begin)
         self.text = w.Text(
             value="The capital of France is", description="Prompt", layout={"width": "520px"}
         ).add_class("lafn-text")
@@ -59,7 +61,7 @@ class PromptExplorer(Explorer):
             options=[(language_name(code), code) for code in self.facts.languages],
             description="Language", layout={"width": "220px"},
         ).add_class("lafn-prompt-language")  # fmt: skip
-        self.method = method_choice(again)
+        self.method = method_choice(restart)
         self.tokens, self.figure = w.HTML(), FigureView()
         self.figure.add_class("lafn-prompt-strip")
         self.panel = NeuronPanel(self)
@@ -73,11 +75,11 @@ class PromptExplorer(Explorer):
             self.panel,
         )
         for control in (self.text, self.answer, self.language):
-            control.observe(again, "value")
+            control.observe(restart, "value")
         self.start()
 
     def begin(self) -> None:
-        """Attribute what is typed, unless something else is typed soon."""
+        """Attribute the prompt that is typed, unless it changes again within a moment."""
         self.drop("prompt")
         model, text, code = self.ready(), self.text.value, self.language.value
         prompt = Prompt(
@@ -87,23 +89,22 @@ class PromptExplorer(Explorer):
         )  # fmt: skip
         method = self.method.value
 
-        def compute(task: Task) -> _Seen:
+        def compute(task: Task) -> _Result:
             if task.wait(DEBOUNCE):
                 raise Cancelled
             task.step(0.2, "Attributing")
             scores = attribute(model, [prompt], method=method)
-            return _Seen(
-                scores, [] if capabilities(model).masked else next_tokens(model, [prompt])[0]
-            )
+            masked = capabilities(model).masked
+            return _Result(scores, [] if masked else next_tokens(model, [prompt])[0])
 
-        self.ask("prompt", compute, self._show)
+        self.submit("prompt", compute, self._show)
 
-    def _show(self, seen: _Seen) -> None:
-        self.scores = scores = seen.scores
+    def _show(self, result: _Result) -> None:
+        self.scores = scores = result.scores
         prompt = scores.prompts[0]
         cells: list[list[Cell | str]] = [
             [Cell(token.strip() or repr(token), prompt.language), f"{p:.1%}"]
-            for token, p in seen.tokens
+            for token, p in result.tokens
         ]
         head = ("Likeliest next", "Probability")
         self.tokens.value = table(head, cells, caption="", name="lafn-next") if cells else ""

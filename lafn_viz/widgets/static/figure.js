@@ -1,6 +1,6 @@
-// Draws a plotly figure whose state lives in Python; only what was clicked goes back.
+// Draws a plotly figure whose state lives in Python; only the place of a click goes back.
 
-// plotly.js is sent once a page; this module is read anew for every figure.
+// plotly.js is sent once per page; this module is evaluated again for every figure.
 const page = (globalThis.lafnViz ??= { plotly: null });
 
 function plotly(model) {
@@ -8,14 +8,14 @@ function plotly(model) {
     const receive = (message) => {
       if (message?.kind !== "plotly") return;
       model.off("msg:custom", receive);
-      // As a module of its own: what else is on the page may have another plotly, or RequireJS.
+      // As a module of its own: the page may hold another plotly, or RequireJS.
       const module = { exports: {} };
       new Function("module", "exports", "define", message.code)(module, module.exports, undefined);
       resolve(module.exports);
     };
     model.on("msg:custom", receive);
     model.send({ kind: "plotly" });
-    // Whoever was asked may be gone: the next figure asks again.
+    // The widget that was asked may be gone: the next figure asks again.
     const late = setTimeout(() => {
       page.plotly = null;
       reject(new Error("plotly.js did not come"));
@@ -32,7 +32,7 @@ const isDark = () => {
     : named === "false";
 };
 
-// A colour that is too dark for dark paper, half way to white.
+// Moves a colour that is too dark for dark paper half way to white.
 function lighter(colour) {
   const parts = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
   const [red, green, blue] = parts;
@@ -47,7 +47,7 @@ function lightened(value, key) {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, lightened(item, name)]));
 }
 
-// The page's colours instead of those for white paper.
+// Draws in the page's colours instead of those for white paper.
 function themed(figure) {
   if (!isDark()) return figure;
   figure.data = figure.data.map((trace) => lightened(trace));
@@ -74,7 +74,7 @@ function cellOf(point) {
   return { curve: point.curveNumber, row, column };
 }
 
-// Where nothing is shown yet (a tab that is closed) text has no size, and titles fall on captions.
+// In a tab that is not open text has no size, and titles would be drawn over captions.
 function untilShown(element) {
   if (element.offsetParent) return Promise.resolve();
   return new Promise((resolve) => {
@@ -105,10 +105,10 @@ async function render({ model, el }) {
     await untilShown(el);
     if (gone || text !== model.get("figure")) return;
     const figure = themed(JSON.parse(text));
-    // A little narrower where the page is; below that captions would be cut, and the page scrolls.
+    // As narrow as the page, down to 90%: below that captions would be cut, so the page scrolls.
     const width = figure.layout.width ?? 840;
     figure.layout.width = Math.min(width, Math.max(0.9 * width, el.clientWidth));
-    if (anew) drawer.purge(plot); // react() leaves a title in another colour on its subtitle
+    if (anew) drawer.purge(plot); // react() draws a title in a new colour over its subtitle
     await drawer.react(plot, figure.data, figure.layout, figure.config);
     plot.dataset.revision = model.get("revision");
     plot.removeAllListeners("plotly_click");
@@ -117,7 +117,7 @@ async function render({ model, el }) {
       model.save_changes();
     });
   };
-  // One after the other: two drawings of one plot at a time lose the first.
+  // One drawing after the other: of two at a time in one plot the first is lost.
   const next = (anew) => {
     drawing = drawing
       .then(() => draw(anew))

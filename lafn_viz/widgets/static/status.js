@@ -1,4 +1,4 @@
-// The line under the controls; it also gives the controls around it what ipywidgets leaves out.
+// The status line; it also adds to the controls around it the labels that ipywidgets leaves out.
 
 function mend(root) {
   for (const input of root.querySelectorAll("input[type=text], textarea")) input.dir = "auto";
@@ -23,7 +23,7 @@ function render({ model, el }) {
   model.on("change:text change:is_error", show);
   show();
   let watcher;
-  // Not on the page yet while it is being built.
+  // While the explorer is being built it is not on the page yet.
   const start = setTimeout(() => {
     const root = el.closest(".lafn-explorer") ?? el.parentElement;
     if (!root) return;

@@ -1,0 +1,65 @@
+"""Work in the background: only the last submission counts, errors are reported, cancelling ends."""
+
+import threading
+
+import pytest
+
+from lafn_viz.widgets.background import Cancelled, Task, Worker
+
+
+def test_only_the_last_submission_is_shown():
+    worker, shown, started, go_on = Worker(), [], threading.Event(), threading.Event()
+
+    def slow(task: Task) -> str:
+        started.set()
+        go_on.wait(10)
+        task.step(0.5, "half")
+        return "old"
+
+    def show(result: str, task: Task) -> None:
+        shown.append(result)
+
+    options = {"show": show, "progress": lambda share, message: None, "failed": shown.append}
+    old = worker.submit(slow, **options)
+    assert started.wait(10)
+    waiting = worker.submit(lambda task: "never begun", **options)
+    new = worker.submit(lambda task: "new", **options)
+    old.cancel()
+    waiting.cancel()
+    go_on.set()
+    for task in (old, waiting, new):
+        task.finished.result(10)
+    assert shown == ["new"]
+    with pytest.raises(Cancelled):
+        old.step(1.0, "done")
+
+
+def test_an_exception_in_the_background_is_reported():
+    errors = []
+    task = Worker().submit(
+        lambda task: 1 / 0, show=lambda *_: None, progress=lambda *_: None, failed=errors.append
+    )
+    task.finished.result(10)
+    assert isinstance(errors[0], ZeroDivisionError)
+
+
+def test_a_cancelled_task_reports_no_more_progress():
+    """Otherwise a report that was under way would replace "Cancelled." and stay there."""
+    messages, inside, go_on = [], threading.Event(), threading.Event()
+
+    def progress(share, message):
+        inside.set()
+        go_on.wait(30)
+        messages.append(message)
+
+    task = Task(progress)
+    thread = threading.Thread(target=task.step, args=(0.5, "half"))
+    thread.start()
+    assert inside.wait(30)
+    threading.Timer(0.2, go_on.set).start()
+    task.cancel()
+    assert messages == ["half"]  # the report was under way, and cancel() waited for it
+    thread.join()
+    with pytest.raises(Cancelled):
+        task.step(0.6, "more")
+    assert messages == ["half"]

@@ -1,0 +1,29 @@
+"""The neuron explorer: a fact's table, its first card, another model."""
+
+import lafn_viz as lv
+
+
+def test_neurons_of_a_fact(embedded, capitals):
+    explorer = lv.NeuronExplorer(embedded, capitals)
+    explorer.wait()
+    explorer.wait()
+    best = lv.neuron_table(explorer.scores).iloc[0]
+    assert explorer.panel.card.neuron == (best["layer"], best["neuron"])
+    explorer.choice.relation.value = "continent"
+    explorer.wait()
+    explorer.wait()
+    assert explorer.scores.prompts[0].relation == "continent"
+
+
+def test_another_model_can_be_chosen(capitals):
+    explorer = lv.NeuronExplorer("embedded", capitals)
+    explorer.wait()
+    first = explorer.scores.provenance.weights
+    explorer.model_choice.value = "embedded-masked"
+    while explorer.scores.provenance.weights == first and not explorer.status.is_error:
+        explorer.wait()
+    assert explorer.scores.provenance.model == "embedded-masked"
+    nothing = lv.NeuronExplorer("no such model", capitals)
+    nothing.wait()
+    assert "no such model" in nothing.status.text
+    assert nothing.status.is_error

@@ -1,0 +1,132 @@
+"""The overlap explorer: views, clicks, the control, languages that are not checked."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import lafn_viz as lv
+
+
+def test_the_overlap_is_the_one_that_the_package_computes(overlap_explorer, embedded, capitals):
+    fact = overlap_explorer.choice.fact
+    assert fact.id == "capital/FR"
+    prompts = capitals.filter(relation="capital", subjects="FR").prompts(
+        splits=["trained", "held-out pair"]
+    )
+    scores = lv.attribute(embedded, prompts)
+    for threshold in (0.2, 0.5):
+        overlap_explorer.threshold.value = threshold
+        sets = lv.select_neurons(scores, threshold=threshold)
+        shown = overlap_explorer.overlap
+        assert {x.language for x in sets} == {"en", "fr", "zh"}
+        for expected in sets:
+            assert shown.sets[fact.id, expected.language].neurons == expected.neurons
+    overlap_explorer.threshold.value = 0.2
+
+
+def test_a_click_lists_the_neurons_that_two_languages_share(overlap_explorer):
+    overlap_explorer.figure.clicked = {"curve": 0, "row": 0, "column": 2, "click": 1}
+    sets = overlap_explorer.overlap.sets
+    assert [control.value for control in overlap_explorer.pair] == ["en", "zh"]
+    shared = sets["capital/FR", "en"].neurons & sets["capital/FR", "zh"].neurons
+    assert overlap_explorer.shared == shared
+    view = overlap_explorer.panel.box.children[0]
+    assert len(view.df) == len(shared)
+    overlap_explorer.figure.clicked = {"curve": 1, "row": 1, "column": 2, "click": 2}
+    assert "control" in overlap_explorer.status.text
+    assert [control.value for control in overlap_explorer.pair] == ["en", "zh"]
+    overlap_explorer.figure.clicked = {"curve": 0, "row": 1, "column": 0, "click": 3}
+    assert [control.value for control in overlap_explorer.pair] == ["fr", "en"]
+
+
+def test_a_row_of_the_table_shows_its_card(overlap_explorer):
+    view = overlap_explorer.panel.box.children[0]
+    view.selected_rows = [1]
+    overlap_explorer.wait()
+    layer, neuron = overlap_explorer.panel.field.value.split(":")
+    assert overlap_explorer.panel.card.neuron == (int(layer), int(neuron))
+    assert view.df["neuron"].iloc[1] == overlap_explorer.panel.field.value
+    for wrong, message in (("12", "'12' is no neuron"), ("9:1", "neurons=[(9, 1)]; give at least")):
+        overlap_explorer.panel.field.value = wrong
+        overlap_explorer.wait()
+        assert overlap_explorer.status.text.startswith(message)
+        assert overlap_explorer.status.is_error
+
+
+@pytest.mark.parametrize("view", ["upset", "layers", "strip", "heatmap"])
+def test_every_view_is_drawn(overlap_explorer, view):
+    revision = overlap_explorer.figure.revision
+    overlap_explorer.view.value = "strip" if view == "heatmap" else "heatmap"
+    overlap_explorer.view.value = view
+    assert overlap_explorer.figure.revision > revision
+    assert not overlap_explorer.status.is_error
+
+
+def test_a_click_on_the_strip_shows_the_card_of_its_neuron(overlap_explorer):
+    overlap_explorer.view.value = "strip"
+    sent = json.loads(overlap_explorer.figure.figure)["data"][0]
+    overlap_explorer.figure.clicked = {"curve": 0, "row": 2, "column": 60, "click": 9}
+    overlap_explorer.wait()
+    assert overlap_explorer.panel.field.value == sent["customdata"][2][60]
+    assert overlap_explorer.panel.card.neuron.layer == 1
+    overlap_explorer.view.value = "heatmap"
+
+
+def test_one_language_has_no_overlap(overlap_explorer):
+    boxes = overlap_explorer.languages.boxes
+    shown = overlap_explorer.figure.figure
+    boxes["en"].value = boxes["zh"].value = False
+    assert "an overlap needs two or more" in overlap_explorer.status.text
+    assert overlap_explorer.figure.figure != ""
+    boxes["en"].value = True
+    assert not overlap_explorer.status.is_error
+    assert set(overlap_explorer.overlap.languages) == {"en", "fr"}
+    boxes["zh"].value = True
+    assert overlap_explorer.figure.figure == shown
+
+
+def test_a_language_that_is_not_checked_is_not_called_unknown(overlap_explorer):
+    overlap_explorer.figure.clicked = {"curve": 0, "row": 0, "column": 1, "click": 20}
+    overlap_explorer.languages.boxes["fr"].value = False
+    assert overlap_explorer.status.text.startswith("French is not checked")
+    overlap_explorer.languages.boxes["fr"].value = True
+    assert "neurons of capital/FR in English and French" in overlap_explorer.panel.title.value
+
+
+def test_the_control_is_computed_even_if_the_first_drawing_fails(embedded, capitals):
+    explorer = lv.OverlapExplorer(embedded, capitals, n_others=1)
+    explorer.wait()
+    boxes = explorer.languages.boxes
+    boxes["en"].value = boxes["fr"].value = False
+    explorer.choice.subject.value = "capital/PE"
+    explorer.wait()
+    assert explorer.status.is_error
+    boxes["en"].value = boxes["fr"].value = True
+    assert explorer.status.text.endswith("Control: 1 other facts.")
+
+
+def test_cancelled_work_draws_nothing_and_can_be_done_again(embedded, capitals, hold):
+    explorer = lv.OverlapExplorer(embedded, capitals, n_others=1)
+    explorer.wait()
+    shown = explorer.figure.figure
+    go_on = hold("lafn_viz.widgets.overlap", "attribute")
+    explorer.choice.subject.value = "capital/DE"
+    explorer.cancel.click()
+    go_on.set()
+    explorer.wait()
+    assert explorer.status.text == "Cancelled."
+    assert explorer.figure.figure == shown
+    explorer.choice.subject.value = "capital/FR"
+    explorer.wait()
+    assert explorer.overlap.facts == ("capital/FR",)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [({"languages": "en"}, "an overlap needs two languages"), ({}, "there are no facts")],
+)
+def test_facts_that_cannot_be_explored(embedded, capitals, facts, message):
+    chosen = capitals.filter(**facts) if facts else replace(capitals, facts=())
+    with pytest.raises(ValueError, match=message):
+        lv.OverlapExplorer(embedded, chosen) if facts else lv.NeuronExplorer(embedded, chosen)

@@ -1,0 +1,41 @@
+"""The prompt explorer: attribution while a prompt is typed."""
+
+import torch
+
+import lafn_viz as lv
+
+
+def test_only_the_last_text_that_is_typed_is_attributed(embedded, capitals):
+    explorer = lv.PromptExplorer(embedded, capitals)
+    explorer.wait()
+    explorer.wait()
+    shown = []
+    explorer.figure.observe(lambda change: shown.append(change["new"]), "revision")
+    for text in ("The c", "The capital of", "The capital of Japan is"):
+        explorer.text.value = text
+    explorer.answer.value = "Tokyo"
+    explorer.wait()
+    assert len(shown) == 1
+    prompt = explorer.scores.prompts[0]
+    assert (prompt.text, prompt.answer) == ("The capital of Japan is", "Tokyo")
+    assert torch.equal(explorer.scores.values, lv.attribute(embedded, [prompt]).values)
+    assert explorer.status.text.startswith("P(Tokyo) = 9")
+    explorer.answer.value = "Rome"
+    explorer.wait()
+    assert "not what the model would write" in explorer.status.text
+    explorer.text.value = " "
+    explorer.wait()
+    assert explorer.status.is_error
+    assert "empty text" in explorer.status.text
+
+
+def test_the_card_of_another_method_is_removed(embedded, capitals):
+    explorer = lv.PromptExplorer(embedded, capitals)
+    explorer.wait()
+    explorer.panel.choose(explorer.panel.first)
+    explorer.wait()
+    assert explorer.panel.card is not None
+    explorer.method.value = "gradient"
+    explorer.wait()
+    assert explorer.panel.card is None
+    assert explorer.panel.figure.figure == ""
