@@ -28,7 +28,7 @@ from lafn_viz.interventions.degenerate import find_degenerate
 from lafn_viz.interventions.fact_checking import check_facts
 from lafn_viz.interventions.neuron_cards import neuron_card, neuron_table
 from lafn_viz.interventions.planted.planting import plant
-from lafn_viz.interventions.planted.recovery import Named, method_scores, score_methods
+from lafn_viz.interventions.planted.recovery import RankingMethod, method_scores, score_methods
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
@@ -93,7 +93,7 @@ def _neuron_card(r: Results) -> go.Figure:
 
 def _planted_recovery(r: Results) -> go.Figure:
     planted = plant(languages=["en", "ru"], n_facts=2)
-    methods: tuple[Named, ...] = (
+    methods: tuple[RankingMethod, ...] = (
         "integrated_gradients",
         "direct_effect",
         "gradient",

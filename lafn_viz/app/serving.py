@@ -1,15 +1,15 @@
 """Serve the notebooks in JupyterLab, and the explorers as one page.
 
-1. The **notebooks** lie in `notebooks/` of a checkout. An installed package carries copies, which
-   are written to a folder of yours before they are opened; a file that is there stays as it is.
-2. The **page** is `app/app.ipynb`, a few lines, served by Voilà with a template of our own: nothing
-   is asked for off this machine, and a reader cannot run code (Voilà lets widget messages through
-   to the kernel, and nothing else).
-3. The page answers on this computer only, and only to a random token, unless told otherwise. Where
-   it answers without one, it still refuses names that are not this computer's, so that a web page
-   cannot reach it by a name of its own (DNS rebinding).
+1. The **notebooks** are in `notebooks/` of a checkout. An installed package contains copies, which
+   are written to a folder of the user before they are opened; existing files are kept.
+2. The **page** is the short notebook `app/app.ipynb`, served by Voilà with the package's own
+   template: the page loads nothing from other machines, and a reader cannot run code (Voilà passes
+   only widget messages to the kernel).
+3. By default the page answers on this computer only, and only to a random token. Without a token,
+   it still refuses host names that are not this computer's, so that a web page cannot reach it
+   under a host name of its own (DNS rebinding).
 
-Each open page has a Python process of its own, which ends when the page is closed.
+Each open page has its own Python process, which ends when the page is closed.
 """
 
 import errno
@@ -31,37 +31,38 @@ from lafn_viz.core.paths import is_installed, notebooks_folder
 Theme = Literal["auto", "light", "dark"]
 
 LOG = logging.getLogger(__name__)
-APP = Path(__file__).resolve().parent  # app.ipynb and its template lie beside this file
+APP = Path(__file__).resolve().parent  # app.ipynb and its template are beside this file
 APP_PORT = 8866
 LAB_PORT = 8888
 LOCAL = "127.0.0.1"
-# What of JupyterLab's extensions the page needs. Others of the reader's own environment are left
-# out: they cost time, and some break outside of JupyterLab.
+# The JupyterLab extensions that the page needs. Others in the user's environment are left out: they
+# take time to load, and some break outside JupyterLab.
 EXTENSIONS = [
     "@jupyter-widgets/jupyterlab-manager",
     "@voila-dashboards/widgets-manager8",
     "anywidget",
 ]
-# A page that was lost without a goodbye gives its process back after this many seconds.
-FORGOTTEN_AFTER = 1800
+# Seconds after which the process of a page ends that was lost without being closed.
+CULL_AFTER = 1800
 
 
 def shipped_notebooks() -> list[Path]:
-    """The notebooks that come with the package: those for students, then the solutions."""
-    found = notebooks_folder().rglob("*.ipynb")
-    return sorted(path for path in found if ".ipynb_checkpoints" not in path.parts)
+    """Return the notebooks that come with the package: those for students, then the solutions."""
+    paths = notebooks_folder().rglob("*.ipynb")
+    return sorted(path for path in paths if ".ipynb_checkpoints" not in path.parts)
 
 
 def copy_notebooks(folder: Path) -> list[Path]:
-    """Copy the notebooks into a folder and return those written; what is there stays as it is.
+    """Copy the notebooks into a folder and return the copies written; existing files are kept.
 
-    Raises ValueError where the folder cannot be made or written to.
+    Raises:
+        ValueError: if the folder cannot be made or written to.
     """
-    written, home = [], notebooks_folder()
+    written, source = [], notebooks_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for notebook in shipped_notebooks():
-            copy = folder / notebook.relative_to(home)
+            copy = folder / notebook.relative_to(source)
             copy.parent.mkdir(exist_ok=True)
             if not copy.exists():
                 shutil.copyfile(notebook, copy)
@@ -75,9 +76,10 @@ def copy_notebooks(folder: Path) -> list[Path]:
 
 
 def notebooks_to_open(folder: Path | None = None) -> Path:
-    """The folder to work in: `folder` with copies, else the checkout's, else a new one with copies.
+    """Return the folder to work in: `folder` with copies, else the checkout's, else a new one.
 
-    Raises ValueError where copies cannot be written.
+    Raises:
+        ValueError: if copies cannot be written.
     """
     if folder is None and not is_installed():
         return notebooks_folder()
@@ -87,18 +89,18 @@ def notebooks_to_open(folder: Path | None = None) -> Path:
 
 
 def serve_lab(folder: Path | None = None, *, port: int | None = None, browser: bool = True) -> None:
-    """Open the notebooks in JupyterLab; returns when it is stopped (Ctrl-C).
+    """Open the notebooks in JupyterLab, and return when it is stopped (Ctrl-C).
 
     Args:
-        folder: where copies of the notebooks are put and opened; see `notebooks_to_open`.
-        port: where it answers; None takes the first free one from 8888 on.
+        folder: the folder for copies of the notebooks; see `notebooks_to_open`.
+        port: the port to listen on; by default 8888, or a free one if that is taken.
         browser: whether to open a browser. The address is printed either way.
 
     Raises:
-        ValueError: for a port that is taken or none, a folder that cannot be written, and where
-            JupyterLab is not installed.
+        ValueError: for a port that is taken or invalid, for a folder that cannot be written to, or
+            if JupyterLab is not installed.
     """
-    _need("jupyterlab", "ipywidgets", "anywidget")
+    _require_installed("jupyterlab", "ipywidgets", "anywidget")
     port = _port(LOCAL, port, LAB_PORT)
     opened = notebooks_to_open(folder).resolve()
 
@@ -117,25 +119,24 @@ def serve_app(
     theme: Theme = "auto",
     say: Callable[[str], object] = LOG.info,
 ) -> None:
-    """Serve the explorers as one page; returns when it is stopped (Ctrl-C).
-
-    The address, with the token, is said once the page answers.
+    """Serve the explorers as one page, and return when it is stopped (Ctrl-C).
 
     Args:
         host: the address to listen on; "0.0.0.0" is every network this computer is in.
-        port: where it answers; None takes 8866, or a free one where that is taken.
+        port: the port to listen on; by default 8866, or a free one if that is taken.
         browser: whether to open a browser.
-        token: whether a random token has to be given with the address.
-        theme: colours; "auto" follows the reader's system.
-        say: what is called with each line for the person who started it.
+        token: whether the page asks for a random token, which is part of the address.
+        theme: the colours; "auto" follows the reader's system.
+        say: called with each line for the person who started it: once the page answers, its
+            address.
 
     Raises:
-        ValueError: for a port or host that cannot be used, and where Voilà is not installed.
+        ValueError: for a port or host that cannot be used, or if Voilà is not installed.
     """
-    _need("voila", "ipywidgets", "anywidget", "itables")
+    _require_installed("voila", "ipywidgets", "anywidget", "itables")
     port = _port(host, port, APP_PORT)
     secret = secrets.token_urlsafe(32) if token else ""
-    address = f"http://{_shown(host)}:{port}/" + (f"?token={secret}" if secret else "")
+    address = f"http://{_host_in_address(host)}:{port}/" + (f"?token={secret}" if secret else "")
 
     def ready() -> None:
         if not secret and not _is_this_computer(host):
@@ -143,12 +144,13 @@ def serve_app(
         say(f"lafn_viz is at {address}")
         say("Stop it with Ctrl-C.")
         if browser:
-            webbrowser.open(leads.as_uri())
+            webbrowser.open(redirect.as_uri())
 
     with tempfile.TemporaryDirectory(prefix="lafn_viz") as private:
-        # A browser is started with the address on its command line, where others could read it.
-        leads = Path(private) / "open.html"
-        leads.write_text(
+        # A browser gets its address on the command line, where others could read the token. A
+        # private file leads it to the page instead.
+        redirect = Path(private) / "open.html"
+        redirect.write_text(
             f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(address)}">'
             f'<a href="{html.escape(address)}">lafn_viz</a>',
             encoding="utf-8",
@@ -157,20 +159,36 @@ def serve_app(
 
 
 def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[[], None]) -> None:
-    """Run Voilà on the page until it is stopped; calls `ready` once requests are answered.
+    """Run Voilà on the page until it is stopped, and call `ready` once it answers requests.
 
-    The secret is on no command line, since others can read those. The reader's own settings of
-    Voilà are left alone: another template would ask a CDN for fonts.
+    The secret is on no command line, since others can read those.
     """
-    import zmq
     from tornado.ioloop import IOLoop
-    from traitlets.config import Config
     from voila.app import Voila
-    from voila.paths import STATIC_ROOT
 
-    # Voilà looks for templates under here; the package's own come first.
+    # Voilà looks for templates in these folders; the package's own come first.
     paths = [str(APP), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
+    app = Voila(config=_voila_config(host, port, secret, theme))
+    app.initialize([])
+    # Tornado and Jupyter disagree on the longest ping timeout; the warning helps no reader.
+    logging.getLogger("tornado.general").addFilter(
+        lambda record: "websocket_ping_timeout" not in record.getMessage()
+    )
+    # Voilà first listens and then runs the loop, which calls this.
+    IOLoop.current().add_callback(ready)
+    app.start()
+
+
+def _voila_config(host: str, port: int, secret: str, theme: Theme) -> Any:
+    """Return the whole configuration of Voilà.
+
+    The user's own settings are ignored: another template would load fonts from a CDN.
+    """
+    import zmq
+    from traitlets.config import Config
+    from voila.paths import STATIC_ROOT
+
     page = {
         "template": "lafn_viz",
         "theme": "dark" if theme == "dark" else "light",
@@ -181,6 +199,13 @@ def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[
         "file_allowlist": [],
         "show_tracebacks": True,
     }
+    # Error pages need these, and Voilà does not set them.
+    tornado: dict[str, Any] = {
+        "static_path": STATIC_ROOT,
+        "static_url_prefix": "/voila/static/",
+    }
+    if _is_this_computer(host):
+        tornado["allow_remote_access"] = False
     server = {
         "ip": host,
         "port": port,
@@ -190,39 +215,24 @@ def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[
         "open_browser": False,
         "config_file_paths": [],
         "log_level": "ERROR",
+        "tornado_settings": tornado,
     }
-    # Error pages ask for these, and Voilà does not set them.
-    settings: dict[str, Any] = {
-        "static_path": STATIC_ROOT,
-        "static_url_prefix": "/voila/static/",
-    }
-    if _is_this_computer(host):
-        settings["allow_remote_access"] = False
     kernels = {
-        # What the reader saves goes to the folder the command was given in, not to the package.
+        # Files that the reader saves go to the current folder, not to the package.
         "root_dir": os.getcwd(),
-        "cull_idle_timeout": FORGOTTEN_AFTER,
+        "cull_idle_timeout": CULL_AFTER,
         "cull_interval": 60,
     }
-    app = Voila(
-        config=Config(
-            VoilaConfiguration=page,
-            Voila=server | {"tornado_settings": settings},
-            MappingKernelManager=kernels,
-            KernelManager={"transport_encryption": "auto"} if zmq.has("curve") else {},
-        )
+    return Config(
+        VoilaConfiguration=page,
+        Voila=server,
+        MappingKernelManager=kernels,
+        KernelManager={"transport_encryption": "auto"} if zmq.has("curve") else {},
     )
-    app.initialize([])
-    # Tornado and Jupyter disagree on what the longest wait for a page is; it concerns no reader.
-    logging.getLogger("tornado.general").addFilter(
-        lambda record: "websocket_ping_timeout" not in record.getMessage()
-    )
-    # Voilà listens first and then runs the loop, which calls this.
-    IOLoop.current().add_callback(ready)
-    app.start()
 
 
-def _need(*modules: str) -> None:
+def _require_installed(*modules: str) -> None:
+    """Raise ValueError if a module of the extra `notebook` is not installed."""
     for name in modules:
         if importlib.util.find_spec(name) is None:
             raise ValueError(
@@ -231,8 +241,8 @@ def _need(*modules: str) -> None:
             )
 
 
-def _shown(host: str) -> str:
-    """The host as it stands in an address."""
+def _host_in_address(host: str) -> str:
+    """Return the host as it is written in an address."""
     if host in ("0.0.0.0", "::", ""):
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
@@ -243,9 +253,11 @@ def _is_this_computer(host: str) -> bool:
 
 
 def _port(host: str, port: int | None, usual: int) -> int:
-    """The port to listen on: the one wanted if it is free, else the usual one, else any.
+    """Return the port to listen on: `port` if given, else the usual one, else any free one.
 
-    Raises ValueError where the port wanted is no port or cannot be had, or the host is not ours.
+    Raises:
+        ValueError: if the port given is invalid or cannot be used, or if the host is no address of
+            this computer.
     """
     if port is not None and not 0 < port < 65536:
         raise ValueError(f"{port} is no port; give one from 1 to 65535, or none for a free one")
@@ -271,13 +283,13 @@ def _port(host: str, port: int | None, usual: int) -> int:
 
 
 def _bind(host: str, port: int) -> int:
-    """The port, after it was had for a moment; 0 gives a free one. Raises OSError."""
+    """Bind a port for a moment and return it; 0 gives a free one. Raises OSError."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     with socket.socket(family, kind, protocol) as held:
         if os.name == "posix":
-            # As the servers do: a port that was let go a moment ago counts as free.
+            # As the servers do: a port that was released a moment ago counts as free.
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(address)
         return int(held.getsockname()[1])
