@@ -1,49 +1,45 @@
 """Attribute the probability of an answer to the feed-forward neurons of every layer.
 
-**Integrated gradients** of one layer (Sundararajan et al. 2017; for neurons: Dai et al. 2022,
-"Knowledge Neurons", eq. 2): with w the activations of the layer at the chosen positions, b a
-baseline and F(w) the target with that layer's activations set to w,
+1. Take the activations w of each layer at the chosen positions, and the target F(w): the answer's
+   probability with that layer's activations set to w.
+2. Score each neuron by a method (see `methods`). **Integrated gradients** (Sundararajan et al.
+   2017; for neurons: Dai et al. 2022, "Knowledge Neurons", eq. 2) follow a path from a baseline b
+   to w:
 
-    score = (w - b) * integral over a in [0, 1] of dF(b + a (w - b)) / dw
+       score = (w - b) * integral over a in [0, 1] of dF(b + a (w - b)) / dw
 
-All chosen positions and neurons of a layer move together, each layer on a path of its own, and
-scores are summed over positions. **Completeness**: the scores of a layer sum to F(w) - F(b).
-
-**AMIG** (Chen et al. 2024, "Journey to the Center of the Knowledge Neurons", eqs. 2-4) takes away
-the prompt's tokens one by one (a mask in their place, or end of text in causal models), follows the
-path from each b_i that this gives, and sums the scores over the tokens. `normalised()` divides by
-the total, as the paper does. The released code averages the baselines first and follows one path,
-with a left Riemann sum, and multiplies by w, not by w - b: `amig_as_released`, which is not
-complete.
-
-**Controls**: `activation`, w itself, is what LU-LAFNs locates neurons by; `gradient` and
-`gradient_x_activation` look at one point of the path; `direct_effect` is (w - b) * gradient along
-the residual stream alone: what the neuron writes, read by the un-embedding.
+   **AMIG** (Chen et al. 2024, "Journey to the Center of the Knowledge Neurons", eqs. 2-4) does so
+   from one baseline for each token of the prompt, and sums the scores over the tokens. The other
+   methods are controls: they look at one point of the path, or at the activations alone.
+3. Sum the scores over positions. **Completeness**: the scores of a layer sum to F(w) - F(b). What
+   they miss is reported, layer by layer.
 
 **Steps.** A rule with a fixed number of points fails where a massive activation makes the path
-nearly a step. `n_steps="auto"` begins with a few, sees from the completeness error which layers of
-which prompts are not done, and cuts there the parts of the path that carry the error: F at the
-ends of a part says how much its gradients should add up to. What still fails is warned of.
+nearly a step. `n_steps="auto"` begins with a few points. The completeness error tells which layers
+of which prompts are not done; there it cuts the parts of the path that carry the error, because F
+at the ends of a part says how much its gradients should add up to (see `path_integral`). A
+`CompletenessWarning` names what still fails.
 
-Caveats: near a saturated probability the gradient vanishes, and only the path shows what matters;
-a score says what moves F along this path, not what happens when a neuron is silenced (see
+Caveats: near a saturated probability the gradient vanishes, and only the path shows what matters.
+A score says what moves F along this path, not what happens when a neuron is silenced (see
 `intervene`).
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from lafn_viz.attribution.mean_activations import mean_activations, require_languages
-from lafn_viz.attribution.one_pass import OnePass, Paths
-from lafn_viz.attribution.path_integral import Integral, integrate, scale_of
+from lafn_viz.attribution.methods import METHODS, Method, MethodSpec, Steps, methods_with_baseline
+from lafn_viz.attribution.one_pass import AnswerTarget, OnePass
+from lafn_viz.attribution.path_integral import scale_of
 from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.facts import Prompt
@@ -54,16 +50,8 @@ from lafn_viz.models.tokens import Position
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-Method = Literal[
-    "integrated_gradients", "amig", "amig_as_released", "activation", "gradient",
-    "gradient_x_activation", "direct_effect",
-]  # fmt: skip
 Target = Literal["probability", "log_prob", "logit_difference"]
 Baseline = Literal["zero", "mean"]
-# What follows a path and can be complete.
-PATHS = ("integrated_gradients", "amig", "amig_as_released")
-AUTO_NODES = 4  # points of "auto" on a path or a part of one
-RELEASED_STEPS = 20  # of AMIG's released code
 
 
 def attribute(
@@ -87,9 +75,9 @@ def attribute(
     Args:
         method: "integrated_gradients", "amig", "amig_as_released", or a control: "activation",
             "gradient", "gradient_x_activation", "direct_effect".
-        position: where neurons are looked at: "all" positions of the prompt together (separates
-            facts best), "answer" (the last prompt token or the first mask, as in the papers), or
-            "subject_last".
+        position: where activations are taken: at "all" positions of the prompt together (separates
+            facts best), at "answer" (the last prompt token or the first mask, as in the papers), or
+            at "subject_last".
         target: the answer's probability, its log-probability (nats), or "logit_difference":
             log-probability of the answer minus that of the foil (for single tokens the difference
             of their logits).
@@ -97,7 +85,7 @@ def attribute(
         baseline: where integrated_gradients and direct_effect begin: "zero"; "mean", the mean
             activations of each language over `corpus`; or a tensor [layer, neuron] or
             [prompt, layer, neuron], the same at every position.
-        corpus: prompts for the mean baseline; the attributed prompts themselves unless given.
+        corpus: prompts for the mean baseline; by default the attributed prompts themselves.
         n_steps: points of the path, or "auto": as many as the tolerance needs, layer by layer
             (`amig_as_released` then takes its code's 20).
         quadrature: where a fixed number of points lies (see `quadrature`).
@@ -115,30 +103,30 @@ def attribute(
         CompletenessWarning: when a complete method misses the tolerance somewhere.
     """
     check_options(method, target, foil, n_steps, quadrature, tolerance, max_rows)
-    options: dict[str, Any] = {
-        "method": method, "position": position, "n_steps": n_steps, "quadrature": quadrature,
-        "tolerance": tolerance, "max_rows": max_rows, "progress": progress,
-    }  # fmt: skip
-    start = _baselines(model, prompts, method, baseline, corpus, position)
-    named = baseline if isinstance(baseline, str) else "tensor"
+    shape = capabilities(model).shape
+    score = partial(
+        _attribute,
+        model,
+        method=method,
+        baselines=_baselines(model, prompts, shape, method, baseline, corpus, position),
+        baseline_name=baseline if isinstance(baseline, str) else "tensor",
+        position=position,
+        steps=Steps(n_steps, quadrature, tolerance),
+        shape=shape,
+        max_rows=max_rows,
+        progress=progress,
+    )
     if target == "logit_difference":
-        foils = [foil] * len(prompts) if isinstance(foil, str) else list(foil or [])
-        if len(foils) != len(prompts):
-            raise ValueError(
-                f"{len(foils)} foils for {len(prompts)} prompts; give one for all (foil='Rome') or "
-                "a list with one for each"
-            )
+        foils = _foil_of_each(foil, len(prompts))
         # F is a difference, so its gradients are too. What a prompt's positions hold does not
-        # depend on the answer that is asked of it.
+        # depend on the answer that it is asked for.
         against = [replace(p, answer=f) for p, f in zip(prompts, foils, strict=True)]
-        right, wrong = (
-            _attribute(model, some, start=start, target="log_prob", named=named, **options)
-            for some in (prompts, against)
-        )
-        scores = _difference(right, wrong, foils)
+        right, wrong = (score(asked, target="log_prob") for asked in (prompts, against))
+        scores = _difference(right, wrong, foils) if METHODS[method].uses_target else right
     else:
-        scores = _attribute(model, prompts, start=start, target=target, named=named, **options)
-    _warn(scores, method, tolerance, n_steps)
+        scores = score(prompts, target=target)
+    if METHODS[method].complete:
+        _warn_of_incompleteness(scores, tolerance, n_steps)
     return scores
 
 
@@ -151,10 +139,10 @@ def check_options(
     tolerance: float = 0.01,
     rows: int = 256,
 ) -> None:
-    """Refuse options that `attribute` does not have, with ValueError, saying what there is."""
-    for what, given, kind in (("method", method, Method), ("target", target, Target)):
-        if given not in get_args(kind):
-            raise ValueError(f"unknown {what} {given!r}; there are {', '.join(get_args(kind))}")
+    """Raise ValueError for options that `attribute` does not take, naming those that it takes."""
+    for name, given, allowed in (("method", method, METHODS), ("target", target, get_args(Target))):
+        if given not in allowed:
+            raise ValueError(f"unknown {name} {given!r}; there are {', '.join(allowed)}")
     nodes_and_weights(quadrature, 1)
     if n_steps != "auto" and (isinstance(n_steps, str) or n_steps < 1):
         raise ValueError(f'n_steps={n_steps!r}; give "auto" or a number of 1 or more')
@@ -169,31 +157,42 @@ def check_options(
         )
 
 
+def _foil_of_each(foil: str | Sequence[str] | None, n_prompts: int) -> list[str]:
+    """The foil of each prompt."""
+    foils = [foil] * n_prompts if isinstance(foil, str) else list(foil or [])
+    if len(foils) != n_prompts:
+        raise ValueError(
+            f"{len(foils)} foils for {n_prompts} prompts; give one for all (foil='Rome') or "
+            "a list with one for each"
+        )
+    return foils
+
+
 def _baselines(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
+    shape: tuple[int, int],
     method: Method,
     baseline: Baseline | Tensor,
     corpus: Sequence[Prompt] | None,
     position: Position,
 ) -> Float[Tensor, "prompt layer neuron"] | None:
-    """The given baseline of each prompt; None stands for zero."""
+    """The baseline of each prompt; None stands for zero."""
     if isinstance(baseline, str) and baseline == "zero":
         return None
-    if method not in ("integrated_gradients", "direct_effect"):
+    if not METHODS[method].takes_baseline:
         raise ValueError(
             f"method={method!r} has no choice of baseline; leave it out, or use "
-            "integrated_gradients or direct_effect"
+            f"{' or '.join(methods_with_baseline())}"
         )
-    found = capabilities(model)
     if not isinstance(baseline, str):
-        shape = (len(prompts), found.n_layers, found.d_mlp)
-        if tuple(baseline.shape) not in (shape, shape[1:]):
+        full = (len(prompts), *shape)
+        if tuple(baseline.shape) not in (full, shape):
             raise ValueError(
-                f"baseline of shape {tuple(baseline.shape)}; give [layer, neuron] {shape[1:]} or "
-                f"[prompt, layer, neuron] {shape}"
+                f"baseline of shape {tuple(baseline.shape)}; give [layer, neuron] {shape} or "
+                f"[prompt, layer, neuron] {full}"
             )
-        return baseline.float().expand(shape)
+        return baseline.float().expand(full)
     if baseline != "mean":
         raise ValueError(
             f"unknown baseline {baseline!r}; there are {', '.join(get_args(Baseline))}, "
@@ -209,46 +208,37 @@ def _attribute(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
     *,
-    start: Float[Tensor, "prompt layer neuron"] | None,
-    named: str,
+    target: AnswerTarget,
     method: Method,
+    baselines: Float[Tensor, "prompt layer neuron"] | None,
+    baseline_name: str,
     position: Position,
-    target: Literal["probability", "log_prob"],
-    n_steps: int | Literal["auto"],
-    quadrature: Quadrature,
-    tolerance: float,
+    steps: Steps,
+    shape: tuple[int, int],
     max_rows: int,
     progress: bool,
 ) -> NeuronScores:
-    found = capabilities(model)
-    shape = (len(prompts), found.n_layers)
-    values = torch.zeros(*shape, found.d_mlp)
-    target_prob, known = torch.zeros(shape[0]), torch.zeros(shape[0], dtype=torch.bool)
-    error, relative, change = torch.full((3, *shape), torch.nan)
-    n_points = torch.zeros(shape, dtype=torch.long)
-    bar = tqdm(total=len(prompts), disable=not progress, desc=method, unit="prompt")
-    for batch in batches(model, prompts, position=position, max_prompts=max_rows - 1):
-        for part in _cut(batch, method, n_steps, found.n_layers, max_rows):
-            at = part.index
-            run = OnePass(model, part, target, max_rows=max_rows)
-            target_prob[at], known[at] = run.log_prob.exp().cpu(), run.known.cpu()
-            begin = None if start is None else start[at]
-            if method in PATHS:
-                done = _follow(run, method, begin, n_steps, quadrature, tolerance)
-                values[at], change[at] = done.values.cpu(), done.change.cpu()
-                error[at], n_points[at] = done.error.cpu(), done.n_points.cpu()
-                relative[at] = (done.error.abs() / done.scale).cpu()
-            else:
-                values[at] = _one_point(run, method, begin).cpu()
-                n_points[at] = 0 if method == "activation" else 1
-            bar.update(len(at))
-    bar.close()
+    """Run a method over the prompts, batch by batch, for one target."""
+    spec, n = METHODS[method], len(prompts)
+    values = torch.zeros(n, *shape)
+    target_prob, known = torch.zeros(n), torch.zeros(n, dtype=torch.bool)
+    error, relative, change = torch.zeros(3, n, shape[0])
+    n_points = torch.zeros(n, shape[0], dtype=torch.long)
+    with tqdm(total=n, disable=not progress, desc=method, unit="prompt") as bar:
+        for batch in _batches(model, prompts, position, spec, steps, shape[0], max_rows):
+            rows = batch.index
+            run = OnePass(model, batch, target, max_rows=max_rows)
+            integral = spec.integral(run, None if baselines is None else baselines[rows], steps)
+            target_prob[rows], known[rows] = run.log_prob.exp().cpu(), run.known.cpu()
+            values[rows], change[rows] = integral.values.cpu(), integral.change.cpu()
+            error[rows], n_points[rows] = integral.error.cpu(), integral.n_points.cpu()
+            relative[rows] = (integral.error.abs() / integral.scale).cpu()
+            bar.update(len(rows))
     options: dict[str, Any] = {"position": position, "target": target}
-    if method in PATHS:
-        options |= {"n_steps": n_steps}
-        options |= {"tolerance": tolerance} if n_steps == "auto" else {"quadrature": quadrature}
-    if method in ("integrated_gradients", "direct_effect"):
-        options |= {"baseline": named}
+    if spec.follows_path:
+        options |= steps.options()
+    if spec.takes_baseline:
+        options |= {"baseline": baseline_name}
     return NeuronScores(
         values=values,
         target_prob=target_prob,
@@ -262,84 +252,31 @@ def _attribute(
     )
 
 
-def _cut(
-    batch: Batch, method: Method, n_steps: int | str, n_layers: int, max_rows: int
+def _batches(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    position: Position,
+    spec: MethodSpec,
+    steps: Steps,
+    n_layers: int,
+    max_rows: int,
 ) -> Iterator[Batch]:
-    """Parts of a batch that are likely to run in one pass."""
-    steps = AUTO_NODES if n_steps == "auto" else int(n_steps) + 1
-    tokens = batch.text[1] - batch.text[0]
-    # AMIG begins with both ends of a path for every token.
-    paths = {"amig": 1 + tokens * (1 if n_steps == "auto" else steps), "amig_as_released": steps}
-    each = 1 + n_layers * paths.get(method, steps if method in PATHS else 0)
-    size = max(1, max_rows // each)
-    for left in range(0, len(batch.index), size):
-        some = slice(left, left + size)
-        yield replace(
-            batch,
-            index=batch.index[some],
-            tokens=batch.tokens[some],
-            answers=batch.answers[some],
-        )
-
-
-def _one_point(
-    run: OnePass, method: Method, start: Float[Tensor, "prompt layer neuron"] | None
-) -> Float[Tensor, "prompt layer neuron"]:
-    """The methods that look at the unmodified activations alone."""
-    activations = torch.stack(run.activations, 1).float()
-    if method == "activation":
-        return activations.sum(2)
-    gradients = torch.stack(run.gradients(direct=method == "direct_effect"), 1).float()
-    if method == "gradient":
-        return gradients.sum(2)
-    if start is not None:
-        activations = activations - start[:, :, None].to(activations)
-    return (gradients * activations).sum(2)
-
-
-def _follow(
-    run: OnePass,
-    method: Method,
-    start: Float[Tensor, "prompt layer neuron"] | None,
-    n_steps: int | Literal["auto"],
-    quadrature: Quadrature,
-    tolerance: float,
-) -> Integral:
-    """The methods that follow a path, or AMIG's one for each token."""
-    owner = torch.arange(len(run.tokens), device=run.tokens.device)
-    if method == "integrated_gradients":
-        begin = None
-        if start is not None:
-            layers = start.to(owner.device).unbind(1)
-            begin = [
-                some[:, None].to(like).expand_as(like)
-                for some, like in zip(layers, run.activations, strict=True)
-            ]
-        paths = Paths(owner, begin)
-    else:
-        blanked = run.without_each_token()
-        if method == "amig_as_released":
-            # The released code drops the baseline where it multiplies.
-            paths = Paths(owner, [b.mean(1) for b in blanked], factor=run.activations)
-            steps = RELEASED_STEPS if n_steps == "auto" else n_steps
-            return integrate(run, paths, nodes_and_weights("riemann_left", steps))
-        owner = owner.repeat_interleave(blanked[0].shape[1])
-        paths = Paths(owner, [b.flatten(0, 1) for b in blanked])
-    if n_steps != "auto":
-        return integrate(run, paths, nodes_and_weights(quadrature, n_steps))
-    rule = nodes_and_weights("gauss_radau", AUTO_NODES)
-    if method == "integrated_gradients":
-        return integrate(run, paths, rule, tolerance=tolerance, refined_by=rule)
-    # A token's path is short, and all paths of a prompt end at the same point: the trapezoid rule
-    # costs one point a path.
-    start_only = np.zeros(1), np.full(1, 0.5)
-    return integrate(run, paths, start_only, end_weight=0.5, tolerance=tolerance, refined_by=rule)
+    """Batches of prompts that are likely to run in one pass, with the rows that a method adds."""
+    for batch in batches(model, prompts, position=position, max_prompts=max_rows - 1):
+        n_tokens = batch.text[1] - batch.text[0]
+        size = max(1, max_rows // spec.rows_per_prompt(steps, n_layers, n_tokens))
+        for start in range(0, len(batch.index), size):
+            rows = slice(start, start + size)
+            yield replace(
+                batch,
+                index=batch.index[rows],
+                tokens=batch.tokens[rows],
+                answers=batch.answers[rows],
+            )
 
 
 def _difference(right: NeuronScores, wrong: NeuronScores, foils: list[str]) -> NeuronScores:
     """Scores of log P(answer) - log P(foil)."""
-    if right.provenance.method == "activation":  # the same for every target
-        return right
     options = {**right.provenance.options, "target": "logit_difference", "foil": tuple(foils)}
     error = right.completeness_error - wrong.completeness_error
     change = right.target_change - wrong.target_change
@@ -355,14 +292,12 @@ def _difference(right: NeuronScores, wrong: NeuronScores, foils: list[str]) -> N
     )
 
 
-def _warn(scores: NeuronScores, method: Method, tolerance: float, n_steps: int | str) -> None:
-    if method not in ("integrated_gradients", "amig"):
-        return
+def _warn_of_incompleteness(scores: NeuronScores, tolerance: float, n_steps: int | str) -> None:
     share = scores.relative_error
     missed = int((share > tolerance).sum())
     if missed:
         prompt, layer = divmod(int(share.argmax()), share.shape[1])
-        todo = (
+        remedy = (
             'look at target="log_prob", or leave these layers out'
             if n_steps == "auto"
             else 'use n_steps="auto" or more steps'
@@ -370,7 +305,7 @@ def _warn(scores: NeuronScores, method: Method, tolerance: float, n_steps: int |
         warnings.warn(
             f"{missed} of {share.numel()} (prompt, layer) pairs miss the completeness tolerance "
             f"{tolerance:g}, by most layer {layer} of {scores.prompts[prompt].text!r} with "
-            f"{share.max():.3g}; their scores do not sum to what the layer does: {todo}",
+            f"{share.max():.3g}; their scores do not sum to what the layer does: {remedy}",
             CompletenessWarning,
             stacklevel=3,
         )

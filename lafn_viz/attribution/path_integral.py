@@ -2,8 +2,8 @@
 
 F at the two ends of a part of a path says what the gradients along it should add up to
 (completeness), so the error of every part is known without a second rule. Begin with every path as
-one part; while a prompt's error in a layer is above what is allowed, cut there the parts that carry
-it. The pieces of all layers are run together (see `engine`).
+one part. While a prompt's error in a layer is above what is allowed, cut the parts of its paths
+that carry the error. The pieces of all layers are run together (see `one_pass`).
 """
 
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ from torch import Tensor
 from lafn_viz.attribution.one_pass import OnePass, Paths, Points
 
 Rule = tuple[np.ndarray, np.ndarray]  # nodes in [0, 1] and their weights
-# How often a part of a path is cut, in two at first and then in four (to 1/2048 of it), and how
-# many parts there may be before a layer is given up.
+# A part is cut at most this often, in two at first and then in four (down to 1/2048 of its path);
+# a layer of this many parts is given up.
 ROUNDS, MOST_PARTS = 6, 160
-# A layer that hardly moves the target is held to this share of the one that moves it most.
+# A layer that hardly moves the target is held to this share of the layer that moves it most.
 QUIET = 0.1
-# F at a point of a path is known to so many units of rounding of itself, and not better.
+# F at a point of a path is known to this many units of rounding of itself.
 UNITS = 10
 
 
@@ -30,7 +30,7 @@ UNITS = 10
 class Integral:
     """A batch's scores along its paths, what they should sum to, and what an error is a share of.
 
-    `values` are summed over a prompt's paths, `change` is F at their ends minus F at their starts.
+    `values` are summed over a prompt's paths. `change` is F at their ends minus F at their starts.
     """
 
     values: Float[Tensor, "prompt layer neuron"]
@@ -40,7 +40,7 @@ class Integral:
 
     @property
     def error(self) -> Float[Tensor, "prompt layer"]:
-        """What the values of a layer sum to, minus what they should."""
+        """The sum of a layer's scores minus what they should sum to."""
         return self.values.sum(-1) - self.change
 
 
@@ -67,14 +67,14 @@ class _Parts(_Spans):
     def error(self) -> Float[Tensor, " part"]:
         return (self.scores.sum(-1) - self.change).abs()
 
-    def cut(self, chosen: Bool[Tensor, " part"], into: int) -> _Spans:
-        """The chosen parts in equal pieces, one after the other."""
+    def cut(self, chosen: Bool[Tensor, " part"], pieces: int) -> _Spans:
+        """Cut each chosen part into equal pieces, in order."""
         left, width = self.left[chosen], (self.right - self.left)[chosen]
-        step = torch.arange(into, device=left.device)
+        step = torch.arange(pieces, device=left.device)
         return _Spans(
-            self.path[chosen].repeat_interleave(into),
-            (left[:, None] + width[:, None] * (step / into)).flatten(),
-            (left[:, None] + width[:, None] * ((step + 1) / into)).flatten(),
+            self.path[chosen].repeat_interleave(pieces),
+            (left[:, None] + width[:, None] * (step / pieces)).flatten(),
+            (left[:, None] + width[:, None] * ((step + 1) / pieces)).flatten(),
         )
 
     def replaced(
@@ -84,13 +84,13 @@ class _Parts(_Spans):
         scores: Float[Tensor, "piece neuron"],
         value_left: Float[Tensor, " piece"],
     ) -> "_Parts":
-        """With the chosen parts replaced by their pieces."""
+        """Replace the chosen parts by their pieces."""
         starts = value_left.unflatten(0, (int(chosen.sum()), -1))[:, 1:]
         left = torch.cat([self.value_left[chosen, None], starts], 1).flatten()
         right = torch.cat([starts, self.value_right[chosen, None]], 1).flatten()
         new = _Parts(pieces.path, pieces.left, pieces.right, left, right, scores)
-        pairs = zip(_fields(self), _fields(new), strict=True)
-        return _Parts(*(torch.cat([old[~chosen], made]) for old, made in pairs))
+        pairs = zip(vars(self).values(), vars(new).values(), strict=True)
+        return _Parts(*(torch.cat([old[~chosen], cut]) for old, cut in pairs))
 
 
 def integrate(
@@ -102,85 +102,114 @@ def integrate(
     tolerance: float | None = None,
     refined_by: Rule | None = None,
 ) -> Integral:
-    """Scores along the paths of a batch.
+    """Integrate the gradient along the paths of a batch.
 
     Args:
         rule: where the gradient is taken on every path.
-        end_weight: weight of the point 1 beside the rule's: its gradient is shared by all paths of
-            a prompt, so it costs one point a prompt.
-        tolerance: error allowed as a share of `scale`; None: the rule alone, whatever it gives.
-        refined_by: the rule of parts that were cut.
+        end_weight: weight of the point 1 beside the rule's: all paths of a prompt share its
+            gradient, so it costs one point a prompt.
+        tolerance: error allowed, as a share of `scale`; None: the rule alone, whatever its error.
+        refined_by: the rule for parts that were cut.
     """
-    owner, n, layers = paths.owner, len(run.tokens), range(len(run.activations))
-    everywhere = torch.zeros(len(owner), device=owner.device)
-    whole = _Spans(torch.arange(len(owner), device=owner.device), everywhere, everywhere + 1)
-    rule = _from_start(rule)
-    found = _evaluate(run, paths, dict.fromkeys(layers, whole), rule)
-    ends = run.value[owner]
-    parts = {
-        layer: _Parts(whole.path, whole.left, whole.right, value, ends, scores)
-        for layer, (scores, value) in found.items()
-    }
-    each = torch.bincount(owner, minlength=n)
-    n_points = (len(rule[0]) * each[:, None]).repeat(1, len(layers))
+    parts = _whole_paths(run, paths, rule)
+    paths_per_prompt = torch.bincount(paths.owner, minlength=len(run.tokens))
+    per_path = len(_from_start(rule)[0])
+    n_points = (per_path * paths_per_prompt[:, None]).repeat(1, len(run.activations))
     if end_weight:
-        for layer, gradient in enumerate(run.gradients()):
-            start = 0 if paths.start is None else paths.start[layer]
-            step = gradient[owner] * (run.activations[layer][owner] - start)
-            parts[layer].scores.add_(end_weight * step.float().sum(1))
+        _add_ends(run, paths, parts, end_weight)
         n_points += 1
 
-    def sums(of: Callable[[_Parts], Tensor]) -> Float[Tensor, "prompt layer ..."]:
-        """Something of the parts, summed over those of each prompt."""
+    def sums(quantity: Callable[[_Parts], Tensor]) -> Float[Tensor, "prompt layer ..."]:
+        """A quantity of the parts, summed over those of each prompt."""
         columns = []
         for part in parts.values():
-            value = of(part)
-            total = value.new_zeros(n, *value.shape[1:])
-            columns.append(total.index_add_(0, owner[part.path], value))
+            value = quantity(part)
+            total = value.new_zeros(len(run.tokens), *value.shape[1:])
+            columns.append(total.index_add_(0, paths.owner[part.path], value))
         return torch.stack(columns, 1)
 
     change, moved = sums(lambda part: part.change), sums(lambda part: part.change.abs())
     size = run.value.abs() if run.target == "probability" else torch.ones_like(run.value)
-    scale = scale_of(moved, size * each, run.activations[0].dtype)
+    scale = scale_of(moved, size * paths_per_prompt, run.activations[0].dtype)
     if tolerance is not None and refined_by is not None:
-        refined_by = _from_start(refined_by)
-        # More points mend the path, not what is lost to rounding.
-        lost = UNITS * torch.finfo(run.activations[0].dtype).eps * size * each
+        # More points mend the path, but not what is lost to rounding.
+        eps = torch.finfo(run.activations[0].dtype).eps
+        lost = UNITS * eps * size * paths_per_prompt
         allowed = torch.maximum(tolerance * scale, lost[:, None])
-        for first in [True] + [False] * (ROUNDS - 1):
-            chosen = {
-                layer: _worst(part.error, owner[part.path], allowed[:, layer], MOST_PARTS + each)
-                for layer, part in parts.items()
-            }
-            # What one cut does not mend is likely a step: two cuts at once then cost no more points
-            # and half the passes.
-            into = 2 if first else 4
-            pieces = {
-                layer: parts[layer].cut(some, into) for layer, some in chosen.items() if some.any()
-            }
-            if not pieces:
-                break
-            for layer, (scores, value) in _evaluate(run, paths, pieces, refined_by).items():
-                made = pieces[layer]
-                parts[layer] = parts[layer].replaced(chosen[layer], made, scores, value)
-                new = torch.bincount(owner[made.path], minlength=n)
-                n_points[:, layer] += new * len(refined_by[0])
+        n_points += _refine(run, paths, parts, refined_by, allowed, MOST_PARTS + paths_per_prompt)
     return Integral(sums(lambda part: part.scores), change, scale, n_points)
 
 
 def scale_of(
     moved: Float[Tensor, "prompt layer"], size: Float[Tensor, " prompt"], dtype: torch.dtype
 ) -> Float[Tensor, "prompt layer"]:
-    """What a completeness error is a share of.
+    """Return what a completeness error is a share of.
 
-    How much the layer moves F over all its paths, but at least a tenth of the prompt's most moving
-    layer, and no less than rounding allows; `size` is F's own, for each path.
+    This is how much the layer moves F over all its paths, but at least a tenth of the prompt's most
+    moving layer, and no less than rounding allows. `size` is F's own size, summed over paths.
     """
     # A logit of 10 or 20 is known to 1e-6 in float32, and so is log F: where a layer moves F by
     # less than a thousandth of it, 1% of that is no more than rounding.
     rounding = min(1.0, 1e4 * torch.finfo(dtype).eps) * size[:, None]
     least = torch.maximum(QUIET * moved.amax(1, keepdim=True), rounding)
     return torch.maximum(moved, least).clamp_min(torch.finfo(moved.dtype).tiny)
+
+
+def _whole_paths(run: OnePass, paths: Paths, rule: Rule) -> dict[int, _Parts]:
+    """For each layer: every path as one part."""
+    n_paths, device = len(paths.owner), paths.owner.device
+    zeros = torch.zeros(n_paths, device=device)
+    spans = _Spans(torch.arange(n_paths, device=device), zeros, zeros + 1)
+    layers = range(len(run.activations))
+    evaluated = _evaluate(run, paths, dict.fromkeys(layers, spans), _from_start(rule))
+    ends = run.value[paths.owner]
+    return {
+        layer: _Parts(spans.path, spans.left, spans.right, value, ends, scores)
+        for layer, (scores, value) in evaluated.items()
+    }
+
+
+def _add_ends(run: OnePass, paths: Paths, parts: Mapping[int, _Parts], weight: float) -> None:
+    """Add the gradient at the ends of the paths to the scores of their only parts, in place."""
+    for layer, gradient in enumerate(run.gradients()):
+        start = 0 if paths.start is None else paths.start[layer]
+        step = gradient[paths.owner] * (run.activations[layer][paths.owner] - start)
+        parts[layer].scores.add_(weight * step.float().sum(1))
+
+
+def _refine(
+    run: OnePass,
+    paths: Paths,
+    parts: dict[int, _Parts],
+    rule: Rule,
+    allowed: Float[Tensor, "prompt layer"],
+    most: Int[Tensor, " prompt"],
+) -> Int[Tensor, "prompt layer"]:
+    """Cut parts, in place, until every layer's error is allowed or it has the most parts.
+
+    Returns the number of points that this took.
+    """
+    rule = _from_start(rule)
+    n_points = torch.zeros_like(allowed, dtype=torch.long)
+    for round_ in range(ROUNDS):
+        chosen = {
+            layer: _worst(part.error, paths.owner[part.path], allowed[:, layer], most)
+            for layer, part in parts.items()
+        }
+        # What one cut does not mend is likely a step: two cuts at once then cost no more points
+        # and half the passes.
+        n_pieces = 2 if round_ == 0 else 4
+        pieces = {
+            layer: parts[layer].cut(mask, n_pieces) for layer, mask in chosen.items() if mask.any()
+        }
+        if not pieces:
+            break
+        for layer, (scores, value) in _evaluate(run, paths, pieces, rule).items():
+            spans = pieces[layer]
+            parts[layer] = parts[layer].replaced(chosen[layer], spans, scores, value)
+            new = torch.bincount(paths.owner[spans.path], minlength=len(allowed))
+            n_points[:, layer] += new * len(rule[0])
+    return n_points
 
 
 def _from_start(rule: Rule) -> Rule:
@@ -196,20 +225,20 @@ def _evaluate(
     like, k = run.activations[0], len(rule[0])
     node, weight = (torch.tensor(x, dtype=torch.float32, device=like.device) for x in rule)
     points, scores, lefts, done = {}, {}, {}, {}
-    for layer, some in spans.items():
-        alpha = some.left[:, None] + (some.right - some.left)[:, None] * node
-        points[layer] = Points(some.path.repeat_interleave(k), alpha.flatten())
-        scores[layer] = torch.zeros(len(some.path), like.shape[-1], device=like.device)
-        lefts[layer], done[layer] = torch.zeros(len(some.path), device=like.device), 0
-    for found in run.slopes(paths, points):
-        layer = found.layer
-        row = torch.arange(len(found.value), device=like.device) + done[layer]
+    for layer, span in spans.items():
+        alpha = span.left[:, None] + (span.right - span.left)[:, None] * node
+        points[layer] = Points(span.path.repeat_interleave(k), alpha.flatten())
+        scores[layer] = torch.zeros(len(span.path), like.shape[-1], device=like.device)
+        lefts[layer], done[layer] = torch.zeros(len(span.path), device=like.device), 0
+    for slopes in run.slopes(paths, points):
+        layer = slopes.layer
+        row = torch.arange(len(slopes.value), device=like.device) + done[layer]
         done[layer] += len(row)
         part, which = row // k, row % k
         width = (spans[layer].right - spans[layer].left)[part]
-        scores[layer].index_add_(0, part, found.slope * (weight[which] * width)[:, None])
+        scores[layer].index_add_(0, part, slopes.slope * (weight[which] * width)[:, None])
         first = which == 0
-        lefts[layer][part[first]] = found.value[first]
+        lefts[layer][part[first]] = slopes.value[first]
     return {layer: (scores[layer], lefts[layer]) for layer in spans}
 
 
@@ -221,22 +250,18 @@ def _worst(
 ) -> Bool[Tensor, " part"]:
     """The fewest parts without which a prompt's error would be half of what is allowed.
 
-    None of a prompt that is within it, or that has `most` parts already.
+    Prompts whose error is allowed, or that have `most` parts already, have none.
     """
     n = len(allowed)
     total = error.new_zeros(n).index_add_(0, prompt, error)
-    going_on = (total > allowed) & (torch.bincount(prompt, minlength=n) < most)
+    goes_on = (total > allowed) & (torch.bincount(prompt, minlength=n) < most)
     order = error.argsort(descending=True)
     order = order[prompt[order].argsort(stable=True)]
-    sorted_error, at = error[order].double(), prompt[order]
-    # What is left of a prompt's error before its largest, second largest, ... is taken out.
-    all_before = sorted_error.cumsum(0) - sorted_error
-    start = torch.searchsorted(at, at)  # the first of the prompt
-    rest = total[at] - (all_before - all_before[start])
+    sorted_error, owner = error[order].double(), prompt[order]
+    # The prompt's error that remains before its largest, second largest, ... part is taken out.
+    before = sorted_error.cumsum(0) - sorted_error
+    start = torch.searchsorted(owner, owner)  # the prompt's first part
+    rest = total[owner] - (before - before[start])
     chosen = torch.zeros_like(error, dtype=torch.bool)
-    chosen[order] = going_on[at] & (rest > allowed[at] / 2)
+    chosen[order] = goes_on[owner] & (rest > allowed[owner] / 2)
     return chosen
-
-
-def _fields(some: _Spans) -> list[Tensor]:
-    return list(vars(some).values())

@@ -1,0 +1,253 @@
+"""The attribution methods, one class each.
+
+With w the activations of one layer at the chosen positions, b a baseline and F(w) the target with
+that layer's activations set to w, a method gives each neuron of the layer a score, summed over
+positions. Two kinds of method exist:
+
+- **Path methods** integrate dF/dw along straight paths that end at w. All chosen positions and
+  neurons of a layer move together, each layer on a path of its own. A method is **complete** when
+  its scores of a layer sum to what the layer does: F at the ends of its paths minus F at their
+  starts.
+- **One-point methods** look at the unmodified activations only. They serve as controls.
+
+To add a method, derive a class from `PathMethod` (and say which paths it follows) or from
+`OnePointMethod` (and compute its scores), and enter it in `METHODS` and in the type `Method`.
+`attribute` takes everything else from the class.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lafn_viz.attribution.one_pass import OnePass, Paths
+from lafn_viz.attribution.path_integral import Integral, integrate
+from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
+
+Method = Literal[
+    "integrated_gradients", "amig", "amig_as_released", "activation", "gradient",
+    "gradient_x_activation", "direct_effect",
+]  # fmt: skip
+Baselines = Float[Tensor, "prompt layer neuron"] | None  # None stands for zero
+AUTO_NODES = 4  # points of n_steps="auto" on a path or a part of one
+RELEASED_STEPS = 20  # of AMIG's released code
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a path is integrated.
+
+    `n_steps` is a number of points, which `quadrature` places, or "auto": as many points as the
+    completeness error needs to stay within `tolerance`.
+    """
+
+    n_steps: int | Literal["auto"]
+    quadrature: Quadrature
+    tolerance: float
+
+    def options(self) -> dict[str, Any]:
+        """The settings that take effect, for the provenance of the scores."""
+        if self.n_steps == "auto":
+            return {"n_steps": self.n_steps, "tolerance": self.tolerance}
+        return {"n_steps": self.n_steps, "quadrature": self.quadrature}
+
+
+class MethodSpec(ABC):
+    """What `attribute` needs to know of a method."""
+
+    follows_path: ClassVar[bool] = False
+    complete: ClassVar[bool] = False
+    takes_baseline: ClassVar[bool] = False
+    uses_target: ClassVar[bool] = True
+
+    @abstractmethod
+    def integral(self, run: OnePass, baselines: Baselines, steps: Steps) -> Integral:
+        """Score every neuron for the prompts of one batch."""
+
+    def rows_per_prompt(self, steps: Steps, n_layers: int, n_tokens: int) -> int:
+        """Return how many rows of a pass a prompt is likely to need, its own among them."""
+        return 1
+
+
+class OnePointMethod(MethodSpec):
+    """A method that looks at the unmodified activations w only, and so has no completeness."""
+
+    n_points: ClassVar[int] = 1  # gradients taken for each prompt and layer
+
+    @abstractmethod
+    def _values(self, run: OnePass, baselines: Baselines) -> Float[Tensor, "prompt layer neuron"]:
+        """Return the scores."""
+
+    def integral(self, run: OnePass, baselines: Baselines, steps: Steps) -> Integral:
+        """Score every neuron; what a path would say is NaN."""
+        values = self._values(run, baselines)
+        undefined = values.new_full(values.shape[:2], torch.nan)
+        n_points = torch.full(values.shape[:2], self.n_points, device=values.device)
+        return Integral(values, undefined, undefined, n_points)
+
+
+class PathMethod(MethodSpec):
+    """A method that integrates the gradient along paths; the settings in `Steps` apply to it."""
+
+    follows_path = True
+
+    @abstractmethod
+    def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
+        """Return the paths of a batch."""
+
+    def integral(self, run: OnePass, baselines: Baselines, steps: Steps) -> Integral:
+        """Score every neuron by the integrals along its prompt's paths."""
+        paths = self._paths(run, baselines)
+        if steps.n_steps == "auto":
+            return self._refined(run, paths, steps.tolerance)
+        return integrate(run, paths, nodes_and_weights(steps.quadrature, steps.n_steps))
+
+    def _refined(self, run: OnePass, paths: Paths, tolerance: float) -> Integral:
+        """Integrate with as many points as the tolerance needs."""
+        rule = nodes_and_weights("gauss_radau", AUTO_NODES)
+        return integrate(run, paths, rule, tolerance=tolerance, refined_by=rule)
+
+    def rows_per_prompt(self, steps: Steps, n_layers: int, n_tokens: int) -> int:
+        """Count the prompt's own row and one path in each layer, with its start."""
+        return 1 + n_layers * (AUTO_NODES if steps.n_steps == "auto" else steps.n_steps + 1)
+
+
+class IntegratedGradients(PathMethod):
+    """Integrated gradients of one layer.
+
+    score = (w - b) * integral over a in [0, 1] of dF(b + a (w - b)) / dw
+
+    Sundararajan et al. 2017, arXiv 1703.01365; for neurons Dai et al. 2022, "Knowledge Neurons",
+    eq. 2. Scores of a layer sum to F(w) - F(b).
+    """
+
+    complete = True
+    takes_baseline = True
+
+    def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
+        owner = torch.arange(len(run.tokens), device=run.tokens.device)
+        if baselines is None:
+            return Paths(owner)
+        layers = zip(baselines.to(owner.device).unbind(1), run.activations, strict=True)
+        return Paths(owner, [start[:, None].to(end).expand_as(end) for start, end in layers])
+
+
+class Amig(PathMethod):
+    """Architecture-adapted multilingual integrated gradients.
+
+    score = sum over tokens i of (w - b_i) * integral over a in [0, 1] of dF(b_i + a (w - b_i)) / dw
+
+    b_i are the activations with token i of the prompt replaced by a mask, or in causal models by an
+    end of text. Chen et al. 2024, "Journey to the Center of the Knowledge Neurons", eqs. 2-4, where
+    `NeuronScores.normalised()` is the division by the total. Scores of a layer sum to the sum over
+    tokens of F(w) - F(b_i).
+    """
+
+    complete = True
+
+    def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
+        starts = run.without_each_token()
+        owner = torch.arange(len(run.tokens), device=run.tokens.device)
+        owner = owner.repeat_interleave(starts[0].shape[1])
+        return Paths(owner, [start.flatten(0, 1) for start in starts])
+
+    def _refined(self, run: OnePass, paths: Paths, tolerance: float) -> Integral:
+        # A token's path is short, and all paths of a prompt end at the same point: the trapezoid
+        # rule costs one point a path.
+        rule = nodes_and_weights("gauss_radau", AUTO_NODES)
+        start_only = np.zeros(1), np.full(1, 0.5)
+        return integrate(
+            run, paths, start_only, end_weight=0.5, tolerance=tolerance, refined_by=rule
+        )
+
+    def rows_per_prompt(self, steps: Steps, n_layers: int, n_tokens: int) -> int:
+        """Count a path for each token in each layer, beside the prompt's own row and its ends."""
+        each = 1 if steps.n_steps == "auto" else steps.n_steps + 1
+        return 1 + n_layers * (1 + n_tokens * each)
+
+
+class AmigAsReleased(PathMethod):
+    """AMIG as its authors' code computes it, which is not complete.
+
+    score = w * (1/n) * sum over k = 0, ..., n - 1 of dF(b + k/n (w - b)) / dw
+
+    b is the mean of AMIG's baselines b_i: one path instead of one for each token, a left Riemann
+    sum, and a factor w where AMIG has w - b. "auto" takes the code's n = 20.
+    """
+
+    def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
+        owner = torch.arange(len(run.tokens), device=run.tokens.device)
+        starts = [start.mean(1) for start in run.without_each_token()]
+        return Paths(owner, starts, factor=run.activations)
+
+    def integral(self, run: OnePass, baselines: Baselines, steps: Steps) -> Integral:
+        """Score every neuron by the code's left Riemann sum, whatever the quadrature."""
+        n_steps = RELEASED_STEPS if steps.n_steps == "auto" else steps.n_steps
+        rule = nodes_and_weights("riemann_left", n_steps)
+        return integrate(run, self._paths(run, baselines), rule)
+
+
+class Activation(OnePointMethod):
+    """score = w, by which LU-LAFNs locates neurons; the target plays no part."""
+
+    uses_target = False
+    n_points = 0
+
+    def _values(self, run: OnePass, baselines: Baselines) -> Float[Tensor, "prompt layer neuron"]:
+        return _stacked(run.activations).sum(2)
+
+
+class Gradient(OnePointMethod):
+    """score = dF/dw."""
+
+    def _values(self, run: OnePass, baselines: Baselines) -> Float[Tensor, "prompt layer neuron"]:
+        return _stacked(run.gradients()).sum(2)
+
+
+class GradientTimesActivation(OnePointMethod):
+    """score = w * dF/dw: integrated gradients from zero, with the end of the path alone."""
+
+    def _values(self, run: OnePass, baselines: Baselines) -> Float[Tensor, "prompt layer neuron"]:
+        return (_stacked(run.gradients()) * _stacked(run.activations)).sum(2)
+
+
+class DirectEffect(OnePointMethod):
+    """score = (w - b) * dF/dw along the residual stream alone.
+
+    What the neuron writes, read by the un-embedding: attention and feed-forward layers that follow
+    keep what they write, and normalisations are followed.
+    """
+
+    takes_baseline = True
+
+    def _values(self, run: OnePass, baselines: Baselines) -> Float[Tensor, "prompt layer neuron"]:
+        change = _stacked(run.activations)
+        if baselines is not None:
+            change = change - baselines[:, :, None].to(change)
+        return (_stacked(run.gradients(direct=True)) * change).sum(2)
+
+
+METHODS: dict[Method, MethodSpec] = {
+    "integrated_gradients": IntegratedGradients(),
+    "amig": Amig(),
+    "amig_as_released": AmigAsReleased(),
+    "activation": Activation(),
+    "gradient": Gradient(),
+    "gradient_x_activation": GradientTimesActivation(),
+    "direct_effect": DirectEffect(),
+}
+
+
+def methods_with_baseline() -> list[str]:
+    """The methods that let the caller choose a baseline."""
+    return [name for name, spec in METHODS.items() if spec.takes_baseline]
+
+
+def _stacked(
+    layers: list[Float[Tensor, "prompt at neuron"]],
+) -> Float[Tensor, "prompt layer at neuron"]:
+    return torch.stack(layers, 1).float()
