@@ -33,7 +33,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import Method, attribute
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.methods import Method
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
-from lafn_viz.attribution.attribute import Method
+from lafn_viz.attribution.methods import Method
 from lafn_viz.core.provenance import PACKAGE_VERSION
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Fact, FactSet

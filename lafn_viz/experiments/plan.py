@@ -6,7 +6,8 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 
-from lafn_viz.attribution.attribute import Method, Target, check_options
+from lafn_viz.attribution.attribute import Target, check_options
+from lafn_viz.attribution.methods import Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.options import plain, require_one_of
 from lafn_viz.core.provenance import Provenance

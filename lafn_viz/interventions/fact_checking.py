@@ -28,7 +28,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from lafn_viz.attribution.attribute import Method, attribute
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.methods import Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
