@@ -14,9 +14,10 @@ from hypothesis import given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 
 import lafn_viz as lv
+from lafn_viz.core.files import checksum_of
 from lafn_viz.core.paths import data_folder
 from lafn_viz.datasets.text import shows_answer
-from lafn_viz.editing import cache as caches
+from lafn_viz.editing import cache_files
 from lafn_viz.editing.evaluation.answers import Answered
 from lafn_viz.editing.evaluation.evaluate import evaluate
 from lafn_viz.models.capabilities import capabilities
@@ -201,8 +202,8 @@ def saved(tmp_path_factory) -> Path:
 
 def summed(whole):
     """A cache's records with the checksums that belong to them: damage that they do not show."""
-    plain = caches._plain(whole.get("edits"))
-    return whole | {"edits_checksum": caches._checksum(plain.encode("utf-8", "backslashreplace"))}
+    text = cache_files.canonical(whole.get("edits"))
+    return whole | {"edits_checksum": checksum_of(text.encode("utf-8", "backslashreplace"))}
 
 
 @settings(FUZZ, max_examples=250)
@@ -244,7 +245,10 @@ def test_a_cache(tmp_path, saved, data):
         ({"names": {"en": []}}, "edit 1, field 'names': empty"),
         ({"names": {"en": "Japan"}}, "field 'names', field 'en': 'Japan', but it must be a list"),
         ({"names": {"en": ["\u200b"]}}, "'JP' in 'en' is blank ('\\u200b'), and would be found"),
-        ({"position": "last"}, "field 'position': 'last', but there are subject_last, from_subj"),
+        (
+            {"position": "last"},
+            "field 'position': 'last', but it must be one of subject_last, from_subj",
+        ),
         ({"loss": "low"}, "edit 1, field 'loss': 'low', but it must be a number"),
         ({"prompts": [{}]}, "field 'prompts', item 1, field 'fact_id': None, but it must be a tex"),
         ({"luck": 1}, "edit 1, field 'luck': not a field; there are subject_id, relation"),

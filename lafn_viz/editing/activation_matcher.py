@@ -20,7 +20,6 @@ Caveats: an edit hardly fires in a language that it has no prompts in. Facts wit
 neighbours. Enough random neurons make as good a key as located ones; a hundred of them do not.
 """
 
-import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.editing.cache import _EDITS_PAUSED
+from lafn_viz.editing.applied import edits_paused
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.subject_matcher import Match
 from lafn_viz.models.capabilities import capabilities, require_causal
@@ -241,7 +240,7 @@ class ActivationMatcher:
         options = {"logits_to_keep": 1} if capabilities(self._model).supports_logits_to_keep else {}
         device = next(self._model.original_model.parameters()).device
         found: list[Tensor] = [torch.empty(0)] * len(texts)
-        with torch.no_grad(), _as_it_is(), self._model.hooks(fwd_hooks=hooks):
+        with torch.no_grad(), edits_paused(), self._model.hooks(fwd_hooks=hooks):
             for some in groups.values():
                 for start in range(0, len(some), ROWS):
                     part = some[start : start + ROWS]
@@ -250,15 +249,6 @@ class ActivationMatcher:
                     for i, activations in zip(part, together, strict=True):
                         found[i] = activations
         return found
-
-
-@contextlib.contextmanager
-def _as_it_is() -> Iterator[None]:
-    token = _EDITS_PAUSED.set(True)
-    try:
-        yield
-    finally:
-        _EDITS_PAUSED.reset(token)
 
 
 def _check(model: "TransformerBridge", edits: Sequence[Edit]) -> None:

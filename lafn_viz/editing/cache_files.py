@@ -1,22 +1,135 @@
-"""The records that a cache of edits writes to its folder and reads from it."""
+"""Write edits to a folder and read them back.
+
+1. `edits.json` holds everything but the values: a format number, the records of the edits, their
+   checksum and that of the values.
+2. `values.safetensors` holds the values of edit i under the name "i".
+
+Both are plain data; reading them runs no code. A folder is written whole or not at all, and is
+refused when a checksum or a field is wrong.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lafn_viz.core.json_records import FactError, read_as
-from lafn_viz.editing.edit import Edit
+from lafn_viz.core.files import checksum, checksum_of, whole_folder
+from lafn_viz.core.json_records import (
+    FactError,
+    as_object,
+    decoded,
+    parsed,
+    read_as,
+    read_bytes,
+    value_of,
+)
+from lafn_viz.core.messages import quoted
+from lafn_viz.editing.edit import Edit, EditError
+
+FORMAT = 1
+EDITS, VALUES = "edits.json", "values.safetensors"
 
 
-def _plain(records: Any) -> str:
+def save_edits(folder: Path, edits: Sequence[Edit]) -> None:
+    """Write edits to a folder, in place of those that it holds.
+
+    Raises:
+        EditError: if the folder exists and holds no edits.
+    """
+    from safetensors.torch import save_file
+
+    if folder.exists() and not (folder / EDITS).is_file():
+        raise EditError(f"{folder} is there and holds no {EDITS}; give another folder")
+    with whole_folder(folder) as new:
+        # Clones, because edits may share their memory and tensors in a safetensors file may not.
+        save_file({str(i): edit.values.clone() for i, edit in enumerate(edits)}, new / VALUES)
+        records = [_to_record(edit) for edit in edits]
+        content = {
+            "format": FORMAT,
+            "values": checksum(new / VALUES),
+            "edits_checksum": checksum_of(canonical(records)),
+            "edits": records,
+        }
+        text = json.dumps(content, ensure_ascii=False, indent=1)
+        (new / EDITS).write_text(text, encoding="utf-8")
+
+
+def load_edits(folder: Path) -> list[Edit]:
+    """Read the edits that `save_edits` wrote to a folder.
+
+    Raises:
+        FileNotFoundError: naming the missing file.
+        EditError: for a file that is damaged, of another format, or changed by hand.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    records, raw_values = _checked(folder)
+    try:
+        values = load(raw_values)
+        if set(values) != {str(i) for i in range(len(records))}:
+            raise ValueError(f"{len(records)} edits, but values of {len(values)}")
+        return [
+            _from_record(f"{folder / EDITS}, edit {i + 1}", record, values[str(i)])
+            for i, record in enumerate(records)
+        ]
+    except (SafetensorError, ValueError) as error:
+        raise unusable(folder, error) from None
+
+
+def unusable(folder: Path, error: Exception) -> EditError:
+    """The error to raise for a folder whose files are whole but do not hold a cache."""
+    return EditError(f"{folder} does not hold what a cache holds ({error}); make the edits anew")
+
+
+def canonical(records: Any) -> str:
+    """The JSON text of records that their checksum is computed from."""
     return json.dumps(records, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+def _checked(folder: Path) -> tuple[list[Any], bytes]:
+    """The records of the edits and the bytes of their values, if format and checksums are right."""
+    path, give = folder / EDITS, "a folder that EditCache.save() wrote"
+    try:
+        text = decoded(str(path), read_bytes(path, give=give))
+        raw_values = read_bytes(folder / VALUES, give=give)
+        content = as_object(str(path), parsed(str(path), text))
+        number = value_of(str(path), content, "format", int)
+    except FactError as error:
+        raise EditError(f"{path} is damaged ({error}); save the cache again") from None
+    if number != FORMAT:
+        raise EditError(
+            f"{path} has format {quoted(number)}, this version reads {FORMAT}; "
+            "update lafn_viz, or make the edits anew"
+        )
+    try:
+        records: list[Any] = value_of(str(path), content, "edits", list)
+        checksums = {  # by file: as it is now, and as it was saved
+            VALUES: (checksum_of(raw_values), value_of(str(path), content, "values", str)),
+            EDITS: (
+                checksum_of(canonical(records)),
+                value_of(str(path), content, "edits_checksum", str),
+            ),
+        }
+    except (ValueError, RecursionError) as error:
+        raise EditError(
+            f"{path} is damaged ({type(error).__name__}: {error}); save the cache again"
+        ) from None
+    for name, (now, saved) in checksums.items():
+        if now != saved:
+            raise EditError(
+                f"{folder / name} was changed or damaged since it was saved (its checksum "
+                "differs); copy it again, or make the edits anew"
+            )
+    return records, raw_values
+
+
 def _to_record(edit: Edit) -> dict[str, Any]:
-    """An edit without its values, as JSON holds it."""
+    """An edit as JSON holds it, without its values."""
     record = {
         field.name: getattr(edit, field.name) for field in fields(Edit) if field.name != "values"
     }
@@ -27,15 +140,15 @@ def _to_record(edit: Edit) -> dict[str, Any]:
 
 
 def _from_record(where: str, record: Any, values: Tensor) -> Edit:
-    """The edit that a record says. Raises FactError, naming the field that cannot be."""
+    """The edit of a record. Raises FactError, naming the field that is wrong."""
     edit: Edit = read_as(where, record, Edit, values=values)
-    for field, at_least_one in (
+    for field, content in (
         ("neurons", edit.neurons),
         ("names", edit.names and min(map(len, edit.names.values()))),
         ("new", edit.new),
         ("curve", edit.curve),
     ):
-        if not at_least_one:
+        if not content:
             raise FactError(f"{where}, field {field!r}: empty, but it must hold something")
     if len(set(edit.neurons)) < len(edit.neurons) or min(map(min, edit.neurons)) < 0:
         raise FactError(f"{where}, field 'neurons': one stands twice or has a negative number")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.core.json_records import quoted, shown
+from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.forward import EditPosition

@@ -29,7 +29,7 @@ from lafn_viz.models.hooks import hook_post
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-# How many edited, and how many kept, prompts of each language count with the token after the answer.
+# Of each language, so many edited and so many kept prompts count with the token after the answer.
 N_ENDS = 1
 OnStep = Callable[[int, float], None]
 
