@@ -115,7 +115,11 @@ def _add_sweep(commands: Any) -> None:
     add("--workers", type=int, help="workers on Ray (default: one per GPU, or one per CPU)")
     add("--address", help="address of a Ray cluster; auto for the one on this machine")
     add("--device", help="cpu or cuda (default: a GPU if there is one)")
-    add("--dtype", choices=("float32", "bfloat16", "float16"), help="(default: float32)")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="number type of the model (default: float32)",
+    )
 
 
 def _add_lab(commands: Any) -> None:
@@ -227,8 +231,11 @@ def _sweep(
     cases: Path | None = None,
     editors: Sequence[str] = ("language_agnostic",),
     seed: int = 0,
+    dtype: str = "float32",
     **options: Any,
 ) -> int:
+    import torch
+
     import lafn_viz as lv
     from lafn_viz.experiments.plan import Plan, PlanOptions
 
@@ -242,26 +249,21 @@ def _sweep(
         edit_cases += drawn if languages is None else drawn.filter(languages=languages)
     if "fraction" in options:
         options["select"] = {"fraction": options.pop("fraction")}
-    given: Any = {name: options.pop(name) for name in PlanOptions.__annotations__ & options.keys()}
-    plan = Plan().with_options(seed=seed, editors=_editors(editors), **given)
+    plan_names = PlanOptions.__annotations__.keys() & options.keys()
+    plan_options: Any = {name: options.pop(name) for name in plan_names}
+    plan = Plan().with_options(seed=seed, editors=_editors(editors), **plan_options)
     for model in models:
         folder = out / Path(model).name if len(models) > 1 else out
         try:
             store = lv.sweep(
-                model, chosen, folder, cases=edit_cases, plan=plan, **_with_dtype(options)
-            )
+                model, chosen, folder, cases=edit_cases, plan=plan, dtype=getattr(torch, dtype),
+                **options,
+            )  # fmt: skip
         except KeyboardInterrupt:
             print(f"stopped; {folder} keeps what was finished, and the same command resumes it")
             return INTERRUPTED
         _print_store(store)
     return 0
-
-
-def _with_dtype(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, with a torch.dtype in place of its name."""
-    import torch
-
-    return {k: getattr(torch, v) if k == "dtype" else v for k, v in options.items()}
 
 
 def _editors(names: Sequence[str]) -> "list[lv.Editor]":
