@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +162,7 @@ def _steps(text: str) -> int | str:
 
 def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     import lafn_viz as lv
+    from lafn_viz.app.demo import demo_figures
     from lafn_viz.experiments.examine import comparison_text
 
     chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
@@ -171,7 +172,7 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
         print(f"{name}: {facts} facts of {relation!r} in {len(chosen.languages)} languages")
         examinations[name] = lv.examine(lv.load_model(name), chosen, seed=seed, progress=True)
     print(f"\n{comparison_text(examinations)}\n")
-    figures = _demo_figures(examinations)
+    figures = demo_figures(examinations)
     for name, figure in figures.items():
         # One copy of plotly.js beside the pages: they open without a network.
         page = out / f"{name}.html"
@@ -180,32 +181,6 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     for name in figures:
         print(f"  {out / name}.html")
     return 0
-
-
-def _demo_figures(examinations: Mapping[str, "lv.Examination"]) -> dict[str, Any]:
-    from lafn_viz import plots
-
-    main_model, control = (examinations[name] for name in DEMO_MODELS)
-    agnostic = main_model.overlap.agnostic
-    fact = max(agnostic, key=lambda name: len(agnostic[name]))
-    if "capital/FR" in agnostic:
-        fact = "capital/FR"
-    return {
-        "overlap": plots.overlap_heatmap(main_model.overlap),
-        "overlap-control": plots.overlap_heatmap(control.overlap),
-        "models": plots.model_comparison(
-            {
-                f"{name}, {pairs}": examination.overlap.summary(across_scripts=across)
-                for name, examination in examinations.items()
-                for pairs, across in (("all pairs", False), ("across scripts", True))
-            }
-        ),
-        "layers": plots.layer_distribution(main_model.overlap),
-        "fact": plots.attribution_strip(
-            main_model.scores.select(lambda prompt: prompt.fact_id == fact),
-            agnostic=agnostic[fact],
-        ),
-    }
 
 
 def _gallery(out: Path, png: bool) -> int:

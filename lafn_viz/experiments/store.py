@@ -18,15 +18,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from lafn_viz.core.files import checksum
-from lafn_viz.core.json_records import (
-    FactError,
-    as_object,
-    parsed,
-    quoted,
-    read_text,
-    shown,
-    value_of,
-)
+from lafn_viz.core.json_records import FactError, as_object, parsed, read_text, value_of
+from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation

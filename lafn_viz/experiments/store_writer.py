@@ -17,23 +17,14 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from lafn_viz.core.files import checksum, write_json, write_whole
-from lafn_viz.experiments.schema import (
-    CASE_TABLES,
-    FACT_TABLES,
-    FAILURES,
-    OWNER,
-    SCHEMA,
-    ItemResult,
-    Tables,
-    dense_file,
-)
+from lafn_viz.experiments.schema import OWNER, SCHEMA, ItemResult, Tables, dense_file
+from lafn_viz.experiments.shards import Shard
 from lafn_viz.experiments.store import StoreError, read_head
 
 if TYPE_CHECKING:
@@ -43,28 +34,6 @@ JOURNAL = "journal.sqlite"
 
 # From the tables of a shard's items to all tables that are written of it.
 Finish = Callable[[Tables], Tables]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Items whose results share their files: facts of one relation, or edits.
-
-    `first` is the number of its first item in the sweep.
-    """
-
-    first: int
-    items: tuple[str, ...]
-    edits: bool = False
-
-    @property
-    def numbers(self) -> range:
-        """The numbers of its items."""
-        return range(self.first, self.first + len(self.items))
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """The tables of which it has a file."""
-        return (*(CASE_TABLES if self.edits else FACT_TABLES), *FAILURES)
 
 
 class StoreWriter:

@@ -17,21 +17,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack, get_args
 
-import numpy as np
 import torch
 
 from lafn_viz.core.files import checksum_of
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.edit_cases import EditCase, EditSet
-from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.job import Job, ModelSource, describe_model
 from lafn_viz.experiments.plan import Plan, PlanOptions
 from lafn_viz.experiments.ray_backend import Cluster
 from lafn_viz.experiments.schema import ItemResult, Tables, schema, sets_of, table_of
+from lafn_viz.experiments.shards import split_into_shards
 from lafn_viz.experiments.stages import are_comparable
 from lafn_viz.experiments.store import Store
-from lafn_viz.experiments.store_writer import Shard, open_writer
+from lafn_viz.experiments.store_writer import open_writer
 from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
@@ -176,22 +176,6 @@ def _by_relation(facts: FactSet | None) -> FactSet:
         return FactSet((), {})
     order = {relation: k for k, relation in enumerate(facts.relations)}
     return replace(facts, facts=tuple(sorted(facts, key=lambda fact: order[fact.relation])))
-
-
-def split_into_shards(facts: FactSet, cases: Sequence[EditCase], per_shard: int) -> list[Shard]:
-    """Split the facts of each relation, and then the cases, into shards of nearly one size."""
-    by_relation: dict[str, list[Fact]] = {}
-    for fact in facts:
-        by_relation.setdefault(fact.relation, []).append(fact)
-    runs = [([fact.id for fact in group], False) for group in by_relation.values()]
-    runs.append(([case.id for case in cases], True))
-    shards, first = [], 0
-    for ids, edits in runs:
-        for part in np.array_split(np.arange(len(ids)), -(-len(ids) // per_shard) or 1):
-            if len(part):
-                shards.append(Shard(first, tuple(ids[k] for k in part), edits))
-                first += len(part)
-    return shards
 
 
 def _describe_job(job: Job) -> dict[str, Any]:

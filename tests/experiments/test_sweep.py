@@ -14,7 +14,7 @@ import lafn_viz as lv
 from lafn_viz.datasets.facts import trained_and_held_out
 from lafn_viz.experiments import rows as row_module, stages
 from lafn_viz.experiments.job import Job
-from lafn_viz.experiments.sweep import split_into_shards
+from lafn_viz.experiments.shards import split_into_shards
 
 LANGUAGES = ["en", "fr", "ru", "zh"]
 

@@ -1,0 +1,34 @@
+"""The figures of the demo: a model and its control, side by side."""
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from lafn_viz import plots
+from lafn_viz.experiments.examine import Examination
+
+SHOWN_FACT = "capital/FR"  # shown neuron by neuron, if it was examined
+
+
+def demo_figures(examinations: Mapping[str, Examination]) -> dict[str, go.Figure]:
+    """Return figures by name, of the examinations of a model and of its control."""
+    main, control = examinations.values()
+    agnostic = main.overlap.agnostic
+    fact = max(agnostic, key=lambda name: len(agnostic[name]))
+    if SHOWN_FACT in agnostic:
+        fact = SHOWN_FACT
+    return {
+        "overlap": plots.overlap_heatmap(main.overlap),
+        "overlap-control": plots.overlap_heatmap(control.overlap),
+        "models": plots.model_comparison(
+            {
+                f"{name}, {pairs}": examination.overlap.summary(across_scripts=across)
+                for name, examination in examinations.items()
+                for pairs, across in (("all pairs", False), ("across scripts", True))
+            }
+        ),
+        "layers": plots.layer_distribution(main.overlap),
+        "fact": plots.attribution_strip(
+            main.scores.select(lambda prompt: prompt.fact_id == fact), agnostic=agnostic[fact]
+        ),
+    }
