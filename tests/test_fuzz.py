@@ -247,7 +247,7 @@ def test_a_cache(tmp_path, saved, data):
         ({"names": {"en": ["\u200b"]}}, "'JP' in 'en' is blank ('\\u200b'), and would be found"),
         (
             {"position": "last"},
-            "field 'position': 'last', but it must be one of subject_last, from_subj",
+            "'position': 'last', but it must be one of subject_last, from_subj",
         ),
         ({"loss": "low"}, "edit 1, field 'loss': 'low', but it must be a number"),
         ({"prompts": [{}]}, "field 'prompts', item 1, field 'fact_id': None, but it must be a tex"),

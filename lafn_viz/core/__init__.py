@@ -1,4 +1,4 @@
-"""Files, JSON records, paths, provenance, statistics and option checks.
+"""Files, JSON records, error messages, paths, provenance, statistics and option checks.
 
 Nothing here knows a model or a fact.
 """

@@ -1,28 +1,29 @@
-"""Check the options of public functions."""
+"""Check the options of public functions, and keep them for the record."""
 
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lafn_viz.core.json_records import (
-    listed,
-    quoted,
-)
+from lafn_viz.core.messages import listed, quoted
 
 
 def require_one_of(
     what: str, given: str | Iterable[str], allowed: Sequence[str]
 ) -> tuple[str, ...]:
-    """The names given, if all are allowed. Raises ValueError, naming what there is."""
-    wanted = (given,) if isinstance(given, str) else tuple(given)
-    for name in wanted:
+    """Return the given names if all are allowed, or raise ValueError that lists what there is.
+
+    Args:
+        what: what a name is, for the message, as in "language".
+    """
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
         if name not in allowed:
             raise ValueError(f"unknown {what} {quoted(name)}; there are {listed(allowed)}")
-    return wanted
+    return names
 
 
 def plain(value: Any) -> Any:
-    """An option as JSON would keep it, or the name of its type."""
+    """Return an option as JSON would keep it, or the name of its type."""
     try:
         return json.loads(json.dumps(value))
     except TypeError:

@@ -1,7 +1,7 @@
-"""Where the files that travel with the package lie.
+"""The folders of the files that come with the package.
 
 In a checkout, data/ and notebooks/ lie beside the package; in an installed package they lie inside
-it. Nothing else asks where it is on the disk.
+it. No other module asks where it is on the disk.
 """
 
 from pathlib import Path
@@ -10,17 +10,17 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def is_installed() -> bool:
-    """Whether the package runs from an installed wheel, not from a checkout."""
+    """Whether the package runs from an installed wheel rather than a checkout."""
     return (PACKAGE / "data").is_dir()
 
 
 def data_folder() -> Path:
-    """The folder of the embedded facts and models."""
+    """Return the folder of the embedded facts and models."""
     return _home() / "data"
 
 
 def notebooks_folder() -> Path:
-    """The folder of the notebooks."""
+    """Return the folder of the notebooks."""
     return _home() / "notebooks"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 try:
     PACKAGE_VERSION = version("lafn_viz")
-except PackageNotFoundError:  # imported from a folder that nobody installed
+except PackageNotFoundError:  # imported from a folder that is not installed
     PACKAGE_VERSION = "unknown"
 
 

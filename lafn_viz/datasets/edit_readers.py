@@ -34,11 +34,10 @@ from lafn_viz.core.json_records import (
     inside_of,
     is_folder,
     parsed,
-    quoted,
     read_text,
     records,
-    shown,
 )
+from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.edit_cases import EditCase, EditSet
 from lafn_viz.datasets.facts import Prompt

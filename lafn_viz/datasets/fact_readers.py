@@ -20,7 +20,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from lafn_viz.core.json_records import FactError, inside_of, is_folder, quoted, record_text, records
+from lafn_viz.core.json_records import FactError, inside_of, is_folder, record_text, records
+from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
 from lafn_viz.datasets.languages import code_or_tag, language_code, separator_of

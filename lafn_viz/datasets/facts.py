@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lafn_viz.core.json_records import (
     FactError,
-    listed,
     only_fields,
-    quoted,
     record_list,
     record_names,
     record_text,
     records,
 )
+from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.paths import data_folder
 from lafn_viz.datasets.languages import separator_of

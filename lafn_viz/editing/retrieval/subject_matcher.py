@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rapidfuzz import fuzz
 
-from lafn_viz.core.json_records import quoted
+from lafn_viz.core.messages import quoted
 from lafn_viz.editing.retrieval.folding import Folded, fold, has_case, skip
 from lafn_viz.editing.retrieval.fuzzy import (
     FUZZY_REACH,
