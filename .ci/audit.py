@@ -1,13 +1,14 @@
-"""Are the dependencies sound: known weaknesses, versions, licences?
+"""Check the dependencies: known vulnerabilities, versions and licences.
 
     make audit                   # what can be checked here
-    make audit AUDIT=required    # fails where no advisory database answers
+    make audit AUDIT=required    # fails if no advisory database answers
 
-1. **Advisories**: pip-audit asks PyPI, then OSV, about every version in constraints.txt. Where
-   neither answers nothing was checked, and a sentence says so.
-2. **Versions**: what is installed fits together (`pip check`) and is what constraints.txt says.
-3. **Licences**: every installed package says its licence, and audit.toml allows it. The list goes
-   to build/licences.md, what `pip install lafn_viz` brings apart from the extras.
+1. **Advisories**: pip-audit asks PyPI, then OSV, about every version in constraints.txt. If neither
+   answers, nothing is checked, and the output says so.
+2. **Versions**: the installed packages fit together (`pip check`) and are the versions that
+   constraints.txt names.
+3. **Licences**: every installed package declares its licence, and audit.toml allows it. The list is
+   written to build/licences.md; what `pip install lafn_viz` brings is listed apart from the extras.
 """
 
 import argparse
@@ -34,15 +35,15 @@ SPDX = get_spdx_licensing()
 ANY_BSD = "LicenseRef-BSD"
 NOTE = """\
 The wheel of lafn_viz contains none of these packages: pip fetches them, each under its own licence.
-Whoever passes them on (a container image, an installer, a copy of an environment) passes on their
-licence texts too; they lie in each package's `*.dist-info`. Weak copyleft asks for more only where
-files of that package are changed. The facts inside the wheel hold names from Unicode CLDR
+If you pass them on (in a container image, an installer, a copy of an environment), pass on their
+licence texts too; they are in each package's `*.dist-info`. Weak copyleft requires more only if you
+change files of that package. The facts inside the wheel contain names from Unicode CLDR
 (Unicode-3.0): its notice, `LICENSE.unicode`, stays with them.
 
-A wheel can hold more than its metadata says. NumPy's and SciPy's hold GCC's runtime libraries
-(libgfortran: GPL-3.0-or-later WITH GCC-exception-3.1; libquadmath: LGPL-2.1-or-later), PyTorch's
-libgomp (as libgfortran). Unchanged and as files of their own, as they are there, they may stand
-beside code of any licence.
+A wheel can contain more than its metadata says. Those of NumPy and SciPy contain GCC's runtime
+libraries (libgfortran: GPL-3.0-or-later WITH GCC-exception-3.1; libquadmath: LGPL-2.1-or-later),
+that of PyTorch contains libgomp (same licence as libgfortran). Unchanged and in separate files, as
+they are there, they may accompany code under any licence.
 
 On Linux, PyTorch from PyPI also brings NVIDIA's CUDA libraries (`nvidia-*`), which are proprietary:
 read their terms before you pass on an environment with them. PyTorch for the CPU brings none.
@@ -51,7 +52,7 @@ read their terms before you pass on an environment with them. PyTorch for the CP
 
 @dataclass(frozen=True)
 class Advisories:
-    """What a database said: weaknesses found, how many packages it knew, and which it did not."""
+    """A database's answer: advisories found, number of packages checked, packages unknown to it."""
 
     found: tuple[str, ...]
     checked: int
@@ -60,7 +61,7 @@ class Advisories:
 
 @dataclass(frozen=True)
 class Licence:
-    """A package's licence (SPDX, or what it says instead), its kind, or why it is not allowed."""
+    """A package's licence (SPDX, or "unknown"), its kind, and the problem with it, if any."""
 
     name: str
     version: str
@@ -70,7 +71,7 @@ class Licence:
 
 
 def pins(text: str) -> dict[str, str]:
-    """Name and version of every line of a constraints file."""
+    """Return the version that a constraints file pins for each package."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     pairs = [line.split("==") for line in lines]
     return {canonicalize_name(name): version.strip() for name, version in pairs}
@@ -80,7 +81,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def read_report(report: Mapping, ignored: Iterable[str]) -> Advisories:
-    """pip-audit's JSON; advisories that are ignored under any of their names are left out."""
+    """Read pip-audit's JSON, without the advisories that are ignored under any of their names."""
     ignored = set(ignored)
     found, skipped, checked = [], [], 0
     for package in report["dependencies"]:
@@ -91,16 +92,16 @@ def read_report(report: Mapping, ignored: Iterable[str]) -> Advisories:
         for advisory in package["vulns"]:
             names = [advisory["id"], *advisory.get("aliases", [])]
             if not ignored.intersection(names):
-                mended = ", ".join(advisory["fix_versions"]) or "no version"
+                fixes = ", ".join(advisory["fix_versions"]) or "no version"
                 found.append(
                     f"{package['name']} {package['version']} has {' = '.join(names)}, "
-                    f"mended in {mended}"
+                    f"fixed in {fixes}"
                 )
     return Advisories(tuple(found), checked, tuple(skipped))
 
 
 def ask(service: str) -> dict | None:
-    """pip-audit's report from one database, or None where it does not answer."""
+    """Return pip-audit's report from one database, or None if it does not answer."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(ROOT / "constraints.txt")]
     # Every version is named, so nothing has to be resolved or installed.
     command += ["--no-deps", "--disable-pip", "--vulnerability-service", service]
@@ -115,33 +116,33 @@ def ask(service: str) -> dict | None:
 def check_advisories(
     ignored: Iterable[str], *, required: bool, ask: Callable[[str], dict | None] = ask
 ) -> tuple[list[str], str]:
-    """(What is wrong, a sentence on what was checked) by the first database that answers."""
+    """Return the problems, and a sentence on what was checked, by the first database to answer."""
     for service, title in SERVICES.items():
         report = ask(service)
         result = read_report(report, ignored) if report is not None else None
         if result is not None and result.checked:
-            said = f"advisories: {result.checked} versions checked against {title}"
+            summary = f"advisories: {result.checked} versions checked against {title}"
             problems = list(result.found)
             if result.skipped:
-                said += f"; it knows nothing of {', '.join(result.skipped)}"
+                summary += f"; it does not know {', '.join(result.skipped)}"
                 if required:
-                    problems.append(f"no advisories known for {', '.join(result.skipped)}")
-            return problems, said
-    said = (
-        f"advisories: NOT CHECKED, for no database ({', '.join(SERVICES.values())}) answers from "
-        "here; run make audit AUDIT=required where one does"
+                    problems.append(f"the database does not know {', '.join(result.skipped)}")
+            return problems, summary
+    summary = (
+        f"advisories: NOT CHECKED, because no database ({', '.join(SERVICES.values())}) answers "
+        "from here; run make audit AUDIT=required where one does"
     )
-    return [said] if required else [], said
+    return [summary] if required else [], summary
 
 
 # --- versions
 
 
-def misfits(said: str, incomplete: Iterable[str]) -> list[str]:
-    """What `pip check` finds, but for what is missing beside packages that may be incomplete."""
+def misfits(output: str, incomplete: Iterable[str]) -> list[str]:
+    """Return what `pip check` finds, except what packages lack that may be incomplete."""
     return [
         line
-        for line in said.splitlines()
+        for line in output.splitlines()
         if not line.endswith("is not installed.")
         or canonicalize_name(line.split()[0]) not in incomplete
     ]
@@ -150,7 +151,7 @@ def misfits(said: str, incomplete: Iterable[str]) -> list[str]:
 def check_versions(
     installed: Mapping[str, str], pinned: Mapping[str, str], unpinned: Iterable[str]
 ) -> list[str]:
-    """Installed packages that constraints.txt does not name, or names in another version."""
+    """Return a problem for each installed package whose version constraints.txt does not pin."""
     problems = []
     for name, version in sorted(installed.items()):
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in unpinned):
@@ -166,11 +167,11 @@ def check_versions(
 def needed_by(
     project: Mapping, requires: Callable[[str], Iterable[str] | None]
 ) -> dict[str, list[str]]:
-    """For each package what wants it: "core", or the names of extras.
+    """Return for each package what needs it: "core", or the names of extras.
 
     Args:
-        project: the table of that name in pyproject.toml.
-        requires: the requirements of an installed package, None of one that is not.
+        project: the table `project` of pyproject.toml.
+        requires: returns the requirements of an installed package, None for any other.
     """
     reached: dict[str, list[str]] = {}
 
@@ -204,13 +205,13 @@ def needed_by(
 
 
 def licence_of(metadata: Message, rules: Mapping) -> Licence:
-    """A package's licence as it says itself, or as audit.toml says for it."""
+    """Return a package's licence, as its metadata or audit.toml gives it."""
     name, version = metadata["Name"], metadata["Version"]
     declared = _declared(metadata, rules["spelled"])
     exception = next(
         (
-            some
-            for pattern, some in rules["exceptions"].items()
+            rule
+            for pattern, rule in rules["exceptions"].items()
             if fnmatch.fnmatchcase(canonicalize_name(name), pattern)
         ),
         None,
@@ -218,12 +219,12 @@ def licence_of(metadata: Message, rules: Mapping) -> Licence:
     problem = ""
     if exception is not None:
         if declared is not None and _kind(declared, rules["allowed"]):
-            problem = f"speaks for itself now ({declared}): remove its exception from audit.toml"
+            problem = f"now declares its licence ({declared}): remove its exception from audit.toml"
         declared = SPDX.parse(exception["licence"])
     if declared is None:
         problem = (
-            "says no licence that is understood: read its licence file, then add the spelling, or "
-            "an exception with evidence, to audit.toml"
+            "declares no licence that this check understands: read its licence file, then add the "
+            "spelling, or an exception with evidence, to audit.toml"
         )
         return Licence(name, version, "unknown", "", problem)
     kind = _kind(declared, rules["allowed"])
@@ -235,33 +236,33 @@ def licence_of(metadata: Message, rules: Mapping) -> Licence:
 
 
 def _declared(metadata: Message, spelled: Mapping[str, str]) -> Any:
-    """Its SPDX expression; in older metadata its field and its classifiers together."""
+    """Return the declared SPDX expression, in older metadata joined from field and classifiers."""
     if metadata["License-Expression"]:
         return _parsed(metadata["License-Expression"])
     field = (metadata["License"] or "").strip()
     first = field.split("\n")[0].strip()
     known = _parsed(spelled.get(first, first))
     parts = [] if known is None else [known]
-    said = set() if known is None else set(SPDX.license_keys(known))
+    keys = set() if known is None else set(SPDX.license_keys(known))
     for line in metadata.get_all("Classifier") or []:
         if not line.startswith("License :: ") or line == "License :: OSI Approved":
             continue
         title = line.split(" :: ")[-1]
-        found = _parsed(spelled.get(title, title))
-        if found is None:
+        expression = _parsed(spelled.get(title, title))
+        if expression is None:
             return None
-        # Classifiers do not say "and" or "or": what one adds to the field has to hold, too.
-        new = set(SPDX.license_keys(found)) - said
-        if new and not (new == {ANY_BSD} and any(key.startswith("BSD-") for key in said)):
-            parts.append(found)
-            said |= new
+        # Classifiers do not say "and" or "or". What one adds to the field must hold as well.
+        new = set(SPDX.license_keys(expression)) - keys
+        if new and not (new == {ANY_BSD} and any(key.startswith("BSD-") for key in keys)):
+            parts.append(expression)
+            keys |= new
     if len(parts) < 2:
         return parts[0] if parts else None
     return SPDX.AND(*parts)
 
 
 def _parsed(text: str) -> Any:
-    """The SPDX expression that a text is, or None."""
+    """Parse a text as an SPDX expression; None if it is not one."""
     if text == ANY_BSD:
         return SPDX.parse(text)
     try:
@@ -271,23 +272,23 @@ def _parsed(text: str) -> Any:
 
 
 def _kind(expression: Any, allowed: Mapping[str, str]) -> str:
-    """Of "a OR b" the first that is allowed, of "a AND b" the strictest; "" where one is not."""
+    """Kind of an expression: of "a OR b" the first allowed, of "a AND b" the strictest, or ""."""
     if not isinstance(expression, (SPDX.AND, SPDX.OR)):
         return allowed.get(str(expression), "")
     kinds = [_kind(part, allowed) for part in expression.args]
     if isinstance(expression, SPDX.OR):
         return next((kind for kind in kinds if kind), "")
-    # The kinds stand in the file from mild to strict.
+    # The file lists the kinds from mild to strict.
     return "" if "" in kinds else max(kinds, key=list(allowed.values()).index)
 
 
 def table(licences: Iterable[Licence], reached: Mapping[str, list[str]]) -> str:
-    """The list as Markdown: what plain `pip install` brings first, then what extras bring."""
+    """The list as Markdown: first what plain `pip install` brings, then what the extras bring."""
     groups: dict[str, list[str]] = {"core": [], "extras": [], "neither": []}
     titles = {
         "core": "Comes with `pip install lafn_viz`",
-        "extras": "Comes with extras alone",
-        "neither": "In this environment, wanted by none of them",
+        "extras": "Comes only with extras",
+        "neither": "In this environment, but needed by neither",
     }
     for licence in sorted(licences, key=lambda item: item.name.lower()):
         by = reached.get(canonicalize_name(licence.name), [])
@@ -295,7 +296,7 @@ def table(licences: Iterable[Licence], reached: Mapping[str, list[str]]) -> str:
         extras = ", ".join(name for name in by if name != "core")
         row = (licence.name, licence.version, licence.spdx, licence.kind or "NOT ALLOWED", extras)
         groups[group].append("| " + " | ".join(row) + " |")
-    page = ["# Licences of the dependencies", "", "Generation by `make audit`.", "", NOTE]
+    page = ["# Licences of the dependencies", "", "Written by `make audit`.", "", NOTE]
     for group, rows in groups.items():
         if rows:
             page += [f"## {titles[group]} ({len(rows)})", ""]
@@ -311,25 +312,27 @@ def main() -> int:
         "--advisories",
         choices=("wanted", "required"),
         default="wanted",
-        help="required: fail where no database answers",
+        help="required: fail if no database answers",
     )
     args = parser.parse_args()
     rules = tomllib.loads(RULES.read_text("utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     found: dict[str, Distribution] = {}
-    for item in distributions():  # the first of a name is the one that is imported
+    for item in distributions():  # Python imports the first one of a name
         found.setdefault(canonicalize_name(item.metadata["Name"]), item)
 
-    problems, said = check_advisories(rules["advisories"], required=args.advisories == "required")
-    print(said)
+    problems, summary = check_advisories(
+        rules["advisories"], required=args.advisories == "required"
+    )
+    print(summary)
     fits = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     if fits.returncode:
-        # What pip cannot do at all it says on the other stream.
+        # If pip fails altogether, it says so on the other stream.
         problems += misfits(fits.stdout, rules["incomplete"]) if fits.stdout else [fits.stderr]
     installed = {name: item.version for name, item in found.items()}
     pinned = pins((ROOT / "constraints.txt").read_text("utf-8"))
     problems += check_versions(installed, pinned, rules["unpinned"])
-    print(f"versions: {len(installed)} installed packages held against constraints.txt")
+    print(f"versions: {len(installed)} installed packages compared with constraints.txt")
 
     own = canonicalize_name(project["name"])
     licences = [licence_of(item.metadata, rules) for name, item in found.items() if name != own]

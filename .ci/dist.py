@@ -1,12 +1,12 @@
-"""Build the wheel and the sdist, and use them as somebody does who has no checkout.
+"""Build the wheel and the sdist, and use them like someone who has no checkout.
 
-    make dist    # both go to dist/
+    make dist    # writes both to dist/
 
-1. The wheel of this tree and the one made from the sdist hold the same files, byte for byte.
-2. Metadata are valid, have the requirements of pyproject.toml, and bring the licences.
-3. The wheel is installed into a fresh environment outside the checkout, without extras, and runs
-   `lafn-viz --help` and `lafn-viz demo`, loads all embedded models and the facts, and copies the
-   notebooks. Whatever it opens in the checkout is an error.
+1. The wheel of this tree and the wheel made from the sdist contain the same files, byte for byte.
+2. The metadata are valid, name the requirements of pyproject.toml, and include the licences.
+3. The wheel is installed into a fresh environment outside the checkout, without extras. There
+   `lafn-viz --help` and `lafn-viz demo` run, all embedded models and the facts load, and the
+   notebooks are copied. Opening any file in the checkout is an error.
 4. Some tests run in the unpacked sdist.
 """
 
@@ -28,14 +28,19 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
-# What every use of an installed package needs and a list in pyproject.toml could forget.
+# Files that an installed package needs, and that a list in pyproject.toml could miss.
 CARRIED = ("py.typed", "app/app.ipynb", "data/facts.jsonl", "data/paraphrases.jsonl")
 MODELS = ("embedded", "embedded-control", "embedded-masked")
 LICENCES = ("LICENSE", "data/LICENSE.unicode")
-# The tests of the sdist: quick ones that read files from all over the tree.
-TESTS = ("tests/test_project.py", "tests/test_audit.py", "tests/test_docs.py", "tests/test_data.py")
+# The tests to run in the sdist: quick ones that read files from all over the tree.
+TESTS = (
+    "tests/test_project.py",
+    "tests/test_audit.py",
+    "tests/test_docs.py",
+    "tests/datasets/test_embedded_data.py",
+)
 
-# Runs at the start of every process of the fresh environment.
+# This code runs at the start of every process of the fresh environment.
 GUARD = """\
 import os, sys
 ROOT = {root!r} + os.sep
@@ -70,13 +75,13 @@ print(f"{{n_facts}} facts, {{len(copied)}} notebooks, 3 models from {{data_folde
 
 
 def contents(wheel: Path) -> dict[str, str]:
-    """Path and hash of everything in a wheel."""
+    """Return the hash of every file in a wheel, by path."""
     with zipfile.ZipFile(wheel) as file:
         return {name: hashlib.sha256(file.read(name)).hexdigest() for name in file.namelist()}
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    """What only one of two wheels holds, or what they hold in two versions."""
+    """Return a line for each file that differs between two wheels, or is in only one of them."""
     return [
         f"{name}: {'differs' if name in one and name in other else 'only in one'}"
         for name in sorted({*one, *other})
@@ -85,7 +90,7 @@ def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 
 def check_wheel(names: set[str], text: str, project: dict, notebooks: set[str]) -> list[str]:
-    """What a wheel of these file names and this METADATA lacks."""
+    """Return what is wrong with a wheel of these file names and this METADATA."""
     info = next(name.split("/")[0] for name in names if name.endswith(".dist-info/METADATA"))
     wanted = {f"lafn_viz/{name}" for name in CARRIED}
     wanted |= {f"lafn_viz/data/models/{name}/model.safetensors" for name in MODELS}
@@ -93,7 +98,7 @@ def check_wheel(names: set[str], text: str, project: dict, notebooks: set[str]) 
     wanted |= {f"{info}/licenses/{name}" for name in LICENCES}
     problems = [f"the wheel lacks {name}" for name in sorted(wanted - names)]
     problems += [f"the wheel should not hold {x}" for x in sorted(names) if _is_litter(x)]
-    metadata = Metadata.from_email(text)  # raises for what the standard does not allow
+    metadata = Metadata.from_email(text)  # raises if it violates the standard
     needs = {_plain(need) for need in metadata.requires_dist or []}
     given = {_plain(Requirement(need)) for need in project["dependencies"]}
     for extra in project["optional-dependencies"]:
@@ -108,7 +113,7 @@ def check_wheel(names: set[str], text: str, project: dict, notebooks: set[str]) 
 
 
 def _of_extra(project: dict, extra: str) -> list[Requirement]:
-    """Its requirements, with those of the package's other extras in it: so the builder writes."""
+    """Requirements of an extra and of the extras that it includes, as the builder writes them."""
     needs = map(Requirement, project["optional-dependencies"][extra])
     return [
         inner
@@ -122,7 +127,7 @@ def _of_extra(project: dict, extra: str) -> list[Requirement]:
 
 
 def _plain(need: Requirement, extra: str = "") -> str:
-    """A requirement in one spelling: name, extras, versions in order, and the extra it is of."""
+    """Spell a requirement uniformly: name, extras, sorted versions, and the extra it belongs to."""
     if need.marker is not None:
         extra = str(need.marker).split("==")[-1].strip(" '\"")
     extras = ",".join(sorted(need.extras))
@@ -135,7 +140,7 @@ def _is_litter(name: str) -> bool:
 
 
 def run(*command: object, **options: object) -> str:
-    """Output of a command; a failure shows all of it and ends everything."""
+    """Run a command and return its output; on failure, print the output and exit."""
     done = subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE,
@@ -149,39 +154,39 @@ def run(*command: object, **options: object) -> str:
 
 
 def build(place: Path) -> tuple[Path, Path]:
-    """The wheel and the sdist, in dist/."""
+    """Build the wheel and the sdist into dist/."""
     shutil.rmtree(DIST, ignore_errors=True)
     module = (sys.executable, "-m", "build")
     run(*module, "--wheel", "--outdir", DIST, ROOT)
-    run(*module, "--outdir", place, ROOT)  # the sdist, and from it a wheel
+    run(*module, "--outdir", place, ROOT)  # the sdist, and a wheel from it
     (wheel,), (again,), (sdist,) = DIST.glob("*.whl"), place.glob("*.whl"), place.glob("*.tar.gz")
-    found = differences(contents(wheel), contents(again))
-    if found:
-        sys.exit("PROBLEM: the wheel of the tree is not that of the sdist:\n" + "\n".join(found))
+    differing = differences(contents(wheel), contents(again))
+    if differing:
+        sys.exit("PROBLEM: tree and sdist give different wheels:\n" + "\n".join(differing))
     return wheel, Path(shutil.move(sdist, DIST))
 
 
 def clean_environment() -> dict[str, str]:
-    """This one's variables without those that lead Python, or the model hub, elsewhere."""
+    """The current variables, without those that redirect Python, and with the model hub off."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
     return kept | {"HF_HUB_OFFLINE": "1"}
 
 
 def install(wheel: Path, place: Path) -> Path:
-    """A fresh environment with the wheel and what it asks for, no extras."""
+    """Create a fresh environment with the wheel and its requirements, without extras."""
     venv.create(place, with_pip=True)
     python, pip = place / "bin" / "python", ("-m", "pip", "--disable-pip-version-check", "install")
     run(python, *pip, "--quiet", "--upgrade", "pip>=24", env=clean_environment())
     pinned = ("--constraint", ROOT / "constraints.txt")
-    said = run(python, *pip, "--quiet", *pinned, wheel, cwd=place, env=clean_environment())
-    if "yanked" in said:
-        sys.exit(f"{said}\nPROBLEM: constraints.txt names a version that was withdrawn")
+    output = run(python, *pip, "--quiet", *pinned, wheel, cwd=place, env=clean_environment())
+    if "yanked" in output:
+        sys.exit(f"{output}\nPROBLEM: constraints.txt names a version that was withdrawn")
     guard(place)
     return python
 
 
 def guard(place: Path) -> None:
-    """From now on no process of this environment opens anything in the checkout."""
+    """Stop every process of this environment that opens anything in the checkout."""
     (site,) = place.glob("lib/python3*/site-packages")
     (site / "keep_out.py").write_text(GUARD.format(root=str(ROOT)), "utf-8")
     (site / "keep_out.pth").write_text("import keep_out\n", "utf-8")
@@ -192,8 +197,8 @@ def use(python: Path, folder: Path, n_notebooks: int) -> None:
     options = {"cwd": folder, "env": clean_environment() | {"HF_HOME": str(folder / "hub")}}
     command = python.with_name("lafn-viz")
     assert "demo" in run(command, "--help", **options)
-    said = run(command, "demo", "--facts", "4", "--out", "demo", **options)
-    assert "Jaccard, same fact" in said, said
+    output = run(command, "demo", "--facts", "4", "--out", "demo", **options)
+    assert "Jaccard, same fact" in output, output
     assert list((folder / "demo").glob("*.html")), "the demo drew no figure"
     print(run(python, "-P", "-c", USE.format(models=MODELS, n_notebooks=n_notebooks), **options))
 
@@ -227,13 +232,13 @@ def main() -> None:
             problems = check_wheel(names, file.read(metadata).decode(), project, notebooks)
         if problems:
             sys.exit("\n".join(f"PROBLEM: {problem}" for problem in problems))
-        done("metadata, licences, data and notebooks are there")
+        done("metadata, licences, data and notebooks are complete")
         python = install(wheel, place / "fresh")
-        done("installed")
+        done("the wheel is installed")
         use(python, place / "empty", len(notebooks))
-        done("runs outside the checkout")
+        done("the package runs outside the checkout")
         test_sdist(sdist, place / "unpacked")
-        done("tests run in the sdist")
+        done("tests pass in the sdist")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Finding what a text asks for by the model's own neurons: recall and false fires, with controls.
+"""Find what a text asks for by the model's own neurons: recall and false fires, with controls.
 
     python benchmarks/activation_matching.py                # 60 edits cached, 12 languages
     python benchmarks/activation_matching.py --parts alone --queries 100
 
-Keys need neurons, not values, so none is optimised here: of each fact (one a subject, of subjects
-with further relations) the `--located` neurons that are attributed most in one wording a language,
-once more than these as all edits' neurons together ("pooled", the default of `ActivationMatcher`),
-and the few that the most edits share. Beside them stand as many random neurons of the same layers,
-every neuron, and keys of the wrong facts (each edit with the prompts of the next).
+Keys need neurons, not values, so no values are optimised here. Each subject with several relations
+gives one fact. A fact's neurons are the `--located` ones with the highest attribution in one
+wording per language. Two sets of neurons make keys: the neurons of all edits together ("pooled",
+the default of `ActivationMatcher`), and the few that most edits share. The controls are as many
+random neurons of the same layers, every neuron, and keys of the wrong facts (each edit with the
+prompts of the next).
 
 *recall*: wordings that took no part fire their edit. *relation*: an edit fires on another relation
-of its subject. *subject*: any edit fires on subjects that are neither cached nor part of what set
-the threshold. Percent, with 95% bootstrap intervals over facts. Thresholds are set on trained
-wordings of the other relations and, without names, of half the other subjects. "names" are the
-rules of `SubjectMatcher` alone, which fire every edit of a subject.
+of its subject. *subject*: any edit fires on subjects that are neither cached nor used to set the
+threshold. All are percentages with 95% bootstrap intervals over facts. Thresholds are set on
+trained wordings of the other relations and, without names, of half of the other subjects. "names"
+are the rules of `SubjectMatcher` alone, which fire every edit of a subject.
 
-Last: languages that an edit knows nothing of, neither names nor prompts.
+The last part takes away half of an edit's languages, both names and prompts, and asks in all.
 """
 
 import argparse
@@ -38,7 +39,7 @@ KINDS = ("recall", "relation", "subject")
 
 
 def made(model, fact: lv.Fact, facts: lv.FactSet, located: int) -> lv.Edit:
-    """An edit of a fact with nothing to add, in the neurons attributed most."""
+    """An edit of a fact that adds nothing, on the neurons with the highest attribution."""
     own = facts.filter(relation=fact.relation, subjects=fact.subject_id).prompts()
     own = [prompt for prompt in own if prompt.split == "trained"]
     one = {prompt.language: prompt for prompt in own}
@@ -62,14 +63,14 @@ def made(model, fact: lv.Fact, facts: lv.FactSet, located: int) -> lv.Edit:
 
 
 def as_many(neurons: Neurons, d_mlp: int, seed: int) -> Neurons:
-    """Random neurons of the same layers; those given may be among them."""
+    """As many random neurons of the same layers; they may include the given ones."""
     draw = random.Random(seed)
     counts = Counter(layer for layer, _ in neurons)
     return [(layer, i) for layer, n in counts.items() for i in draw.sample(range(d_mlp), n)]
 
 
 class Asked:
-    """The queries and the prompts that set a threshold, of some edits."""
+    """The queries for some edits, and the prompts that set a threshold."""
 
     def __init__(self, facts: lv.FactSet, edits: Sequence[lv.Edit], n: int, seed: int) -> None:
         draw = random.Random(seed)
@@ -101,7 +102,7 @@ class Asked:
         return self.subject[prompt.fact_id], prompt.relation
 
     def measure(self, find: Callable[[str], Sequence[lv.Match]], label: str) -> pd.DataFrame:
-        """One row a query: what is right to fire (recall), or any that fired (the others)."""
+        """One row per query: whether the right edit fired (recall), or any edit (other kinds)."""
         rows = []
         for kind, prompts in self.queries.items():
             for prompt in prompts:
@@ -118,12 +119,12 @@ class Asked:
 
 
 def shown(table: pd.DataFrame) -> str:
-    """Percent with intervals, by keys and kind."""
+    """A table of percentages with intervals, by keys and kind."""
     lines = []
     for label, own in table.groupby("keys", sort=False):
         line = {"keys": label}
-        for kind, some in own.groupby("kind", sort=False):
-            means = 100 * some.groupby("fact")["hit"].mean()
+        for kind, rows in own.groupby("kind", sort=False):
+            means = 100 * rows.groupby("fact")["hit"].mean()
             low, high = bootstrap(np.array(means))
             line[str(kind)] = f"{means.mean():.1f} [{low:.1f}, {high:.1f}]"
         lines.append(line)
@@ -131,14 +132,14 @@ def shown(table: pd.DataFrame) -> str:
 
 
 def by_language(table: pd.DataFrame, labels: Sequence[str]) -> str:
-    """Percent with intervals by language, of some keys."""
+    """A table of percentages with intervals by language, for some keys."""
     lines = []
     for language, own in table.groupby("language", sort=False):
         line = {"language": language}
         for label in labels:
             for kind in KINDS:
-                some = own[(own["keys"] == label) & (own["kind"] == kind)]
-                means = 100 * some.groupby("fact")["hit"].mean()
+                rows = own[(own["keys"] == label) & (own["kind"] == kind)]
+                means = 100 * rows.groupby("fact")["hit"].mean()
                 low, high = bootstrap(np.array(means))
                 line[f"{label}: {kind}"] = f"{means.mean():.0f} [{low:.0f}, {high:.0f}]"
         lines.append(line)
@@ -151,8 +152,8 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--edits", type=int, default=60)
-    parser.add_argument("--located", type=int, default=100, help="neurons an edit")
-    parser.add_argument("--queries", type=int, default=700, help="of each kind, at most")
+    parser.add_argument("--located", type=int, default=100, help="neurons per edit")
+    parser.add_argument("--queries", type=int, default=700, help="the most queries of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parts = ("names", "alone", "unknown")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
@@ -190,9 +191,9 @@ def main(given: Sequence[str] | None = None) -> None:
         if part not in args.parts:
             continue
         tables = [asked.measure(names, "names")]
-        for label, (some, neurons) in keys.items():
-            found = lv.ActivationMatcher(model, some, others, names=find, neurons=neurons)
-            tables.append(asked.measure(found.find, label))
+        for label, (key_edits, neurons) in keys.items():
+            matcher = lv.ActivationMatcher(model, key_edits, others, names=find, neurons=neurons)
+            tables.append(asked.measure(matcher.find, label))
         table = pd.concat(tables)
         print(f"\n{title}, {len(edits)} edits\n{shown(table)}")
         print(f"\n{by_language(table, [next(iter(keys)), 'random, as few'])}")
@@ -201,14 +202,14 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def unknown(model, edits: Sequence[lv.Edit], asked: Asked) -> None:
-    """Recall in languages that the edits have, and in those that they lack."""
+    """Print recall in languages that the edits have, and in those that they lack."""
     languages = sorted({prompt.language for edit in edits for prompt in edit.prompts})
-    there = languages[::2]
+    kept = languages[::2]
     half = [
         dataclasses.replace(
             edit,
-            names={x: own for x, own in edit.names.items() if x in there},
-            prompts=tuple(p for p in edit.prompts if p.language in there),
+            names={x: own for x, own in edit.names.items() if x in kept},
+            prompts=tuple(p for p in edit.prompts if p.language in kept),
         )
         for edit in edits
     ]
@@ -216,11 +217,11 @@ def unknown(model, edits: Sequence[lv.Edit], asked: Asked) -> None:
     tables = []
     for label, find in (("names", lv.EditCache(half).find), ("activations alone", alone.find)):
         table = asked.measure(find, label)
-        known = np.where(table["language"].isin(there), "of the edit", "of none")
+        known = np.where(table["language"].isin(kept), "of the edit", "of none")
         recall = table["kind"] == "recall"
         table["kind"] = np.where(recall, known, table["kind"])
         tables.append(table)
-    print(f"\nedits in {', '.join(there)} only\n{shown(pd.concat(tables))}")
+    print(f"\nedits in {', '.join(kept)} only\n{shown(pd.concat(tables))}")
 
 
 if __name__ == "__main__":

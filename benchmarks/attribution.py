@@ -5,20 +5,21 @@
     python benchmarks/attribution.py --model smollm2 --tokens 5 26
     python benchmarks/attribution.py --model path/to/model --threads 1
 
-Everything is timed in one run on one prompt: the best of `--repeat` rounds (four times as many for
-what takes less than two seconds), in which the methods take turns, so that a machine that slows
-down slows all of them. Peers run at 20 points a path:
+All methods are timed in one run on one prompt, and the best of `--repeat` rounds counts (four times
+as many rounds for methods that take less than two seconds). The methods take turns, so that a
+machine that slows down slows all of them. The peers use 20 points per path:
 
-- lafn_viz takes as many points as `--tolerance` needs; "tight" as many as 1e-4 needs.
-- captum: IntegratedGradients (its default quadrature) on the input of a layer's down projection,
-  through a hook; layer after layer.
-- knowledge-neurons: as on PyPI, GPT-2 alone. It looks at neurons before their non-linearity.
-- loop: 20 points of a layer in one batch, layer after layer, a left Riemann sum.
-- products: the matrix products that the one pass needs, and nothing else: those of the layers for
-  the rows that have joined by then, forward and backward, and those of the un-embedding.
+- lafn_viz takes as many points as `--tolerance` needs; "tight" takes as many as 1e-4 needs.
+- captum: IntegratedGradients (with its default quadrature) on the input of a layer's down
+  projection, through a hook, one layer after the other.
+- knowledge-neurons: the package on PyPI, for GPT-2 only. It reads neurons before their
+  non-linearity.
+- loop: 20 points of a layer in one batch, one layer after the other, as a left Riemann sum.
+- products: the matrix products that the one pass needs, and nothing else: those of each layer for
+  the rows that have joined by then, forward and backward, and those of the unembedding.
 
-`error` is the completeness error of the worst layer, as a share of |F(w) - F(0)|; `worse in` says
-in how many layers it is above this package's.
+`error` is the completeness error of the worst layer, as a share of |F(w) - F(0)|. `worse in` counts
+the layers in which it is larger than this package's.
 """
 
 import argparse
@@ -35,7 +36,6 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import lafn_viz as lv
-from lafn_viz.attribution.scores import CompletenessWarning
 from lafn_viz.core.paths import data_folder
 from lafn_viz.models.loading import resolve
 from lafn_viz.models.tokens import encode
@@ -46,7 +46,7 @@ WORD = " France"
 
 
 def random_gpt2(folder: Path) -> Path:
-    """GPT-2 small in shape, random in weights, with the embedded model's tokenizer."""
+    """Save a model shaped like GPT-2 small, with random weights and the embedded tokenizer."""
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)
     AutoTokenizer.from_pretrained(data_folder() / "models" / "embedded").save_pretrained(folder)
@@ -54,7 +54,7 @@ def random_gpt2(folder: Path) -> Path:
 
 
 def prompt_of(model, n_tokens: int) -> lv.Prompt:
-    """A prompt of exactly so many tokens."""
+    """A prompt of exactly `n_tokens` tokens."""
     words = 1
     while True:
         text = "The capital of" + WORD * words
@@ -63,22 +63,22 @@ def prompt_of(model, n_tokens: int) -> lv.Prompt:
         if read == n_tokens:
             return prompt
         if read > n_tokens:
-            raise SystemExit(f"no prompt of {n_tokens} tokens; the shortest has {read}")
+            raise SystemExit(f"there is no prompt of {n_tokens} tokens; the shortest has {read}")
         words += 1
 
 
 class Peer:
-    """A plain Hugging Face model, one hook on the neurons of one layer at the last position."""
+    """A plain Hugging Face model with a hook on the neurons of one layer at the last position."""
 
     def __init__(self, model, hf, prompt: lv.Prompt) -> None:
         item = encode(model, prompt)
         self.hf, self.n_layers = hf, model.cfg.n_layers
         self.tokens = torch.tensor([item.read], device=hf.device)
         self.answer, self.at = item.answer[0], item.predicts
-        assert len(item.answer) == 1, "the peers know answers of one token"
+        assert len(item.answer) == 1, "the peers support only answers of one token"
         ends = ("mlp.c_proj", "mlp.down_proj")
         self.down = [module for name, module in hf.named_modules() if name.endswith(ends)]
-        assert len(self.down) == self.n_layers, "a model of another family: name its projection"
+        assert len(self.down) == self.n_layers, "unknown family: name its down projection"
 
     def activations(self, layer: int) -> Tensor:
         seen = []
@@ -146,16 +146,20 @@ def knowledge_neurons(model, peer: Peer, prompt: lv.Prompt) -> Callable[[], Tens
 
 
 def matrices(block) -> list[Tensor]:
-    """The weight matrices of a layer, each once: where query, key and value are one matrix, the
-    bridge holds a copy of its parts, too.
+    """The weight matrices of a layer, each once.
+
+    Where query, key and value are one matrix, the bridge also holds copies of its parts, which are
+    left out.
     """
-    found = {n: p for n, p in block.original_component.named_parameters() if p.ndim == 2}
-    joint = any(".qkv." in name for name in found)
-    return [p for name, p in found.items() if not (joint and {"q", "k", "v"} & {*name.split(".")})]
+    weights = {n: p for n, p in block.original_component.named_parameters() if p.ndim == 2}
+    joint = any(".qkv." in name for name in weights)
+    return [
+        p for name, p in weights.items() if not (joint and {"q", "k", "v"} & {*name.split(".")})
+    ]
 
 
 def products(model, scores: lv.NeuronScores, n_tokens: int) -> Callable[[], None]:
-    """The matrix products of the one pass, for as many points in each layer as were taken."""
+    """The matrix products of the one pass, for the points that `scores` took in each layer."""
     layers = [[p.data for p in matrices(block)] for block in model.blocks]
     head = model.original_model.get_output_embeddings().weight.data
     points = scores.n_points[0].tolist()
@@ -185,7 +189,7 @@ def products(model, scores: lv.NeuronScores, n_tokens: int) -> Callable[[], None
 def best(methods: dict[str, Callable], repeat: int) -> tuple[dict[str, float], dict]:
     times = dict.fromkeys(methods, float("inf"))
     results = {}
-    # What is quick is also the most disturbed by a busy machine: it gets more rounds.
+    # A busy machine disturbs quick methods most, so they get more rounds.
     for turn in range(4 * repeat):
         for name, method in methods.items():
             if turn >= repeat and times[name] > 2:
@@ -199,10 +203,10 @@ def best(methods: dict[str, Callable], repeat: int) -> tuple[dict[str, float], d
 def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
     prompt = prompt_of(model, n_tokens)
     peer = Peer(model, hf, prompt)
-    here = {"position": "answer", "tolerance": tolerance}
+    defaults = {"position": "answer", "tolerance": tolerance}
 
     def ours(**options):
-        return lambda: lv.attribute(model, [prompt], **(here | options))
+        return lambda: lv.attribute(model, [prompt], **(defaults | options))
 
     first = ours()()
     methods: dict[str, Callable] = {
@@ -214,9 +218,9 @@ def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
         "captum": peer.captum,
         "loop": peer.loop,
     }
-    other = knowledge_neurons(model, peer, prompt)
-    if other:
-        methods["knowledge-neurons"] = other
+    kn = knowledge_neurons(model, peer, prompt)
+    if kn:
+        methods["knowledge-neurons"] = kn
     times, results = best(methods, repeat)
     ends = [peer.ends(layer) for layer in range(peer.n_layers)]
     change = torch.tensor([high - low for high, low in ends])
@@ -228,7 +232,7 @@ def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
         if name in ("lafn_viz", "lafn_viz, tight", "lafn_viz, 20 points", "captum", "loop")
     }
     fastest = min(times[name] for name in times if name in ("captum", "knowledge-neurons"))
-    print(f"\n{n_tokens} tokens; {first.n_points.float().mean():.1f} points a layer in lafn_viz")
+    print(f"\n{n_tokens} tokens; {first.n_points.float().mean():.1f} points per layer in lafn_viz")
     print(f"{'':24}{'seconds':>9}{'x lafn_viz':>12}{'error':>10}{'worse in':>10}")
     for name, seconds in sorted(times.items(), key=lambda item: item[1]):
         off = f"{error[name].max():.1e}" if name in error else ""
@@ -246,9 +250,9 @@ def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
 
 
 def scaling(model, repeat: int) -> None:
-    """Time against the number of prompts."""
+    """Print the time against the number of prompts."""
     prompts = [prompt_of(model, 12)] * 32
-    print("\nprompts   seconds   seconds a prompt")
+    print("\nprompts   seconds   seconds per prompt")
     for count in (1, 4, 16, 32):
         times, _ = best(
             {"": lambda count=count: lv.attribute(model, prompts[:count], position="answer")},
@@ -258,7 +262,7 @@ def scaling(model, repeat: int) -> None:
 
 
 def memory(name: str, threads: int) -> None:
-    """Peak memory of one attribution for several max_rows, each in a process of its own."""
+    """Print the peak memory of one attribution for several max_rows, each in its own process."""
     print("\nmax_rows   memory above the loaded model (MiB), 8 prompts of 26 tokens, all positions")
     for rows in (32, 128, 512):
         command = [sys.executable, __file__, "--model", name, "--probe", str(rows)]
@@ -268,7 +272,7 @@ def memory(name: str, threads: int) -> None:
 
 
 def peak() -> float:
-    """Most memory that this process ever held, in MiB (Linux)."""
+    """The most memory that this process has held, in MiB (Linux)."""
     status = Path("/proc/self/status").read_text()
     return int(next(x for x in status.splitlines() if x.startswith("VmHWM")).split()[1]) / 1024
 
@@ -289,11 +293,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--tolerance", type=float, default=0.01)
-    parser.add_argument("--memory", action="store_true", help="peak memory against max_rows too")
+    parser.add_argument("--memory", action="store_true", help="also measure peak memory")
     parser.add_argument("--probe", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    warnings.simplefilter("ignore", CompletenessWarning)
+    warnings.simplefilter("ignore", lv.CompletenessWarning)
     with tempfile.TemporaryDirectory() as place:
         name = args.model
         source = random_gpt2(Path(place)) if name == "gpt2-small" else name

@@ -1,20 +1,20 @@
-"""Editors side by side, with how many neurons, in which languages, and what a large cache costs.
+"""Editors side by side: by number of neurons and by language, and the cost of a large cache.
 
     python benchmarks/editing.py --out results             # 100 edits in 12 languages; hours
     python benchmarks/editing.py --edits 5 --neurons 10 100 --parts editors neurons
     python benchmarks/editing.py --parts speed
 
-Cases are `counterfactual_cases` of the embedded facts. Scores are shares of what greedy decoding
-writes (`evaluate`; whole answers that end where they should), means over edits with 95% bootstrap
-intervals. Settings of the editors were chosen on edits of another seed. With `--out` what is done
-is kept, and the same command goes on where it was.
+The cases are `counterfactual_cases` of the embedded facts. Scores are shares of the answers that
+greedy decoding writes (`evaluate`; whole answers that end where they should), as means over edits
+with 95% bootstrap intervals. The settings of the editors were chosen on edits of another seed. With
+`--out`, results are kept, and the same command resumes where it was.
 
-- **editors**: all of them, one edit at a time.
+- **editors**: all editors, one edit at a time.
 - **at once**: all edits applied together.
-- **neurons**: located and random neurons by their number.
-- **languages**: edits in one language asked about in all, and the conflict between languages.
-- **speed**: milliseconds a token with caches of several sizes, of which one edit fires. The sizes
-  take turns, so that a busy machine slows all alike.
+- **neurons**: located and random neurons, by their number.
+- **languages**: edits made in one language and asked in all, and the conflict between languages.
+- **speed**: milliseconds per token with caches of several sizes, in which one edit fires. The sizes
+  take turns, so that a busy machine slows all of them alike.
 """
 
 import argparse
@@ -45,7 +45,7 @@ PARTS = ("editors", "at once", "neurons", "languages", "speed")
 
 
 def remembered(editor: Editor) -> Editor:
-    """The same editor, which makes each edit once."""
+    """The same editor, which makes each edit only once."""
     made: dict[tuple[str, tuple[str, ...]], object] = {}
 
     def edit(model, case, languages):
@@ -58,7 +58,7 @@ def remembered(editor: Editor) -> Editor:
 
 
 def timed(editor: Editor, seconds: list[float]) -> Editor:
-    """The same editor, which notes how long each edit takes."""
+    """The same editor, which records how long each edit takes."""
 
     def edit(model, case, languages):
         start = time.perf_counter()
@@ -70,7 +70,7 @@ def timed(editor: Editor, seconds: list[float]) -> Editor:
 
 
 def ungated(editor: Editor) -> Editor:
-    """The same edits, acting on every text."""
+    """The same edits, but acting on every text."""
 
     def edit(model, case, languages):
         (found,) = editor.edit(model, case, languages)
@@ -80,7 +80,7 @@ def ungated(editor: Editor) -> Editor:
 
 
 def editors(position: str, located: Editor) -> dict[str, Editor]:
-    """What is compared."""
+    """The editors to compare."""
     return {
         "language-agnostic": located,
         "random neurons": random_neurons(located),
@@ -99,7 +99,7 @@ def editors(position: str, located: Editor) -> dict[str, Editor]:
 
 
 def row(name: str, report: lv.Evaluation, evaluator: str) -> dict[str, object]:
-    """Means with their intervals, by metric."""
+    """One row of the table: the means with their intervals, by metric."""
     found = {"editor": name}
     for of in report.summary(evaluator).itertuples():
         found[of.metric] = f"{of.mean:.3f} [{of.low:.3f}, {of.high:.3f}]"
@@ -107,7 +107,7 @@ def row(name: str, report: lv.Evaluation, evaluator: str) -> dict[str, object]:
 
 
 class Bench:
-    """The cases, the editor whose edits are shared, and where results are kept."""
+    """The cases, the editor whose edits are shared, and the place of the results."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -171,7 +171,7 @@ class Bench:
 
 
 def caches(facts: lv.FactSet, edit: lv.Edit) -> dict[int, lv.EditCache]:
-    """Caches of several sizes with this edit and others, of further subjects by made-up names."""
+    """Caches of several sizes with this edit and others, whose subjects have made-up names."""
     subjects = list({fact.subject_id: fact for fact in facts}.values())
     edits = [edit]
     for number in range(max(SIZES)):
@@ -182,7 +182,7 @@ def caches(facts: lv.FactSet, edit: lv.Edit) -> dict[int, lv.EditCache]:
 
 
 def speed(model, facts: lv.FactSet, repeat: int) -> pd.DataFrame:
-    """Milliseconds a token, without edits and by the size of the cache."""
+    """Milliseconds per token, without edits and by the size of the cache."""
     edit = lv.lafn_edit(
         model, facts, subject="Japan", relation="capital", new_object="Rome", position="answer"
     )
@@ -205,12 +205,12 @@ def speed(model, facts: lv.FactSet, repeat: int) -> pd.DataFrame:
                 cache.find("The capital of Japan is")
                 first.setdefault(size, time.perf_counter() - start)
                 took.setdefault(size, []).append(write())
-                assert len(fired) == 1, "the edit should fire, and no other"
+                assert len(fired) == 1, "exactly one edit should fire"
     return pd.DataFrame(
         {
             "edits": size,
-            "ms a token": round(statistics.median(all_of), 2),
-            "of none": round(statistics.median(all_of) / statistics.median(took[0]), 2),
+            "ms per token": round(statistics.median(all_of), 2),
+            "times no edits": round(statistics.median(all_of) / statistics.median(took[0]), 2),
             "first search, s": round(first.get(size, 0), 2),
         }
         for size, all_of in took.items()
@@ -226,7 +226,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--matrix-edits", type=int, default=12)
     parser.add_argument("--neurons", type=int, nargs="+", default=[10, 20, 40, 100, 640])
     parser.add_argument("--position", default="answer")
-    parser.add_argument("--editors", nargs="+", help="some of those compared; all unless given")
+    parser.add_argument("--editors", nargs="+", help="the editors to compare (default: all)")
     parser.add_argument("--evaluator", default="exact_match")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path)

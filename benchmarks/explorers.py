@@ -1,8 +1,8 @@
-"""How long a person waits for each thing they do on the app's page, in Chromium.
+"""How long a user waits after each action on the app's page, in Chromium.
 
     python benchmarks/explorers.py [--repeat 5]
 
-Seconds from the click or key to what is shown on the page; the median and the longest of some.
+Seconds from the click or key press until the page shows the result: the median and the longest.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     repeat = parser.parse_args().repeat
     chromium = find_chromium()
     if chromium is None:
-        parser.error("there is no Chromium; install one, or name it in CHROMIUM")
+        parser.error("there is no Chromium; install it, or give its path in CHROMIUM")
     with (
         tempfile.TemporaryDirectory() as folder,
         sync_playwright() as playwright,
@@ -38,12 +38,12 @@ def main() -> None:
             start = time.perf_counter()
             page.goto(app.address)
             wait_for_app(page)
-            print(f"{'the page is drawn':<50}{time.perf_counter() - start:>8.2f}")
+            print(f"{'the page is ready':<50}{time.perf_counter() - start:>8.2f}")
             status(page, "neurons in")
             took = time.perf_counter() - start
-            print(f"{'and the first heatmap':<50}{took:>8.2f}")
+            print(f"{'the first heatmap':<50}{took:>8.2f}")
             status(page, "Control: 5 other facts")
-            print(f"{'and its control, five other facts':<50}{time.perf_counter() - start:>8.2f}")
+            print(f"{'its control, five other facts':<50}{time.perf_counter() - start:>8.2f}")
             for what, act in actions(page).items():
                 took = [act(number) for number in range(repeat)]
                 print(f"{what:<50}{statistics.median(took):>8.2f}{max(took):>8.2f}", flush=True)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def status(page: Page, text: str | re.Pattern[str]) -> None:
-    """Wait until the visible status line says so."""
+    """Wait until the visible status line matches the text."""
     line = page.locator(".lafn-status").locator("visible=true").first
     while not re.search(text, line.inner_text()):
         page.wait_for_timeout(10)
@@ -163,14 +163,14 @@ def actions(page: Page) -> dict[str, Callable[[int], float]]:
         return took
 
     return {
-        "threshold, heatmap redrawn": threshold,
-        "another view": view,
-        "click on a cell, its neurons listed": cell,
-        "another fact, its heatmap (control follows)": fact,
-        "a neuron, its card": card,
-        "a prompt typed, its attribution": typed,
-        "an edit in 12 languages, all answers": edit,
-        "all values scaled, all answers": scaled,
+        "move the threshold, heatmap redrawn": threshold,
+        "switch the view": view,
+        "click a cell, its neurons listed": cell,
+        "choose a fact, its heatmap (control follows)": fact,
+        "choose a neuron, its card": card,
+        "type a prompt, its attribution": typed,
+        "edit in 12 languages, all answers": edit,
+        "scale all values, all answers": scaled,
     }
 
 

@@ -1,31 +1,32 @@
-"""Attribution on a GPU: how fast, how near the card's limit, and are the neurons those of float32?
+"""Attribution on a GPU: its speed, the card's limit, and agreement with float32 on the CPU.
 
     python benchmarks/gpu.py                       # the embedded model; --model smollm2, a folder
     python benchmarks/gpu.py --made-up 7B --dtypes bfloat16 --parts speed   # random weights
     python benchmarks/gpu.py --parts cost --sizes 30M 135M 350M
     python benchmarks/gpu.py --device cpu                   # the same without a GPU
 
-- `speed`: prompts a second, beside the plain loop of `attribution.py` (one prompt and one layer at
-  a time), peak memory, and the matrix products needed as a share of what torch.matmul of large
-  square matrices reaches on this device in the same type.
-- `agreement`: the 100 best neurons of each prompt by float32 on the CPU: Spearman rank correlation
-  of their scores, and how many are among the 100 best here. The control compares with another fact
-  in the same language.
-- `cost`: seconds and FLOP of a prompt against the size of a model with random weights, and what
-  that would make of many prompts through a larger one. An estimate: every assumption is printed.
+- `speed`: prompts per second, beside the plain loop of `attribution.py` (one prompt and one layer
+  at a time), the peak memory, and the rate of the necessary matrix products as a share of what
+  torch.matmul of large square matrices reaches on this device in the same type.
+- `agreement`: takes the 100 best neurons of each prompt by float32 on the CPU, and prints the
+  Spearman rank correlation of their scores and how many of them are among the 100 best on this
+  device. The control compares with another fact in the same language.
+- `cost`: seconds and FLOP of a prompt against the size of a model with random weights, and an
+  estimate for many prompts through a larger model. Every assumption is printed.
 
-**FLOP of one prompt** (a multiply and an add are 2). Weights are frozen, so going back costs as
-much as going forward, not twice as much. With P weights in the matrices of a layer, T positions
-that are read, T' from the first that changes, k_j points in layer j, r_l = 1 + k_1 + ... + k_l rows
-in layer l, and A tokens of an answer:
+**FLOP of one prompt** (a multiplication and an addition count 2). Weights are frozen, so the
+backward pass costs as much as the forward pass, not twice as much. Let a layer have P weights in
+its matrices, let the model read T positions, T' of them from the first changed one on, let layer j
+have k_j points and layer l r_l = 1 + k_1 + ... + k_l rows, and let the answer have A tokens:
 
     2 P T L                   the unmodified run
-    4 P T' (r_1 + ... + r_L)  all rows, forward and back; the first layer goes back to its neurons
-    12 T T' d r_l             attention's own products in each layer (4 forward, 8 back)
-    4 A d_model d_vocab r_L   the un-embedding and its gradient, and a little of it in each run
+    4 P T' (r_1 + ... + r_L)  all rows, forward and backward (in layer 1 back to its neurons)
+    12 T T' d r_l             attention's own products in each layer (4 forward, 8 backward)
+    4 A d_model d_vocab r_L   the unembedding and its gradient, and a little of it in each run
 
-`lafn_viz` runs all that in one pass; models that cannot grow their batch (BLOOM, OPT, XGLM) need
-about twice as much. Passes that `max_rows` splits repeat some unmodified rows, which is left out.
+`lafn_viz` runs all of this in one pass. Models that do not support a growing batch (BLOOM, OPT,
+XGLM) need about twice as much. Passes that `max_rows` splits repeat some unmodified rows, which the
+formula leaves out.
 """
 
 import argparse
@@ -45,7 +46,6 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import lafn_viz as lv
-from lafn_viz.attribution.scores import CompletenessWarning
 from lafn_viz.core.paths import data_folder
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.models.capabilities import capabilities
@@ -53,7 +53,7 @@ from lafn_viz.models.loading import resolve
 from lafn_viz.models.packaged import quiet
 from lafn_viz.models.tokens import encode
 
-# d_model, layers, d_mlp, key and value heads; heads are 64 wide (7B: 128).
+# d_model, layers, d_mlp, key and value heads. Heads are 64 wide (7B: 128).
 MADE_UP = {
     "30M": (512, 8, 1376, 8),
     "135M": (576, 30, 1536, 3),
@@ -69,11 +69,11 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Shape:
-    """What the number of matrix products depends on; weights are those of one layer."""
+    """What the number of matrix products depends on. `weights` counts those of one layer."""
 
     n_layers: int
     weights: int
-    down: int  # those of them after the neurons
+    down: int  # the weights of the down projection, which follows the neurons
     d_attention: int
     d_model: int
     d_vocab: int
@@ -96,7 +96,7 @@ def config_of(size: str, d_vocab: int) -> LlamaConfig:
 
 
 def make_up(size: str, folder: Path, device: str) -> Path:
-    """A Llama of random weights with the embedded model's tokenizer."""
+    """Save a Llama with random weights and the embedded model's tokenizer."""
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(data_folder() / "models" / "embedded")
     config = config_of(size, len(tokenizer))
@@ -121,7 +121,7 @@ def shape_of(model) -> Shape:
 
 
 def shape_of_size(size: str, d_vocab: int) -> Shape:
-    """The same for a model that is not made."""
+    """The shape of a made-up model of this size, without building it."""
     config = config_of(size, d_vocab)
     d, mlp = config.hidden_size, config.intermediate_size
     keys = config.num_key_value_heads * d // config.num_attention_heads
@@ -132,11 +132,11 @@ def shape_of_size(size: str, d_vocab: int) -> Shape:
 def flop(
     shape: Shape, points: Sequence[float], tokens: float, changing: float, answer: float = 1
 ) -> float:
-    """FLOP of one prompt by the formula above; `points` of each layer."""
+    """FLOP of one prompt by the formula above; `points` gives those of each layer."""
     attention = 4 * tokens * shape.d_attention
     total = shape.n_layers * tokens * (2 * shape.weights + attention)
-    position = 2 * shape.d_model * shape.d_vocab  # one through the un-embedding
-    # The answer of the unmodified run; and in both runs the model itself reads out one position.
+    position = 2 * shape.d_model * shape.d_vocab  # one position through the unembedding
+    # The answer of the unmodified run. In both runs the model itself also reads out one position.
     total += (answer + 2) * position
     rows = 1.0
     for layer, count in enumerate(points):
@@ -148,7 +148,7 @@ def flop(
 
 
 def flop_of(model, scores: lv.NeuronScores, position: str) -> float:
-    """Mean FLOP of the prompts of some scores, for as many points as were taken."""
+    """Mean FLOP per prompt of `scores`, for the points that they took."""
     shape, masked = shape_of(model), capabilities(model).masked
     each = []
     for prompt, points in zip(scores.prompts, scores.n_points.tolist(), strict=True):
@@ -160,7 +160,7 @@ def flop_of(model, scores: lv.NeuronScores, position: str) -> float:
 
 
 def matmul_rate(device: str, dtype: torch.dtype, repeat: int = 5) -> float:
-    """FLOP a second of torch.matmul of large square matrices: the best of some rounds."""
+    """FLOP per second of torch.matmul of large square matrices: the best of several rounds."""
     size = 8192 if device.startswith("cuda") else 2048
     one = torch.randn(size, size, device=device, dtype=dtype)
     times = []
@@ -187,27 +187,27 @@ def forget_peak(device: str) -> None:
 
 
 def peak_mib(device: str) -> float:
-    """Most memory held since `forget_peak`: of the GPU's tensors, or of the process on a CPU."""
+    """Peak memory since `forget_peak`: of the GPU's tensors, or of the process on a CPU."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return peak()
 
 
 def some_prompts(model, count: int) -> list[lv.Prompt]:
-    """A prompt of each of so many capitals, the languages in turn, answers of one token."""
-    facts, found = lv.load_facts().filter(relation="capital"), []
+    """One prompt for each of `count` capitals, with languages in turn and one-token answers."""
+    facts, prompts = lv.load_facts().filter(relation="capital"), []
     for fact in facts.sample(len(facts)):
-        language = LANGUAGES[len(found) % len(LANGUAGES)]
+        language = LANGUAGES[len(prompts) % len(LANGUAGES)]
         prompt = facts.filter(subjects=[fact.subject_id], languages=[language]).prompts()[0]
-        if len(encode(model, prompt).answer) == 1:  # the loop knows no others
-            found.append(prompt)
-        if len(found) == count:
-            return found
-    raise SystemExit(f"there are only {len(found)} capitals of one token; ask for fewer prompts")
+        if len(encode(model, prompt).answer) == 1:  # the loop supports no others
+            prompts.append(prompt)
+        if len(prompts) == count:
+            return prompts
+    raise SystemExit(f"only {len(prompts)} capitals have one token; ask for fewer prompts")
 
 
 def best_of(work: Callable[[], lv.NeuronScores], device: str, repeat: int):
-    """(Seconds of the best round, result, peak memory in MiB) after a warm-up."""
+    """Return seconds of the best round, its result and the peak memory in MiB, after a warm-up."""
     results = [work()]
     forget_peak(device)
     times = [timed(lambda: results.append(work()), device) for _ in range(repeat)]
@@ -215,12 +215,12 @@ def best_of(work: Callable[[], lv.NeuronScores], device: str, repeat: int):
 
 
 def speed(source: str, args: argparse.Namespace, device: str) -> None:
-    """Prompts a second in each type, and the share of the device's matrix products."""
+    """Print prompts per second in each type, and the share of the device's matrix products."""
     print(f"\n{'':32}{'prompts/s':>10}{'points':>8}{'TFLOP':>10}{'share':>8}{'MiB':>8}")
     for name in args.dtypes:
         dtype = DTYPES[name]
         rate = matmul_rate(device, dtype)
-        print(f"{name}: torch.matmul does {rate / 1e12:.3g} TFLOP/s")
+        print(f"{name}: torch.matmul reaches {rate / 1e12:.3g} TFLOP/s")
         model = lv.load_model(source, device=device, dtype=dtype)
         prompts = some_prompts(model, args.prompts)
         left = {"n_steps": STEPS, "quadrature": "riemann_left"}
@@ -260,8 +260,11 @@ def speed(source: str, args: argparse.Namespace, device: str) -> None:
 
 
 def agreement(reference: Tensor, other: Tensor, top: int = TOP) -> tuple[list[float], list[float]]:
-    """For each prompt of [prompt, layer, neuron] scores, over the reference's `top` neurons: the
-    Spearman correlation of the scores, and the share of them among the other's `top`.
+    """Compare two tensors [prompt, layer, neuron] over the reference's `top` neurons.
+
+    Returns:
+        For each prompt the Spearman correlation of the scores, and the share of these neurons among
+        the other's `top`.
     """
     ranks, shared = [], []
     for one, two in zip(reference.flatten(1), other.flatten(1), strict=True):
@@ -272,7 +275,7 @@ def agreement(reference: Tensor, other: Tensor, top: int = TOP) -> tuple[list[fl
 
 
 def agreements(source: str, args: argparse.Namespace, device: str) -> None:
-    """Print the agreement of every type with float32 on the CPU, beside its control."""
+    """Print the agreement of every type with float32 on the CPU, beside the control."""
     exact_model = lv.load_model(source)
     prompts = some_prompts(exact_model, args.prompts)
     options = {"n_steps": STEPS, "max_rows": args.max_rows}
@@ -282,10 +285,10 @@ def agreements(source: str, args: argparse.Namespace, device: str) -> None:
     print(f"{'':24}{'Spearman: mean':>26}{'least':>7}{'shared: mean':>24}{'least':>7}")
     for name in args.dtypes:
         model = lv.load_model(source, device=device, dtype=DTYPES[name])
-        found = lv.attribute(model, prompts, **options).values
+        scores = lv.attribute(model, prompts, **options).values
         for title, values in (
-            (f"{name} on {device}", found),
-            ("  another fact", found[other_fact]),
+            (f"{name} on {device}", scores),
+            ("  another fact", scores[other_fact]),
         ):
             line = f"{title:24}"
             for column, width in zip(agreement(exact, values), (26, 24), strict=True):
@@ -296,10 +299,10 @@ def agreements(source: str, args: argparse.Namespace, device: str) -> None:
 
 
 def cost(args: argparse.Namespace, device: str, place: Path) -> None:
-    """Seconds of a prompt against a model's size, and an estimate for a larger one."""
+    """Print the seconds per prompt against the model's size, and an estimate for a larger one."""
     name = args.dtypes[0]
     rate = matmul_rate(device, DTYPES[name])
-    print(f"\n{name} on {device}: torch.matmul does {rate / 1e12:.3g} TFLOP/s")
+    print(f"\n{name} on {device}: torch.matmul reaches {rate / 1e12:.3g} TFLOP/s")
     print(
         f"{'size':>6}{'parameters':>12}{'layers':>8}{'tokens':>8}{'TFLOP':>9}{'s':>9}{'share':>8}"
     )
@@ -335,8 +338,10 @@ def cost(args: argparse.Namespace, device: str, place: Path) -> None:
     estimate(args, rate, shares[-1], tokens, args.sizes[-1])
 
 
-def estimate(args: argparse.Namespace, rate: float, share: float, tokens: float, of: str) -> None:
-    """What many prompts through a larger model would take."""
+def estimate(
+    args: argparse.Namespace, rate: float, share: float, tokens: float, measured: str
+) -> None:
+    """Print an estimate of the time for many prompts through a larger model."""
     rate = args.rate * 1e12 if args.rate else rate
     n_prompts = args.facts * args.languages * args.paraphrases
     vocabulary = 32_000
@@ -348,13 +353,13 @@ def estimate(args: argparse.Namespace, rate: float, share: float, tokens: float,
         f"{args.paraphrases} paraphrases through {args.target}\n"
         f"  {shape.n_layers} layers, {shape.n_layers * shape.weights / 1e9:.2f} billion weights "
         f"in their matrices, a vocabulary of {vocabulary:,}\n"
-        f"  {tokens:.1f} tokens a prompt, answers of one token, all positions, {args.points} "
+        f"  {tokens:.1f} tokens per prompt, answers of one token, all positions, {args.points} "
         f"points and the start in every layer\n"
-        f"  {work / 1e12:.3g} TFLOP a prompt, {work * n_prompts:.3g} FLOP together\n"
+        f"  {work / 1e12:.3g} TFLOP per prompt, {work * n_prompts:.3g} FLOP in all\n"
         f"  a matrix-product rate of {rate / 1e12:.4g} TFLOP/s "
         f"({'as given' if args.rate else 'as measured here'}), of which {share:.1%} is reached, as "
-        f"{of} did on this device\n"
-        "  prompts are dealt out evenly; loading, writing and failures cost nothing"
+        f"with {measured} on this device\n"
+        "  prompts are spread evenly; loading, writing and failures cost nothing"
     )
     for gpus in args.gpus:
         print(f"  {gpus:4} GPUs: {seconds / gpus / 3600:12,.1f} hours")
@@ -364,20 +369,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu")
     parser.add_argument("--model", default="embedded", help="embedded, smollm2, or a folder")
-    parser.add_argument("--made-up", choices=MADE_UP, help="a model of random weights instead")
+    parser.add_argument(
+        "--made-up", choices=MADE_UP, help="use a model with random weights instead"
+    )
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--max-rows", type=int, default=256)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--loop", type=int, default=2, help="prompts of the plain loop; 0: without")
+    parser.add_argument(
+        "--loop", type=int, default=2, help="prompts for the plain loop; 0 skips it"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parts = ("speed", "agreement", "cost")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts[:2])
     parser.add_argument("--sizes", nargs="+", choices=MADE_UP, default=["30M", "135M"])
     parser.add_argument("--cost-prompts", type=int, default=4)
-    parser.add_argument("--points", type=int, default=8, help="points a layer, for the cost")
-    parser.add_argument("--target", choices=MADE_UP, default="7B", help="what is estimated")
-    parser.add_argument("--tokens", type=float, help="of a prompt there (default: as here)")
+    parser.add_argument("--points", type=int, default=8, help="points per layer, for the cost")
+    parser.add_argument(
+        "--target", choices=MADE_UP, default="7B", help="size of the model to estimate for"
+    )
+    parser.add_argument(
+        "--tokens", type=float, help="tokens per prompt of the estimate (default: as measured)"
+    )
     parser.add_argument("--rate", type=float, help="TFLOP/s of torch.matmul on another card")
     parser.add_argument("--facts", type=int, default=100_000)
     parser.add_argument("--languages", type=int, default=12)
@@ -385,10 +398,10 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    warnings.simplefilter("ignore", CompletenessWarning)
+    warnings.simplefilter("ignore", lv.CompletenessWarning)
     device = args.device
     if device.startswith("cuda") and not torch.cuda.is_available():
-        print("There is no CUDA device: this runs on the CPU and says nothing about a GPU.")
+        print("There is no CUDA device. This runs on the CPU and says nothing about a GPU.")
         device = "cpu"
     on = torch.cuda.get_device_name(device) if device != "cpu" else f"{args.threads} CPU threads"
     print(f"{on}, torch {torch.__version__}, TF32 {torch.backends.cuda.matmul.allow_tf32}")
@@ -398,7 +411,7 @@ def main() -> None:
             source = args.model
             if args.made_up:
                 source = str(make_up(args.made_up, place, device))
-                print("Random weights: their agreement says little of a trained model.")
+                print("Random weights: their agreement says little about a trained model.")
             print(args.made_up or source)
             if "speed" in args.parts:
                 speed(source, args, device)

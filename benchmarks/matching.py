@@ -1,17 +1,19 @@
-"""Finding cached subjects in texts: how many are found, how often wrongly, and how fast.
+"""Find cached subjects in texts: how many are found, how often wrongly, and how fast.
 
     python benchmarks/matching.py                        # the embedded facts, then timings
     python benchmarks/matching.py --folder path/to/MzsRE # your copy of MzsRE, Bi-ZsRE or BMIKE-53
 
-By language and rule: *recall*, the share of prompts in which their subject is found; *false*, the
-share of texts in which a subject fires that they do not ask about. `substring` is the literal name
-anywhere, without word boundaries; then come the rules, each with those before it.
+The tables give, by language and rule, *recall*, the share of prompts in which the matcher finds
+their subject, and *false*, the share of texts in which a subject fires that they do not ask about.
+`substring` is the literal name anywhere in the text, without word boundaries. Then come the rules,
+each added to those before it.
 
-The embedded facts are asked three ways: all subjects cached, recall and confusion (another subject
-fires beside or instead); one subject cached, prompts of all others; and which subjects are taken
-for which. Of a folder, every *.json is read: a list of records, language -> `subject`, `src`,
-`rephrase`, `loc` and the portability question. All its subjects are cached, in all its languages;
-false fires are those on `loc`, confusion those of other subjects on `src` and `rephrase`.
+The embedded facts are tested in three ways: with all subjects cached, for recall and confusion
+(another subject fires as well, or instead); with one subject cached, on the prompts of all others;
+and for which subjects are confused with which. With `--folder`, every *.json in it is read: a list
+of records, language -> `subject`, `src`, `rephrase`, `loc` and the portability question. All its
+subjects are cached in all its languages. False fires are those on `loc`, and confusion is another
+subject that fires on `src` or `rephrase`.
 """
 
 import argparse
@@ -39,7 +41,7 @@ LADDER = {
 
 
 class Substring:
-    """The literal name of the text's language, anywhere in the text."""
+    """Finds the literal name in the text's language, anywhere in the text."""
 
     def __init__(self, names: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
         self.names = names
@@ -60,18 +62,18 @@ def matchers(names: Names) -> dict[str, Substring | Rules]:
 
 
 def measure(names: Names, asked: Iterable[Asked]) -> pd.DataFrame:
-    """One row a text and matcher: whether its subject fires, and whether another does."""
+    """One row per text and matcher: whether its subject fires, and whether another one does."""
     rows = []
     texts = list(asked)
     for label, matcher in matchers(names).items():
         for kind, language, key, text in texts:
-            found = matcher.keys(text, language)
-            rows.append((label, kind, language, key in found, bool(found - {key})))
+            fired = matcher.keys(text, language)
+            rows.append((label, kind, language, key in fired, bool(fired - {key})))
     return pd.DataFrame(rows, columns=["rule", "kind", "language", "hit", "other"])
 
 
 def show(title: str, table: pd.DataFrame, column: str) -> None:
-    """Percent by language and rule, and their mean over languages."""
+    """Print percentages by language and rule, and their mean over languages."""
     if table.empty:
         return
     shown = table.pivot_table(index="language", columns="rule", values=column, aggfunc="mean")
@@ -97,7 +99,7 @@ def embedded() -> tuple[Names, list[Asked]]:
 
 
 def one_cached(names: Names, asked: list[Asked], n: int, seed: int) -> pd.DataFrame:
-    """Each of `n` subjects cached alone, on a prompt a language of every other subject."""
+    """Cache each of `n` subjects alone; try one prompt per language of every other subject."""
     draw = random.Random(seed)
     by_subject: dict[tuple[str, str], list[Asked]] = defaultdict(list)
     for one in asked:
@@ -110,14 +112,14 @@ def one_cached(names: Names, asked: list[Asked], n: int, seed: int) -> pd.DataFr
 
 
 def confusion(names: Names, asked: list[Asked]) -> None:
-    """Which subject fires beside or instead of which, by the whole matcher."""
+    """Print which subject fires with or instead of which other one, with all rules."""
     matcher = SubjectMatcher(names)
     seen: Counter[tuple[str, ...]] = Counter()
     for _, language, key, text in asked:
         for match in matcher.find(text, language=language):
             if match.key != key:
-                here = text[slice(*match.span)]
-                seen[language, names[key][language][0], match.name, match.rule, here] += 1
+                matched = text[slice(*match.span)]
+                seen[language, names[key][language][0], match.name, match.rule, matched] += 1
     table = pd.DataFrame(
         [(*row, count) for row, count in seen.most_common(12)],
         columns=["language", "asked", "fires", "rule", "text", "prompts"],
@@ -151,7 +153,7 @@ def read_folder(folder: Path) -> tuple[Names, list[Asked]]:
 
 
 def many(names: Names, n: int, seed: int) -> Names:
-    """`n` subjects: those there are, then made-up ones of two words of theirs in each language."""
+    """`n` subjects: the given ones, then made-up ones from two of their words in each language."""
     draw = random.Random(seed)
     keys = sorted(names)
     made = {}
@@ -196,8 +198,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--folder", type=Path, help="a folder of MzsRE-like *.json")
-    parser.add_argument("--alone", type=int, default=20, help="subjects cached alone, and prompts")
+    parser.add_argument(
+        "--folder", type=Path, help="a folder of *.json files in the format of MzsRE"
+    )
+    parser.add_argument("--alone", type=int, default=20, help="how many subjects to cache alone")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     names, asked = embedded()

@@ -1,17 +1,19 @@
-"""Ground truth: which attribution method finds neurons that were planted, and which takes decoys.
+"""Ground truth: which attribution method finds planted neurons, and which picks decoys?
 
     python benchmarks/planted.py                          # 3 facts, 6 languages, both positions
     python benchmarks/planted.py --facts 5 --seed 1 --position answer
     python benchmarks/planted.py --languages all          # slower
     python benchmarks/planted.py --figure planted.html
 
-Facts are planted in a copy of the embedded model (see `lv.plant`). First comes the proof
-that the plant is true, by language: P(object) as the model was, with the planted neurons, without
-them, without the agnostic ones, without the firing decoys, and with the best single one alone; then
-the shares of (neuron, prompt) pairs that fire on fitted and held-out paraphrases and, of specific
-neurons, in other languages. Then recall, precision and decoys of each method with 95% intervals
-over (fact, language) pairs, beside the ranking by ablation of single neurons
-and by chance, and what `overlap` calls the planted neurons.
+Facts are planted in a copy of the embedded model (see `lv.plant`). The output has three parts:
+
+1. The proof that the planting works, by language: P(object) in the original model, with the planted
+   neurons, without them, without the agnostic ones, without the firing decoys, and with only the
+   best single neuron; then the shares of (neuron, prompt) pairs that fire on fitted paraphrases, on
+   held-out ones and, for specific neurons, in other languages.
+2. Recall, precision and decoys of each method with 95% intervals over (fact, language) pairs,
+   beside the rankings by ablation of single neurons and by chance.
+3. How `overlap` classifies the planted neurons.
 """
 
 import argparse
@@ -23,23 +25,16 @@ import pandas as pd
 import torch
 
 import lafn_viz as lv
-from lafn_viz.attribution.scores import CompletenessWarning
-from lafn_viz.interventions.planted.recovery import (
-    Named,
-    method_scores,
-    score_methods,
-    score_overlap,
-)
-from lafn_viz.plots import planted_recovery
+from lafn_viz.interventions.planted.recovery import RankingMethod
 
 MEASURES = ("recall", "precision", "average_precision", "decoys")
-# Whose neurons go into `overlap`.
+# The methods whose neurons go into `overlap`.
 OVERLAPS = ("integrated_gradients", "integrated_gradients_mean", "activation")
 VERDICTS = ("agnostic", "specific", "specific_elsewhere", "some_languages", "missed", "purity")
 
 
 def readable(table: pd.DataFrame, names: tuple[str, ...]) -> str:
-    """Each share with its interval in brackets."""
+    """A table of shares, each with its interval in brackets."""
     rows = {
         name: [
             f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
@@ -61,10 +56,10 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", default=["en", "fr", "ru", "zh", "ar", "hi"])
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--figure", help="write the figure of the first table here (html)")
+    parser.add_argument("--figure", help="write the figure of the first table to this file (HTML)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    warnings.simplefilter("ignore", CompletenessWarning)
+    warnings.simplefilter("ignore", lv.CompletenessWarning)
     start = time.perf_counter()
     languages = None if args.languages == ["all"] else args.languages
     planted = lv.plant(n_facts=args.facts, seed=args.seed, languages=languages, layers=args.layers)
@@ -77,24 +72,24 @@ def main() -> None:
     for position in args.position:
         for target in args.target:
             begin = time.perf_counter()
-            # Single ablation knows one target and wants one position to be quick.
+            # The ablation of single neurons has one target, and is quick only at one position.
             methods = [
                 name
-                for name in get_args(Named)
+                for name in get_args(RankingMethod)
                 if name != "ablation" or (position, target) == ("answer", "probability")
             ]
-            scores = method_scores(
+            scores = lv.method_scores(
                 planted, methods, position=position, target=target, seed=args.seed
             )
-            table = score_methods(planted, scores, seed=args.seed)
+            table = lv.score_methods(planted, scores, seed=args.seed)
             print(f"\n{position}, {target} ({time.perf_counter() - begin:.0f} s)")
             print(readable(table, MEASURES))
             if args.figure:
-                planted_recovery(table).write_html(args.figure)
+                lv.plots.planted_recovery(table).write_html(args.figure)
                 args.figure = None
-            some = {name: scores[name] for name in OVERLAPS}
-            found = score_overlap(planted, some, seed=args.seed)
-            print(f"\noverlap, {position}, {target}\n{readable(found, VERDICTS)}")
+            chosen = {name: scores[name] for name in OVERLAPS}
+            verdicts = lv.score_overlap(planted, chosen, seed=args.seed)
+            print(f"\noverlap, {position}, {target}\n{readable(verdicts, VERDICTS)}")
     print(f"\n{time.perf_counter() - start:.0f} s in all")
 
 

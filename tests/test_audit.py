@@ -120,7 +120,7 @@ UNKNOWN = {"name": "odd", "skip_reason": "Dependency not found on PyPI"}
 
 def test_advisory_that_is_found_is_a_problem_unless_it_is_ignored():
     problems, said = audit.check_advisories([], required=False, ask=lambda s: report(SOUND, WEAK))
-    assert problems == ["weak 2 has PYSEC-1 = CVE-1, mended in 2.1"]
+    assert problems == ["weak 2 has PYSEC-1 = CVE-1, fixed in 2.1"]
     assert "2 versions checked against PyPI" in said
     for name in ("PYSEC-1", "CVE-1"):
         assert not audit.check_advisories([name], required=True, ask=lambda s: report(WEAK))[0]
@@ -148,8 +148,10 @@ def test_second_database_is_asked_and_what_it_does_not_know_is_named():
 
     problems, said = audit.check_advisories([], required=False, ask=ask)
     assert not problems
-    assert "1 versions checked against OSV; it knows nothing of odd" in said
-    assert audit.check_advisories([], required=True, ask=ask)[0] == ["no advisories known for odd"]
+    assert "1 versions checked against OSV; it does not know odd" in said
+    assert audit.check_advisories([], required=True, ask=ask)[0] == [
+        "the database does not know odd"
+    ]
 
 
 def test_pip_audit_that_dies_is_no_report(monkeypatch):
