@@ -124,7 +124,7 @@ def test_a_slip_in_a_path_asks_nobody(tmp_path, monkeypatch, no_network, name, s
     if name != "models/":
         (tmp_path / "models" / "mine").mkdir(parents=True)
     (tmp_path / "weights.safetensors").touch()
-    monkeypatch.setattr(models, "_boot", lambda *_: pytest.fail("the hub would be asked"))
+    monkeypatch.setattr(models, "_read", lambda *_: pytest.fail("the hub would be asked"))
     with pytest.raises(FileNotFoundError, match=re.escape(says)) as caught:
         lv.load_model(name)
     assert str(caught.value).isprintable()

@@ -1,10 +1,17 @@
-"""Prompts of any length side by side, for work that costs a few milliseconds a pass.
+"""Prompts side by side, so that one pass of the model runs many of them.
 
-`batches` keeps equal lengths together and needs no padding, but the 72 prompts of one fact make
-some 20 batches, and a small model spends its time on passes, not on tokens. Here prompts are sorted
-by length, some go together, and the shorter ones are filled up at their end, where a causal model
-does not look, and where the attention mask hides it from a masked one. Positions stay what they
-were. (`reading` does this for edits of causal models, again and again and with gradients.)
+1. `batches` groups prompts with the same number of tokens, the same number of answer tokens and the
+   same positions acted on. Nothing is padded, and one slice addresses a position in every row. This
+   is what scoring, attribution and ablation use.
+2. `padded` sorts prompts by length, puts neighbours together and pads the shorter ones at their
+   end. A causal model never looks there, the attention mask hides it from a masked model, and every
+   token keeps its position. The 72 prompts of one fact make some 20 batches of equal length but 3
+   padded ones; this is for work on a few prompts, where the number of passes counts and not that
+   of tokens.
+3. `prefix_cache` gives rows the keys and values of positions that were run before.
+
+Edits pad prompts in a way of their own, behind a shared prefix and with gradients (see
+`lafn_viz.editing.forward`).
 """
 
 from collections import defaultdict
@@ -18,20 +25,75 @@ from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.capabilities import capabilities
-from lafn_viz.models.tokens import POSITIONS, Encoded, Position, encode
+from lafn_viz.models.tokens import POSITIONS, Encoded, Position, encode_all
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
 @dataclass(frozen=True)
-class Padded:
-    """Prompts in rows of one length.
+class Batch:
+    """Prompts of equal length, without padding: their `Encoded` fields side by side.
 
-    `mask` is 1 where a row has tokens. `prompt` marks the positions that belong to the prompt (all
-    but what a causal model reads of the answer). The logits at `predicts` are about the answer's
-    first token. `row`, `at` and `answers` say for each token of an answer where its logits stand,
-    and which token it is.
+    `index` numbers the prompts as they were given. `predicts` and `text` are as in `Encoded`; `at`
+    is the run of positions acted on. All three are the same in every row.
+    """
+
+    index: Int[Tensor, " prompt"]
+    tokens: Int[Tensor, "prompt pos"]
+    answers: Int[Tensor, "prompt answer"]
+    predicts: int
+    text: tuple[int, int]
+    at: slice
+
+    @property
+    def predicted(self) -> slice:
+        """Positions whose logits predict the tokens of the answer."""
+        return slice(self.predicts, self.predicts + self.answers.shape[1])
+
+
+def batches(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    *,
+    position: Position = "all",
+    max_prompts: int = 256,
+) -> Iterator[Batch]:
+    """Group prompts of equal length and equal positions acted on, at most `max_prompts` in each.
+
+    Raises:
+        ValueError: for an unknown position, no prompts, or as `encode` and `Encoded.acted_on`.
+    """
+    if position not in POSITIONS:
+        raise ValueError(f"unknown position {position!r}; there are {', '.join(POSITIONS)}")
+    masked = capabilities(model).masked
+    groups: dict[tuple[int, int, int], list[tuple[int, Encoded]]] = defaultdict(list)
+    for number, item in enumerate(encode_all(model, prompts)):
+        first = item.acted_on(position, masked=masked).start
+        groups[len(item.read), len(item.answer), first].append((number, item))
+    device = next(model.original_model.parameters()).device
+    for group in groups.values():
+        like = group[0][1]
+        for start in range(0, len(group), max_prompts):
+            members = group[start : start + max_prompts]
+            yield Batch(
+                index=torch.tensor([number for number, _ in members]),
+                tokens=torch.tensor([item.read for _, item in members], device=device),
+                answers=torch.tensor([item.answer for _, item in members], device=device),
+                predicts=like.predicts,
+                text=like.text,
+                at=like.acted_on(position, masked=masked),
+            )
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Prompts of different lengths, padded at their end to rows of one length.
+
+    `index` numbers the prompts as they were given. `mask` is 1 where a row has tokens. `prompt`
+    marks the positions of the prompt: all but those where a causal model reads the answer. The
+    logits at `predicts` predict the answer's first token. `row`, `at` and `answers` list the tokens
+    of all answers: the row and the position whose logits predict each, and the token itself.
     """
 
     index: Int[Tensor, " prompt"]
@@ -44,16 +106,16 @@ class Padded:
     answers: Int[Tensor, " token"]
 
     def repeated(self, times: int) -> "Padded":
-        """The same rows several times, one block after the other."""
+        """All rows `times` times, one block after the other."""
         n = len(self.tokens)
-        blocks = torch.arange(times, device=self.row.device).repeat_interleave(len(self.row))
+        block = torch.arange(times, device=self.row.device).repeat_interleave(len(self.row))
         return Padded(
             index=self.index.repeat(times),
             tokens=self.tokens.repeat(times, 1),
             mask=self.mask.repeat(times, 1),
             prompt=self.prompt.repeat(times, 1),
             predicts=self.predicts.repeat(times),
-            row=self.row.repeat(times) + blocks * n,
+            row=self.row.repeat(times) + block * n,
             at=self.at.repeat(times),
             answers=self.answers.repeat(times),
         )
@@ -62,104 +124,54 @@ class Padded:
 def padded(
     model: "TransformerBridge", prompts: Sequence[Prompt], *, max_prompts: int = 32
 ) -> Iterator[Padded]:
-    """All prompts, those of like length together.
+    """Put prompts of similar length together, at most `max_prompts` in each batch.
 
     Raises:
         ValueError: for no prompts, or as `encode`.
     """
-    if not prompts:
-        raise ValueError("there are no prompts; give at least one (facts.prompts())")
-    read = [encode(model, prompt) for prompt in prompts]
-    order = sorted(range(len(read)), key=lambda number: len(read[number].read))
-    parts = -(-len(order) // max(1, max_prompts))
-    size = -(-len(order) // parts)
+    encoded = encode_all(model, prompts)
+    order = sorted(range(len(encoded)), key=lambda number: len(encoded[number].read))
+    n_batches = -(-len(order) // max(1, max_prompts))
+    size = -(-len(order) // n_batches)
     for start in range(0, len(order), size):
-        some = order[start : start + size]
-        yield _side_by_side(model, some, [read[number] for number in some])
+        index = order[start : start + size]
+        yield _side_by_side(model, index, [encoded[number] for number in index])
 
 
 def _side_by_side(
-    model: "TransformerBridge", index: Sequence[int], read: Sequence[Encoded]
+    model: "TransformerBridge", index: Sequence[int], encoded: Sequence[Encoded]
 ) -> Padded:
     device = next(model.original_model.parameters()).device
     masked, pad = capabilities(model).masked, model.tokenizer.pad_token_id
-    shape = len(read), max(len(item.read) for item in read)
+    shape = len(encoded), max(len(item.read) for item in encoded)
     tokens = torch.full(shape, pad if pad is not None else model.tokenizer.eos_token_id or 0)
     mask, prompt = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
-    places = []
-    for row, item in enumerate(read):
+    answer_tokens = []
+    for row, item in enumerate(encoded):
         tokens[row, : len(item.read)] = torch.tensor(item.read)
         mask[row, : len(item.read)] = 1
         prompt[row, item.acted_on("all", masked=masked)] = True
-        places += [(row, item.predicts + k, token) for k, token in enumerate(item.answer)]
-    row_of, at, answers = torch.tensor(places, device=device).unbind(1)
+        answer_tokens += [(row, item.predicts + k, token) for k, token in enumerate(item.answer)]
+    rows, at, answers = torch.tensor(answer_tokens, device=device).unbind(1)
     return Padded(
         index=torch.tensor(index),
         tokens=tokens.to(device),
         mask=mask.to(device),
         prompt=prompt.to(device),
-        predicts=torch.tensor([item.predicts for item in read], device=device),
-        row=row_of,
+        predicts=torch.tensor([item.predicts for item in encoded], device=device),
+        row=rows,
         at=at,
         answers=answers,
     )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Prompts of equal length, without padding: their `Encoded` fields side by side.
-
-    `at` is the run of positions acted on, the same in every row.
-    """
-
-    index: Int[Tensor, " prompt"]
-    tokens: Int[Tensor, "prompt pos"]
-    answers: Int[Tensor, "prompt answer"]
-    predicts: int
-    text: tuple[int, int]
-    at: slice
-
-    @property
-    def predicted(self) -> slice:
-        """The positions whose logits are about the answer."""
-        return slice(self.predicts, self.predicts + self.answers.shape[1])
-
-
-def batches(
-    model: "TransformerBridge",
-    prompts: Sequence[Prompt],
-    *,
-    position: Position = "all",
-    max_prompts: int = 256,
-) -> Iterator[Batch]:
-    """Group prompts of equal length (and equal positions acted on), unpadded."""
-    if position not in POSITIONS:
-        raise ValueError(f"unknown position {position!r}; there are {', '.join(POSITIONS)}")
-    if not prompts:
-        raise ValueError("there are no prompts; give at least one (facts.prompts())")
-    masked = capabilities(model).masked
-    groups: dict[tuple[int, int, int], list[tuple[int, Encoded]]] = defaultdict(list)
-    for number, prompt in enumerate(prompts):
-        item = encode(model, prompt)
-        first = item.acted_on(position, masked=masked).start
-        groups[len(item.read), len(item.answer), first].append((number, item))
-    device = next(model.original_model.parameters()).device
-    for items in groups.values():
-        for start in range(0, len(items), max_prompts):
-            part = items[start : start + max_prompts]
-            some = part[0][1]
-            yield Batch(
-                index=torch.tensor([number for number, _ in part]),
-                tokens=torch.tensor([x.read for _, x in part], device=device),
-                answers=torch.tensor([x.answer for _, x in part], device=device),
-                predicts=some.predicts,
-                text=some.text,
-                at=some.acted_on(position, masked=masked),
-            )
-
-
 def prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]) -> Any:
-    """Keys and values of the prefix, given to each row of a batch by the prompt it comes from."""
+    """Cache that gives each row of a batch the prefix of the prompt it comes from.
+
+    Args:
+        prefix: keys and values of each layer, [prompt, head, position, d_head].
+        owner: the prompt of each row. A batch that grows layer by layer uses the first rows.
+    """
     from transformers.cache_utils import Cache, DynamicLayer
 
     class PrefixLayer(DynamicLayer):

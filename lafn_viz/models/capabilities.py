@@ -1,14 +1,23 @@
-"""What a model is and what it lets us do, found out by trying and not by its name.
+"""What a model is and what it lets us do, found out by trying and never by its name.
 
-1. `capabilities` proves, once per model, that `hook_post` through the down projection gives the
-   output of the feed-forward network. A model that fails is refused with a sentence: every score
-   would be about something other than a neuron.
-2. It finds out whether rows may be appended to the batch between layers, whether the last logits
-   alone can be asked for, and whether the un-embedding is a matrix, a bias and a cap.
+1. **Proof.** `capabilities` proves, once for each model, that `hook_post` through the down
+   projection gives the output of the feed-forward network. A model that fails is refused with a
+   sentence: its scores would be about something other than neurons.
+2. **Trials.** It finds out whether rows may be appended to the batch between layers, whether the
+   model computes the last logits alone, and whether the un-embedding is a matrix, a bias and a cap.
+   Callers take a faster way where a trial succeeds, and a slower one with the same result where it
+   fails.
+
+**To add a family of models**: add a tiny random model of it to `tests/families.py` and run the
+tests. A family for which TransformerLens has a bridge mostly passes as it is. If one of its hooks
+or weights lies elsewhere, `hooks` says where; if it puts other special tokens or masks around a
+text, change `_special_tokens` here and `tokens.encode`; if TransformerLens does not know its name,
+translate the name in `loading`. No other module knows families.
 """
 
 import hashlib
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +30,7 @@ from torch import Tensor
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.models.hooks import (
     HOOK_UNEMBED,
+    Hooks,
     attention_mask,
     down_weight,
     hook_block,
@@ -49,14 +59,22 @@ class Unembedding:
 
 @dataclass(frozen=True)
 class ModelCapabilities:
-    """What a model is and lets us do; found out by trying, not by its name.
+    """What a model is and what it lets us do (see `capabilities`).
 
-    `masked`: it fills masks and sees both sides (BERT); else it is causal. `before`, `after`: the
-    special tokens that stand around a text; `mask`: a masked model's mask. `blank`: the token that
-    takes a word away, the mask or the end of text (None: there is neither). `grows`: rows may be
-    appended to the batch between layers. `keeps`: the last positions alone can be asked for logits.
-    `window`: positions that attention sees, None for all. `head`: None where the un-embedding is
-    more than a matrix, a bias and a cap.
+    Attributes:
+        n_layers: number of layers.
+        d_mlp: neurons in each layer.
+        weights: SHA-256 of all weights.
+        masked: whether the model fills masks and reads both sides (BERT); else it is causal.
+        special_prefix, special_suffix: special tokens before and after every text.
+        mask_token: the mask of a masked model, else None.
+        ablation_token: token that takes the place of a removed one: the mask or the end of text;
+            None where the tokenizer has neither.
+        supports_growing_batch: whether rows may be appended to the batch between layers.
+        supports_logits_to_keep: whether the model can compute the logits of the last positions
+            alone.
+        window: number of positions that sliding-window attention sees; None for all.
+        unembedding: None where the un-embedding is more than a matrix, a bias and a cap.
     """
 
     n_layers: int
@@ -82,34 +100,30 @@ _CAPABILITIES: "WeakKeyDictionary[TransformerBridge, ModelCapabilities]" = WeakK
 
 
 def capabilities(model: "TransformerBridge") -> ModelCapabilities:
-    """What was found out about this model; computed on first use, then remembered.
+    """Return what a model lets us do; found out on the first call, then remembered.
 
     Raises:
-        ValueError: if `hook_post` is not the input of the down projection: then every score would
-            be about something else than a neuron.
+        ValueError: if `hook_post` is not the input of the down projection (every score would be
+            about something other than a neuron), or if a masked model has no mask token.
     """
     if model not in _CAPABILITIES:
-        hf, tokenizer = model.original_model, model.tokenizer
+        hf = model.original_model
         n_layers = int(model.cfg.n_layers)
         masked = any(name.endswith("MaskedLM") for name in hf.config.architectures or [])
-        mask, end = (getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
+        mask, end = (getattr(model.tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
         if masked and mask is None:
             raise ValueError(
                 f"{type(hf).__name__} fills masks, but its tokenizer has no mask token; "
                 "save the model's own tokenizer beside it"
             )
-        if masked:
-            around = tokenizer.cls_token_id, tokenizer.sep_token_id
-        else:
-            around = tokenizer.bos_token_id if model.cfg.default_prepend_bos else None, None
-        before, after = (() if token is None else (token,) for token in around)
+        prefix, suffix = _special_tokens(model, masked)
         _CAPABILITIES[model] = ModelCapabilities(
             n_layers=n_layers,
             d_mlp=_check_neurons(model, n_layers),
             weights=_hash(hf),
             masked=masked,
-            special_prefix=before,
-            special_suffix=after,
+            special_prefix=prefix,
+            special_suffix=suffix,
             mask_token=mask if masked else None,
             ablation_token=mask if masked else end,
             supports_growing_batch=_supports_growing_batch(model, n_layers, masked),
@@ -120,10 +134,19 @@ def capabilities(model: "TransformerBridge") -> ModelCapabilities:
     return _CAPABILITIES[model]
 
 
+def require_causal(model: "TransformerBridge") -> None:
+    """Refuse a masked model with ValueError."""
+    if capabilities(model).masked:
+        raise ValueError(
+            f"{type(model.original_model).__name__} fills masks, but edits are read as a "
+            "causal model reads, from left to right; give a causal model"
+        )
+
+
 def provenance(
     model: "TransformerBridge", method: str, *, seed: int | None = None, **options: Any
 ) -> Provenance:
-    """Provenance of a result computed from this model."""
+    """Provenance of a result that was computed from this model."""
     return Provenance(
         model=str(getattr(model.cfg, "model_name", "unnamed")),
         weights=capabilities(model).weights,
@@ -135,9 +158,22 @@ def provenance(
 
 
 def context_length(model: "TransformerBridge") -> int | None:
-    """How many tokens the model reads at most; None where it has no such limit (BLOOM)."""
+    """Number of tokens that the model reads at most; None where it has no such limit (BLOOM)."""
     limit = getattr(model.original_model.config, "max_position_embeddings", None)
     return limit if isinstance(limit, int) else None
+
+
+def _special_tokens(
+    model: "TransformerBridge", masked: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Special tokens before and after every text."""
+    tokenizer = model.tokenizer
+    if masked:
+        around = tokenizer.cls_token_id, tokenizer.sep_token_id
+    else:
+        around = tokenizer.bos_token_id if model.cfg.default_prepend_bos else None, None
+    prefix, suffix = (() if token is None else (token,) for token in around)
+    return prefix, suffix
 
 
 def _hash(module: torch.nn.Module) -> str:
@@ -157,44 +193,31 @@ def _probe_tokens(model: "TransformerBridge") -> Tensor:
 
 
 def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
-    """d_mlp, after the proof that neurons times the down projection is what the FFN writes."""
+    """Return d_mlp, after proving that neurons times down projection is the FFN's output.
+
+    With all neurons at zero the output must be the bias alone: nothing else may add to it.
+    """
     kind = type(model.original_model).__name__
-    seen: dict[str, Tensor] = {}
-
-    def keep(value: Tensor, hook: Any) -> None:
-        seen[hook.name] = value
-
-    def silence(value: Tensor, hook: Any) -> Tensor:
-        return torch.zeros_like(value)
-
-    widths = set()
-    names = [(hook_post(layer), hook_written(layer)) for layer in range(n_layers)]
-    for layer, (post, written) in enumerate(names):
-        if post not in model.hook_dict or written not in model.hook_dict:
+    posts, outputs = map(hook_post, range(n_layers)), map(hook_written, range(n_layers))
+    names = list(zip(posts, outputs, strict=True))
+    for layer, (post, output) in enumerate(names):
+        if post not in model.hook_dict or output not in model.hook_dict:
             raise ValueError(
-                f"{kind} has no {post} or no {written}: its layer {layer} has no plain "
+                f"{kind} has no {post} or no {output}: its layer {layer} has no plain "
                 "feed-forward network (mixtures of experts are not supported)"
             )
-    with torch.no_grad():
-        tokens = _probe_tokens(model)
-        with model.hooks(fwd_hooks=[(name, keep) for pair in names for name in pair]):
-            model(tokens)
-        through = dict(seen)
-        with model.hooks(
-            fwd_hooks=[(post, silence) for post, _ in names]
-            + [(written, keep) for _, written in names]
-        ):
-            model(tokens)
-    for layer, (post, written) in enumerate(names):
-        down = model.blocks[layer].mlp.out
-        bias = getattr(down, "bias", None)
-        neurons, output = through[_canonical(model, post)], through[_canonical(model, written)]
-        weight = down_weight(model, layer)
-        scale = output.abs().max().clamp_min(1e-6)
+    values = _values_at(model, [name for pair in names for name in pair])
+    silent_values = _values_at(
+        model, [output for _, output in names], silenced=[post for post, _ in names]
+    )
+    widths = set()
+    for layer, (post, output) in enumerate(names):
+        neurons, written, silent = values[post], values[output], silent_values[output]
+        weight, bias = down_weight(model, layer), getattr(model.blocks[layer].mlp.out, "bias", None)
+        scale = written.abs().max().clamp_min(1e-6)
         exact = weight.shape[0] == neurons.shape[-1] and bool(
-            (neurons @ weight + (0 if bias is None else bias) - output).abs().max() / scale < 1e-2
+            (neurons @ weight + (0 if bias is None else bias) - written).abs().max() / scale < 1e-2
         )
-        silent = seen[_canonical(model, written)]
         rest = silent if bias is None else silent - bias
         if not exact or rest.abs().max() / scale > 1e-2:
             raise ValueError(
@@ -208,41 +231,56 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
     return widths.pop()
 
 
-def _canonical(model: "TransformerBridge", name: str) -> str:
-    return str(model.hook_dict[name].name)
+def _values_at(
+    model: "TransformerBridge", names: Sequence[str], *, silenced: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """Values at some hooks while the model reads the probe, with the `silenced` ones at zero."""
+    values: dict[str, Tensor] = {}
+
+    def keep(value: Tensor, hook: Any) -> None:
+        values[hook.name] = value
+
+    def silence(value: Tensor, hook: Any) -> Tensor:
+        return torch.zeros_like(value)
+
+    hooks: Hooks = [*((name, silence) for name in silenced), *((name, keep) for name in names)]
+    with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+        model(_probe_tokens(model))
+    # A hook runs under its canonical name, which may be another than the one asked for.
+    return {name: values[str(model.hook_dict[name].name)] for name in names}
 
 
 def _unembedding(model: "TransformerBridge") -> Unembedding | None:
-    """The un-embedding as a matrix, a bias and a cap, if that is all it is."""
-    seen: list[Tensor] = []
+    """The un-embedding as a matrix, a bias and a cap, or None if it is more than that."""
+    hidden: list[Tensor] = []
 
     def keep(value: Tensor, hook: Any) -> None:
-        seen.append(value)
+        hidden.append(value)
 
     output = model.original_model.get_output_embeddings()
     if output is None or HOOK_UNEMBED not in model.hook_dict:
         return None
     bias = getattr(output, "bias", None)
-    head = Unembedding(
+    unembedding = Unembedding(
         weight=output.weight,
-        # TransformerLens gives zeros to a model that has none.
+        # TransformerLens gives a bias of zeros to a model that has none.
         bias=bias if bias is not None and bias.any() else None,
         cap=getattr(model.original_model.config, "final_logit_softcapping", None),
     )
     with torch.no_grad(), model.hooks(fwd_hooks=[(HOOK_UNEMBED, keep)]):
         logits = model(_probe_tokens(model))
-    if len(seen) != 1 or head.weight.shape[-1] != seen[0].shape[-1]:
+    if len(hidden) != 1 or unembedding.weight.shape[-1] != hidden[0].shape[-1]:
         return None
-    mine = head.logits(seen[0])
+    ours = unembedding.logits(hidden[0])
     tolerance = 1e-4 if logits.dtype == torch.float32 else 5e-2
-    same = mine.shape == logits.shape and torch.allclose(
-        mine, logits.float(), rtol=tolerance, atol=tolerance * float(logits.abs().max())
+    same = ours.shape == logits.shape and torch.allclose(
+        ours, logits.float(), rtol=tolerance, atol=tolerance * float(logits.abs().max())
     )
-    return head if same else None
+    return unembedding if same else None
 
 
 def _supports_growing_batch(model: "TransformerBridge", n_layers: int, masked: bool) -> bool:
-    """Whether rows appended to the batch at a layer's input come out as they should."""
+    """Whether rows appended at the input of every layer come out like those they are copies of."""
     tokens = _probe_tokens(model)
     weight = next(model.original_model.parameters())
 
@@ -257,7 +295,7 @@ def _supports_growing_batch(model: "TransformerBridge", n_layers: int, masked: b
         try:
             with model.hooks(fwd_hooks=hooks):
                 grown = model(tokens, attention_mask=mask)
-        # Whatever a foreign architecture raises here, it means the same: use the flat batch.
+        # Whatever an architecture raises here means the same: its batch cannot grow.
         except Exception:
             return False
     if grown.shape[0] != 2 * (n_layers + 1):
@@ -265,12 +303,3 @@ def _supports_growing_batch(model: "TransformerBridge", n_layers: int, masked: b
     tolerance = 1e-4 if weight.dtype == torch.float32 else 5e-2
     difference = (grown.view(-1, *plain.shape) - plain).abs().max()
     return bool(difference <= tolerance * plain.abs().max())
-
-
-def require_causal(model: "TransformerBridge") -> None:
-    """Refuse a masked model, with ValueError."""
-    if capabilities(model).masked:
-        raise ValueError(
-            f"{type(model.original_model).__name__} fills masks, but edits are read as a "
-            "causal model reads, from left to right; give a causal model"
-        )

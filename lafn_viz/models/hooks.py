@@ -1,4 +1,9 @@
-"""Names of the hooks, and the weights beside them, for every family that has a bridge."""
+"""Hook names and the weights beside them, the same for every family that has a bridge.
+
+A TransformerLens bridge names the parts of all families alike. Where one family differs (a gate, a
+down projection stored transposed), the difference is dealt with here and nowhere else.
+`capabilities` proves for each model that these names mean what they say.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,23 +15,13 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+HOOK_UNEMBED = "unembed.hook_in"  # the input of the un-embedding
+Hooks = list[tuple[str, Callable[..., Any]]]
+
 
 def hook_post(layer: int) -> str:
     """Name of the hook on the neurons of a layer."""
     return f"blocks.{layer}.mlp.hook_post"
-
-
-def down_weight(
-    model: "TransformerBridge", layer: int
-) -> Float[torch.nn.Parameter | Tensor, "neuron d_model"]:
-    """What each neuron of a layer writes: the down projection's own weight, so that a change in
-    place changes the model.
-    """
-    down = model.blocks[layer].mlp.out
-    weight: Tensor = down.weight if hasattr(down, "weight") else down.original_component.weight
-    # Linear keeps [out, in], GPT-2's Conv1D [in, out]; the self-test of a model proves it.
-    linear = isinstance(getattr(down, "original_component", down), torch.nn.Linear)
-    return weight.T if linear else weight
 
 
 def hook_gate(model: "TransformerBridge", layer: int) -> str:
@@ -43,8 +38,8 @@ def hook_written(layer: int) -> str:
 def hook_attended(model: "TransformerBridge", layer: int) -> str:
     """Name of the hook on what a layer's attention adds to the residual stream.
 
-    The output of its projection: what comes out of the whole attention holds the residual stream
-    too in some families (BERT, BLOOM).
+    This is the output of the attention's last projection. In some families (BERT, BLOOM) the output
+    of the whole attention block already contains the residual stream.
     """
     projection = f"blocks.{layer}.attn.o.hook_out"
     return projection if projection in model.hook_dict else f"blocks.{layer}.attn.hook_out"
@@ -60,13 +55,24 @@ def hook_block_out(layer: int) -> str:
     return f"blocks.{layer}.hook_out"
 
 
-HOOK_UNEMBED = "unembed.hook_in"  # the input of the un-embedding
+def down_weight(
+    model: "TransformerBridge", layer: int
+) -> Float[torch.nn.Parameter | Tensor, "neuron d_model"]:
+    """Down projection of a layer: row i is the direction that neuron i writes.
+
+    It shares memory with the model's own weight, so a change in place changes the model.
+    """
+    down = model.blocks[layer].mlp.out
+    weight: Tensor = down.weight if hasattr(down, "weight") else down.original_component.weight
+    # Linear stores [out, in], GPT-2's Conv1D [in, out]; the self-test of a model proves the choice.
+    linear = isinstance(getattr(down, "original_component", down), torch.nn.Linear)
+    return weight.T if linear else weight
 
 
 def attention_mask(
     queries: int, keys: int, like: Tensor, *, causal: bool
 ) -> Float[Tensor, "1 1 queries keys"]:
-    """Additive mask for the last `queries` of `keys` positions; it fits every batch."""
+    """Additive attention mask for the last `queries` of `keys` positions, for any batch size."""
     allowed = torch.ones(keys, keys, dtype=torch.bool, device=like.device)[-queries:]
     if causal:
         allowed = allowed.tril(keys - queries)
@@ -74,6 +80,3 @@ def attention_mask(
     return torch.zeros(1, 1, queries, keys, dtype=like.dtype, device=like.device).masked_fill(
         ~allowed, lowest
     )
-
-
-Hooks = list[tuple[str, Callable[..., Any]]]

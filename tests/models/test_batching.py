@@ -3,9 +3,28 @@ import torch
 from families import FAMILIES
 
 import lafn_viz as lv
-from lafn_viz.models.batching import padded
+from lafn_viz.models.batching import batches, padded
 from lafn_viz.models.hooks import hook_post
 from lafn_viz.models.scoring import log_prob_of
+from lafn_viz.models.tokens import encode
+
+
+@pytest.mark.parametrize("position", ["answer", "subject_last", "all"])
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_batches_hold_what_each_prompt_alone_would(tiny, facts, family, position):
+    model = tiny(family)
+    prompts = facts.filter(relation="currency", subjects=["FR"]).prompts()
+    seen = []
+    for batch in batches(model, prompts, position=position, max_prompts=5):
+        seen += batch.index.tolist()
+        assert len(batch.index) <= 5
+        for row, number in enumerate(batch.index.tolist()):
+            item = encode(model, prompts[number])
+            assert tuple(batch.tokens[row].tolist()) == item.read
+            assert tuple(batch.answers[row].tolist()) == item.answer
+            assert (batch.predicts, batch.text) == (item.predicts, item.text)
+            assert batch.at == item.acted_on(position, masked=family == "bert")
+    assert sorted(seen) == list(range(len(prompts)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

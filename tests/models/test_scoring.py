@@ -1,21 +1,79 @@
-import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
-from tokenizers import Tokenizer, processors
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-)
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 import lafn_viz as lv
-from lafn_viz.models.batching import batches
-from lafn_viz.models.scoring import answer_log_prob
+from lafn_viz.models import scoring
+from lafn_viz.models.capabilities import Unembedding
+from lafn_viz.models.scoring import (
+    ChunkedAnswerLogProb,
+    all_by_row,
+    answer_log_prob,
+    is_likeliest,
+    sum_by_row,
+    token_log_prob,
+    token_rank,
+)
 from lafn_viz.models.tokens import encode
+
+
+def test_log_prob_by_hand():
+    # Two tokens of probability 1/4 and 1/2: log 1/8.
+    logits = torch.tensor([[[9.0, 0, 0]], [[0.0, 0, 0]]]).repeat(1, 2, 1)
+    logits[0, 0] = torch.tensor([0.25, 0.25, 0.5]).log()
+    logits[0, 1] = torch.tensor([0.5, 0.25, 0.25]).log()
+    got = answer_log_prob(logits, torch.tensor([[0, 0], [0, 1]]))
+    assert got.exp().tolist() == pytest.approx([1 / 8, 1 / 9])
+
+
+def test_a_tokens_rank_counts_the_likelier_ones_and_a_tie_counts_for_it():
+    logits = torch.tensor([[3.0, 1, 2, 3], [3.0, 1, 2, 3], [0.0, 1, 2, 3]])
+    tokens = torch.tensor([3, 2, 3])
+    assert token_rank(logits, tokens).tolist() == [0, 2, 0]
+    assert is_likeliest(logits, tokens).tolist() == [True, False, True]
+    assert not is_likeliest(torch.full((1, 4), torch.nan), tokens[:1]).any()
+
+
+def test_answers_one_after_the_other_are_scored_as_those_in_a_rectangle():
+    torch.manual_seed(0)
+    logits, answers = torch.randn(3, 2, 7), torch.randint(7, (3, 2))
+    answers[1] = logits[1].argmax(-1)
+    row = torch.tensor([2, 0, 1, 2, 1, 0])  # in any order
+    place = torch.tensor([0, 0, 1, 1, 0, 1])
+    flat, tokens = logits[row, place], answers[row, place]
+    torch.testing.assert_close(
+        sum_by_row(token_log_prob(flat, tokens), row, 3), answer_log_prob(logits, answers)
+    )
+    expected = -cross_entropy(logits.transpose(1, 2), answers, reduction="none").sum(1)
+    torch.testing.assert_close(answer_log_prob(logits, answers), expected)
+    known = all_by_row(is_likeliest(flat, tokens), row, 3)
+    assert torch.equal(known, (logits.argmax(-1) == answers).all(-1))
+    assert known.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("cap", [None, 2.0])
+@pytest.mark.parametrize("biased", [False, True])
+def test_chunks_give_the_log_prob_and_the_gradient_of_all_logits_at_once(monkeypatch, cap, biased):
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", 1)
+    torch.manual_seed(0)
+    bias = torch.randn(11) if biased else None
+    unembedding = Unembedding(torch.randn(11, 5), bias, cap)
+    answers = torch.randint(11, (4, 3))
+    hidden = torch.randn(4, 3, 5, requires_grad=True)
+    logits = unembedding.logits(hidden)
+    answers[2] = logits[2].argmax(-1)
+    expected = answer_log_prob(logits, answers)
+    log_prob, known = ChunkedAnswerLogProb.apply(hidden, answers, unembedding)
+    torch.testing.assert_close(log_prob, expected)
+    assert known.tolist() == is_likeliest(logits, answers).all(-1).tolist()
+    assert known[2]
+    weights = torch.randn(4)
+    gradients = [torch.autograd.grad(value @ weights, hidden)[0] for value in (log_prob, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
@@ -54,15 +112,6 @@ def test_log_prob_of_the_whole_answer_is_that_of_transformers(tiny, folder, prom
     assert max(lengths) > 1
 
 
-def test_log_prob_by_hand():
-    # Two tokens of probability 1/4 and 1/2: log 1/8.
-    logits = torch.tensor([[[9.0, 0, 0]], [[0.0, 0, 0]]]).repeat(1, 2, 1)
-    logits[0, 0] = torch.tensor([0.25, 0.25, 0.5]).log()
-    logits[0, 1] = torch.tensor([0.5, 0.25, 0.25]).log()
-    got = answer_log_prob(logits, torch.tensor([[0, 0], [0, 1]]))
-    assert got.exp().tolist() == pytest.approx([1 / 8, 1 / 9])
-
-
 def test_known_means_that_greedy_decoding_writes_the_answer(embedded, facts):
     prompts = facts.filter(relation="capital", subjects=["PE", "JP", "EG"]).prompts()
     scores = lv.score_answers(embedded, prompts)
@@ -97,78 +146,6 @@ def test_order_and_batch_size_do_not_matter(tiny, prompts):
     assert frame["probability"].between(0, 1).all()
 
 
-def test_subject_last_is_the_last_token_of_the_subject(embedded, facts):
-    for prompt in facts.filter(relation="capital", subjects=["FR", "JP"]).prompts():
-        item = encode(embedded, prompt)
-        upto = embedded.tokenizer.decode(item.read[: item.subject_last + 1])
-        before = embedded.tokenizer.decode(item.read[: item.subject_last])
-        assert prompt.subject in upto
-        assert prompt.subject not in before
-
-
-def test_a_prompt_that_does_not_name_its_subject_is_scored_but_not_read_there(tiny, prompts):
-    model = tiny("gpt2")
-    unnamed = [replace(prompt, subject_span=None) for prompt in prompts]
-    scored, alike = lv.score_answers(model, unnamed), lv.score_answers(model, prompts)
-    torch.testing.assert_close(scored.log_prob, alike.log_prob)
-    with pytest.raises(ValueError, match="does not name its subject literally"):
-        list(batches(model, unnamed, position="subject_last"))
-    with pytest.raises(ValueError, match="with the answer 'x' has an empty text"):
-        replace(unnamed[0], text=" ", answer="x")
-
-
-@pytest.mark.parametrize("position", ["answer", "subject_last", "all"])
-@pytest.mark.parametrize("family", ["gpt2", "bert"])
-def test_batches_hold_what_each_prompt_alone_would(tiny, facts, family, position):
-    model = tiny(family)
-    prompts = facts.filter(relation="currency", subjects=["FR"]).prompts()
-    seen = []
-    for batch in batches(model, prompts, position=position, max_prompts=5):
-        seen += batch.index.tolist()
-        assert len(batch.index) <= 5
-        for row, number in enumerate(batch.index.tolist()):
-            item = encode(model, prompts[number])
-            assert tuple(batch.tokens[row].tolist()) == item.read
-            assert tuple(batch.answers[row].tolist()) == item.answer
-            assert (batch.predicts, batch.text) == (item.predicts, item.text)
-            assert batch.at == item.acted_on(position, masked=family == "bert")
-    assert sorted(seen) == list(range(len(prompts)))
-
-
 def test_nothing_to_ask_gets_a_sentence(tiny):
     with pytest.raises(ValueError, match="there are no prompts; give at least one"):
         lv.score_answers(tiny("gpt2"), [])
-
-
-def test_an_answer_without_tokens_gets_a_sentence():
-    class Forgetful:
-        """Knows no "x", as a vocabulary without byte fallback may."""
-
-        def __call__(self, text, **options):
-            kept = text.replace("x", "").rstrip()
-            return {"input_ids": [ord(c) for c in kept], "offset_mapping": []}
-
-    prompt = lv.Prompt.of("The capital of France is", "x", subject="France")
-    with pytest.raises(ValueError, match=r"the answer 'x' of prompt .* has no tokens"):
-        encode(SimpleNamespace(tokenizer=Forgetful()), prompt)
-
-
-def test_bos_stands_where_the_models_own_tokenizer_puts_one(folder, tokenizer, tmp_path, facts):
-    with_bos = shutil.copytree(folder("llama"), tmp_path / "with-bos")
-    bpe = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    bpe.post_processor = processors.TemplateProcessing(
-        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
-    )
-    PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<|endoftext|>").save_pretrained(
-        with_bos
-    )
-    prompt = facts.filter(relation="capital", subjects="FR", languages="en").prompts()[0]
-    for path, bos in ((with_bos, True), (folder("llama"), False)):
-        model = lv.load_model(path)
-        item = encode(model, prompt)
-        tokens = list(item.read[: item.predicts + 1])
-        assert tokens == AutoTokenizer.from_pretrained(path)(prompt.text)["input_ids"]
-        assert tokens == model.to_tokens(prompt.text)[0].tolist()
-        assert (tokens[0] == 0) == bos
-        upto = model.tokenizer.decode(tokens[: item.subject_last + 1])
-        assert upto.endswith(prompt.subject)

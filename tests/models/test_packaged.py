@@ -1,5 +1,4 @@
-"""A public model that knows capitals in English and hardly in another language."""
-
+import json
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -8,8 +7,11 @@ import pytest
 import torch
 
 import lafn_viz as lv
-from lafn_viz.models import loading as models
+from lafn_viz.core.paths import data_folder
+from lafn_viz.models import packaged
+from lafn_viz.models.packaged import EMBEDDED
 
+# SmolLM2 is a public model that knows capitals in English and hardly in another language.
 ASKED = {
     "relation": "capital",
     "subjects": ["FR", "JP", "DE"],
@@ -21,13 +23,39 @@ needed = pytest.mark.skipif(
 )
 
 
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_models_load_and_answer_without_a_network(name, no_network, facts):
+    model = lv.load_model(name)
+    prompts = facts.filter(relation="capital", subjects=["JP", "PE"]).prompts(splits=["trained"])
+    assert lv.score_answers(model, prompts).known.float().mean() > 0.9
+    assert not any(p.requires_grad for p in model.original_model.parameters())
+
+
+def test_model_cards_tell_what_the_models_do(embedded, facts):
+    for name in EMBEDDED:
+        folder = data_folder() / "models" / name
+        report = json.loads((folder / "training.json").read_text("utf-8"))
+        final = report["history"][-1]
+        model = lv.load_model(name)
+        some = facts.sample(24, seed=3)
+        for split, count in (
+            ("trained", 0.03), ("held-out paraphrase", 0.06), ("held-out pair", 0.15),
+        ):  # fmt: skip
+            # The card counts an answer only if the model stops after it; this does not ask that.
+            measured = lv.score_answers(model, some.prompts(splits=[split])).known.float().mean()
+            assert measured.item() == pytest.approx(final[split], abs=count), (name, split)
+        card = (folder / "README.md").read_text("utf-8")
+        assert f"{final['held-out pair']:.1%}" in card
+        assert sum(f.stat().st_size for f in folder.iterdir()) < 20e6
+
+
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory):
     from huggingface_hub import constants
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "HF_HOME", str(tmp_path_factory.mktemp("hub")))
-        folder = models.smollm2_folder()
+        folder = packaged.packaged_folder("smollm2")
         written = (folder / "model.safetensors").stat().st_mtime_ns
         model = lv.load_model("smollm2")
         assert (folder / "model.safetensors").stat().st_mtime_ns == written  # converted once
@@ -54,6 +82,6 @@ def test_it_knows_capitals_in_english_alone_and_shares_few_neurons(smollm2, embe
 
 
 def test_without_its_packages_one_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match=r"'smollm2' needs the packages .*pip install gguf"):
         lv.load_model("smollm2")
