@@ -21,7 +21,7 @@ CALLS = {
     "lv.attribute(m, p, foil='Rome')": "target='probability' with foil='Rome'; a foil belongs",
     "lv.attribute(m, p, target='logit_difference', foil=['Rome'])": "1 foils for 12 prompts; give",
     "lv.plots.completeness_curve([lv.attribute(m, p, method='gradient')])": "gradient has no compl",
-    "lv.plots.method_scatter(s, lv.attribute(m, p[:1]))": "the two scores are of other prompts",
+    "lv.plots.method_scatter(s, lv.attribute(m, p[:1]))": "the two scores are of different prompts",
     "lv.attribute(m, [])": "there are no prompts; give at least one",
     "lv.intervene(m, p, [(0, 1)], how='remove')": "unknown how 'remove'; there are zero, scale",
     "lv.intervene(m, p, [(9, 1)])": "neurons=[(9, 1)]; give (layer, neuron), layers",

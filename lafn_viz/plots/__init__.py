@@ -1,9 +1,9 @@
-"""One function a figure: from a result to a plotly Figure, with no model and no state.
+"""Each function draws one figure: it turns a result into a plotly Figure, without model or state.
 
-Signed scores lie on a diverging scale centred at zero; agnostic neurons, specific ones and controls
-keep one colour everywhere (from the Okabe-Ito palette, which colour-blind readers can tell apart).
-A claim's control is drawn beside it, on the same scale. A title says what is shown, the caption
-under it what to see.
+Signed scores have a diverging scale centred at zero. Language-agnostic neurons, language-specific
+ones and controls keep the same colours everywhere (from the Okabe-Ito palette, which colour-blind
+readers can tell apart). The control of a claim is drawn beside it, on the same scale. A title says
+what is shown, and the caption under it what to look for.
 """
 
 from lafn_viz.plots.activation_patching import subject_trace

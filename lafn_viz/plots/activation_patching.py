@@ -1,4 +1,4 @@
-"""Figure of where a subject is read."""
+"""Figure of activation patching: where in the model the subject is read."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,7 +11,7 @@ TITLES = {"layer input": "what enters the layer", "neurons": "what its neurons d
 
 
 def subject_trace(trace: Trace) -> go.Figure:
-    """How often another subject's values, put at one place, bring out its answer."""
+    """Draw how often the values of another subject, patched in at one place, lead to its answer."""
     figure = make_subplots(
         rows=1,
         cols=len(WHATS),
@@ -50,9 +50,9 @@ def subject_trace(trace: Trace) -> go.Figure:
         figure,
         title="Where is the subject read?",
         caption=(
-            "Values of a prompt about another subject (the donor) put at one place and layer.<br>"
-            f"{trace.n_pairs} pairs; donors answered {trace.donor:.2f}; with nothing put in "
-            f"{trace.untouched:.2f} write the donor's answer."
+            "Values of a prompt about another subject (the donor) are patched in at one place.<br>"
+            f"{trace.n_pairs} pairs; {trace.donor:.0%} of the donor prompts are answered; without "
+            f"a patch, {trace.untouched:.0%} write the donor's answer."
         ),
         height=200 + 55 * len(layers),
     )

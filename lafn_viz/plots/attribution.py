@@ -1,4 +1,4 @@
-"""Figures of attribution: scores of a fact, completeness, two methods."""
+"""Figures of attribution: the scores of a fact, completeness, two methods compared."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -21,7 +21,7 @@ from lafn_viz.plots.style import (
     styled,
 )
 
-# One colour a rule of where the points of a path lie.
+# Colour and marker of each quadrature rule.
 RULES = {
     "auto": ("#000000", "star"),
     "gauss_legendre": ("#0072B2", "circle"),
@@ -33,7 +33,7 @@ RULES = {
 
 
 class Strongest(NamedTuple):
-    """Of each bin of neighbouring neurons the one of largest score, in each language."""
+    """The neuron with the largest score in each bin of neighbouring neurons, for each language."""
 
     languages: list[str]
     scores: Float[np.ndarray, "language bin"]
@@ -41,20 +41,20 @@ class Strongest(NamedTuple):
 
 
 def strongest_in_bins(scores: NeuronScores, bins: int = 48) -> Strongest:
-    """What a strip shows: `bins` bins a layer, layer by layer; means over the prompts."""
+    """Return what a strip shows: `bins` bins per layer, layer by layer, of means over prompts."""
     languages = list(dict.fromkeys(prompt.language for prompt in scores.prompts))
     _, n_layers, width = scores.values.shape
     edges = _edges(width, bins)
     values = np.zeros((len(languages), n_layers * (len(edges) - 1)))
     neurons: list[list[Neuron]] = [[] for _ in languages]
     for row, language in enumerate(languages):
-        mine = [i for i, prompt in enumerate(scores.prompts) if prompt.language == language]
-        mean = scores.values[mine].mean(0).numpy()
+        places = [i for i, prompt in enumerate(scores.prompts) if prompt.language == language]
+        mean = scores.values[places].mean(0).numpy()
         for layer in range(n_layers):
             for start, stop in pairwise(edges):
-                place = start + int(np.abs(mean[layer, start:stop]).argmax())
-                values[row, len(neurons[row])] = mean[layer, place]
-                neurons[row].append(Neuron(layer, int(place)))
+                neuron = start + int(np.abs(mean[layer, start:stop]).argmax())
+                values[row, len(neurons[row])] = mean[layer, neuron]
+                neurons[row].append(Neuron(layer, int(neuron)))
     return Strongest(languages, values, neurons)
 
 
@@ -65,9 +65,9 @@ def _edges(width: int, bins: int) -> Int[np.ndarray, " edge"]:
 def attribution_strip(
     scores: NeuronScores, *, agnostic: Iterable[tuple[int, int]] = (), bins: int = 48
 ) -> go.Figure:
-    """One fact: attribution of every layer's neurons in each language, strongest of each bin.
+    """Draw the attribution of one fact in every layer and language, the strongest neuron per bin.
 
-    Neurons of a layer stand side by side in `bins` bins; a bin shows the score of largest
+    The neurons of a layer stand side by side in `bins` bins. A bin shows the score with the largest
     magnitude in it, averaged over paraphrases. Markers on top show the bins of `agnostic` neurons.
     """
     facts = list(dict.fromkeys(prompt.fact_id for prompt in scores.prompts))
@@ -161,24 +161,25 @@ def _lay_out_strip(figure: go.Figure, n_layers: int, bins: int) -> None:
 
 
 def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
-    """How far the scores miss what they should sum to, over the points taken on each path.
+    """Draw by how much the scores miss the sum they should have, over the points on each path.
 
     Each of `scores` is one point: the median over its prompts and layers, with the range from the
-    10th to the 90th percentile. Those of one quadrature are joined; `n_steps="auto"` stands alone.
+    10th to the 90th percentile. A line joins those of one quadrature rule; `n_steps="auto"` stands
+    alone.
     """
     rows: dict[str, list[tuple[float, ...]]] = {}
-    for one in scores:
-        options = one.provenance.options
-        error = one.relative_error.numpy()
+    for run in scores:
+        options = run.provenance.options
+        error = run.relative_error.numpy()
         if "n_steps" not in options or not np.isfinite(error).all():
             raise ValueError(
-                f"{one.provenance.method} has no completeness error; "
+                f"{run.provenance.method} has no completeness error; "
                 "give scores of integrated_gradients or amig"
             )
         rule = "auto" if options["n_steps"] == "auto" else options["quadrature"]
-        # Nothing is exact: below the rounding of F a smaller error says no more.
+        # An error below the rounding of F has no meaning.
         low, middle, high = np.maximum(np.percentile(error, [10, 50, 90]), 1e-7)
-        points = one.n_points.float().mean().item()
+        points = run.n_points.float().mean().item()
         rows.setdefault(rule, []).append((points, low, middle, high, error.max()))
     figure = go.Figure()
     for rule in sorted(rows, key=list(RULES).index):
@@ -208,12 +209,12 @@ def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
         title_text="completeness error (share of F(w) − F(b))", type="log", exponentformat="power"
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
-    worst = max(float(one.relative_error.max()) for one in scores)
+    worst = max(float(run.relative_error.max()) for run in scores)
     return styled(
         figure,
         title="Do the scores add up?",
         caption="Median over prompts and layers, bars: 10th to 90th percentile; dotted: the "
-        f"tolerance of 1%.<br>The worst single layer shown misses by {worst:.0%}.",
+        f"tolerance of 1%.<br>The worst single layer misses by {worst:.0%}.",
         height=460,
     )
 
@@ -225,12 +226,14 @@ def method_scatter(
     names: tuple[str, str] | None = None,
     top: int = 20,
 ) -> go.Figure:
-    """Every neuron's score by two methods for the same prompts, each divided by its total size.
+    """Draw each neuron's score by two methods for the same prompts, as a share of all |scores|.
 
-    Neurons among the `top` of both are one colour, of one alone another.
+    Neurons among the `top` of both methods have one colour, those of only one method another.
     """
     if [p.text for p in first.prompts] != [p.text for p in second.prompts]:
-        raise ValueError("the two scores are of other prompts; attribute the same ones twice")
+        raise ValueError(
+            "the two scores are of different prompts; attribute the same prompts by both methods"
+        )
     labels = names or tuple(s.provenance.method.replace("_", " ") for s in (first, second))
     flat = [s.values.mean(0).flatten().numpy() for s in (first, second)]
     x, y = (values / max(np.abs(values).sum(), 1e-12) for values in flat)
@@ -242,15 +245,15 @@ def method_scatter(
         (f"top {top} of both", sorted(best[0] & best[1]), AGNOSTIC, 8),
     )
     figure = go.Figure()
-    for name, some, colour, size in groups:
+    for name, neurons, colour, size in groups:
         figure.add_trace(
             go.Scatter(
-                x=x[some],
-                y=y[some],
+                x=x[neurons],
+                y=y[neurons],
                 mode="markers",
-                name=f"{name} ({len(some)})",
+                name=f"{name} ({len(neurons)})",
                 marker={"color": colour, "size": size},
-                text=[f"layer {i // width}, neuron {i % width}" for i in some],
+                text=[f"layer {i // width}, neuron {i % width}" for i in neurons],
                 hovertemplate="%{text}: %{x:.4f}, %{y:.4f}<extra></extra>",
             )
         )
@@ -264,7 +267,7 @@ def method_scatter(
     return styled(
         figure,
         title=f"{labels[0]} against {labels[1]}",
-        caption=f"One dot a neuron. Of those that both score, {opposite:.0%} change their sign; "
-        f"of the top {top}, {len(best[0] & best[1])} are the same.",
+        caption=f"One dot per neuron. Of the neurons that both methods score, {opposite:.0%} "
+        f"change sign; {len(best[0] & best[1])} of the top {top} are the same.",
         height=520,
     )

@@ -20,23 +20,23 @@ JUDGES = {P: SPECIFIC, DKN: AGNOSTIC, TOP: OFTEN, RANDOM: CONTROL}
 
 
 def degenerate_graph(result: Degenerate) -> go.Figure:
-    """Candidate neurons by layer and attribution; lines join the degenerate pairs.
+    """Draw candidate neurons by layer and attribution; lines join the degenerate pairs.
 
     A line is green where the pair does more than the product of what its neurons do alone, and
     grey where that product explains it.
     """
     names = result.candidates
     if not names:
-        raise ValueError(f"there are no candidates to draw, for {result.reason}")
+        raise ValueError(f"there are no candidates to draw: {result.reason}")
     of = result.provenance.options.get("of", "probability")
     layers = sorted({layer for layer, _ in names})
     x = _columns(result, layers)
     figure = go.Figure([*_pair_lines(result, x), _candidates(result, x, of)])
     _lay_out_graph(figure, layers, np.log10(result.attribution))
-    language = language_name(result.language)
+    asked = f"{asked_of(result.prompts[0])} in {language_name(result.language)}"
     return styled(
         figure,
-        title=f"{asked_of(result.prompts[0])} in {language}: which neurons stand in for another?",
+        title=f"{asked}: which neurons stand in for one another?",
         caption=f"{_findings(result)}.<br>Circles: neurons by number. Without all {len(names)}: "
         f"{result.together:+.0%} of the {of}; without as many random ones: "
         f"{result.together_random:+.0%}.",
@@ -129,7 +129,7 @@ def _candidates(result: Degenerate, x: Float[np.ndarray, " neuron"], of: str) ->
             for n, alone, row, b in zip(names, single, result.pair, best, strict=True)
         ],
         hovertemplate="%{customdata[0]}: alone %{customdata[1]}, at most %{customdata[2]} with "
-        "(%{customdata[3]}); in %{customdata[4]} larger sets<extra></extra>",
+        "(%{customdata[3]}); larger sets with it: %{customdata[4]}<extra></extra>",
         showlegend=False,
     )  # fmt: skip
 
@@ -165,9 +165,10 @@ def _findings(result: Degenerate) -> str:
     """Say how many sets are degenerate, and how many among random neurons."""
     sets = "No set of neurons is degenerate"
     if result.sets:
-        n_larger = sum(len(neurons) > 2 for neurons in result.sets)
-        larger = f" and {n_larger} larger sets" if max(result.searched) > 2 else ""
-        pairs = f"{len(_pairs(result))} degenerate pairs"
+        n_pairs, n_larger = len(_pairs(result)), sum(len(neurons) > 2 for neurons in result.sets)
+        pairs = f"{n_pairs} degenerate pair{'' if n_pairs == 1 else 's'}"
+        larger = f" and {n_larger} larger set{'' if n_larger == 1 else 's'}"
+        larger = larger if max(result.searched) > 2 else ""
         sets = f"{pairs} (lines, thick where they cost most){larger}"
     if not result.control:
         return f"{sets}; no control was searched"
@@ -184,7 +185,7 @@ class _Curve(NamedTuple):
 
 
 def fact_checking_roc(check: FactCheck) -> go.Figure:
-    """True and false answers told apart by degenerate neurons, and by the three controls."""
+    """Draw how well degenerate neurons, and three controls, tell true answers from false ones."""
     figure = go.Figure()
     curves = _curves(check)
     for judge, curve in curves.items():
@@ -200,7 +201,7 @@ def fact_checking_roc(check: FactCheck) -> go.Figure:
     false = check.provenance.options["false_answers"]
     return styled(
         figure,
-        title=f"Fact-checking by neurons, {check.relation}: true from {false} false answers?",
+        title=f"Fact-checking by neurons, {check.relation}: true or {false} false answers?",
         caption=_roc_caption(check),
         height=560,
     )
@@ -268,14 +269,16 @@ def _label_curves(figure: go.Figure, check: FactCheck, curves: Mapping[str, _Cur
 def _roc_caption(check: FactCheck) -> str:
     """Say how far the degenerate neurons are above the controls, or why they judge nothing."""
     if check.reason:
-        return f"Degenerate neurons judge nothing here:<br>{check.reason.replace(', ', ',<br>')}."
+        return (
+            f"The degenerate neurons judge nothing here:<br>{check.reason.replace(', ', ',<br>')}."
+        )
     above = {}
     for other in (TOP, RANDOM):
         difference, low, high = check.compare(other=other)
         above[other] = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
     return (
         f"{len(check.neurons)} neurons of {check.provenance.model}, {len(check.test)} test "
-        "facts, 95% intervals over them (band: of the random draws).<br>AUC above the top "
-        f"neurons {above[TOP]}, above the random ones {above[RANDOM]}. The bar to pass is "
+        "facts, 95% intervals over facts (band: over random draws).<br>AUC above the top "
+        f"neurons {above[TOP]}, above the random ones {above[RANDOM]}. To beat: "
         "P(candidate)."
     )

@@ -1,4 +1,4 @@
-"""Figures of edits: how the values were found, with how many neurons, and what came of it."""
+"""Figures of edits: the optimisation, the values, the number of neurons, and the outcome."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
 
 def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
-    """The loss of each edit while its values were optimised; a control comes second.
+    """Draw the loss of each edit while its values were optimised; a control comes second.
 
-    The losses alone will do, for an edit that is still being made.
+    For an edit that is still being made, its losses so far can be given instead.
     """
     figure = go.Figure()
     for (name, edit), colour in zip(edits.items(), cycle(COLOURS), strict=False):
@@ -33,15 +33,15 @@ def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
     figure.update_layout(legend=LEGEND_ABOVE)
     return styled(
         figure,
-        title="How the values were found",
-        caption="-log P(new object), the divergence on what is to stay, and decay.<br>"
-        "A jump up: neurons were left out, and the rest optimised again.",
+        title="How the values were optimised",
+        caption="Loss: −log P(new object), divergence on what should stay, and decay.<br>"
+        "A jump up: some neurons were dropped, and the rest optimised again.",
         height=400,
     )
 
 
 def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
-    """The values of largest magnitude of an edit, a bar each, in the order of their neurons."""
+    """Draw the values with the largest magnitude of an edit as bars, in the order of neurons."""
     order = edit.values.abs().argsort(descending=True)[:top].tolist()
     order.sort(key=lambda i: edit.neurons[i])
     figure = go.Figure(
@@ -53,25 +53,25 @@ def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
         )
     )
     layers = Counter(layer for layer, _ in edit.neurons)
-    told = ", ".join(f"{layers[layer]} in layer {layer}" for layer in sorted(layers))
+    by_layer = ", ".join(f"{layers[layer]} in layer {layer}" for layer in sorted(layers))
     figure.update_xaxes(title_text="neuron (layer:neuron)", type="category", tickangle=-60)
     figure.update_yaxes(title_text="value (activation)", zeroline=True)
     return styled(
         figure,
-        title="What is added to which neurons",
-        caption=f"One value a neuron, the same in all languages. {len(edit.neurons)} neurons: "
-        f"{told};<br>drawn are the {len(order)} of largest magnitude.",
+        title="Which values are added to which neurons",
+        caption=f"One value per neuron, the same in all languages. {len(edit.neurons)} neurons: "
+        f"{by_layer};<br>the {len(order)} with the largest magnitude are drawn.",
         height=400,
     )
 
 
 def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
-    """Loss of the new object by the number of neurons, for ways to choose them; control second."""
+    """Draw the loss of the new object over the number of neurons; a control comes second."""
     figure = go.Figure()
-    for (name, some), colour in zip(edits.items(), cycle(COLOURS), strict=False):
+    for (name, by_size), colour in zip(edits.items(), cycle(COLOURS), strict=False):
         figure.add_scatter(
-            x=[len(edit.neurons) for edit in some],
-            y=[edit.loss for edit in some],
+            x=[len(edit.neurons) for edit in by_size],
+            y=[edit.loss for edit in by_size],
             name=escape(name, quote=False),
             mode="lines+markers",
             line={"color": colour},
@@ -79,15 +79,15 @@ def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
             + escape(name, quote=False)
             + "</extra>",
         )
-    sizes = sorted({len(edit.neurons) for some in edits.values() for edit in some})
+    sizes = sorted({len(edit.neurons) for by_size in edits.values() for edit in by_size})
     figure.update_xaxes(title_text="neurons", type="log", tickvals=sizes)
-    figure.update_yaxes(title_text="mean -log P(new object), nats", rangemode="tozero")
+    figure.update_yaxes(title_text="mean −log P(new object), nats", rangemode="tozero")
     figure.update_layout(legend=LEGEND_ABOVE)
     return styled(
         figure,
-        title="With how many neurons can the fact be changed?",
-        caption="Lower is better. Where the control comes near, it does not matter which<br>"
-        "neurons are changed: enough values can be bent to anything.",
+        title="How many neurons does it take to change the fact?",
+        caption="Lower is better. Where the control comes close, it does not matter which<br>"
+        "neurons are changed: enough values can produce any answer.",
         height=400,
     )
 
@@ -97,13 +97,13 @@ def edit_matrix(
     metric: Metric = "reliability",
     evaluator: AnswerMetric = "exact_match",
 ) -> go.Figure:
-    """What an edit in one language does in the others; the last row is an edit in all."""
-    found = evaluation.matrix(metric, evaluator)
-    rows = ["all languages" if x == ALL else language_name(x) for x in found.index]
+    """Draw what an edit in one language does in the others; the last row is an edit in all."""
+    matrix = evaluation.matrix(metric, evaluator)
+    rows = ["all languages" if x == ALL else language_name(x) for x in matrix.index]
     figure = go.Figure(
         go.Heatmap(
-            z=found.to_numpy(),
-            x=[language_name(x) for x in found.columns],
+            z=matrix.to_numpy(),
+            x=[language_name(x) for x in matrix.columns],
             y=rows,
             zmin=0,
             zmax=1,
@@ -123,7 +123,7 @@ def edit_matrix(
         title=f"Edit in one language, ask in another: {metric}",
         caption=f"{evaluation.editor}, {evaluator}, mean of {cases} "
         f"edit{'s' if cases > 1 else ''}.<br>"
-        "A full row: the edit holds in every language. The diagonal alone: it stays in its own.",
+        "A full row: the edit holds in every language. The diagonal alone: only in its own.",
         height=220 + 30 * len(rows),
     )
     figure.update_layout(margin={"l": 120, "b": 90})
@@ -133,37 +133,40 @@ def edit_matrix(
 def editor_comparison(
     evaluations: Mapping[str, Evaluation], evaluator: AnswerMetric = "exact_match"
 ) -> go.Figure:
-    """Editors side by side: a panel for each metric, means with 95% intervals over edits."""
-    found = {name: one.summary(evaluator).set_index("metric") for name, one in evaluations.items()}
-    metrics = [m for m in METRICS if any(m in table.index for table in found.values())]
+    """Draw editors side by side: a panel for each metric, means with 95% intervals over edits."""
+    tables = {
+        name: evaluation.summary(evaluator).set_index("metric")
+        for name, evaluation in evaluations.items()
+    }
+    metrics = [m for m in METRICS if any(m in table.index for table in tables.values())]
     figure = make_subplots(
         cols=len(metrics), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=metrics
     )
     for column, metric in enumerate(metrics, 1):
-        there = {name: table.loc[metric] for name, table in found.items() if metric in table.index}
-        means = [row["mean"] for row in there.values()]
-        low, high = ([row[x] for row in there.values()] for x in ("low", "high"))
+        rows = {name: table.loc[metric] for name, table in tables.items() if metric in table.index}
+        means = [row["mean"] for row in rows.values()]
+        low, high = ([row[x] for row in rows.values()] for x in ("low", "high"))
         figure.add_scatter(
-            x=[row["before"] for row in there.values()], y=list(there), mode="markers",
+            x=[row["before"] for row in rows.values()], y=list(rows), mode="markers",
             marker={"color": CONTROL, "symbol": "line-ns-open", "size": 12},
             name="without the edit", showlegend=column == 1, row=1, col=column,
             hovertemplate="%{y}, without the edit: %{x:.3f}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
-            x=means, y=list(there), mode="markers", name="edited", showlegend=column == 1,
+            x=means, y=list(rows), mode="markers", name="edited", showlegend=column == 1,
             marker={"color": AGNOSTIC, "size": 9},
             error_x=interval(means, low, high, thickness=1.5, width=3), row=1, col=column,
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(range=[-0.04, 1.04], tickvals=[0, 0.5, 1], showgrid=True)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ")
-    cases = max(table["cases"].max() for table in found.values())
+    cases = max(table["cases"].max() for table in tables.values())
     styled(
         figure,
         title="Editors side by side",
         caption=f"{evaluator}, mean over up to {cases} edits with 95% intervals; further right is "
-        "better.<br>Locality and same subject: is what was written before written still?",
-        height=230 + 30 * len(found),
+        "better.<br>Locality and same subject: does the model still write what it wrote before?",
+        height=230 + 30 * len(tables),
     )
     figure.update_layout(
         margin={"l": 170, "t": 150},

@@ -1,4 +1,4 @@
-"""Figures of what happens when neurons are changed, each beside its controls."""
+"""Figures of what changes when neurons are ablated, each beside its controls."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -21,7 +21,7 @@ UNITS = {"p": "change of P(correct)", "log_p": "change of log P(correct), nats"}
 
 
 def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
-    """Each set's effect in every language with 95% intervals over facts, beside its controls."""
+    """Draw each set's effect in every language, with 95% intervals over facts, and its controls."""
     table = effects.summary(by_language=True)
     names = [language_name(code) for code in effects.languages]
     figure = make_subplots(
@@ -67,7 +67,7 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
     if of == "p":
         figure.update_xaxes(tickformat="+.0%")
     top, height = 140, 220 + 32 * len(names)
-    # As far above the panels' titles in pixels, however few the languages.
+    # The same distance above the panels' titles in pixels, whatever the number of languages.
     above = 1 + 25 / (height - top - 60)
     figure.update_layout(legend={"orientation": "h", "y": above, "x": 0, "yanchor": "bottom"})
     figure = styled(
@@ -81,9 +81,10 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
 
 
 def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
-    """Neurons found in one language (rows), changed, and measured in another (columns).
+    """Draw what neurons found in one language (rows) do in another (columns) when ablated.
 
-    For `effects` of one set a language; beside it as many random neurons of the same layers.
+    `effects` has one set for each language. The control beside it is another fact; the caption also
+    gives the effect of as many random neurons of the same layers.
     """
     names = [language_name(code) for code in effects.languages]
     rows = [language_name(code) for code in effects.sets]
@@ -121,13 +122,13 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
     figure.update_xaxes(tickangle=-45, title_text="measured in")
     random = float(np.nanmean(changes["random neurons"]))
     matrix = panels["The fact itself"]
-    here = np.array([[source == target for target in effects.languages] for source in effects.sets])
+    same = np.array([[source == target for target in effects.languages] for source in effects.sets])
     figure = styled(
         figure,
         title=f"Do neurons of one language carry the fact in another? "
         f"({effects.provenance.options['how']})",
         caption=f"Change of {UNITS[of][10:]}, mean of {len(effects.facts)} facts: "
-        f"{matrix[here].mean():+z.2f} in the same language, {matrix[~here].mean():+z.2f} in "
+        f"{matrix[same].mean():+z.2f} in the same language, {matrix[~same].mean():+z.2f} in "
         f"others;<br>as many random neurons of the same layers {random:+z.2f}.",
         height=560,
     )
@@ -137,10 +138,10 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
 def transfer_and_sharing(
     known: Mapping[str, AnswerScores], overlaps: Mapping[str, Overlap]
 ) -> go.Figure:
-    """Models side by side: what they know where nobody told them, and the neurons they share.
+    """Draw models side by side: what they know without being told, and the neurons they share.
 
     Left: share of prompts answered, by what training showed (`Prompt.split`). Right: overlap of a
-    fact's neurons between languages of different scripts. 95% intervals over facts.
+    fact's neurons between languages with different scripts. 95% intervals over facts.
     """
     figure = make_subplots(
         rows=1,
@@ -161,8 +162,8 @@ def transfer_and_sharing(
     figure = styled(
         figure,
         title="Transfer and shared neurons come together",
-        caption="Two models that learned the same facts. The one that answers what it was never "
-        "told in a language shares neurons between scripts;<br>the other shares no more than "
+        caption="Two models that learned the same facts. The model that answers what it was never "
+        "told in a language<br>shares neurons across scripts; the other shares no more than "
         "between different facts. 95% intervals over facts.",
         height=480,
     )

@@ -1,4 +1,4 @@
-"""Figure of one neuron: where it acts, what it writes, what happens without it."""
+"""Figure of one neuron: where it is active, what it promotes, and what changes without it."""
 
 from collections.abc import Sequence
 from html import escape
@@ -25,14 +25,14 @@ from lafn_viz.plots.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-LINE = 24  # pixels a row
+LINE = 24  # pixels per row
 
 
 def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
-    """A neuron by language, the tokens it promotes and demotes, and the answers without it.
+    """Draw a neuron by language, the tokens it promotes and demotes, and the answers without it.
 
-    Dots are paraphrases (of all facts), bars across them means of a language. `n_tokens` of each
-    kind are drawn, at most as many as the card has.
+    Dots are paraphrases (of all facts), the dashes across them their mean in a language. Up to
+    `n_tokens` of each kind are drawn.
     """
     names = [language_name(code) for code in card.languages]
     tokens = [card.promoted[:n_tokens], card.demoted[:n_tokens]]
@@ -50,28 +50,28 @@ def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
         horizontal_spacing=0.035,
         subplot_titles=[
             "Attribution", "Activation", "Zeroed: log P", "Zeroed: P",
-            *(f"Tokens it {what}" if some else "" for what, some in
+            *(f"Tokens it {verb}" if shown else "" for verb, shown in
               zip(("promotes", "demotes"), tokens, strict=True)),
         ],
     )  # fmt: skip
     frame = card.to_frame()
     for column, panel in enumerate(_panels(card, frame), 1):
         _draw_panel(figure, card, frame, panel, column)
-    for column, (some, colour) in enumerate(zip(tokens, (AGNOSTIC, SPECIFIC), strict=True)):
-        _tokens(figure, some, colour, column=1 + 2 * column, rows=rows)
+    for column, (shown, colour) in enumerate(zip(tokens, (AGNOSTIC, SPECIFIC), strict=True)):
+        _tokens(figure, shown, colour, column=1 + 2 * column, rows=rows)
     layer, neuron = card.neuron
     facts = list(dict.fromkeys(prompt.fact_id for prompt in card.prompts))
     about = asked_of(card.prompts[0]) if len(facts) == 1 else f"{len(facts)} facts"
     draws = len(card.effect.control)
-    control = f"mean of {draws} random ones of its layer" if draws else "none was drawn"
+    control = f"; grey: mean of {draws} random neurons of its layer" if draws else ""
     change = card.effect.change
-    beside = f", {card.effect.control_change.mean():+z.1%} without a random one" if draws else ""
+    random = f", {card.effect.control_change.mean():+z.1%} without a random one" if draws else ""
     styled(
         figure,
         title=f"Layer {layer}, neuron {neuron}: {about}",
-        caption="Dots: paraphrases, dashes: their mean. What matters lies away from the control "
-        f"(grey: {control}).<br>P(correct) {change:+z.1%} without the neuron{beside}. "
-        "Tokens: along the residual stream alone; ␣ is a space.",
+        caption=f"Dots: paraphrases; dashes: their mean{control}.<br>P(correct) changes by "
+        f"{change:+z.1%} without the neuron{random}. Tokens: by the residual stream alone; "
+        "␣ is a space.",
         height=above + inner + below,
     )
     return figure.update_layout(
@@ -207,19 +207,19 @@ def _draw_paraphrases(
 
 
 def _tokens(
-    figure: go.Figure, some: Sequence[tuple[str, float]], colour: str, *, column: int, rows: int
+    figure: go.Figure, tokens: Sequence[tuple[str, float]], colour: str, *, column: int, rows: int
 ) -> None:
-    """Horizontal bars of what is added to the logits of some tokens, each with its text."""
-    if not some:
+    """Draw what the neuron adds to the logits of tokens as horizontal bars with their texts."""
+    if not tokens:
         figure.update_xaxes(visible=False, row=2, col=column)
         figure.update_yaxes(visible=False, row=2, col=column)
         return
-    values = [value for _, value in some]
-    texts = [visible(text) for text, _ in some]
+    values = [value for _, value in tokens]
+    texts = [visible(text) for text, _ in tokens]
     figure.add_trace(
         go.Bar(
             x=values,
-            y=list(range(len(some))),
+            y=list(range(len(tokens))),
             orientation="h",
             marker_color=colour,
             text=texts,
@@ -232,7 +232,7 @@ def _tokens(
         row=2,
         col=column,
     )
-    # Room for the texts, outside of the longest bar.
+    # Room for the texts, which stand outside the bars.
     room = 1.75 if max(map(len, texts)) > 10 else 1.45
     ends = sorted((0.0, room * max(values, key=abs)))
     figure.update_xaxes(

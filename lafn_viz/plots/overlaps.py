@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def overlap_heatmap(overlap: Overlap) -> go.Figure:
-    """Mean Jaccard of each pair of languages: the same fact, and another fact as its control."""
+    """Draw the mean Jaccard of each pair of languages, for the same fact and for another one."""
     names = [language_name(code) for code in overlap.languages]
     panels = (
         ("Same fact", overlap.jaccard),
@@ -64,12 +64,15 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
 
 
 def layer_distribution(overlap: Overlap) -> go.Figure:
-    """Agnostic and specific neurons of a fact, layer by layer."""
+    """Draw the numbers of agnostic and specific neurons of a fact, layer by layer."""
     frame = overlap.per_layer()
     figure = make_subplots(
         rows=1,
         cols=2,
-        subplot_titles=("Language-agnostic (a fact)", "Language-specific (a fact in a language)"),
+        subplot_titles=(
+            "Language-agnostic (per fact)",
+            "Language-specific (per fact and language)",
+        ),
         horizontal_spacing=0.12,
     )
     for column, (name, colour) in enumerate((("agnostic", AGNOSTIC), ("specific", SPECIFIC)), 1):
@@ -87,7 +90,7 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
             row=1,
             col=column,
         )
-        # Room for the numbers over the bars.
+        # Room for the numbers above the bars.
         top = max(1.15 * float(frame[name].max()), 1e-9)
         figure.update_yaxes(range=[0, top], row=1, col=column)
     figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12))
@@ -109,29 +112,29 @@ def model_comparison(
     caption: str = "Overlap of a fact's neurons between languages, 95% intervals over facts. The "
     "control knows the same facts without transfer.",
 ) -> go.Figure:
-    """Mean Jaccard with 95% intervals for each model or method: same fact, other fact, chance.
+    """Draw the mean Jaccard of each model or method: same fact, other fact, chance.
 
-    `summaries` maps a name to its `Overlap.summary()`.
+    Bars are 95% intervals over facts. `summaries` maps a name to its `Overlap.summary()`.
     """
     figure = go.Figure()
     colours = {"same fact": AGNOSTIC, "other fact": SPECIFIC, "chance": CONTROL}
     labels = []
     for name, colour in colours.items():
-        rows = [s.set_index("comparison").loc[name] for s in summaries.values()]
+        rows = [table.set_index("comparison").loc[name] for table in summaries.values()]
         figure.add_trace(
             go.Bar(
                 name=name,
                 x=list(summaries),
                 y=[row["jaccard"] for row in rows],
                 error_y=interval(
-                    *([row[which] for row in rows] for which in ("jaccard", "low", "high"))
+                    *([row[column] for row in rows] for column in ("jaccard", "low", "high"))
                 ),
                 marker_color=colour,
                 offsetgroup=name,
                 hovertemplate="%{x}, " + name + ": %{y:.3f}<extra></extra>",
             )
         )
-        # Over its error bar, which would run through a number in the bar.
+        # Above the error bar, which would run through a number inside the bar.
         labels.append(
             go.Scatter(
                 x=list(summaries),
@@ -157,7 +160,7 @@ def model_comparison(
 
 
 def language_tree(overlap: Overlap) -> go.Figure:
-    """Languages clustered by the neurons they share, beside their overlap in that order."""
+    """Draw languages clustered by the neurons they share, beside their overlap in that order."""
     from scipy.cluster.hierarchy import dendrogram
 
     tree = dendrogram(overlap.linkage(), no_plot=True)
@@ -211,8 +214,8 @@ def language_tree(overlap: Overlap) -> go.Figure:
     figure = styled(
         figure,
         title="Which languages keep facts in the same neurons?",
-        caption="Average linkage of 1 − Jaccard. Languages of one script share most; the control "
-        "says how much of it needs no common fact.",
+        caption="Average linkage of 1 − Jaccard. Languages with one script share most; the control "
+        "shows how much they share without a common fact.",
         height=500,
     )
     return figure.update_layout(margin={"l": 100, "b": 100})
@@ -221,9 +224,16 @@ def language_tree(overlap: Overlap) -> go.Figure:
 def upset(
     overlap: Overlap, *, facts: Iterable[str] | None = None, top: int = 18, min_degree: int = 2
 ) -> go.Figure:
-    """Neurons in exactly these languages, for the `top` combinations of `min_degree` or more.
+    """Draw how many neurons are in exactly which languages, for the most frequent combinations.
 
-    Of some facts, or of all; the others serve as their control all the same.
+    Args:
+        overlap: the sets; facts that are not drawn still serve as the control.
+        facts: the facts to draw, all unless given.
+        top: how many combinations to draw.
+        min_degree: the smallest number of languages in a combination.
+
+    Raises:
+        ValueError: if no neuron is in that many languages.
     """
     chosen = overlap.facts if facts is None else tuple(facts)
     table = overlap.intersections(facts=chosen)
@@ -254,7 +264,7 @@ def upset(
     for trace in _combinations(table, overlap.languages):
         figure.add_trace(trace, row=2, col=1)
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
-    figure.update_yaxes(title_text="neurons (mean a fact)", row=1, col=1)
+    figure.update_yaxes(title_text="neurons (mean per fact)", row=1, col=1)
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False,
         zeroline=False, row=2, col=1,
@@ -263,7 +273,7 @@ def upset(
     return styled(
         figure,
         title="Which languages, exactly, share neurons?",
-        caption=f"The {len(table)} most frequent combinations of {min_degree} languages or more, "
+        caption=f"The {len(table)} most frequent combinations of {min_degree} or more languages, "
         f"over {'one fact' if len(chosen) == 1 else f'{len(chosen)} facts'}.<br>"
         "Grey: each language's set taken from another fact of the relation.",
         height=340 + 22 * len(names),
@@ -291,7 +301,7 @@ def _combinations(table: "pd.DataFrame", languages: Sequence[str]) -> Iterator[g
 def significance_ladder(
     found: Significance, *, statistic: str = "across scripts", top: int = 40
 ) -> go.Figure:
-    """Each fact's statistic beside its 95th percentile under both null models, largest first."""
+    """Draw each fact's statistic beside its 95th percentile under both null models."""
     row = STATISTICS.index(statistic)
     order = np.argsort(-found.observed[row])[:top]
     figure = go.Figure()
@@ -310,19 +320,19 @@ def significance_ladder(
             )
         )
     q = found.q_value[1, row]
-    for beaten, name, colour in (
+    for is_significant, name, colour in (
         (True, "q < 0.05 against other facts", AGNOSTIC),
-        (False, "not", "#ffffff"),
+        (False, "not significant", "#ffffff"),
     ):
-        some = [i for i in order if bool(q[i] < 0.05) == beaten]
+        chosen = [i for i in order if bool(q[i] < 0.05) == is_significant]
         figure.add_trace(
             go.Scatter(
-                x=[found.facts[i] for i in some],
-                y=found.observed[row, some],
+                x=[found.facts[i] for i in chosen],
+                y=found.observed[row, chosen],
                 mode="markers",
                 marker={"size": 10, "color": colour, "line": {"color": AGNOSTIC, "width": 2}},
-                name=f"observed, {name} ({len(some)})",
-                customdata=q[some],
+                name=f"observed, {name} ({len(chosen)})",
+                customdata=q[chosen],
                 hovertemplate="%{x}: %{y:.2f}, q = %{customdata:.3f}<extra></extra>",
             )
         )
@@ -338,7 +348,7 @@ def significance_ladder(
     figure.update_layout(legend=LEGEND_ABOVE)
     figure = styled(
         figure,
-        title=f"Is it more than chance, and more than habit? ({statistic})",
+        title=f"Is the overlap more than chance, and more than for other facts? ({statistic})",
         caption=f"{found.n_permutations} permutations. Grey: random neurons of the same layers; "
         "orange: neurons of other facts of the relation.",
         height=480,
@@ -347,24 +357,24 @@ def significance_ladder(
 
 
 def threshold_lines(table: "pd.DataFrame") -> go.Figure:
-    """The overlap and its controls over the threshold, from `threshold_curve()`."""
+    """Draw the overlap and its controls over the threshold, from `threshold_curve()`."""
     option = str(table.columns[0])
     colours = {"same fact": AGNOSTIC, "other fact": SPECIFIC, "chance": CONTROL}
     figure = go.Figure()
     for name, colour in colours.items():
-        some = table[table["comparison"] == name]
-        x = [*some[option], *some[option][::-1]]
+        rows = table[table["comparison"] == name]
+        x = [*rows[option], *rows[option][::-1]]
         figure.add_trace(
             go.Scatter(
-                x=x, y=[*some["high"], *some["low"][::-1]], mode="lines", fill="toself",
+                x=x, y=[*rows["high"], *rows["low"][::-1]], mode="lines", fill="toself",
                 opacity=0.25, line={"width": 0}, fillcolor=colour, hoverinfo="skip",
                 showlegend=False,
             )
         )  # fmt: skip
         figure.add_trace(
             go.Scatter(
-                x=some[option],
-                y=some["jaccard"],
+                x=rows[option],
+                y=rows["jaccard"],
                 mode="lines+markers",
                 line={"color": colour},
                 name=name,
@@ -380,8 +390,8 @@ def threshold_lines(table: "pd.DataFrame") -> go.Figure:
     figure.update_layout(legend=LEGEND_ABOVE)
     return styled(
         figure,
-        title="Does it depend on the threshold?",
-        caption="Means with 95% intervals over facts. What lies above the orange line belongs to "
-        "the fact.",
+        title="Does the overlap depend on the threshold?",
+        caption="Means with 95% intervals over facts. Only the overlap above the orange line "
+        "belongs to the fact.",
         height=420,
     )

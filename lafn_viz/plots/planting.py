@@ -1,4 +1,4 @@
-"""Figure of planted neurons: which method finds them."""
+"""Figure of planted neurons: which attribution method finds them."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,13 +22,13 @@ class _Panel(NamedTuple):
 
 
 PANELS = (
-    _Panel("recall", "Planted neurons found", AGNOSTIC, "share of the planted"),
-    _Panel("decoys", "Decoys taken for them", SPECIFIC, "share of the top"),
+    _Panel("recall", "Planted neurons found", AGNOSTIC, "share of the planted neurons"),
+    _Panel("decoys", "Decoys mistaken for them", SPECIFIC, "share of the top neurons"),
 )
 
 
 def planted_recovery(table: "pd.DataFrame") -> go.Figure:
-    """Share of the planted neurons among each method's top neurons, and of decoys beside them.
+    """Draw the share of planted neurons among each method's top neurons, and of decoys.
 
     `table` is that of `score_methods` for one position; "random" is the control.
     """
@@ -54,10 +54,10 @@ def planted_recovery(table: "pd.DataFrame") -> go.Figure:
     first = table.iloc[0]
     return styled(
         figure,
-        title="Which method finds neurons that were planted?",
+        title="Which method finds the planted neurons?",
         caption=f"About {first['planted']:.0f} planted neurons act in each of {first['n']:.0f} "
-        "(fact, language) pairs; as many decoys fire, as many write.<br>Bars: 95% bootstrap "
-        "intervals over pairs. Grey: scores drawn at random.",
+        "(fact, language) pairs; as many decoys only fire, as many only write.<br>Bars: 95% "
+        "bootstrap intervals over pairs. Grey: scores drawn at random.",
         height=140 + 44 * len(table) + 90,
     )
 

@@ -1,4 +1,4 @@
-"""What every figure shares: colours, names of languages, fonts, title and caption."""
+"""What all figures share: colours, fonts, error bars, title and caption."""
 
 import colorsys
 import html
@@ -14,9 +14,8 @@ from lafn_viz.datasets.facts import Prompt
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 # Okabe-Ito has eight colours, too few for twelve languages. These are the nine of Paul Tol's
 # "muted" set (Tol 2021, "Colour Schemes", SRON/EPS/TN/09-002), his blue #6699CC and brown #661100,
-# and black: the three that stay furthest from the nine and each other, as seen with normal,
-# deuteranope and protanope eyes. They differ in lightness too. No colour stands alone: a label says
-# the language.
+# and black: the three that are furthest from the nine and from each other, to normal, deuteranope
+# and protanope eyes. They differ in lightness too. A label always names the language as well.
 LANGUAGE_COLOURS = {
     "en": "#332288", "fr": "#6699CC", "de": "#000000", "es": "#DDCC77", "it": "#44AA99",
     "pt": "#117733", "ru": "#CC6677", "zh": "#882255", "ja": "#AA4499", "ar": "#999933",
@@ -26,18 +25,18 @@ FONT = (
     "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Devanagari', sans-serif"
 )
 LEGEND_ABOVE = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
-# What scores of a target are counted in.
+# The unit of the scores, by the target of the attribution.
 TARGET_UNITS = {"probability": "probability", "log_prob": "nats", "logit_difference": "nats"}
-# Generation into every exported page: no logo, and no button that uploads the chart.
+# Options of every exported page: no logo, and no button that uploads the chart.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
 
 def language_colour(code: str) -> str:
-    """The colour of a language (also of "zh-TW"); one made of its code where there is none."""
+    """Return the colour of a language (also of "zh-TW"), or one derived from its code."""
     known = LANGUAGE_COLOURS.get(code) or LANGUAGE_COLOURS.get(code.split("-")[0])
     if known:
         return known
-    # The same in every run, which Python's own hash is not.
+    # Python's own hash differs from run to run.
     number = zlib.crc32(code.encode())
     hue, lightness = number % 360 / 360, (0.3, 0.42, 0.54)[number // 360 % 3]
     parts = colorsys.hls_to_rgb(hue, lightness, 0.55)
@@ -45,21 +44,21 @@ def language_colour(code: str) -> str:
 
 
 def asked_of(prompt: Prompt) -> str:
-    """What a prompt asks, marked for HTML: subject and relation, or its text."""
+    """Return what a prompt asks, escaped for HTML: subject and relation, or its text."""
     text = f"{prompt.subject} – {prompt.relation}" if prompt.subject else prompt.text
     return html.escape(text, quote=False)
 
 
 def visible(text: str) -> str:
-    """A token as it can be read: spaces, tabs and line ends shown, marked for HTML."""
-    for what, sign in ((" ", "␣"), ("\t", "⇥"), ("\r", "␍"), ("\n", "↵")):
-        text = text.replace(what, sign)
-    seen = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
-    return html.escape(seen, quote=False)
+    """Return a readable token, escaped for HTML: spaces, tabs and line ends become signs."""
+    for blank, sign in ((" ", "␣"), ("\t", "⇥"), ("\r", "␍"), ("\n", "↵")):
+        text = text.replace(blank, sign)
+    printable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return html.escape(printable, quote=False)
 
 
 def interval(value: ArrayLike, low: ArrayLike, high: ArrayLike, **look: Any) -> dict[str, Any]:
-    """Error bars from `low` to `high` around `value`; `look` is plotly's width and thickness."""
+    """Return error bars from `low` to `high` around `value`; `look` sets width and thickness."""
     value, low, high = (np.asarray(x, dtype=float) for x in (value, low, high))
     return {
         "type": "data",
@@ -71,7 +70,7 @@ def interval(value: ArrayLike, low: ArrayLike, high: ArrayLike, **look: Any) -> 
 
 
 def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Figure:
-    """A figure in the house style: what is shown on top, what to see under it."""
+    """Set the house style: the title says what is shown, the caption under it what to look for."""
     figure.update_layout(
         template="plotly_white",
         font={"family": FONT, "size": 13},
@@ -89,6 +88,6 @@ def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Fi
         height=height,
         width=840,
     )
-    # Labels of rows would touch what they stand beside.
+    # Otherwise the labels of rows touch the figure.
     figure.update_yaxes(ticklabelstandoff=4)
     return figure

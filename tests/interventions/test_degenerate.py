@@ -203,7 +203,7 @@ def test_graph_draws_each_pair_between_its_neurons(tiny, made_up):
     assert "more than" in together.name
     assert together.line.width > alone.line.width
     caption = figure.layout.title.subtitle.text
-    assert "2 degenerate pairs (lines, thick where they cost most) and 1 larger sets" in caption
+    assert "2 degenerate pairs (lines, thick where they cost most) and 1 larger set" in caption
     assert "0.0 among as many random neurons" in caption
     empty = dataclasses.replace(found, sets=(), changes=np.zeros(0), control=())
     assert "No set of neurons is degenerate; no control" in (

@@ -1,0 +1,103 @@
+"""Figures of overlaps: claim beside control, the same order in both, counts over languages."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import a_set
+
+import lafn_viz as lv
+from lafn_viz import plots
+
+
+def test_heatmap_shows_claim_and_control_on_one_scale(overlap):
+    figure = plots.overlap_heatmap(overlap)
+    claim, control = figure.data
+    assert list(claim.x) == ["English", "French", "Chinese"]
+    assert (claim.zmin, claim.zmax) == (control.zmin, control.zmax)
+    assert claim.z[0][1] == pytest.approx(overlap.jaccard[0, 1])
+    assert control.z[2][1] == pytest.approx(overlap.jaccard_other_fact[2, 1])
+    assert np.isnan(np.diag(np.array(claim.z))).all()
+    assert "control" in figure.layout.annotations[1].text.lower()
+    assert "chance" in figure.layout.title.subtitle.text
+
+
+def test_heatmap_without_a_control_says_so():
+    alone = lv.overlap([a_set("A", "en", [(0, 1)]), a_set("A", "fr", [(0, 1)])])
+    assert "(none)" in plots.overlap_heatmap(alone).layout.annotations[1].text
+
+
+def test_layers_show_agnostic_and_specific_neurons(overlap):
+    agnostic, specific = plots.layer_distribution(overlap).data
+    assert list(agnostic.y) == [0.5, 0.0]
+    assert list(agnostic.x) == [0, 1]
+    assert specific.marker.color != agnostic.marker.color
+
+
+def test_models_side_by_side_have_intervals():
+    summary = pd.DataFrame(
+        [("same fact", 0.2, 0.1, 0.4), ("other fact", 0.1, 0.1, 0.1), ("chance", 0.0, 0.0, 0.0)],
+        columns=["comparison", "jaccard", "low", "high"],
+    )
+    figure = plots.model_comparison({"one": summary, "two": summary})
+    bars = figure.data[0]
+    assert list(bars.x) == ["one", "two"]
+    assert bars.error_y.array[0] == pytest.approx(0.2)
+    assert bars.error_y.arrayminus[0] == pytest.approx(0.1)
+
+
+def test_tree_orders_both_panels_alike_and_by_likeness(overlap):
+    figure = plots.language_tree(overlap)
+    heatmaps = [trace for trace in figure.data if trace.type == "heatmap"]
+    names = list(figure.layout.xaxis2.ticktext)
+    # English and Chinese share most, so they stand side by side.
+    assert abs(names.index("English") - names.index("Chinese")) == 1
+    order = [["en", "fr", "zh"][["English", "French", "Chinese"].index(name)] for name in names]
+    places = [overlap.languages.index(code) for code in order]
+    for trace, matrix in zip(heatmaps, (overlap.jaccard, overlap.jaccard_other_fact), strict=True):
+        expected = matrix[np.ix_(places, places)].copy()
+        np.fill_diagonal(expected, np.nan)
+        np.testing.assert_array_equal(np.array(trace.z, dtype=float), expected)
+
+
+def test_upset_draws_counts_over_their_languages(overlap):
+    figure = plots.upset(overlap)
+    table = overlap.intersections()
+    table = table[table["degree"] > 1].reset_index(drop=True)
+    same, control = figure.data[:2]
+    np.testing.assert_allclose(same.y, table["neurons"])
+    np.testing.assert_allclose(control.y, table["other_facts"])
+    dots = figure.data[3]
+    for x, languages in enumerate(table["languages"]):
+        rows = {y for column, y in zip(dots.x, dots.y, strict=True) if column == x}
+        assert rows == {overlap.languages.index(code) for code in languages}
+    with pytest.raises(ValueError, match="no neuron is in 4 languages"):
+        plots.upset(overlap, min_degree=4)
+
+
+def test_ladder_marks_the_facts_that_beat_the_others(overlap):
+    result = lv.significance(overlap, n_permutations=19)
+    figure = plots.significance_ladder(result, statistic="shared")
+    shown = {trace.name: trace for trace in figure.data}
+    significant = [name for name in shown if name.startswith("observed, q")]
+    n_significant = (result.q_value[1, 1] < 0.05).sum()
+    assert significant == [f"observed, q < 0.05 against other facts ({n_significant})"]
+    dots = [t for t in figure.data if t.name.startswith("observed")]
+    values = {x: y for t in dots for x, y in zip(t.x, t.y, strict=True)}
+    assert values == dict(zip(result.facts, result.observed[1], strict=True))
+
+
+def test_threshold_lines_show_each_comparison():
+    table = pd.DataFrame(
+        {
+            "fraction": [0.01, 0.1] * 3,
+            "comparison": ["same fact"] * 2 + ["other fact"] * 2 + ["chance"] * 2,
+            "jaccard": [0.5, 0.6, 0.1, 0.2, 0.0, 0.1],
+            "low": [0.4, 0.5, 0.0, 0.1, 0.0, 0.0],
+            "high": [0.6, 0.7, 0.2, 0.3, 0.1, 0.2],
+        }
+    )
+    figure = plots.threshold_lines(table)
+    assert {t.mode for t in figure.data if t.fill} == {"lines"}  # no dots on the bands
+    lines = {t.name: t for t in figure.data if t.mode == "lines+markers"}
+    assert list(lines["other fact"].y) == [0.1, 0.2]
+    assert list(lines["same fact"].x) == [0.01, 0.1]
