@@ -6,6 +6,7 @@ from lafn_viz.attribution.scores import (
     CompletenessWarning as CompletenessWarning,
     NeuronScores as NeuronScores,
 )
+from lafn_viz.core.json_records import FactError as FactError
 from lafn_viz.core.provenance import Provenance as Provenance
 from lafn_viz.datasets.counterfactuals import (
     counterfactual_case as counterfactual_case,
@@ -18,18 +19,13 @@ from lafn_viz.datasets.edit_cases import (
 from lafn_viz.datasets.edit_readers import (
     load_edit_cases as load_edit_cases,
 )
+from lafn_viz.datasets.fact_files import load_facts as load_facts
 from lafn_viz.datasets.fact_readers import (
     lint_patterns as lint_patterns,
     load_mlama as load_mlama,
     load_mpararel as load_mpararel,
 )
-from lafn_viz.datasets.facts import (
-    Fact as Fact,
-    FactError as FactError,
-    FactSet as FactSet,
-    Prompt as Prompt,
-    load_facts as load_facts,
-)
+from lafn_viz.datasets.facts import Fact as Fact, FactSet as FactSet, Prompt as Prompt
 from lafn_viz.datasets.text import shows_answer as shows_answer
 from lafn_viz.editing import baselines as baselines
 from lafn_viz.editing.activation_matcher import (

@@ -500,7 +500,7 @@ def test_marks_of_direction_are_kept_and_told_escaped(tmp_path):
     assert found.filter(subjects=name).facts == found.facts
     with pytest.raises(ValueError, match=re.escape(r"for example, \u202eAnland\u202c")):
         found.filter(subjects="Berland")
-    with pytest.raises(lv.FactError, match=re.escape(r"'\u202ede' is no language of this fact")):
+    with pytest.raises(lv.FactError, match=re.escape(r"'\u202ede' is not a language of this fact")):
         lv.load_facts(put(path, lines([rows[0] | {"leaks": ["\u202ede"]}])))
     with pytest.raises(
         ValueError, match=re.escape(r"unknown language '\u2067de'; there are en, fa")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from lafn_viz.core.json_records import FactError
 from lafn_viz.course.grading import Wrong, check, run
-from lafn_viz.datasets.facts import FactError, FactSet, load_facts
+from lafn_viz.datasets.fact_files import load_facts
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.models.scoring import score_answers
 
 if TYPE_CHECKING:

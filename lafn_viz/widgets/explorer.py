@@ -11,7 +11,8 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
-from lafn_viz.datasets.facts import FactSet, load_facts
+from lafn_viz.datasets.fact_files import load_facts
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.loading import load_model
 from lafn_viz.models.packaged import EMBEDDED

@@ -1,26 +1,8 @@
-import json
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
 
 import lafn_viz as lv
-from lafn_viz.datasets.facts import FactError, load_facts
-
-GOOD = {
-    "id": "capital/FR",
-    "relation": "capital",
-    "subject_id": "FR",
-    "object_id": "Paris",
-    "subject": {"en": "France", "fr": "France"},
-    "object": {"en": "Paris", "fr": "Paris"},
-}
-
-
-def written(tmp_path, *lines):
-    path = tmp_path / "facts.jsonl"
-    path.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines), "utf-8")
-    return path
 
 
 def test_embedded_facts_are_many_and_in_many_scripts(facts):
@@ -103,74 +85,3 @@ def test_own_prompt_needs_its_subject_and_an_answer():
         lv.Prompt.of("The capital of France is", "Paris", subject="Spain")
     with pytest.raises(ValueError, match="empty answer"):
         lv.Prompt.of("The capital of France is", " ", subject="France")
-
-
-def test_own_facts_are_read_with_the_embedded_paraphrases(tmp_path):
-    facts = load_facts(written(tmp_path, GOOD, ""))
-    assert len(facts) == 1
-    assert facts["capital/FR"].source == "own"
-    assert len(facts.prompts()) == 12
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"id": ""}, "id"),
-        ({"relation": 3}, "relation"),
-        ({"subject": {}}, "subject"),
-        ({"subject": {"en": "France", "fr": None}}, "subject.fr"),
-        ({"object": {"en": "Paris"}}, "object"),
-        ({"held_out": ["de"]}, "held_out"),
-        ({"leaks": "en"}, "leaks"),
-        ({"capitol": "x"}, "capitol"),
-    ],
-)
-def test_a_bad_record_is_named_by_file_line_and_field(tmp_path, change, field):
-    path = written(tmp_path, GOOD, {**GOOD, "id": "capital/2", **change})
-    with pytest.raises(FactError) as error:
-        load_facts(path)
-    assert f"{path}, line 2, field '{field}'" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("lines", "says"),
-    [
-        (("{",), "line 1: not JSON"),
-        (("[1]",), "line 1: a list, but a record is a JSON object"),
-        ((GOOD, GOOD), "line 2, field 'id': 'capital/FR' stands on an earlier line"),
-        (("",), "holds no fact"),
-    ],
-)
-def test_a_file_that_is_no_fact_set_gets_a_sentence(tmp_path, lines, says):
-    with pytest.raises(FactError, match=re.escape(says)):
-        load_facts(written(tmp_path, *lines))
-
-
-def test_missing_and_foreign_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
-        load_facts(tmp_path / "none.jsonl")
-    path = tmp_path / "latin.jsonl"
-    path.write_bytes('{"id": "é"}'.encode("latin-1"))
-    with pytest.raises(FactError, match="not UTF-8"):
-        load_facts(path)
-
-
-def test_paraphrases_without_one_subject_are_refused(tmp_path):
-    path = tmp_path / "p.jsonl"
-    for text in ("The capital is", "{subject} {subject}"):
-        path.write_text(json.dumps({"relation": "capital", "language": "en", "texts": [text]}))
-        with pytest.raises(FactError, match=r"line 1, field 'texts'.*exactly once"):
-            load_facts(paraphrases=path)
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
-def test_any_value_in_any_field_is_read_or_refused_by_name(tmp_path_factory, value):
-    folder = tmp_path_factory.mktemp("fuzz")
-    for field in ("id", "subject", "object", "leaks", "held_out"):
-        path = written(folder, {**GOOD, field: value})
-        try:
-            said = f"{len(load_facts(path))} fact"
-        except FactError as error:
-            said = str(error)
-        assert said == "1 fact" or f"line 1, field '{field}" in said

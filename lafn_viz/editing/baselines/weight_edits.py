@@ -28,7 +28,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass
-from lafn_viz.datasets.facts import Prompt, load_facts
+from lafn_viz.datasets.fact_files import load_facts
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.loss import EditLoss, LBFGSSearch
 from lafn_viz.models.batching import batches
 from lafn_viz.models.capabilities import capabilities

@@ -36,7 +36,8 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.datasets.facts import Fact, FactSet, Prompt, load_facts
+from lafn_viz.datasets.fact_files import load_facts
+from lafn_viz.datasets.facts import Fact, FactSet, Prompt
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.weights import (
     HELD_OUT,
