@@ -82,6 +82,7 @@ def write_made_up(folder: Path, log: Path) -> None:
 
 
 def say(log: Path, text: str) -> None:
+    """Append a line to a log."""
     with log.open("a") as opened:
         opened.write(text + "\n")
 
@@ -181,24 +182,24 @@ def real(root: Path) -> dict[str, object]:
     import lafn_viz as lv
 
     model, facts = lv.load_model("embedded"), lv.load_facts()
-    some = facts.filter(relation=["capital", "script"], languages=["en", "ru"]).sample(7, seed=2)
+    sample = facts.filter(relation=["capital", "script"], languages=["en", "ru"]).sample(7, seed=2)
     cases = lv.counterfactual_cases(facts, n=2).filter(languages=["en"])
     editor = lv.baselines.language_agnostic(position="answer", n_neurons=2000)
 
     def sweep(folder: Path, log: Path) -> None:
         add = StoreWriter.add
 
-        def added(self, number, found):
-            add(self, number, found)
+        def logged_add(self, number, result):
+            add(self, number, result)
             say(log, f"ended {number}")
 
-        StoreWriter.add = added
+        StoreWriter.add = logged_add
         run = Job.run
         Job.run = lambda job, model, number: (
             say(log, f"begins {number}"), run(job, model, number)
         )[1]  # fmt: skip
         lv.sweep(
-            model, some, folder, cases=cases, editors=[editor], per_shard=3, dense=True,
+            model, sample, folder, cases=cases, editors=[editor], per_shard=3, dense=True,
             progress=False,
         )  # fmt: skip
 
@@ -224,7 +225,7 @@ def real(root: Path) -> dict[str, object]:
     lv.Store(folder).check()
     begins = [line for line in log.read_text().splitlines() if line.startswith("begins")]
     return {
-        "kills": kills, "again": twice(log), "begun": len(begins), "items": len(some) + len(cases),
+        "kills": kills, "again": twice(log), "begun": len(begins), "items": len(sample) + len(cases),
         "equal": tree(folder) == tree(root / "whole"), "files": sorted(tree(folder)),
     }  # fmt: skip
 

@@ -9,8 +9,8 @@ from lafn_viz.cli import main
 
 def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network):
     assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "3"]) == 0
-    said = capsys.readouterr().out
-    row = next(line for line in said.splitlines() if line.startswith("Jaccard, same fact"))
+    output = capsys.readouterr().out
+    row = next(line for line in output.splitlines() if line.startswith("Jaccard, same fact"))
     embedded, control = (float(x) for x in re.findall(r"(-?\d\.\d+) \[", row))
     assert embedded > control
     for name in ("overlap", "overlap-control", "models", "layers", "fact"):
@@ -19,7 +19,7 @@ def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network
         assert '<script charset="utf-8" src="plotly.min.js"' in page
         assert "cdn.plot.ly" not in page
     assert (tmp_path / "out" / "plotly.min.js").exists()
-    assert str(tmp_path / "out") in said
+    assert str(tmp_path / "out") in output
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,18 @@ def test_bad_input_gets_one_sentence(arguments, says, capsys):
 
 
 @pytest.mark.parametrize("command", ["demo", "gallery"])
-def test_a_place_that_is_no_folder_is_told_before_the_work(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("lafn_viz.models.loading.load_model", None)  # there is no work
+def test_a_path_that_cannot_be_a_folder_is_refused_before_the_work(
+    command, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("lafn_viz.models.loading.load_model", None)  # nothing is computed
     (tmp_path / "file").write_text("mine")
     assert main([command, "--out", str(tmp_path / "file")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"lafn-viz: {tmp_path / 'file'} cannot be a folder for results (")
+    output = capsys.readouterr().err
+    assert output.startswith(f"lafn-viz: {tmp_path / 'file'} cannot be a folder for results (")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_sweep_of_files_of_one_s_own(tmp_path, capsys):
+def test_a_sweep_reads_facts_from_two_files(tmp_path, capsys):
     fact = {
         "id": "capital/X", "relation": "capital", "subject_id": "X", "object_id": "Y",
         "subject": {"en": "France"}, "object": {"en": "Paris"},

@@ -19,7 +19,7 @@ from lafn_viz.experiments.examine import Examination
 
 @pytest.fixture
 def results():
-    """Made-up ones, so that no model has to be read."""
+    """Made-up results, so that no model has to be loaded."""
     sets = [a_set(f, lang, [(0, 1), (1, i)]) for i, f in enumerate("AB") for lang in ("en", "fr")]
     made = Results()
     nothing = np.full(2, np.nan)
@@ -61,7 +61,7 @@ def test_pages_open_without_a_network_and_the_index_shows_them(results, tmp_path
     assert "chance is" in index  # a caption
 
 
-def test_pictures_are_shown_where_they_were_drawn(results, tmp_path, monkeypatch):
+def test_the_index_shows_pictures_only_if_they_were_drawn(results, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "write_pictures", lambda figures, out: "")
     made = gallery(tmp_path, names=["upset"], results=results)
     assert '<img src="upset.png" alt="Which languages' in made.index.read_text("utf-8")
@@ -78,10 +78,10 @@ def test_a_picture_is_drawn(tmp_path):
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_why_there_are_no_pictures_is_said_in_a_sentence(tmp_path, monkeypatch):
+def test_a_sentence_explains_why_there_are_no_pictures(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", "/no/such/browser")
-    said = write_pictures({"one": a_figure()}, tmp_path)
-    assert "no browser at BROWSER_PATH=/no/such/browser" in said
+    output = write_pictures({"one": a_figure()}, tmp_path)
+    assert "no browser at BROWSER_PATH=/no/such/browser" in output
     monkeypatch.setitem(sys.modules, "kaleido", None)
     assert "pip install 'lafn_viz[gallery]'" in write_pictures({"one": a_figure()}, tmp_path)
     assert not (tmp_path / "one.png").exists()
@@ -103,6 +103,6 @@ def test_command(monkeypatch, tmp_path, capsys):
     assert main(["gallery", "--out", str(tmp_path)]) == 0
     assert main(["gallery", "--out", str(tmp_path), "--no-png"]) == 0
     assert asked == [(tmp_path, True), (tmp_path, False)]
-    said = capsys.readouterr()
-    assert "no pictures, as it rains" in said.err
-    assert f"1 figures: {tmp_path / 'index.html'}" in said.out
+    output = capsys.readouterr()
+    assert "no pictures, as it rains" in output.err
+    assert f"1 figures: {tmp_path / 'index.html'}" in output.out

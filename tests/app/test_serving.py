@@ -1,4 +1,4 @@
-"""What `lafn-viz lab` and `lafn-viz app` do before anything is served."""
+"""What `lafn-viz lab` and `lafn-viz app` do before they serve anything."""
 
 import socket
 import sys
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def taken():
-    """A port of this computer that something listens on."""
+    """A port of this computer that is in use."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
@@ -25,14 +25,14 @@ def taken():
 
 @pytest.fixture
 def served(monkeypatch):
-    """What JupyterLab and Voilà would have been started with, instead of starting them."""
+    """The arguments that JupyterLab and Voilà are started with, instead of starting them."""
     started = []
     monkeypatch.setattr("jupyterlab.labapp.LabApp.launch_instance", started.append)
     monkeypatch.setattr(serving, "_run_voila", lambda *given: started.append(given))
     return started
 
 
-def test_copies_are_written_and_what_is_there_stays(tmp_path):
+def test_copies_are_written_and_existing_files_are_kept(tmp_path):
     shipped = serving.shipped_notebooks()
     assert "00_quickstart.ipynb" in [path.name for path in shipped]
     mine = tmp_path / "new" / "00_quickstart.ipynb"
@@ -51,7 +51,7 @@ def test_checkout_opens_its_own_notebooks_and_an_installed_package_copies(tmp_pa
     assert len(list((tmp_path / "here").rglob("*.ipynb"))) == len(serving.shipped_notebooks())
     assert (tmp_path / "here" / "solutions" / "01_neurons_and_hooks.ipynb").is_file()
 
-    # As a wheel lays it out: the notebooks are in the package.
+    # In a wheel, the notebooks are in the package.
     package = tmp_path / "site" / "lafn_viz"
     (package / "data").mkdir(parents=True)
     (package / "notebooks").mkdir()
@@ -72,7 +72,7 @@ def test_wheel_carries_every_notebook_and_the_page():
         assert (serving.APP / name).is_file()
 
 
-def test_lab_is_given_folder_and_port(served, tmp_path):
+def test_lab_opens_the_folder_on_the_port(served, tmp_path):
     assert main(["lab", str(tmp_path), "--no-browser", "--port", "50123"]) == 0
     (arguments,) = served
     assert f"--ServerApp.root_dir={tmp_path.resolve()}" in arguments
@@ -82,7 +82,7 @@ def test_lab_is_given_folder_and_port(served, tmp_path):
     assert "--no-browser" not in served[1]
 
 
-def test_app_has_a_new_token_each_time_and_none_only_when_told(served):
+def test_app_has_a_new_token_each_time_unless_told_to_have_none(served):
     for options in ([], [], ["--no-token", "--host", "127.0.0.2", "--theme", "dark"]):
         assert main(["app", "--no-browser", *options]) == 0
     (host, _, first, theme, _), (_, _, second, _, _), last = served
@@ -101,15 +101,15 @@ def test_app_has_a_new_token_each_time_and_none_only_when_told(served):
         (["--no-token", "--host", "0.0.0.0"], True),
     ],
 )
-def test_address_is_said_once_it_answers_and_an_open_door_too(served, capsys, options, warned):
+def test_address_and_a_warning_are_printed_once_the_page_answers(served, capsys, options, warned):
     assert main(["app", "--no-browser", "--port", str(free := serving._bind("", 0)), *options]) == 0
     assert not capsys.readouterr().out
     _, _, token, _, ready = served[0]
     ready()
-    said = capsys.readouterr().out
-    assert f":{free}/" in said
-    assert (f"?token={token}" in said) == ("--no-token" not in options)
-    assert ("Anyone who can reach 0.0.0.0" in said) == warned
+    output = capsys.readouterr().out
+    assert f":{free}/" in output
+    assert (f"?token={token}" in output) == ("--no-token" not in options)
+    assert ("Anyone who can reach 0.0.0.0" in output) == warned
 
 
 def test_without_a_port_a_free_one_is_taken(served, taken, monkeypatch):
@@ -128,7 +128,7 @@ def test_without_a_port_a_free_one_is_taken(served, taken, monkeypatch):
         (["--port", "70000"], "70000 is no port; give one from 1 to 65535"),
     ],
 )
-def test_port_that_cannot_be_had_gets_one_sentence(
+def test_port_that_cannot_be_used_gets_one_sentence(
     served, taken, tmp_path, command, arguments, says, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)

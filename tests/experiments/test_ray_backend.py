@@ -1,4 +1,7 @@
-"""Sweeps on Ray: the same results, whoever dies. Several nodes, all on this machine."""
+"""A sweep on Ray gives the same results whichever worker or node dies.
+
+The cluster has several nodes, all on this machine.
+"""
 
 import os
 import signal
@@ -34,7 +37,7 @@ def cases(facts):
 @pytest.fixture(scope="module")
 def editor():
     def edit(model, case, languages):
-        # The package's functions are wrapped while tests run, and then cannot be sent.
+        # Tests wrap the package's functions in type checks, and Ray cannot send those.
         made = lv.baselines.language_agnostic(position="answer", n_neurons=2000)
         return made.edit(model, case, languages)
 
@@ -42,16 +45,16 @@ def editor():
 
 
 @pytest.fixture(scope="module")
-def here(some, cases, editor, tmp_path_factory):
-    """What one process finds."""
-    place = tmp_path_factory.mktemp("here") / "store"
+def local_files(some, cases, editor, tmp_path_factory):
+    """The files that a sweep in one process writes, with their checksums."""
+    place = tmp_path_factory.mktemp("local") / "store"
     lv.sweep("embedded", some, place, cases=cases, editors=[editor], dense=True, **QUICK)
     return killing.tree(place)
 
 
 @pytest.fixture(scope="module")
 def nodes():
-    """A head without work, and a node of one CPU; more can be added."""
+    """A head node that runs no work, and a node with one CPU; tests add more."""
     from ray.cluster_utils import Cluster as Nodes
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -65,7 +68,7 @@ def nodes():
 
 
 def workers() -> list[psutil.Process]:
-    """The processes that hold a model; of this cluster alone."""
+    """The processes of this cluster that hold a model."""
     return [
         process
         for process in psutil.Process().children(recursive=True)
@@ -75,7 +78,7 @@ def workers() -> list[psutil.Process]:
 
 @contextmanager
 def meanwhile(work):
-    """Do something else in a thread; what it raises is raised here."""
+    """Do some work in a thread, and raise its exception here."""
     raised = []
 
     def run():
@@ -91,19 +94,19 @@ def meanwhile(work):
     assert not raised, raised
 
 
-def wait_until(there, seconds=120):
+def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline, "it never came"
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
 
 
-def test_workers_and_nodes_may_die(nodes, here, some, cases, editor, tmp_path, monkeypatch):
+def test_workers_and_nodes_may_die(nodes, local_files, some, cases, editor, tmp_path, monkeypatch):
     """Two workers are killed and a node is lost while they work; another joins."""
     done, usual = [], StoreWriter.add
 
-    def add(self, number, found):
-        usual(self, number, found)
+    def add(self, number, result):
+        usual(self, number, result)
         done.append(number)
 
     monkeypatch.setattr(StoreWriter, "add", add)
@@ -128,10 +131,12 @@ def test_workers_and_nodes_may_die(nodes, here, some, cases, editor, tmp_path, m
     assert len(killed) == 3
     assert sorted(done) == list(range(len(some) + 1))  # each was kept once
     assert len(store.failures) == 0
-    assert killing.tree(tmp_path) == here
+    assert killing.tree(tmp_path) == local_files
 
 
-def test_who_kills_every_worker_is_recorded_and_the_rest_is_done(nodes, cases, facts, tmp_path):
+def test_an_item_that_kills_every_worker_is_recorded_and_the_rest_is_done(
+    nodes, cases, facts, tmp_path
+):
     def edit(model, case, languages):
         import os
         import signal
@@ -152,13 +157,13 @@ def test_who_kills_every_worker_is_recorded_and_the_rest_is_done(nodes, cases, f
     assert set(store.read("sets")["fact_id"]) == {"capital/FR", "capital/PE"}
 
 
-def test_a_worker_for_whom_there_is_no_room_keeps_no_work(nodes, facts, tmp_path, monkeypatch):
-    """After a node was lost: two workers are wanted, and there is a CPU for one."""
+def test_a_worker_that_cannot_start_holds_no_items(nodes, facts, tmp_path, monkeypatch):
+    """As after the loss of a node: two workers are wanted, and there is a CPU for one."""
     usual = ray.wait
 
     def wait(some, **options):
         ready, rest = usual(some, timeout=90, **options)
-        assert ready, "it waits for a worker that never comes"
+        assert ready, "it waits for a worker that never starts"
         return ready, rest
 
     monkeypatch.setattr(ray, "wait", wait)
@@ -171,13 +176,13 @@ def test_a_worker_for_whom_there_is_no_room_keeps_no_work(nodes, facts, tmp_path
     assert len(store.failures) == 0
 
 
-def test_a_model_that_is_not_there(nodes, some, tmp_path):
+def test_a_model_that_does_not_exist(nodes, some, tmp_path):
     with pytest.raises(ClusterError, match=r"no worker could load the model: .*no model 'embeded'"):
         lv.sweep("embeded", some, tmp_path / "none", backend="ray", **QUICK)
     assert not (tmp_path / "none").exists()
 
 
-def test_a_gpu_that_is_not_there(nodes, some, tmp_path):
+def test_a_cluster_without_a_gpu(nodes, some, tmp_path):
     with pytest.raises(ClusterError, match="the cluster has no GPU; give device='cpu'"):
         lv.sweep("embedded", some, tmp_path, backend="ray", **{**QUICK, "device": "cuda"})
 

@@ -1,4 +1,4 @@
-"""The store: killed, shared, damaged, filled up, and read by others."""
+"""The store survives kills, two writers, damage and full disks, and other programs can read it."""
 
 import json
 import os
@@ -22,6 +22,7 @@ ITEMS = range(5)
 
 
 def killed(what: str, folder: Path) -> dict[str, object]:
+    """Run `killing.py` and return what it prints."""
     run = subprocess.run(
         [sys.executable, killing.__file__, what, str(folder)],
         capture_output=True,
@@ -33,46 +34,47 @@ def killed(what: str, folder: Path) -> dict[str, object]:
 
 
 def written(folder: Path, order=ITEMS) -> dict[str, str]:
-    with open_writer(folder, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+    """Write made-up results and return the files with their checksums."""
+    with open_writer(folder, killing.HEAD, killing.SHARDS, lambda tables: tables) as writer:
         for number in order:
-            opened.add(number, killing.made_up(number))
+            writer.add(number, killing.made_up(number))
     return killing.tree(folder)
 
 
 def test_killed_at_line_after_line_it_loses_nothing_and_repeats_nothing(tmp_path):
-    said = killed("lines", tmp_path)
-    assert said["kills"] > 40
-    assert said["worn"] > 3
-    assert (said["wrong"], said["again"], said["worn_equal"]) == ([], [], True)
-    assert "journal.sqlite" not in said["files"]
+    report = killed("lines", tmp_path)
+    assert report["kills"] > 40
+    assert report["worn"] > 3
+    assert (report["wrong"], report["again"], report["worn_equal"]) == ([], [], True)
+    assert "journal.sqlite" not in report["files"]
 
 
 def test_a_sweep_killed_at_any_time_leaves_the_same_bytes(tmp_path):
-    said = killed("sweep", tmp_path)
-    assert said["kills"] > 3
-    assert (said["again"], said["equal"]) == ([], True)
-    # Each kill costs the item that was under way, and no other.
-    assert said["begun"] <= said["items"] + said["kills"]
+    report = killed("sweep", tmp_path)
+    assert report["kills"] > 3
+    assert (report["again"], report["equal"]) == ([], True)
+    # Each kill costs the item that was being computed, and no other.
+    assert report["begun"] <= report["items"] + report["kills"]
 
 
-def test_the_order_of_the_work_leaves_no_trace(tmp_path):
+def test_the_files_do_not_depend_on_the_order_of_the_items(tmp_path):
     wanted = written(tmp_path / "in-order")
     for number, order in enumerate(list(permutations(ITEMS))[::17]):
         assert written(tmp_path / str(number), order) == wanted
 
 
 def test_a_shard_is_written_as_soon_as_it_is_whole(tmp_path):
-    with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
+    with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as writer:
         for number in (0, 3, 1):
-            opened.add(number, killing.made_up(number))
+            writer.add(number, killing.made_up(number))
         assert [path.name for path in (tmp_path / "scores").iterdir()] == ["00000.parquet"]
         assert not (tmp_path / "edits").exists()
 
 
-def test_a_second_run_is_refused_while_the_first_lasts(tmp_path):
+def test_a_second_run_is_refused_while_the_first_is_writing(tmp_path):
     arguments = tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables
-    with open_writer(*arguments) as opened:
-        opened.add(0, killing.made_up(0))
+    with open_writer(*arguments) as writer:
+        writer.add(0, killing.made_up(0))
         with pytest.raises(lv.StoreError, match="another run is writing to") as told:
             open_writer(*arguments).__enter__()
         assert str(tmp_path) in str(told.value)
@@ -84,47 +86,47 @@ def test_a_second_run_is_refused_while_the_first_lasts(tmp_path):
             capture_output=True, text=True,
         )  # fmt: skip
         assert "StoreError: another run is writing to" in other.stderr
-        opened.add(1, killing.made_up(1))
+        writer.add(1, killing.made_up(1))
     assert written(tmp_path, (2, 3, 4)) == written(tmp_path.with_name("alone"))
 
 
 @pytest.mark.parametrize("call", ["write_table", "fsync", "replace"])
-def test_a_full_disk_costs_nothing_that_was_finished(tmp_path, monkeypatch, call):
+def test_a_full_disk_loses_no_finished_item(tmp_path, monkeypatch, call):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
     def until_full():
-        with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
-            opened.add(0, killing.made_up(0))
+        with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as writer:
+            writer.add(0, killing.made_up(0))
             with monkeypatch.context() as patch:
                 where = {"write_table": pq, "fsync": os, "replace": Path}[call]
                 patch.setattr(where, call, full)
-                opened.add(1, killing.made_up(1))
+                writer.add(1, killing.made_up(1))
 
     with pytest.raises(lv.StoreError, match=r"cannot be written to .*No space left"):
         until_full()
     assert not list((tmp_path / "shards").glob("*.json"))
-    with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
-        assert 0 in opened.done
-    rest = [number for number in ITEMS if number not in opened.done]
+    with open_writer(tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables) as writer:
+        assert 0 in writer.done
+    rest = [number for number in ITEMS if number not in writer.done]
     assert written(tmp_path, rest) == written(tmp_path.with_name("roomy"))
 
 
-def test_what_failed_can_be_done_again(tmp_path, monkeypatch):
+def test_items_that_failed_can_be_done_again(tmp_path):
     wanted = written(tmp_path / "whole")
-    for order in ((0, 1), (0, 1, 2, 3, 4)):  # the shard is whole or is not
+    for order in ((0, 1), (0, 1, 2, 3, 4)):  # the shard is in the journal, or written
         place = tmp_path / str(len(order))
         written(place, order)
-        with open_writer(place, killing.HEAD, killing.SHARDS, lambda tables: tables) as opened:
-            assert opened.retry() == 1
-            assert opened.done == set(order) - {1}
-            assert opened.retry() == 0
-            for number in set(ITEMS) - opened.done:
-                opened.add(number, killing.made_up(number))
+        with open_writer(place, killing.HEAD, killing.SHARDS, lambda tables: tables) as writer:
+            assert writer.retry() == 1
+            assert writer.done == set(order) - {1}
+            assert writer.retry() == 0
+            for number in set(ITEMS) - writer.done:
+                writer.add(number, killing.made_up(number))
         assert killing.tree(place) == wanted
 
 
-def test_only_its_own_folder(tmp_path):
+def test_a_folder_of_something_else_is_refused(tmp_path):
     written(tmp_path / "a")
     other = {**killing.HEAD, "options": {**killing.HEAD["options"], "seed": 1}}
     with pytest.raises(lv.StoreError, match=r"holds another sweep \(its options.seed differ\)"):
@@ -148,7 +150,7 @@ def test_only_its_own_folder(tmp_path):
         (b"\xff\xfe", "is not UTF-8"),
     ],
 )
-def test_a_damaged_head_is_said(tmp_path, text, told):
+def test_a_damaged_head_is_explained(tmp_path, text, told):
     written(tmp_path)
     (tmp_path / "sweep.json").write_bytes(text)
     with pytest.raises(lv.StoreError, match=told):
@@ -164,8 +166,8 @@ def whole(tmp_path_factory):
 
 @settings(FUZZ, max_examples=60)
 @given(data=st.data())
-def test_whatever_its_files_hold_it_is_read_or_refused(whole, data):
-    """Of the small files nothing may come through; of a table what Parquet itself lets through."""
+def test_files_with_any_content_are_read_or_refused(whole, data):
+    """Damage to a small file is always found; in a table, Parquet may overlook it."""
     names = ["sweep.json", "shards/00000.json", "scores/00000.parquet", "edits/00002.parquet"]
     file = whole / data.draw(st.sampled_from(names))
     raw = file.read_bytes()
@@ -189,7 +191,7 @@ def test_whatever_its_files_hold_it_is_read_or_refused(whole, data):
     read()
 
 
-def test_no_store(tmp_path):
+def test_a_folder_without_a_store(tmp_path):
     with pytest.raises(lv.StoreError, match="holds no sweep"):
         lv.Store(tmp_path / "none")
 
@@ -207,31 +209,31 @@ def test_pandas_and_duckdb_read_it_without_this_package(store):
 import json, sys
 import duckdb, pandas as pd
 folder, tables = sys.argv[1], sys.argv[2:]
-said = {}
+report = {}
 for name in tables:
     frame = pd.read_parquet(f"{folder}/{name}")
     rows = duckdb.sql(f"SELECT count(*) FROM '{folder}/{name}/*.parquet'").fetchall()[0][0]
     assert rows == len(frame), name
-    said[name] = {"rows": rows, "columns": list(frame.columns)}
+    report[name] = {"rows": rows, "columns": list(frame.columns)}
 best = duckdb.sql(f"SELECT max(score) FROM '{folder}/scores/*.parquet'").fetchall()[0][0]
 text = duckdb.sql(f"SELECT answer FROM '{folder}/prompts/*.parquet' WHERE language = 'zh'")
 assert not [name for name in sys.modules if name.startswith(("lafn_viz", "torch"))]
-print(json.dumps({"tables": said, "best": best, "answers": text.fetchall()}))
+print(json.dumps({"tables": report, "best": best, "answers": text.fetchall()}))
 """
     run = subprocess.run(
         [sys.executable, "-c", script, str(store.folder), *TABLES],
         capture_output=True, text=True, cwd=store.folder,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    said = json.loads(run.stdout)
+    report = json.loads(run.stdout)
     for name, columns in TABLES.items():
-        assert said["tables"][name]["columns"] == list(columns)
-        assert said["tables"][name]["rows"] == len(store.read(name))
-    assert said["best"] == store.read("scores")["score"].max()
-    assert said["answers"][0][0] in set(store.read("prompts")["answer"])
+        assert report["tables"][name]["columns"] == list(columns)
+        assert report["tables"][name]["rows"] == len(store.read(name))
+    assert report["best"] == store.read("scores")["score"].max()
+    assert report["answers"][0][0] in set(store.read("prompts")["answer"])
 
 
-def test_every_file_says_what_made_it(store):
+def test_every_file_names_the_sweep_that_made_it(store):
     for file in store.folder.rglob("*.parquet"):
         told = json.loads(pq.read_schema(file).metadata[b"lafn_viz"])
         assert told["schema"] == 1
@@ -239,7 +241,7 @@ def test_every_file_says_what_made_it(store):
         assert told["versions"]["torch"]
 
 
-def test_a_changed_file_is_found(store):
+def test_check_finds_a_changed_file(store):
     store.check()
     file = sorted((store.folder / "neurons").iterdir())[0]
     whole = file.read_bytes()
@@ -255,7 +257,7 @@ def test_a_changed_file_is_found(store):
         file.write_bytes(whole)
 
 
-def test_names_that_are_not_there(store):
+def test_names_that_do_not_exist(store):
     with pytest.raises(ValueError, match="unknown table 'rows'; there are prompts, scores"):
         store.read("rows")
     with pytest.raises(ValueError, match="unknown column 'x'; there are model, method"):
@@ -268,7 +270,7 @@ def test_names_that_are_not_there(store):
         store.neuron_sets(method="amig")
 
 
-def test_parts_are_the_whole(store):
+def test_the_parts_make_up_the_table(store):
     for name in TABLES:
         parts = [part for part in store.parts(name) if len(part)]
         if parts:
@@ -277,7 +279,7 @@ def test_parts_are_the_whole(store):
             )
 
 
-def test_a_journal_that_is_no_database(store, tmp_path):
+def test_a_journal_that_is_no_database_is_refused(store, tmp_path):
     (tmp_path / "sweep.json").write_bytes((store.folder / "sweep.json").read_bytes())
     (tmp_path / "journal.sqlite").write_text("nothing of the kind " * 100)
     head = {k: v for k, v in store.head.items() if k not in ("schema", "shards")}

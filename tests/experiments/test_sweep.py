@@ -1,4 +1,4 @@
-"""A sweep finds what its parts find, and goes on when some of it fails."""
+"""A sweep stores what the functions return, and continues when an item fails."""
 
 import gc
 import json
@@ -55,7 +55,7 @@ def chosen(facts, *, held_out: bool) -> list[lv.Prompt]:
 
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "activation"])
-def test_it_holds_what_the_functions_give(store, embedded, some, method):
+def test_a_store_holds_what_the_functions_return(store, embedded, some, method):
     assert store.complete
     assert len(store.failures) == 0
     sets = []
@@ -71,13 +71,13 @@ def test_it_holds_what_the_functions_give(store, embedded, some, method):
         np.testing.assert_array_equal(asked["probability"], scores.target_prob)
         assert list(asked["text"]) == [prompt.text for prompt in scores.prompts]
         sets += lv.select_neurons(scores, fraction=0.02)
-    found = store.neuron_sets(method=method)
-    assert {(s.fact_id, s.language): s.neurons for s in found} == {
+    stored = store.neuron_sets(method=method)
+    assert {(s.fact_id, s.language): s.neurons for s in stored} == {
         (s.fact_id, s.language): s.neurons for s in sets
     }
     overlap = lv.overlap(sets, min_languages=4)
-    told = store.read("overlap").query("method == @method")
-    means = told.groupby("fact_id")[["jaccard", "other_fact", "chance"]].mean()
+    pairs = store.read("overlap").query("method == @method")
+    means = pairs.groupby("fact_id")[["jaccard", "other_fact", "chance"]].mean()
     by_fact = overlap.by_fact()
     for column, name in zip(means, ("same fact", "other fact", "chance"), strict=True):
         wanted = dict(zip(overlap.facts, by_fact[name], strict=True))
@@ -89,40 +89,40 @@ def test_it_holds_what_the_functions_give(store, embedded, some, method):
     specific = store.read("neurons").query("method == @method and specific")
     assert {
         key: len(rows) for key, rows in specific.groupby(["fact_id", "language"])
-    } == {key: len(some) for key, some in overlap.specific.items() if some}  # fmt: skip
+    } == {key: len(neurons) for key, neurons in overlap.specific.items() if neurons}  # fmt: skip
 
 
-def test_effects_are_those_of_each_relation_together(store, embedded, some):
+def test_effects_are_those_of_all_facts_of_a_relation_measured_together(store, embedded, some):
     sets = store.neuron_sets(method="activation")
     agnostic = lv.overlap(sets, min_languages=4).agnostic
     for relation in some.relations:
         mine = some.filter(relation=relation)
         own = {fact.id: agnostic.get(fact.id, frozenset()) for fact in mine}
         wanted = lv.effects(embedded, {"agnostic": own}, chosen(mine, held_out=True)).to_frame()
-        told = store.read("effects").query(
+        stored = store.read("effects").query(
             "method == 'activation' and set == 'agnostic' and relation == @relation"
         )
         keys = ["fact_id", "language"]
-        told = told.set_index(keys)[list(wanted.columns[3:])].sort_index()
-        wanted = wanted.set_index(keys)[list(told.columns)].sort_index()
-        assert list(told.index) == list(wanted.index)
+        stored = stored.set_index(keys)[list(wanted.columns[3:])].sort_index()
+        wanted = wanted.set_index(keys)[list(stored.columns)].sort_index()
+        assert list(stored.index) == list(wanted.index)
         # A log-probability near zero is known to float32's rounding of 1, not of itself.
         np.testing.assert_allclose(
-            told.to_numpy(float), wanted.to_numpy(float), rtol=1e-5, atol=1e-6
+            stored.to_numpy(float), wanted.to_numpy(float), rtol=1e-5, atol=1e-6
         )
 
 
 def test_each_language_s_neurons_are_measured_in_all_languages(store):
-    told = store.read("effects").query("set != 'agnostic'")
-    assert set(told["set"]) == set(LANGUAGES) == set(told["language"])
+    effects = store.read("effects").query("set != 'agnostic'")
+    assert set(effects["set"]) == set(LANGUAGES) == set(effects["language"])
 
 
 def test_edits_are_evaluated_as_evaluate_does(store, embedded, cases, editors):
     for editor in editors:
         wanted = lv.evaluate(embedded, editor, cases, alone=True, progress=False)
-        told = store.evaluation(editor.name)
-        assert told.answers == wanted.answers
-        assert told.summary().equals(wanted.summary())
+        stored = store.evaluation(editor.name)
+        assert stored.answers == wanted.answers
+        assert stored.summary().equals(wanted.summary())
     edits = store.read("edits")
     assert set(edits["editor"]) == {"language-agnostic"}  # the others change weights
     assert edits.groupby("case").size().to_dict() == dict.fromkeys((c.id for c in cases), 2000)
@@ -145,9 +145,9 @@ def test_the_summary_has_every_control(store):
     assert row["items"] == len(p)
 
 
-def test_the_same_again_does_nothing(store, embedded, some, cases, editors, monkeypatch):
+def test_the_same_sweep_again_computes_nothing(store, embedded, some, cases, editors, monkeypatch):
     def refuse(*arguments):
-        raise AssertionError("it was done already")
+        raise AssertionError("this item was done already")
 
     monkeypatch.setattr(Job, "run", refuse)
     again = lv.sweep(
@@ -163,7 +163,7 @@ def test_another_sweep_is_refused(store, embedded, some):
         lv.sweep(embedded, some, store.folder, progress=False)
 
 
-def test_what_fails_is_recorded_and_stops_nothing(embedded, some, tmp_path, monkeypatch):
+def test_a_failure_is_recorded_and_stops_nothing_else(embedded, some, tmp_path, monkeypatch):
     quick = {"methods": ["activation"], "progress": False, "per_shard": 2}
     clean = lv.sweep(embedded, some, tmp_path / "clean", **quick)
     bad = some.facts[1].id
@@ -191,7 +191,7 @@ def test_what_fails_is_recorded_and_stops_nothing(embedded, some, tmp_path, monk
     ]  # fmt: skip
     rows = store.read("scores")
     assert set(rows["fact_id"]) == {fact.id for fact in some} - {bad}
-    # What was found before the failure is kept.
+    # Results from before the failure are kept.
     assert some.facts[2].id in set(store.read("neurons")["fact_id"])
     assert "2 failed" in repr(store)
     monkeypatch.undo()
@@ -204,12 +204,12 @@ def test_what_fails_is_recorded_and_stops_nothing(embedded, some, tmp_path, monk
 def test_stopping_it_keeps_what_was_finished(embedded, some, tmp_path, monkeypatch):
     usual = Job.run
 
-    def find(job, model, number):
+    def run(job, model, number):
         if number == 2:
             raise KeyboardInterrupt
         return usual(job, model, number)
 
-    monkeypatch.setattr(Job, "run", find)
+    monkeypatch.setattr(Job, "run", run)
     quick = {"methods": ["activation"], "changed": [], "progress": False, "per_shard": 1}
     with pytest.raises(KeyboardInterrupt):
         lv.sweep(embedded, some, tmp_path, **quick)
@@ -219,7 +219,7 @@ def test_stopping_it_keeps_what_was_finished(embedded, some, tmp_path, monkeypat
     assert len(begun.read("effects")) == 0
 
 
-def test_a_fact_that_is_known_in_one_language_is_no_failure(tiny, facts, tmp_path):
+def test_a_fact_that_no_language_knows_is_no_failure(tiny, facts, tmp_path):
     some = facts.filter(relation="capital", languages=["en", "fr"], subjects=["FR", "JP"])
     store = lv.sweep(tiny("gpt2"), some, tmp_path, progress=False)  # it knows nothing
     assert len(store.failures) == 0
@@ -228,19 +228,20 @@ def test_a_fact_that_is_known_in_one_language_is_no_failure(tiny, facts, tmp_pat
     assert store.summary().empty
 
 
-def test_memory_holds_one_item_whatever_their_number(embedded, some, tmp_path, monkeypatch):
-    usual, found = Job.run, []
+def test_memory_holds_one_item_whatever_the_number_of_items(embedded, some, tmp_path, monkeypatch):
+    usual, results = Job.run, []
 
-    def find(job, model, number):
+    def run(job, model, number):
         gc.collect()
-        assert sum(one() is not None for one in found) <= 1  # the last, until this one is there
-        made = usual(job, model, number)
-        found.append(weakref.ref(made))
-        return made
+        # The last result is there until this one is.
+        assert sum(result() is not None for result in results) <= 1
+        result = usual(job, model, number)
+        results.append(weakref.ref(result))
+        return result
 
-    monkeypatch.setattr(Job, "run", find)
+    monkeypatch.setattr(Job, "run", run)
     lv.sweep(embedded, some, tmp_path, methods=["activation"], per_shard=2, progress=False)
-    assert len(found) == len(some)
+    assert len(results) == len(some)
 
 
 def test_masked_models_are_swept_too(tiny, facts, tmp_path):
@@ -279,14 +280,14 @@ def test_shards_hold_one_relation_and_nearly_as_many_facts(facts):
         ({"backend": "ray"}, "a loaded model cannot be sent to Ray's workers"),
     ],
 )
-def test_bad_options(embedded, some, tmp_path, options, told):
+def test_options_that_are_not_allowed(embedded, some, tmp_path, options, told):
     given = {"facts": some, "out": tmp_path / "none", "progress": False, **options}
     with pytest.raises(ValueError, match=told):
         lv.sweep(embedded, **given)
     assert not (tmp_path / "none").exists()
 
 
-def test_two_items_of_one_name(embedded, some, cases, tmp_path):
+def test_two_items_of_one_name_are_refused(embedded, some, cases, tmp_path):
     twice = lv.FactSet((*some.facts, some.facts[0]), some.paraphrases)
     with pytest.raises(ValueError, match="two facts are named"):
         lv.sweep(embedded, twice, tmp_path, progress=False)
@@ -318,7 +319,7 @@ def test_the_command_does_the_same(tmp_path):
     assert "holds another sweep (its options.top differ)" in again.stderr
 
 
-def test_what_the_command_cannot_do(tmp_path):
+def test_the_command_explains_what_it_cannot_do(tmp_path):
     for arguments, told in (
         (("--relation", "size"), "unknown relation 'size'; there are capital"),
         (("--editors", "none", "--edits", 1), "unknown editor 'none'; there are language_agnostic"),
