@@ -225,7 +225,8 @@ def real(root: Path) -> dict[str, object]:
     lv.Store(folder).check()
     begins = [line for line in log.read_text().splitlines() if line.startswith("begins")]
     return {
-        "kills": kills, "again": twice(log), "begun": len(begins), "items": len(sample) + len(cases),
+        "kills": kills, "again": twice(log), "begun": len(begins),
+        "items": len(sample) + len(cases),
         "equal": tree(folder) == tree(root / "whole"), "files": sorted(tree(folder)),
     }  # fmt: skip
 
