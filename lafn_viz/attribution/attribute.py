@@ -265,14 +265,7 @@ def _batches(
     for batch in batches(model, prompts, position=position, max_prompts=max_rows - 1):
         n_tokens = batch.text[1] - batch.text[0]
         size = max(1, max_rows // spec.rows_per_prompt(steps, n_layers, n_tokens))
-        for start in range(0, len(batch.index), size):
-            rows = slice(start, start + size)
-            yield replace(
-                batch,
-                index=batch.index[rows],
-                tokens=batch.tokens[rows],
-                answers=batch.answers[rows],
-            )
+        yield from batch.split(size)
 
 
 def _difference(right: NeuronScores, wrong: NeuronScores, foils: list[str]) -> NeuronScores:

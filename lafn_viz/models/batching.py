@@ -16,7 +16,7 @@ Edits pad prompts in a way of their own, behind a shared prefix and with gradien
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,6 +50,17 @@ class Batch:
     def predicted(self) -> slice:
         """Positions whose logits predict the tokens of the answer."""
         return slice(self.predicts, self.predicts + self.answers.shape[1])
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """Parts of at most `size` prompts, in order."""
+        for start in range(0, len(self.index), size):
+            rows = slice(start, start + size)
+            yield replace(
+                self,
+                index=self.index[rows],
+                tokens=self.tokens[rows],
+                answers=self.answers[rows],
+            )
 
 
 def batches(

@@ -27,6 +27,18 @@ def test_batches_hold_what_each_prompt_alone_would(tiny, facts, family, position
     assert sorted(seen) == list(range(len(prompts)))
 
 
+def test_parts_of_a_batch_hold_its_prompts_in_order(tiny, prompts):
+    for batch in batches(tiny("gpt2"), prompts * 3):
+        parts = list(batch.split(2))
+        assert all(len(part.index) == 2 for part in parts[:-1])
+        for field in ("index", "tokens", "answers"):
+            joined = torch.cat([getattr(part, field) for part in parts])
+            assert torch.equal(joined, getattr(batch, field))
+        assert {(part.predicts, part.text, part.at.start) for part in parts} == {
+            (batch.predicts, batch.text, batch.at.start)
+        }
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_changes_no_answer(tiny, prompts, family):
     model = tiny(family)
