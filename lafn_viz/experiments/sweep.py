@@ -67,37 +67,23 @@ def sweep(
         facts: the facts whose neurons to find; `None` for edits alone.
         out: the folder of the store.
         cases: edits to try, such as `counterfactual_cases()` or `load_edit_cases(...)`.
-        plan: what to find out; the options below replace parts of it.
+        plan: what to find out about each fact and edit.
         backend: "local", in this process; "ray", with the extra `lafn_viz[ray]`.
         device, dtype: of the model, if it is given by name; by default a GPU if there is one.
         workers: how many on Ray; by default one per GPU, or per CPU.
         address: of a Ray cluster, "auto" for one that runs on this machine.
         retry: do again what failed.
         progress: show a bar, with rate and time left.
-        methods: of attribution (see `attribute`), `("integrated_gradients",)` by default; each has
-            its own sets, overlap and effects.
-        position, target, n_steps, max_rows: see `attribute`.
-        select: how neurons are selected: the options of `select_neurons`, `{"fraction": 0.02}` by
-            default.
-        min_languages: the number of languages from which on a shared neuron counts as agnostic
-            (see `overlap`), 4 by default.
-        top: how many of each prompt's highest scores are kept, 100 by default.
-        dense: keep all scores, too: 4 bytes per prompt, layer and neuron.
-        changed: which neurons are ablated before the held-out paraphrases are measured:
-            "agnostic" (the default), and "languages", the neurons of each language, measured in
-            every language. `()` for none.
-        how: how they are ablated (see `intervene`), "zero" by default.
-        controls: the number of random sets beside each, 5 by default.
-        editors: the editors to try on the cases (see `baselines`), `language_agnostic()` by
-            default.
-        alone: edit each case in each language alone, too (see `evaluate`).
-        seed: of the random neurons.
-        per_shard: how many facts of a relation share a file, and serve as each other's control; 32
-            by default.
+        options: parts of the plan that replace those of `plan`: `methods`, `position`, `target`,
+            `n_steps`, `max_rows`, `select`, `min_languages`, `top`, `dense`, `changed`, `how`,
+            `controls`, `editors`, `alone`, `seed`, `per_shard`. `Plan` explains them and has their
+            defaults.
 
     Raises:
         StoreError: if the folder holds another sweep, or another run is writing to it.
-        ValueError: for an option that does not exist, nothing to do, or two items of one name.
+        ValueError: for an option that is not allowed, if there is nothing to do, or for two items
+            of one name.
+        TypeError: for an option that does not exist.
         ClusterError: if there is no cluster, or the model cannot be loaded on it.
     """
     from tqdm.auto import tqdm
@@ -109,19 +95,11 @@ def sweep(
         plan = replace(plan, editors=())
     job = Job(_by_relation(facts), cases, plan)
     shards = split_into_shards(job.facts, job.cases, plan.per_shard)
-    opened: AbstractContextManager[Runner]
-    if backend == "ray":
-        if not isinstance(model, str | Path):
-            raise ValueError(
-                "a loaded model cannot be sent to Ray's workers; give its name or folder"
-            )
-        opened = Cluster(job, ModelSource(model, device, dtype), workers=workers, address=address)
+    if backend == "local":
+        runner_context = _local_runner(job, model, device, dtype)
     else:
-        by_name = isinstance(model, str | Path)
-        opened = nullcontext(
-            LocalRunner(job, ModelSource(model, device, dtype).load() if by_name else model)
-        )
-    with opened as runner:
+        runner_context = _ray_runner(job, model, device, dtype, workers, address)
+    with runner_context as runner:
         head = {**runner.describe(), **_describe_job(job)}
 
         def add_overlap(tables: Tables) -> Tables:
@@ -168,6 +146,27 @@ class LocalRunner:
         """Run items and yield each one's number and result."""
         for number in numbers:
             yield number, self.job.run(self.model, number)
+
+
+def _local_runner(
+    job: Job, model: "TransformerBridge | str | Path", device: str | None, dtype: torch.dtype
+) -> AbstractContextManager[Runner]:
+    if isinstance(model, str | Path):
+        model = ModelSource(model, device, dtype).load()
+    return nullcontext(LocalRunner(job, model))
+
+
+def _ray_runner(
+    job: Job,
+    model: "TransformerBridge | str | Path",
+    device: str | None,
+    dtype: torch.dtype,
+    workers: int | None,
+    address: str | None,
+) -> AbstractContextManager[Runner]:
+    if not isinstance(model, str | Path):
+        raise ValueError("a loaded model cannot be sent to Ray's workers; give its name or folder")
+    return Cluster(job, ModelSource(model, device, dtype), workers=workers, address=address)
 
 
 def _by_relation(facts: FactSet | None) -> FactSet:
