@@ -1,1 +1,1 @@
-"""Facts planted into known neurons: ground truth for attribution methods."""
+"""Facts planted in known neurons: ground truth for attribution methods."""

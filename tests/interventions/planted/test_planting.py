@@ -4,7 +4,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.interventions.ablation import measure_ablation
-from lafn_viz.interventions.planted import planting, weights as wiring
+from lafn_viz.interventions.planted import examples, output_directions, planting
 from lafn_viz.interventions.planted.recovery import method_scores, score_methods, score_overlap
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import masks_of
@@ -16,7 +16,7 @@ SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_s
 @pytest.fixture(scope="module")
 def planted():
     with pytest.MonkeyPatch.context() as patch:  # less care, more haste
-        patch.setattr(wiring, "NEGATIVES", 800)
+        patch.setattr(examples, "NEGATIVES", 800)
         return lv.plant(**SETTINGS, layers=(2, 3))
 
 
@@ -170,10 +170,10 @@ def test_the_figure_shows_every_method_and_its_control(table):
 
 def test_a_seed_decides(planted, monkeypatch):
     small = {"languages": ["en", "zh"], "n_facts": 2, "n_agnostic": 1, "n_specific": 1}
-    monkeypatch.setattr(wiring, "NEGATIVES", 60)
-    monkeypatch.setattr(wiring, "STEPS", 5)
-    monkeypatch.setattr(planting, "_drift", lambda *args: 0.0)
-    monkeypatch.setattr(planting, "_check", lambda *args: planted.check)
+    monkeypatch.setattr(examples, "NEGATIVES", 60)
+    monkeypatch.setattr(output_directions, "STEPS", 5)
+    monkeypatch.setattr(planting, "drift", lambda *args: 0.0)
+    monkeypatch.setattr(planting, "proof_table", lambda *args: planted.check)
     one, two = (lv.plant(**small, seed=3) for _ in range(2))
     weights = [p.model.original_model.state_dict() for p in (one, two)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
