@@ -1,13 +1,15 @@
-# make demo    set up, then show language-agnostic neurons (figures go to demo/)
-# make check   while you work: lint, types and the fast tests; with ROOM=editing all tests of that room
+# make demo    set up, then find language-agnostic neurons (figures go to demo/)
+# make check   while you work: lint, types and the fast tests; ROOM=editing runs all tests of a room
 # make test    set up, then lint, types and all tests
 # make lab     open the notebooks in JupyterLab
 # make app     open the explorers as one page
-# make docs    build the documentation site in build/docs and check its links (ten minutes at first;
-#              EXECUTE=0 runs no notebook, LINKS=external asks the network for links to other sites)
-# make audit   are the dependencies known to be unsafe, pinned, and free to use? The licences go to
-#              build/licences.md (AUDIT=required fails where no advisory database answers)
-# make dist    build wheel and sdist in dist/, install the wheel elsewhere and use it there
+# make docs    build the documentation site in build/docs and check its links (the first time takes
+#              ten minutes; EXECUTE=0 runs no notebook, LINKS=external also checks links to other
+#              sites over the network)
+# make audit   check that the dependencies have no known vulnerabilities, are pinned, and are free to
+#              use; licences go to build/licences.md (AUDIT=required fails if no advisory database
+#              answers)
+# make dist    build wheel and sdist in dist/, then install and use the wheel elsewhere
 # make model   train the embedded models again from data/ (about three hours of CPU)
 
 PYTHON ?= python3

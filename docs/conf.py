@@ -1,6 +1,6 @@
-"""The documentation site: `make docs` builds it of docs/, and it opens without a network.
+"""The documentation site. `make docs` builds it from docs/; it opens without a network.
 
-`prepare.py` runs first: it writes the pages of the course and of the gallery.
+`prepare.py` runs first and writes the pages of the course and the gallery.
 """
 
 import re
@@ -26,9 +26,9 @@ nitpicky = True
 # Text.
 myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]  # a notebook may leave out a level
+suppress_warnings = ["myst.header"]  # a notebook may skip a heading level
 
-# Docstrings: single backticks are names, and become links where this site has the name.
+# Docstrings: single backticks mark names, which become links if this site has the name.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -36,10 +36,10 @@ autodoc_preserve_defaults = True
 add_module_names = False
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
-napoleon_use_ivar = True  # what a class lists may be a property as well
+napoleon_use_ivar = True  # an attribute that a class lists may be a property as well
 napoleon_use_rtype = False
-# No index of another project can be asked for offline, so its names are plain text; and a name in
-# backticks may be an option, a file or a value.
+# The index of another project cannot be fetched offline, so its names stay plain text. A name in
+# backticks may also be an option, a file or a value.
 nitpick_ignore_regex = [
     ("py:obj", "(?s).*"),
     ("py:.*", r"(collections|contextlib|jaxtyping|pathlib|np|pd|go|t|torch|plotly)\..*"),
@@ -56,10 +56,10 @@ html_js_files = [("figures.js", {"defer": "defer"})]
 html_math_renderer = "mathml"
 html_show_sphinx = False
 html_copy_source = False
-html_show_search_summary = False  # a page that is opened as a file may not read others
+html_show_search_summary = False  # a page opened as a file cannot read others
 linkcheck_anchors = False
 
-# Where what included files link to is on this site.
+# Links in included files, and the pages of this site that replace their targets.
 PLACES = {
     r"docs/([\w-]+\.png)": r"/\1",
     r"notebooks/([0-9]\w+)\.ipynb": r"/course/\1.md",
@@ -71,7 +71,7 @@ PLACES = {
 
 
 def link_pages(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
-    """Links of included files lead to pages of this site, where they name files."""
+    """Point links in included files at the pages of this site."""
     for place, page in PLACES.items():
         content[0] = re.sub(rf"\]\({place}\)", f"]({page})", content[0])
 
@@ -79,7 +79,7 @@ def link_pages(app: Sphinx, path: Path, parent: str, content: list[str]) -> None
 def read_docstring(
     app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
 ) -> None:
-    """Link public names in backticks; |x| is an absolute value, and no markup."""
+    """Link public names in backticks; keep |x| as an absolute value, which is no markup."""
     for i, line in enumerate(lines):
         parts = re.split(r"(?<!:)(`\w+`)", line)
         parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
@@ -92,12 +92,12 @@ def read_docstring(
 def read_signature(
     app: Sphinx, what: str, name: str, thing: object, options: object, given: str, returns: str
 ) -> tuple[str, str] | None:
-    """A default that is made anew each time is shown as `...`, which can be read as Python."""
+    """Show a default made by a factory as `...`, which is valid Python."""
     return (given.replace("<factory>", "..."), returns) if "<factory>" in (given or "") else None
 
 
 def add_plotly(app: Sphinx, error: Exception | None) -> None:
-    """One copy of plotly.js beside the pages."""
+    """Put one copy of plotly.js beside the pages."""
     if error is None and app.builder.format == "html":
         Path(app.outdir, "_static", "plotly.min.js").write_text(get_plotlyjs(), "utf-8")
 

@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers draw by themselves: no script, no font, no network."""
+"""Formulas as MathML, which browsers draw without scripts, fonts or a network."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def inline(writer: Any, node: nodes.math) -> None:
 
 def block(writer: Any, node: nodes.math_block) -> None:
     formula = convert(node.astext(), display="block")
-    # Text that screen readers and search find, and room to scroll on a phone.
+    # Screen readers and search find this text, and it can scroll on a phone.
     writer.body.append(f'<div class="formula" tabindex="0">{formula}</div>')
     raise nodes.SkipNode
 

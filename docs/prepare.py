@@ -1,11 +1,10 @@
-"""Run the notebooks and draw the gallery, and write both as pages that Sphinx reads.
+"""Run the notebooks, draw the gallery, and write both as pages for Sphinx.
 
-    python docs/prepare.py              # run what has changed; kept in build/docs-cache
-    python docs/prepare.py --no-execute # take what was run last, whatever has changed since
+    python docs/prepare.py              # run what has changed; results go to build/docs-cache
+    python docs/prepare.py --no-execute # use the last results, whatever has changed since
 
-A result is run again when its notebook, the code of the package (whatever its comments and
-docstrings say), its data or the libraries that compute change. A notebook that fails stops the
-build.
+A result is computed again when its notebook, the code of the package (without comments and
+docstrings), the data or the computing libraries change. A notebook that fails stops the build.
 """
 
 import argparse
@@ -32,15 +31,17 @@ GALLERY = "gallery"
 FIGURE = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-PROGRESS = re.compile(r"\d+%\|")  # a bar of tqdm
-FOLDER = re.compile(r"/\S*/(?=lafn_viz/)|/\S*/ipykernel_\d+/")  # before a file, in a warning
+PROGRESS = re.compile(r"\d+%\|")  # a progress bar of tqdm
+FOLDER = re.compile(
+    r"/\S*/(?=lafn_viz/)|/\S*/ipykernel_\d+/"
+)  # the folder of a file named in a warning
 READ = (".json", ".jsonl", ".safetensors")
 COMPUTE = ("numpy", "pandas", "plotly", "torch", "transformer-lens", "transformers")
 FENCE = "``````"  # longer than any in a notebook
 
 
 def notebooks() -> list[Path]:
-    """The course in its order."""
+    """The notebooks in the order of the course."""
     return sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 
@@ -48,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--no-execute", dest="execute", action="store_false")
     execute = parser.parse_args().execute
-    # The gallery first: it takes longest.
+    # The gallery comes first because it takes longest.
     tasks = [(GALLERY, draw_gallery), *((path.stem, run_notebook) for path in notebooks())]
     CACHE.mkdir(parents=True, exist_ok=True)
     if execute:
@@ -73,26 +74,26 @@ def main() -> int:
     return 0
 
 
-# Running, once for each state of the sources.
+# Run each notebook once for each state of the sources.
 
 
 def shared_sources() -> Iterator[Path]:
-    """What any result may depend on beside its own notebook."""
+    """The files that any result may depend on, besides its own notebook."""
     yield from (ROOT / "lafn_viz").rglob("*.py")
     yield from (path for path in (ROOT / "data").rglob("*") if path.suffix in READ)
 
 
 def digest(paths: Iterable[Path], start: str = "") -> str:
-    """A hash of files, by name and content."""
-    known = hashlib.sha256(start.encode())
+    """Return a hash of the files' names and contents."""
+    hashed = hashlib.sha256(start.encode())
     for path in sorted(paths):
-        what = code_of(path) if path.suffix == ".py" else path.read_bytes()
-        known.update(str(path.relative_to(ROOT)).encode() + b"\0" + what)
-    return known.hexdigest()[:16]
+        content = code_of(path) if path.suffix == ".py" else path.read_bytes()
+        hashed.update(str(path.relative_to(ROOT)).encode() + b"\0" + content)
+    return hashed.hexdigest()[:16]
 
 
 def code_of(path: Path) -> bytes:
-    """A module without what does nothing: comments, layout and docstrings."""
+    """Return the code of a module without comments, layout and docstrings."""
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
@@ -102,7 +103,7 @@ def code_of(path: Path) -> bytes:
 
 
 def ensure(name: str, common: str, task: Callable[[str], str]) -> str:
-    """Run a task unless its result is there; one result is kept of each."""
+    """Run a task unless its result is in the cache, which keeps one result of each task."""
     own = [path for path in notebooks() if path.stem == name]
     place = CACHE / f"{name}-{digest(own, common)}.json"
     if place.exists():
@@ -115,12 +116,12 @@ def ensure(name: str, common: str, task: Callable[[str], str]) -> str:
 
 
 def kept(name: str) -> Path | None:
-    """The result that is there, of whatever state."""
+    """The result in the cache, whatever state of the sources it is from."""
     return next(CACHE.glob(f"{name}-*.json"), None)
 
 
 def run_notebook(name: str) -> str:
-    """A notebook with its outputs; raises where a cell fails."""
+    """Run a notebook and return it with its outputs; raises if a cell fails."""
     from nbclient import NotebookClient
 
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
@@ -128,26 +129,28 @@ def run_notebook(name: str) -> str:
     folder = {"metadata": {"path": str(ROOT / "notebooks")}}
     times = {"timeout": 600, "startup_timeout": 300}  # seconds
     client = NotebookClient(notebook, resources=folder, **times)
-    client.extra_arguments = ["--log-level=ERROR"]  # no warning of how a kernel is talked to
+    client.extra_arguments = [
+        "--log-level=ERROR"
+    ]  # hide warnings about the connection to the kernel
     client.execute()
     return nbformat.writes(notebook)
 
 
 def draw_gallery(name: str) -> str:
-    """Every figure of the gallery as JSON, by name."""
+    """Draw every figure of the gallery and return them as JSON, by name."""
     from lafn_viz.app.gallery import FIGURES, Results
 
     results = Results()
     return json.dumps({n: json.loads(draw(results).to_json()) for n, draw in FIGURES.items()})
 
 
-# Pages.
+# Write the pages.
 
 
 def course_page(stem: str, notebook: NotebookNode) -> Iterator[str]:
-    """A notebook as MyST Markdown: its text, its code and its outputs."""
-    here = f"{{download}}`{stem}.ipynb <../../notebooks/{stem}.ipynb>`"
-    opening = f"{here} · `lafn-viz lab` opens it, so that you can run and change it."
+    """Write a notebook as MyST Markdown: its text, its code and its outputs."""
+    link = f"{{download}}`{stem}.ipynb <../../notebooks/{stem}.ipynb>`"
+    opening = f"{link} · `lafn-viz lab` opens it, so that you can run and change it."
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
             yield linked(cell.source)
@@ -161,24 +164,24 @@ def course_page(stem: str, notebook: NotebookNode) -> Iterator[str]:
 
 
 def exercises_page() -> str:
-    """All exercises of the course, with what they take."""
+    """Write the page of all exercises, with their difficulty and minutes."""
     sys.path.insert(0, str(ROOT / "notebooks" / "scripts"))
     import build
 
     rows = ["| exercise | unit | difficulty | minutes |", "|---|---|---|---|"]
     total = 0
     for script in build.scripts():
-        for one in build.exercises(build.read(script)):
-            dots = "●" * one.difficulty + "○" * (3 - one.difficulty)
-            unit = f"[{one.number.split('.')[0]}]({script.stem}.md)"
-            rows.append(f"| {one.number} {one.title} | {unit} | {dots} | {one.minutes} |")
-            total += one.minutes
+        for task in build.exercises(build.read(script)):
+            dots = "●" * task.difficulty + "○" * (3 - task.difficulty)
+            unit = f"[{task.number.split('.')[0]}]({script.stem}.md)"
+            rows.append(f"| {task.number} {task.title} | {unit} | {dots} | {task.minutes} |")
+            total += task.minutes
     table = "\n".join(rows)
     return f"# All exercises\n\n{len(rows) - 2} exercises, {total} minutes in all.\n\n{table}"
 
 
 def linked(text: str) -> str:
-    """Names of notebooks become links to their pages."""
+    """Turn the names of notebooks into links to their pages."""
     names = {path.stem for path in notebooks()}
 
     def link(match: re.Match[str]) -> str:
@@ -188,7 +191,7 @@ def linked(text: str) -> str:
 
 
 def output(one: NotebookNode) -> str:
-    """One output as HTML; empty for progress bars and what has nothing to show."""
+    """Return one output as HTML; empty for progress bars and outputs with nothing to show."""
     if one.output_type == "stream":
         return preformatted(one.text)
     data = one.get("data", {})
@@ -198,8 +201,8 @@ def output(one: NotebookNode) -> str:
         if PROGRESS.search(data.get("text/plain", "")):
             return ""
         return (
-            '<p class="needs-kernel">Here the notebook shows controls. They need Python behind '
-            "them: open the notebook with <code>lafn-viz lab</code> to use them.</p>"
+            '<p class="needs-kernel">The notebook shows controls here, which need a running '
+            "Python: open it with <code>lafn-viz lab</code> to use them.</p>"
         )
     if "image/png" in data:
         return f'<img alt="" src="data:image/png;base64,{data["image/png"].strip()}">'
@@ -207,15 +210,15 @@ def output(one: NotebookNode) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Text as it was printed, without colours, progress bars and this computer's folders."""
+    """Return text as printed, without colours, progress bars and this computer's folders."""
     text = FOLDER.sub("", text)
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in ANSI.sub("", text).split("\n")]
-    said = "\n".join(line for line in lines if not PROGRESS.search(line)).strip("\n")
-    return f'<pre tabindex="0">{html.escape(said)}</pre>' if said.strip() else ""
+    printed = "\n".join(line for line in lines if not PROGRESS.search(line)).strip("\n")
+    return f'<pre tabindex="0">{html.escape(printed)}</pre>' if printed.strip() else ""
 
 
 def figure(drawn: dict[str, Any]) -> str:
-    """A figure as data that figures.js draws when it comes into view."""
+    """Return a figure as data, which figures.js draws when it comes into view."""
     layout = drawn.get("layout", {})
     label = html.escape(". ".join(titles(drawn)), quote=True)
     data = json.dumps({"data": drawn["data"], "layout": layout}, ensure_ascii=False)
@@ -228,18 +231,18 @@ def figure(drawn: dict[str, Any]) -> str:
 
 
 def titles(drawn: dict[str, Any]) -> list[str]:
-    """Title and caption of a figure, as plain text."""
+    """Return the title and the caption of a figure as plain text."""
     title = drawn.get("layout", {}).get("title", {})
     texts = (title.get("text"), title.get("subtitle", {}).get("text"))
     return [re.sub(r"<[^>]+>", " ", text).replace("  ", " ").strip() for text in texts if text]
 
 
 def gallery_page(figures: dict[str, Any]) -> Iterator[str]:
-    """Every figure with its caption, its documentation and the call that makes it."""
+    """Write every figure with its caption, its documentation and the call that draws it."""
     yield "# All figures"
     yield (
-        "From small runs on the embedded model, so intervals are wide. Point at a figure to read "
-        "its values. The calls take what they show from `r`:"
+        "These figures come from small runs on the embedded model, so the intervals are wide. "
+        "Point at a figure to read its values. The calls take their results from `r`:"
     )
     yield "```python\nfrom lafn_viz.app.gallery import *\n\nr = Results()\n```"
     if not figures:
@@ -254,7 +257,7 @@ def gallery_page(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def gallery_calls() -> dict[str, str]:
-    """The code in app/gallery.py that makes each figure."""
+    """Return the code in app/gallery.py that draws each figure."""
     source = (ROOT / "lafn_viz" / "app" / "gallery.py").read_text("utf-8")
     tree = ast.parse(source)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}

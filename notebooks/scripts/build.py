@@ -1,19 +1,19 @@
-"""Make the notebooks that readers open out of the scripts that are reviewed.
+"""Make the notebooks that readers open from the scripts that authors edit.
 
-A script `notebooks/NN_name.py` becomes `notebooks/NN_name.ipynb`, for students, and, where it has
-exercises, `notebooks/solutions/NN_name.ipynb`, for teachers. An exercise is a run of cells with
+A script `notebooks/NN_name.py` becomes `notebooks/NN_name.ipynb` for students and, if it has
+exercises, `notebooks/solutions/NN_name.ipynb` for teachers. An exercise is a run of cells with
 these tags:
 
     exercise    markdown: "### Exercise 2.1: ...", difficulty, minutes and the task
     exercise    code with one hole
-    check       code: says what is wrong, or that it is right
+    check       code: says what is wrong, or that the answer is right
     hint        markdown
     solution    code that takes the place of the hole
-    mistake     code, two of them: typical wrong answers, for the tests alone
+    mistake     code, two cells: typical wrong answers, only for the tests
 
-Students get hint and solution folded, as text, so that running every cell solves nothing. Teachers
-get the solution where the hole was. Cells tagged `setup` (with the exercises alone) are all that an
-exercise needs; the rest of a notebook needs no exercise.
+Students get the hint and the solution as folded text, so that running every cell solves nothing.
+Teachers get the solution in place of the hole. An exercise needs only the cells tagged `setup`, and
+the rest of a notebook needs no exercise.
 """
 
 import re
@@ -37,7 +37,7 @@ HEADING = re.compile(
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise of a script: `number` as in "2.1", and the source of each of its cells."""
+    """One exercise of a script: its `number`, such as "2.1", and the source of each cell."""
 
     number: str
     title: str
@@ -55,7 +55,7 @@ def scripts() -> list[Path]:
 
 
 def read(path: Path) -> NotebookNode:
-    """A script as a notebook, tags in the cells' metadata, nothing in it random."""
+    """Read a script as a notebook, with tags in the cells' metadata and nothing random in it."""
     notebook = jupytext.read(path)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = NotebookNode(kernelspec=kernel, language_info={"name": "python"})
@@ -66,13 +66,15 @@ def read(path: Path) -> NotebookNode:
 
 
 def exercises(notebook: NotebookNode) -> list[Exercise]:
-    """Its exercises; raises ValueError where a cell is missing or out of its order."""
-    found, cells = [], [cell for cell in notebook.cells if _part(cell)]
+    """Return the exercises; raises ValueError if a cell is missing or out of order."""
+    result, cells = [], [cell for cell in notebook.cells if _part(cell)]
     for i in range(0, len(cells), len(PARTS)):
         run = cells[i : i + len(PARTS)]
         heading = HEADING.match(run[0].source)
         if heading is None:
-            raise ValueError(f"an exercise begins with its heading, not with: {run[0].source!r}")
+            raise ValueError(
+                f"an exercise must begin with its heading, not with: {run[0].source!r}"
+            )
         where = f"exercise {heading['number']}"
         if tuple(map(_part, run)) != PARTS or tuple(c.cell_type for c in run) != KINDS:
             kinds = ", ".join(f"{_part(cell)} ({cell.cell_type})" for cell in run)
@@ -80,7 +82,7 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
         _, hole, check, _, solution, *mistakes = [cell.source for cell in run]
         if "..." not in hole:
             raise ValueError(f"{where}: its code has no hole (...)")
-        found.append(
+        result.append(
             Exercise(
                 heading["number"],
                 heading["title"],
@@ -92,40 +94,40 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
                 (mistakes[0], mistakes[1]),
             )
         )
-    return found
+    return result
 
 
 def for_students(notebook: NotebookNode) -> NotebookNode:
-    """Holes stay; hints and solutions are folded text."""
-    made = deepcopy(notebook)
-    made.cells = [cell for cell in made.cells if _part(cell) != "mistake"]
-    for i, cell in enumerate(made.cells):
+    """Return the notebook with its holes, and hints and solutions as folded text."""
+    student = deepcopy(notebook)
+    student.cells = [cell for cell in student.cells if _part(cell) != "mistake"]
+    for i, cell in enumerate(student.cells):
         if _part(cell) == "hint":
-            made.cells[i] = _folded(cell, "Hint", cell.source)
+            student.cells[i] = _folded(cell, "Hint", cell.source)
         if _part(cell) == "solution":
-            made.cells[i] = _folded(cell, "Solution", f"```python\n{cell.source}\n```")
-    return made
+            student.cells[i] = _folded(cell, "Solution", f"```python\n{cell.source}\n```")
+    return student
 
 
 def for_teachers(notebook: NotebookNode) -> NotebookNode:
-    """Each hole is filled."""
+    """Return the notebook with each hole filled."""
     solutions = {e.hole: e.solution for e in exercises(notebook)}
-    made = for_students(notebook)
-    made.cells = [cell for cell in made.cells if _part(cell) != "solution"]
-    for cell in made.cells:
+    teacher = for_students(notebook)
+    teacher.cells = [cell for cell in teacher.cells if _part(cell) != "solution"]
+    for cell in teacher.cells:
         if _part(cell) == "exercise" and cell.cell_type == "code":
             cell.source = solutions[cell.source]
             cell.metadata["tags"] = ["solution"]
-    return made
+    return teacher
 
 
 def built(path: Path) -> dict[Path, str]:
-    """What a script should have beside it: the text of each notebook, by its path."""
+    """Return the text of each notebook that a script makes, by its path."""
     notebook = read(path)
-    made = {NOTEBOOKS / f"{path.stem}.ipynb": for_students(notebook)}
+    notebooks = {NOTEBOOKS / f"{path.stem}.ipynb": for_students(notebook)}
     if exercises(notebook):
-        made[NOTEBOOKS / "solutions" / f"{path.stem}.ipynb"] = for_teachers(notebook)
-    return {name: jupytext.writes(one, fmt="ipynb") for name, one in made.items()}
+        notebooks[NOTEBOOKS / "solutions" / f"{path.stem}.ipynb"] = for_teachers(notebook)
+    return {file: jupytext.writes(content, fmt="ipynb") for file, content in notebooks.items()}
 
 
 def main() -> int:
@@ -141,7 +143,7 @@ def _tags(cell: NotebookNode) -> list[str]:
 
 
 def _part(cell: NotebookNode) -> str | None:
-    """Which part of an exercise a cell is; None if it is none."""
+    """Which part of an exercise a cell is, or None."""
     return next((tag for tag in _tags(cell) if tag in PARTS), None)
 
 
