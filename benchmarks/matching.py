@@ -27,7 +27,8 @@ from pathlib import Path
 import pandas as pd
 
 import lafn_viz as lv
-from lafn_viz.editing.retrieval.subject_matcher import MATCH_RULES, SubjectMatcher
+from lafn_viz.editing.retrieval.match import MATCH_RULES
+from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 
 Names = dict[str, dict[str, list[str]]]
 # (kind, language, key of the subject asked about, text)

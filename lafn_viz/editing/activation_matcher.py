@@ -33,7 +33,7 @@ from torch.nn.functional import normalize
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.applied import Find, edits_paused
 from lafn_viz.editing.edit import Edit
-from lafn_viz.editing.retrieval.subject_matcher import Match
+from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import Hooks, hook_post
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons

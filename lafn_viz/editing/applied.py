@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lafn_viz.editing.edit import Edit, EditError
-from lafn_viz.editing.retrieval.subject_matcher import Match
+from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.hooks import Hooks, hook_post
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from lafn_viz.core.messages import quoted, shown
 from lafn_viz.editing.applied import AppliedEdits, Find, Fired
 from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
 from lafn_viz.editing.edit import Edit, EditError
-from lafn_viz.editing.retrieval.subject_matcher import MATCH_RULES, Match, Rule, SubjectMatcher
+from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule
+from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.optimise import EditOptions, edit_case
-from lafn_viz.editing.retrieval.subject_matcher import Match
+from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron

@@ -1,1 +1,6 @@
-"""Find the subject of an edit in a text."""
+"""Find the subjects that a text names, by exact, inflected, misspelled and partial names.
+
+`folding` makes words that compare equal, `name_trie` finds names as whole words, `fuzzy` finds what
+resembles a name (with `inflection`), `match` holds the results, and `subject_matcher` puts them
+together.
+"""

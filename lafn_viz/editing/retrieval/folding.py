@@ -1,23 +1,23 @@
-"""A text as words that compare equal however they are written, each with its place in the text.
+"""Fold a text into words that compare equal however they are written, with their places in it.
 
-1. A text is read in **clusters**: a character with the marks on it, so that no span cuts an accent.
+1. A text is read in **clusters**, a character with the marks on it, so that no span cuts an accent.
 2. Each cluster is **folded**: NFKC, casefold, digits of every script as 0-9; accents of Latin and
    Greek letters, Arabic vowel signs and hamzas, Hebrew points and the Devanagari nukta dropped.
-   Vowel signs and letters that tell words apart stay (Devanagari, Thai, й). Characters that are
-   not seen (bidirectional controls, joiners, tatweel) are dropped and split no word.
+   Vowel signs and letters that distinguish words stay (Devanagari, Thai, й). Invisible characters
+   (bidirectional controls, joiners, tatweel) are dropped and split no word.
 3. Clusters make **words**: runs of letters, marks and digits. Scripts without spaces (Han,
-   Hiragana, Thai, Lao, Khmer, Burmese, Tibetan) make a word of each cluster; Katakana, which writes
-   borrowed words, makes words of runs. All else (punctuation, space, NUL) separates.
+   Hiragana, Thai, Lao, Khmer, Burmese, Tibetan) make each cluster a word; Katakana, in which
+   borrowed words are written, makes words of runs. All else (punctuation, space, NUL) separates.
 
-A name is in a text when its words are there in a row. So "Niger" is not in "Nigeria", nor インド in
-インドネシア, while 日本 is in 日本の.
+A text contains a name when it contains the name's words in a row. So "Niger" is not in "Nigeria",
+nor インド in インドネシア, while 日本 is in 日本の.
 """
 
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-# First and last code points of the scripts that put no space between words.
+# First and last code points of the scripts that are written without spaces between words.
 _UNSPACED = (
     (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
     (0x1000, 0x109F),  # Burmese
@@ -31,22 +31,22 @@ _UNSPACED = (
     (0x20000, 0x3FFFF),
 )
 _KATAKANA = ((0x30A0, 0x30FF), (0x31F0, 0x31FF))
-# Letters that Unicode does not take apart, or that writers use for each other.
+# Letters that Unicode does not decompose, or that are used for each other.
 _LETTERS = str.maketrans(
     {
         "ı": "i", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th",
         "ى": "ي", "ی": "ي", "ة": "ه", "ک": "ك", "ـ": "", "ँ": "ं",
     }
 )  # fmt: skip
-# A longer pile of marks is no writing; it would take time that grows with its square.
+# A longer pile of marks is no writing, and folding it takes time that grows with its square.
 _MAX_MARKS = 12
 
 
 @dataclass(frozen=True)
 class Folded:
-    """The words of a text; word i stands at characters `starts[i]` to `ends[i]` of it.
+    """The words of a text. Word i stands at its characters `starts[i]` to `ends[i]`.
 
-    `unspaced[i]`: whether it is a cluster of a script without spaces.
+    `unspaced[i]` tells whether the word is a cluster of a script without spaces.
     """
 
     words: tuple[str, ...]
@@ -56,7 +56,7 @@ class Folded:
 
 
 def fold(text: str) -> Folded:
-    """The folded words of any string, lone surrogates and NULs too."""
+    """Fold a string into words. Any string will do, also one with lone surrogates and NULs."""
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -82,12 +82,12 @@ def fold(text: str) -> Folded:
 
 
 def fold_word(word: str) -> str:
-    """`word` folded, what separates left out."""
+    """Fold a word, without the separators in it."""
     return "".join(fold(word).words)
 
 
 def skip(text: str, start: int, n: int) -> int:
-    """Where the text goes on after the clusters from `start` that fold to `n` characters."""
+    """The position after those clusters from `start` on that fold to `n` characters."""
     for first, end in _clusters(text[start : start + 64]):
         if n <= 0:
             return start + first
@@ -97,12 +97,12 @@ def skip(text: str, start: int, n: int) -> int:
 
 
 def has_case(text: str) -> bool:
-    """Whether the script tells capitals from small letters."""
+    """Whether the script of a text has capital and small letters."""
     return text.lower() != text.upper()
 
 
 def _clusters(text: str) -> list[tuple[int, int]]:
-    """Characters `start` to `end` of each character with its marks."""
+    """The start and end of each character with its marks."""
     clusters = []
     start = 0
     for place, character in enumerate(text):
@@ -114,9 +114,10 @@ def _clusters(text: str) -> list[tuple[int, int]]:
     return clusters
 
 
-@cache  # as many as there are characters, at most
+@cache  # has at most as many entries as there are characters
 def _is_mark(character: str) -> bool:
-    # So do the later parts of Korean syllables, and the voicing marks of narrow Katakana.
+    """Whether a character belongs to the cluster of the one before it."""
+    # Like marks: the later parts of Korean syllables, and the voicing marks of narrow Katakana.
     return (
         unicodedata.category(character)[0] == "M"
         or "\u1160" <= character <= "\u11ff"
@@ -126,7 +127,7 @@ def _is_mark(character: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _folded_cluster(cluster: str) -> tuple[str, str]:
-    """(what it folds to, kind): kind is word, katakana, unspaced, separator or unseen."""
+    """What a cluster folds to, and its kind: word, katakana, unspaced, separator or unseen."""
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cluster).casefold())
     kept = []
     base = ""
@@ -149,16 +150,17 @@ def _folded_cluster(cluster: str) -> tuple[str, str]:
 
 
 def _drops(base: str, mark: str) -> bool:
-    """Whether a mark tells no words apart: on Latin and Greek, or by itself."""
+    """Whether a mark does not distinguish words, as on Latin and Greek letters."""
     if not base:  # a mark on nothing
         return True
     if "\ufe00" <= mark <= "\ufe0f" or unicodedata.category(mark) == "Me" or mark == "\u093c":
         return True
-    if "\u0400" <= base <= "\u052f":  # Cyrillic: й and ї are letters; stress and ё are not told
+    if "\u0400" <= base <= "\u052f":  # Cyrillic: й and ї are letters, stress and ё are optional
         return not (mark == "\u0306" or (mark == "\u0308" and base == "і"))
     arabic = "\u064b" <= mark <= "\u065f" or mark == "\u0670" or "\u06d6" <= mark <= "\u06ed"
     return arabic or "\u0591" <= mark <= "\u05c7" or base < "\u0400"
 
 
 def _within(character: str, ranges: tuple[tuple[int, int], ...]) -> bool:
+    """Whether the code point of a character lies in one of these ranges."""
     return any(first <= ord(character) <= last for first, last in ranges)

@@ -1,18 +1,19 @@
-"""Cached names that parts of a text resemble: inflected, spelled otherwise, or quoted in part.
+"""Find parts of a text that resemble cached names: inflected, spelled otherwise, or quoted in part.
 
-A word of the text is a word of a name when it is the same, when it only ends otherwise, as the
-name's language inflects it, or when at most one letter in four differs and not only the end (so
-Niger is not Nigeria, nor Austria Australia). A name scores the share of its words' weight that
-lies close together in the text. A rare word weighs more than a common one (inverse document
-frequency over the cached subjects), a capital more than a small letter, a short word less.
-A name in a script without spaces is compared with windows of the text, letter by letter.
+1. A word of the text counts as a word of a name when it is the same, when it only ends otherwise,
+   as the name's language inflects it (see `inflection`), or when at most one letter in four differs
+   and not only at the end (so Niger is not Nigeria, nor Austria Australia).
+2. A name scores the share of its words' weight that stands close together in the text. A rare word
+   weighs more than a common one (inverse document frequency over the cached subjects), a capital
+   more than a small letter, a short word less.
+3. A name in a script without spaces is compared with windows of the text, letter by letter.
 
 Guards: one word alone must be inflected, or long and nearly equal; of several words two must be
-there, one of them long enough to tell; numbers must be the same; and no other capitalised word may
-stand where one is missing (American Museum of Natural History).
+found, one of them long enough to tell; numbers must be the same; and no other capitalised word may
+stand in place of a missing one (American Museum of Natural History).
 
-To be quick, only names are scored whose two heaviest words look like a word of the text; those are
-looked up by their first letters and by groups of three.
+To be quick, only names are scored whose two heaviest words resemble a word of the text; these are
+looked up by their first letters and by groups of three letters.
 """
 
 import math
@@ -20,81 +21,32 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
-from lafn_viz.datasets.languages import code_or_tag
-from lafn_viz.editing.retrieval.folding import Folded, fold_word, has_case
+from lafn_viz.editing.retrieval.folding import Folded, has_case
+from lafn_viz.editing.retrieval.inflection import Endings, endings_of, is_inflected, stem_length
 
 # Fuzzy matching reads this many characters from the end of a text: a question comes last.
 FUZZY_REACH = 4000
-# Two words count as one spelled in two ways from this similarity on (1 - edits / length)...
-_ALIKE = 0.75
-_SPELLED_LENGTH = 5
-# A name of several words needs one of this length; one letter less where all its words are there.
-_TELLING = 5
-# ...but on their own, without other words of the name, only from this one, and from this length.
+# Two words are one word in two spellings from this similarity (1 - edits / length) and length on...
+_SAME_WORD, _SAME_WORD_LENGTH = 0.75, 5
+# ...but where the name has no other word, only from these.
 _ALONE, _ALONE_LENGTH = 0.87, 8
-# Names of several words in a script without capitals, which would tell another name, need this.
+_INFLECTED = 0.95  # the similarity of an inflected word
+# A name of several words needs one of this length, or one letter less where all words are found.
+_TELLING_LENGTH = 5
+# The score that a name of several words needs in a script without capitals, which would tell names
+# apart.
 _CASELESS = 0.8
-# A script without spaces: similarity of a window by the length of the name.
+# Scripts without spaces: from this length of the name on, the similarity that a window needs.
 _WINDOWS = ((12, 0.75), (8, 0.8), (5, 0.85))
-_INFLECTED = 0.95
-
-# What a language writes at the end of a name: (as cached, as inflected), nouns, then adjectives.
-# "-" is no ending: where only that is cached, endings are added and none is taken off.
-_CYRILLIC = (
-    (
-        "- а я о е ё ы и ь й",
-        "- а я у ю е и ы о ь й ой ей ом ем ам ям ами ями ах ях ов ев",
-    ),
-    (
-        "ый ий ой ая яя ое ее ые ие",
-        "ый ий ой ая яя ое ее ые ие ого его ому ему ым им ом ем ую юю ей ых их ыми ими",
-    ),
-)
-_ENDINGS: dict[str, tuple[tuple[str, str], ...]] = {
-    "ru": _CYRILLIC,
-    "uk": _CYRILLIC,
-    "bg": _CYRILLIC,
-    "sr": _CYRILLIC,
-    "cs": (
-        ("- a e o i y", "- a e i y u ů ou em ovi ům ech ách ích ami emi o é ové"),
-        ("ý á é í", "ý á é ého ému ém ým ých ými ou í ího ímu ím ích ími"),
-    ),
-    "pl": (
-        ("- a e o i y", "- a ą e ę i y o u ów om ami ach em owi ie iem ią"),
-        ("y i a e", "y i a e ego emu ym im ej ą ych ich ymi imi"),
-    ),
-    "de": (("-", "s es"), ("e er es", "e en er em es")),
-    "tr": (
-        (
-            "-",
-            "a e ı i u ü ya ye yı yi yu yü da de ta te dan den tan ten ın in un ün nın nin nun nün "
-            "na ne nda nde ndan nden la le yla yle lar ler sı si ları leri",
-        ),
-    ),
-    "hi": (("ा", "े ों"), ("-", "ों")),
-    "ko": (("-", "은 는 이 가 을 를 의 에 에서 로 으로 와 과 도 만"),),
-}
-_OTHER_ENDINGS = (("-", "s es"),)
-_Endings = tuple[tuple[frozenset[str], frozenset[str]], ...]
-
-
-@lru_cache(maxsize=256)
-def _endings(language: str) -> _Endings:
-    def folded(listed: str) -> frozenset[str]:
-        return frozenset(fold_word(ending) for ending in listed.split())
-
-    rows = _ENDINGS.get(code_or_tag(language), _OTHER_ENDINGS)
-    return tuple((folded(cached), folded(inflected)) for cached, inflected in rows)
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name of the subject `key`; `first`: the one that prompts in its language use."""
+    """A name of the subject `key`; `first` if it is the one that prompts in its language use."""
 
     key: str
     language: str
@@ -105,9 +57,10 @@ class Name:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A name that characters `span` of a text resemble; `why` it does not count, if not.
+    """A name that the characters `span` of a text resemble.
 
-    `score`: similarity in [0, 1]. It counts from `needed` on.
+    `score` is the similarity in [0, 1]; it must reach `needed`. `why` says why the name does not
+    count, and is empty if it does.
     """
 
     name: Name
@@ -118,175 +71,189 @@ class Candidate:
 
 
 class FuzzyIndex:
-    """Names by their rarest words (scripts with spaces) or pairs of characters (without)."""
+    """An index of names to find what resembles them; immutable once built."""
 
     def __init__(self, names: Sequence[Name]) -> None:
-        self.spaced = [n for n in names if n.folded.words and not any(n.folded.unspaced)]
-        self.unspaced = [n for n in names if any(n.folded.unspaced)]
-        keys: dict[str, set[str]] = defaultdict(set)
-        self.endings: dict[str, set[_Endings]] = defaultdict(set)
-        for name in self.spaced:
-            for word in name.folded.words:
-                keys[word].add(name.key)
-                self.endings[word].add(_endings(name.language))
-        n = len({name.key for name in names})
-        self.rarity = {
-            word: math.log(1 + n / len(having)) / math.log(1 + n) for word, having in keys.items()
-        }
-        self.weights = [_weights(name, self.rarity) for name in self.spaced]
-        self.anchored: dict[str, list[int]] = defaultdict(list)
-        for place, (name, weights) in enumerate(zip(self.spaced, self.weights, strict=True)):
-            heaviest = sorted(zip(weights, name.folded.words, strict=True), reverse=True)
-            for word in {word for _, word in heaviest[:2]}:
-                self.anchored[word].append(place)
-        self.heads: dict[str, list[str]] = defaultdict(list)
-        self.pieces: dict[str, list[str]] = defaultdict(list)
-        for word in keys:
-            self.heads[word[: _head(word)]].append(word)
-            for piece in _pieces(word):
-                self.pieces[piece].append(word)
-        self.pairs: dict[str, list[int]] = defaultdict(list)
-        for place, name in enumerate(self.unspaced):
-            joined = "".join(name.folded.words)
-            for pair in {joined[i : i + 2] for i in range(len(joined) - 1)}:
-                self.pairs[pair].append(place)
+        spaced = [n for n in names if n.folded.words and not any(n.folded.unspaced)]
+        self._words = _WordIndex(spaced, n_subjects=len({name.key for name in names}))
+        self._windows = _WindowIndex([n for n in names if any(n.folded.unspaced)])
 
     def candidates(self, text: str, folded: Folded) -> Iterator[Candidate]:
-        """Names that a part of the last `FUZZY_REACH` characters resembles, for good or not."""
+        """Names that a part of the last `FUZZY_REACH` characters resembles, whether they count."""
         reach = bisect_left(folded.starts, len(text) - FUZZY_REACH)
-        yield from self._by_words(text, folded, reach)
-        yield from self._by_windows(folded, reach)
+        yield from self._words.candidates(text, folded, reach)
+        yield from self._windows.candidates(folded, reach)
 
-    def _by_words(self, text: str, folded: Folded, reach: int) -> Iterator[Candidate]:
+
+class _WordIndex:
+    """Names in scripts with spaces, by their heaviest words."""
+
+    def __init__(self, names: Sequence[Name], *, n_subjects: int) -> None:
+        keys: dict[str, set[str]] = defaultdict(set)  # by word, the subjects that have it
+        self._names = names
+        self._endings: dict[str, set[Endings]] = defaultdict(set)
+        for name in names:
+            for word in name.folded.words:
+                keys[word].add(name.key)
+                self._endings[word].add(endings_of(name.language))
+        rarity = {
+            word: math.log(1 + n_subjects / len(subjects)) / math.log(1 + n_subjects)
+            for word, subjects in keys.items()
+        }
+        self._weights = [_weights(name, rarity) for name in names]
+        self._anchored: dict[str, list[int]] = defaultdict(list)
+        for number, (name, weights) in enumerate(zip(names, self._weights, strict=True)):
+            heaviest = sorted(zip(weights, name.folded.words, strict=True), reverse=True)
+            for word in {word for _, word in heaviest[:2]}:
+                self._anchored[word].append(number)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_piece: dict[str, list[str]] = defaultdict(list)
+        for word in keys:
+            self._by_stem[word[: stem_length(word)]].append(word)
+            for piece in _pieces(word):
+                self._by_piece[piece].append(word)
+
+    def candidates(self, text: str, folded: Folded, reach: int) -> Iterator[Candidate]:
+        """Names that words from number `reach` on resemble."""
+        # By word of a name: the words of the text that may be it, with their similarity.
         places: dict[str, dict[int, float]] = defaultdict(dict)
         for place in range(reach, len(folded.words)):
             if not folded.unspaced[place]:
-                for word, credit in self._alike(folded.words[place]).items():
-                    places[word][place] = credit
+                for word, similarity in self._similar(folded.words[place]).items():
+                    places[word][place] = similarity
         capitals = uses_capitals(text)
-        for number in sorted({x for word in places for x in self.anchored.get(word, ())}):
-            name, weights = self.spaced[number], self.weights[number]
-            words = name.folded.words
-            there = sum(x for x, word in zip(weights, words, strict=True) if word in places)
-            if there < sum(weights) / 2:
+        for number in sorted({n for word in places for n in self._anchored.get(word, ())}):
+            name, weights = self._names[number], self._weights[number]
+            pairs = zip(weights, name.folded.words, strict=True)
+            if sum(weight for weight, word in pairs if word in places) < sum(weights) / 2:
                 continue
-            score, used = _best_window(words, weights, places)
+            score, used = _best_window(name.folded.words, weights, places)
             span = (folded.starts[min(used.values())], folded.ends[max(used.values())])
-            long = (span[1] - span[0]) >= _ALONE_LENGTH <= len(words[0])
-            needed = 0.0 if has_case(name.text) else _CASELESS
-            if len(words) == 1:
-                needed = _ALONE if long else _INFLECTED
             written = {
-                place: text[folded.starts[at] : folded.ends[at]] for place, at in used.items()
+                word: text[folded.starts[place] : folded.ends[place]]
+                for word, place in used.items()
             }
             why = _why_not(name, written, capitals)
             if not why and _another_name(name, text, folded, used):
                 why = "another name in place of a missing word"
-            yield Candidate(name, span, min(score, 1.0), needed, why)
+            yield Candidate(name, span, min(score, 1.0), _needed(name, span), why)
 
-    def _alike(self, word: str) -> dict[str, float]:
-        """Word of a name -> similarity, of those that may be `word`."""
-        alike = {}
+    def _similar(self, word: str) -> dict[str, float]:
+        """The words of names that `word` may be, with their similarity."""
+        similar = {}
         if _has_digit(word):
-            return {word: 1.0} if word in self.endings else {}
-        for head in {word[:2], word[:3]}:
-            for other in self.heads.get(head, ()):
-                if _inflected(word, other, self.endings[other]):
-                    alike[other] = _INFLECTED
-        shared: dict[str, int] = defaultdict(int)
+            return {word: 1.0} if word in self._endings else {}
+        for stem in {word[:2], word[:3]}:
+            for name_word in self._by_stem.get(stem, ()):
+                if is_inflected(word, name_word, self._endings[name_word]):
+                    similar[name_word] = _INFLECTED
+        n_shared: dict[str, int] = defaultdict(int)
         for piece in _pieces(word):
-            for other in self.pieces.get(piece, ()):
-                shared[other] += 1
-        for other, n in shared.items():
-            # An edit breaks up to three pieces, so that two are left of any that is close enough.
-            if n >= 2 and other not in alike and _spelled_otherwise(word, other):
-                alike[other] = OSA.normalized_similarity(word, other)
-        if word in self.endings:
-            alike[word] = 1.0
-        return alike
+            for name_word in self._by_piece.get(piece, ()):
+                n_shared[name_word] += 1
+        for name_word, n in n_shared.items():
+            # An edit breaks up to three pieces, so any word that is close enough shares two.
+            if n >= 2 and name_word not in similar and _spelled_otherwise(word, name_word):
+                similar[name_word] = OSA.normalized_similarity(word, name_word)
+        if word in self._endings:
+            similar[word] = 1.0
+        return similar
 
-    def _by_windows(self, folded: Folded, reach: int) -> Iterator[Candidate]:
+
+class _WindowIndex:
+    """Names in scripts without spaces, by their pairs of characters."""
+
+    def __init__(self, names: Sequence[Name]) -> None:
+        self._names = names
+        self._by_pair: dict[str, list[int]] = defaultdict(list)
+        for number, name in enumerate(names):
+            for pair in _pairs("".join(name.folded.words)):
+                self._by_pair[pair].append(number)
+
+    def candidates(self, folded: Folded, reach: int) -> Iterator[Candidate]:
+        """Names that a window from word number `reach` on resembles."""
         words = folded.words[reach:]
-        joined = "".join(words)
-        owner = [place for place, word in enumerate(words, reach) for _ in word]
-        counts: dict[int, int] = defaultdict(int)
-        for pair in {joined[i : i + 2] for i in range(len(joined) - 1)}:
-            for number in self.pairs.get(pair, ()):
-                counts[number] += 1
-        for number, shared in counts.items():
-            name = self.unspaced[number]
-            letters = "".join(name.folded.words)
-            needed = next((score for n, score in _WINDOWS if len(letters) >= n), 1.0)
-            if len(letters) > len(joined) or shared < (len(letters) - 1) * 0.4:
+        letters = "".join(words)
+        word_of = [number for number, word in enumerate(words, reach) for _ in word]
+        n_shared: dict[int, int] = defaultdict(int)
+        for pair in _pairs(letters):
+            for number in self._by_pair.get(pair, ()):
+                n_shared[number] += 1
+        for number, n in n_shared.items():
+            name = self._names[number]
+            name_letters = "".join(name.folded.words)
+            if len(name_letters) > len(letters) or n < (len(name_letters) - 1) * 0.4:
                 continue
-            found = fuzz.partial_ratio_alignment(letters, joined, score_cutoff=50)
-            if found is None:
+            alignment = fuzz.partial_ratio_alignment(name_letters, letters, score_cutoff=50)
+            if alignment is None:
                 continue
-            first, last = owner[found.dest_start], owner[found.dest_end - 1]
-            window = folded.words[first : last + 1]
-            same = _numbers(window) == _numbers(name.folded.words)
+            first, last = word_of[alignment.dest_start], word_of[alignment.dest_end - 1]
+            same_numbers = _numbers(folded.words[first : last + 1]) == _numbers(name.folded.words)
+            needed = next((score for n, score in _WINDOWS if len(name_letters) >= n), 1.0)
             span = (folded.starts[first], folded.ends[last])
-            score = found.score / 100
-            yield Candidate(name, span, score, needed, "" if same else "other numbers")
+            why = "" if same_numbers else "other numbers"
+            yield Candidate(name, span, alignment.score / 100, needed, why)
 
 
 def _weights(name: Name, rarity: Mapping[str, float]) -> list[float]:
-    """What each word of a name tells: rare ones, long ones, numbers and capitals the most."""
+    """How much each word of a name tells: rare and long words, numbers and capitals the most."""
     words = name.folded.words
     written = [
         name.text[start:end]
         for start, end in zip(name.folded.starts, name.folded.ends, strict=True)
     ]
     # Beside such a word, the capital of the first one only says that a name begins.
-    title = any(word.islower() and len(word) >= 4 for word in written)
+    has_long_small_word = any(word.islower() and len(word) >= 4 for word in written)
     weights = []
-    for place, (word, seen) in enumerate(zip(words, written, strict=True)):
-        telling = seen.isupper() or _has_digit(word) or not has_case(seen)
+    for number, (word, as_written) in enumerate(zip(words, written, strict=True)):
+        telling = as_written.isupper() or _has_digit(word) or not has_case(as_written)
         weight = rarity[word] * (1.0 if telling else min(1.0, len(word) / 5))
-        plain = seen.islower() or (title and place == 0 and not telling)
+        plain = as_written.islower() or (has_long_small_word and number == 0 and not telling)
         weights.append(weight * (0.5 if plain else 1.0))
     return weights
 
 
-def _head(word: str) -> int:
-    """How many first letters of a name's word no inflection changes."""
-    return 3 if len(word) > 4 else 2
+def _needed(name: Name, span: tuple[int, int]) -> float:
+    """The score from which on a name counts that a span resembles."""
+    words = name.folded.words
+    if len(words) > 1:
+        return 0.0 if has_case(name.text) else _CASELESS
+    long = (span[1] - span[0]) >= _ALONE_LENGTH <= len(words[0])
+    return _ALONE if long else _INFLECTED
+
+
+def _pairs(letters: str) -> set[str]:
+    """All pairs of neighbouring characters."""
+    return {letters[i : i + 2] for i in range(len(letters) - 1)}
 
 
 def _pieces(word: str) -> set[str]:
-    """Three letters each, of words long enough to be told when spelled otherwise."""
-    if len(word) < _SPELLED_LENGTH:
+    """All groups of three letters, of words long enough to be known when spelled otherwise."""
+    if len(word) < _SAME_WORD_LENGTH:
         return set()
     padded = f"^{word}$"
     return {padded[i : i + 3] for i in range(len(padded) - 2)}
 
 
-def _inflected(word: str, other: str, endings: Iterable[_Endings]) -> bool:
-    """Whether `word` is `other`, a name's word, with another ending of its language."""
-    cut = min(len(word), len(other))
-    shared = next((i for i in range(cut) if word[i] != other[i]), cut)
-    for cut in range(shared, max(_head(other), len(other) - 3) - 1, -1):
-        for language in endings:
-            for cached, inflected in language:
-                if other[cut:] in cached and word[cut:] in inflected:
-                    return True
-    return False
-
-
-def _spelled_otherwise(word: str, other: str) -> bool:
-    """Whether one edit in four letters makes the words equal, and none only adds an ending."""
-    short = min(len(word), len(other))
-    if abs(len(word) - len(other)) > short / 3 or word[:short] == other[:short]:
+def _spelled_otherwise(word: str, name_word: str) -> bool:
+    """Whether at most one letter in four differs, and not only by an ending that is added."""
+    shorter = min(len(word), len(name_word))
+    difference = abs(len(word) - len(name_word))
+    if difference > shorter / 3 or word[:shorter] == name_word[:shorter]:
         return False
-    return OSA.normalized_similarity(word, other, score_cutoff=_ALIKE) > 0
+    return OSA.normalized_similarity(word, name_word, score_cutoff=_SAME_WORD) > 0
 
 
 def _best_window(
     words: Sequence[str], weights: Sequence[float], places: Mapping[str, Mapping[int, float]]
 ) -> tuple[float, dict[int, int]]:
-    """Most weight of a name that lies close together, as a share; word of the name -> of the text.
+    """The largest share of a name's weight in a window of the text, one word wider than the name.
 
-    Close: no wider than the name and one word.
+    Args:
+        places: by word of a name, the words of the text that may be it, with their similarity.
+
+    Returns:
+        The share, and which word of the text is which word of the name, by number.
     """
     size = len(words) + 1
     heaviest = sorted(range(len(words)), key=lambda i: -weights[i])
@@ -296,13 +263,13 @@ def _best_window(
         used: dict[int, int] = {}
         for number in heaviest:
             near = [
-                (credit, -place)
-                for place, credit in places.get(words[number], {}).items()
+                (similarity, -place)
+                for place, similarity in places.get(words[number], {}).items()
                 if start <= place < start + size and place not in used.values()
             ]
             if near:
-                credit, place = max(near)
-                score += weights[number] * credit
+                similarity, place = max(near)
+                score += weights[number] * similarity
                 used[number] = -place
         if score > best:
             best, best_used = score, used
@@ -310,30 +277,36 @@ def _best_window(
 
 
 def _why_not(name: Name, written: Mapping[int, str], capitals: bool) -> str:
-    """Why these words of a name (number -> as the text has it) do not make it; empty if they do."""
+    """Why the words found do not make the name; empty if they do.
+
+    Args:
+        written: the words found, by their number in the name, as the text has them.
+        capitals: whether the text uses capitals.
+    """
     words = name.folded.words
-    if any(_has_digit(word) and place not in written for place, word in enumerate(words)):
+    if any(_has_digit(word) and number not in written for number, word in enumerate(words)):
         return "a number of the name is missing"
     if len(words) > 1 and len(written) == 1:
         return "one word of the name alone"
+    needed = _TELLING_LENGTH - 1 if len(written) == len(words) else _TELLING_LENGTH
     starts, ends = name.folded.starts, name.folded.ends
-    for place, there in written.items():
-        cached = name.text[starts[place] : ends[place]]
-        long = len(words[place]) >= (_TELLING - 1 if len(written) == len(words) else _TELLING)
+    for number, as_written in written.items():
+        cached = name.text[starts[number] : ends[number]]
+        long = len(words[number]) >= needed
         telling = long or len(words) == 1 or cached.isupper() or not has_case(cached)
-        if telling and not written_small(cached, there, capitals):
+        if telling and not written_small(cached, as_written, capitals):
             return ""
     return "no telling word of the name, or written small"
 
 
 def _another_name(name: Name, text: str, folded: Folded, used: Mapping[int, int]) -> bool:
-    """Whether a capital word is missing, and another stands in or beside the span."""
+    """Whether a capitalised word is missing, and another one stands in or beside the span."""
     starts, ends = name.folded.starts, name.folded.ends
     missing = [i for i in range(len(starts)) if i not in used]
     if all(name.text[starts[i] : ends[i]].islower() for i in missing):
         return False
     taken = set(used.values())
-    # The first word of a text is a capital anyway.
+    # The first word of a text is capitalised anyway.
     around = range(max(min(taken) - 1, 1), min(max(taken) + 2, len(folded.words)))
     return any(i not in taken and text[folded.starts[i]].isupper() for i in around)
 
@@ -343,9 +316,9 @@ def uses_capitals(text: str) -> bool:
     return any(character.isupper() for character in text.lstrip()[1:])
 
 
-def written_small(cached: str, there: str, capitals: bool) -> bool:
-    """Whether a capitalised name is written small in a text that uses capitals."""
-    return capitals and there.islower() and has_case(cached) and not cached.islower()
+def written_small(cached: str, as_written: str, capitals: bool) -> bool:
+    """Whether a capitalised name is in small letters in a text that uses capitals."""
+    return capitals and as_written.islower() and has_case(cached) and not cached.islower()
 
 
 def _has_digit(word: str) -> bool:

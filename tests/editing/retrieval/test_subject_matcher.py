@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
 from lafn_viz.editing.retrieval.folding import fold
-from lafn_viz.editing.retrieval.subject_matcher import MATCH_RULES, SubjectMatcher
+from lafn_viz.editing.retrieval.match import MATCH_RULES
+from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 
 
 @pytest.fixture(scope="module")
