@@ -1,0 +1,97 @@
+"""The one pass against independent references, and what holds for every model."""
+
+import pytest
+import torch
+from captum.attr import IntegratedGradients
+from one_layer import FAMILIES, POSITIONS, assert_near, fixed, loop, target_of
+
+import lafn_viz as lv
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.tokens import encode
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_pass_equals_the_loop(tiny, prompts, family, position):
+    some = prompts[::4]
+    scores = fixed(tiny(family), some, position=position, n_steps=5)
+    assert_near(scores.values, loop(tiny(family), some, position, 5))
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_captum_agrees(tiny, prompts, family, position):
+    model = tiny(family)
+    scores = fixed(model, prompts[:3], position=position, n_steps=16)
+    for number, prompt in enumerate(prompts[:3]):
+        for layer in range(model.cfg.n_layers):
+            value, w = target_of(model, prompt, layer, position)
+            other = (
+                IntegratedGradients(value)
+                .attribute(w, baselines=0.0, n_steps=16, method="gausslegendre")[0]
+                .sum(0)
+            )
+            torch.testing.assert_close(
+                scores.values[number, layer], other.float(), rtol=1e-3, atol=1e-7
+            )
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "bert"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "amig"])
+def test_max_rows_bounds_the_rows_and_changes_nothing(tiny, prompts, family, method):
+    model, seen = tiny(family), []
+
+    def count(value, hook):
+        seen.append(len(value))
+
+    whole = fixed(model, prompts[:4], method=method, n_steps=3)
+    with model.hooks(fwd_hooks=[("blocks.2.mlp.hook_post", count)]):
+        small = fixed(model, prompts[:4], method=method, n_steps=3, max_rows=6)
+    torch.testing.assert_close(whole.values, small.values, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(whole.target_change, small.target_change, rtol=1e-4, atol=1e-8)
+    assert max(seen) <= 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_half_precision_on_cuda_is_near_float32(folder, tiny, prompts, dtype):
+    for family in ("gpt2", "llama", "bloom", "bert"):
+        half = lv.load_model(folder(family), device="cuda", dtype=dtype)
+        scores = fixed(half, prompts, n_steps=8)
+        exact = fixed(tiny(family), prompts, n_steps=8)
+        assert ((scores.values - exact.values).norm() / exact.values.norm()).item() < 0.1
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bert"])
+def test_half_precision_is_near_float32(folder, tiny, prompts, family):
+    half = lv.load_model(folder(family), dtype=torch.bfloat16)
+    scores = fixed(half, prompts[:4], n_steps=8)
+    exact = fixed(tiny(family), prompts[:4], n_steps=8)
+    assert ((scores.values - exact.values).norm() / exact.values.norm()).item() < 0.1
+
+
+def test_model_is_as_before_and_hooks_are_gone_even_after_an_error(tiny, prompts):
+    model = tiny("gpt2")
+    before = {k: v.clone() for k, v in model.original_model.state_dict().items()}
+    logits = model(torch.tensor([[5, 6, 7]]))
+
+    def fail(value, hook):
+        raise RuntimeError("interrupted")
+
+    with (
+        pytest.raises(RuntimeError, match="interrupted"),
+        model.hooks(fwd_hooks=[("blocks.1.mlp.hook_post", fail)]),
+    ):
+        lv.attribute(model, prompts)
+    assert all(torch.equal(v, before[k]) for k, v in model.original_model.state_dict().items())
+    assert torch.equal(model(torch.tensor([[5, 6, 7]])), logits)
+
+
+def test_capabilities_tell_families_apart(tiny):
+    for family in FAMILIES:
+        caps = capabilities(tiny(family))
+        assert caps.masked == (family in ("bert", "roberta", "xlm-roberta"))
+        assert caps.supports_growing_batch == (family not in ("bloom", "xglm", "opt"))
+        assert caps.unembedding is not None
+    assert capabilities(tiny("gemma2")).unembedding.cap == 30.0
+    assert encode(tiny("bert"), lv.Prompt.of("a b", "c", subject="b")).read[0] == 0
