@@ -1,4 +1,4 @@
-"""Which neurons a fact has in common in which languages, beside the same for other facts."""
+"""Which neurons the languages of a fact share, beside other facts as the control."""
 
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,8 @@ from lafn_viz.widgets.neuron import NeuronPanel
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-KEPT = 24  # facts whose scores are kept beside those that are shown
+N_KEPT = 24  # facts whose scores are kept besides those that are shown
+ScoresKey = tuple[str, str, str]  # the model's weights, method and fact
 VIEWS = {
     "Heatmap": "heatmap",
     "Languages together": "upset",
@@ -36,12 +37,13 @@ VIEWS = {
 class OverlapExplorer(Explorer):
     """Heatmap, UpSet, layers and strip of one fact; a click on two languages lists what they share.
 
-    Scores of the fact come first, then those of `n_others` facts of its relation, the control. What
-    was computed is kept, so that another threshold, view or choice of languages shows at once.
+    The scores of the fact are computed first, then those of `n_others` facts of its relation, the
+    control. Scores are kept, so that another threshold, view or choice of languages is drawn at
+    once.
 
     Attributes:
-        overlap: what is shown, an `Overlap` of the one fact.
-        shared: the neurons of the two languages chosen.
+        overlap: the overlap that is shown, an `Overlap` of the one fact.
+        shared: the neurons that the two chosen languages share.
     """
 
     def __init__(
@@ -59,38 +61,15 @@ class OverlapExplorer(Explorer):
             "heatmap, or choose two languages, for the neurons that they share; click a neuron "
             "for its card.",
         )
-        self.n_others = n_others
         if len(self.facts.languages) < 2:
             raise ValueError("an overlap needs two languages or more; these facts have one")
+        self.n_others = n_others
         self.overlap: Overlap | None = None
-        self._following = False  # the pair follows a click
         self.shared: frozenset[Neuron] = frozenset()
-        self._kept: dict[tuple[str, str, str], NeuronScores] = {}
-        self._shown: list[tuple[str, str, str]] = []
-        again, redraw = self.guarded(self.begin), self.guarded(self._draw)
-        self.choice = FactChoice(self.facts, again)
-        self.method = method_choice(again)
-        self.threshold = w.FloatSlider(
-            value=0.2, min=0, max=0.95, step=0.05, description="Threshold",
-            layout={"width": "330px"},
-        ).add_class("lafn-threshold")  # fmt: skip
-        self.min_languages = w.BoundedIntText(
-            value=4, min=2, max=len(self.facts.languages), description="Agnostic from",
-            layout={"width": "150px"}, style={"description_width": "100px"},
-        ).add_class("lafn-min-languages")  # fmt: skip
-        self.languages = Languages(self.facts.languages, redraw)
-        self.view = w.ToggleButtons(options=VIEWS, description="View").add_class("lafn-view")
-        self.figure = FigureView()
-        self.figure.add_class("lafn-overlap")
-        names = [(language_name(code), code) for code in self.facts.languages]
-        self.pair = tuple(
-            w.Dropdown(
-                options=names, value=names[min(i, len(names) - 1)][1], description=told,
-                layout={"width": "230px"},
-            ).add_class(f"lafn-{told.lower()}")
-            for i, told in enumerate(("Between", "and"))
-        )  # fmt: skip
-        self.panel = NeuronPanel(self)
+        self._kept: dict[ScoresKey, NeuronScores] = {}
+        self._shown: list[ScoresKey] = []  # the fact that is chosen, then its control
+        self._updating_pair = False  # a click sets both lists; the neurons are listed once
+        self._make_controls()
         self.children = (
             self.heading,
             row(self.model_choice, self.choice, self.method),
@@ -102,21 +81,46 @@ class OverlapExplorer(Explorer):
             row(*self.pair),
             self.panel,
         )
+        self.start()
+
+    def _make_controls(self) -> None:
+        restart, redraw = self.guarded(self.begin), self.guarded(self._draw)
+        self.choice = FactChoice(self.facts, restart)
+        self.method = method_choice(restart)
+        self.threshold = w.FloatSlider(
+            value=0.2, min=0, max=0.95, step=0.05, description="Threshold",
+            layout={"width": "330px"},
+        ).add_class("lafn-threshold")  # fmt: skip
+        self.min_languages = w.BoundedIntText(
+            value=4, min=2, max=len(self.facts.languages), description="Agnostic from",
+            layout={"width": "150px"}, style={"description_width": "100px"},
+        ).add_class("lafn-min-languages")  # fmt: skip
+        self.languages = Languages(self.facts.languages, redraw)
+        self.view = w.ToggleButtons(options=VIEWS, description="View").add_class("lafn-view")
         for control in (self.threshold, self.min_languages, self.view):
             control.observe(redraw, "value")
-        for one in self.pair:
-            one.observe(self.guarded(self._list), "value")
-        self.figure.observe(self.guarded(self._clicked), "clicked")
-        self.start()
+        self.figure = FigureView().add_class("lafn-overlap")
+        self.figure.observe(self.guarded(self._on_click), "clicked")
+        names = [(language_name(code), code) for code in self.facts.languages]
+        self.pair = tuple(
+            w.Dropdown(
+                options=names, value=names[place][1], description=label, layout={"width": "230px"}
+            ).add_class(f"lafn-{label.lower()}")
+            for place, label in enumerate(("Between", "and"))
+        )
+        for control in self.pair:
+            control.observe(self.guarded(self._list_shared), "value")
+        self.panel = NeuronPanel(self)
 
     def begin(self) -> None:
         """Attribute the fact that is chosen, then its control."""
         fact, method, model = self.choice.fact, self.method.value, self.ready()
-        # The control is the next facts in the list, so that it is the same whenever one comes back.
-        there = [x.id for x in self.facts.filter(relation=fact.relation)]
-        at = there.index(fact.id)
-        wanted = (there[at:] + there[:at])[: 1 + self.n_others]
-        self._shown = keys = [(capabilities(model).weights, method, name) for name in wanted]
+        # The control is the next facts in the list, so that a fact always has the same control.
+        ids = [other.id for other in self.facts.filter(relation=fact.relation)]
+        place = ids.index(fact.id)
+        chosen = (ids[place:] + ids[:place])[: 1 + self.n_others]
+        weights = capabilities(model).weights
+        self._shown = keys = [(weights, method, fact_id) for fact_id in chosen]
         self.panel.clear()
         self.overlap = None
 
@@ -124,55 +128,61 @@ class OverlapExplorer(Explorer):
             for i, key in enumerate(keys):
                 if key in self._kept:
                     continue
-                name = self.facts[key[2]]
-                task.step(i / len(wanted), f"Attributing {name.relation} of {name.subject_id}")
-                some = self.facts.filter(relation=name.relation, subjects=name.subject_id)
-                # Held-out wordings are for what is done to the neurons found here.
-                prompts = some.prompts(splits=["trained", "held-out pair"])
+                other = self.facts[key[2]]
+                task.step(i / len(keys), f"Attributing {other.relation} of {other.subject_id}")
+                facts = self.facts.filter(relation=other.relation, subjects=other.subject_id)
+                # Held-out paraphrases are left for measuring what is done to these neurons.
+                prompts = facts.prompts(splits=["trained", "held-out pair"])
                 self._kept[key] = attribute(model, prompts, method=method)
                 if not i:
                     task.step(1 / len(keys), "Attributing its control")
                     self.guarded(self._draw)()
-            for key in [key for key in self._kept if key not in keys][:-KEPT]:
+            for key in [key for key in self._kept if key not in keys][:-N_KEPT]:
                 del self._kept[key]
 
         self.submit("scores", compute, lambda _: self._draw())
 
     def _scores(self) -> list[NeuronScores]:
-        """Those that are there, in the languages that are chosen; the fact's first."""
-        chosen = set(self.languages.chosen)
-        if len(chosen) < 2:
-            raise ValueError(f"{len(chosen)} language is checked; an overlap needs two or more")
-        there = [self._kept[key] for key in self._shown if key in self._kept]
-        return [one.select(lambda prompt: prompt.language in chosen) for one in there]
+        """Return the scores that are computed, in the languages that are checked; the fact first.
+
+        Raises:
+            ValueError: if fewer than two languages are checked.
+        """
+        checked = set(self.languages.chosen)
+        if len(checked) < 2:
+            raise ValueError(f"{len(checked)} language is checked; an overlap needs two or more")
+        computed = [self._kept[key] for key in self._shown if key in self._kept]
+        return [scores.select(lambda prompt: prompt.language in checked) for scores in computed]
 
     def _draw(self) -> None:
+        """Draw the view that is chosen, once the fact is attributed."""
         if not self._shown or self._shown[0] not in self._kept:
             return
         scores = self._scores()
         fact = self._shown[0][2]
         least = self.min_languages.value
-        every = locate(*scores, min_languages=least, threshold=self.threshold.value).overlap
-        self.overlap = every.of(facts=[fact])
+        located = locate(*scores, min_languages=least, threshold=self.threshold.value)
+        self.overlap = located.overlap.of(facts=[fact])
         agnostic = self.overlap.agnostic[fact]
         view = self.view.value
         if view == "heatmap":
             figure = plots.overlap_heatmap(self.overlap)
         elif view == "upset":
-            figure = plots.upset(every, facts=[fact])
+            figure = plots.upset(located.overlap, facts=[fact])
         elif view == "layers":
             figure = plots.layer_distribution(self.overlap)
         else:
             figure = plots.attribution_strip(scores[0], agnostic=agnostic)
         self.figure.show(figure)
-        n, n_others = len(agnostic), len(scores) - 1
-        control = f"Control: {n_others} other facts."
-        if n_others + 1 < len(self._shown) and self.waiting("scores"):
-            control = f"Its control, {len(self._shown) - 1} other facts, follows …"
-        self.status.say(f"{fact}: {n} neurons in {least} languages or more. {control}")
-        self._list()
+        n_expected, n_others = len(self._shown) - 1, len(scores) - 1
+        control = f"Control: {n_others} other fact{'' if n_others == 1 else 's'}."
+        if n_others < n_expected and self.waiting("scores"):
+            control = f"Its control, {n_expected} other facts, follows …"
+        self.status.say(f"{fact}: {len(agnostic)} neurons in {least} languages or more. {control}")
+        self._list_shared()
 
-    def _clicked(self) -> None:
+    def _on_click(self) -> None:
+        """Take a click on the strip as a neuron, and a click on the heatmap as two languages."""
         place = self.figure.clicked
         if self.view.value == "strip":
             self.panel.choose_cell(self._scores()[0], place)
@@ -182,31 +192,33 @@ class OverlapExplorer(Explorer):
             self.status.say("This half is the control, other facts; click in the left half.")
             return
         languages = self.overlap.languages
-        self._following = True
+        self._updating_pair = True
         self.pair[0].value = languages[place["row"]]
         self.pair[1].value = languages[place["column"]]
-        self._following = False
-        self._list()
+        self._updating_pair = False
+        self._list_shared()
 
-    def _list(self) -> None:
-        """The neurons that two languages share."""
-        if self.overlap is None or self._following:
+    def _list_shared(self) -> None:
+        """List the neurons that the two chosen languages share."""
+        if self.overlap is None or self._updating_pair:
             return
-        fact, codes = self._shown[0][2], [one.value for one in self.pair]
-        away = [language_name(x) for x in codes if x not in self.languages.chosen]
-        if away:
+        fact, codes = self._shown[0][2], [control.value for control in self.pair]
+        unchecked = [language_name(code) for code in codes if code not in self.languages.chosen]
+        if unchecked:
             self.panel.clear()
-            self.status.say(f"{away[0]} is not checked; check it, or choose another language.")
+            self.status.say(f"{unchecked[0]} is not checked; check it, or choose another language.")
             return
-        own = {code: self.overlap.sets.get((fact, code)) for code in codes}
-        missing = [language_name(code) for code, some in own.items() if some is None]
-        if missing:
+        sets = {code: self.overlap.sets.get((fact, code)) for code in codes}
+        unknown = [language_name(code) for code, neurons in sets.items() if neurons is None]
+        if unknown:
             self.panel.clear()
-            self.status.say(f"The model does not know {fact} in {' and '.join(missing)}.")
+            self.status.say(f"The model does not know {fact} in {' and '.join(unknown)}.")
             return
-        self.shared = frozenset.intersection(*(some.neurons for some in own.values() if some))
+        self.shared = frozenset.intersection(
+            *(neurons.neurons for neurons in sets.values() if neurons)
+        )
         scores = self._kept[self._shown[0]]
-        some = scores.select(lambda prompt: prompt.language in codes)
-        frame = neuron_table(some, overlap=self.overlap, among=self.shared)
-        both = " and ".join(dict.fromkeys(language_name(code) for code in codes))
-        self.panel.show(frame, scores, f"{len(self.shared)} neurons of {fact} in {both}")
+        of_pair = scores.select(lambda prompt: prompt.language in codes)
+        frame = neuron_table(of_pair, overlap=self.overlap, among=self.shared)
+        names = " and ".join(dict.fromkeys(language_name(code) for code in codes))
+        self.panel.show(frame, scores, f"{len(self.shared)} neurons of {fact} in {names}")

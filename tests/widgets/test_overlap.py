@@ -103,7 +103,7 @@ def test_the_control_is_computed_even_if_the_first_drawing_fails(embedded, capit
     explorer.wait()
     assert explorer.status.is_error
     boxes["en"].value = boxes["fr"].value = True
-    assert explorer.status.text.endswith("Control: 1 other facts.")
+    assert explorer.status.text.endswith("Control: 1 other fact.")
 
 
 def test_cancelled_work_draws_nothing_and_can_be_done_again(embedded, capitals, hold):
