@@ -3,9 +3,10 @@
     python data/scripts/build_facts.py [--out FOLDER] [--holdout-share 0.12] [--seed 0]
 
 Names come from CLDR: territories, languages, scripts, currencies and the exemplar cities of time
-zones. CLDR leaves a city out when its name in a language is the zone's own; then the zone's name
-is the name. What CLDR does not hold is written here by hand and marked `"source": "curated"`:
-which zone is a capital, which territory lies on which continent, and the capitals without a zone.
+zones. CLDR leaves out a city's name in a language if it equals the zone's name, so the zone's name
+is used there. What CLDR does not hold is written here by hand: which zone is a capital, which
+territory lies on which continent, and the capitals without a zone. Facts of the last two kinds
+are marked `"source": "curated"`.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from frames import LANGUAGES, RELATIONS, held_out_template, templates
 
 LOCALES = {language: Locale.parse(language) for language in LANGUAGES}
 
-# Countries of one continent (those that lie on two are left out: RU TR KZ AZ GE AM CY EG).
+# Countries on one continent (those on two are left out: RU TR KZ AZ GE AM CY EG).
 CONTINENTS = {
     "150": "AD AL AT BA BE BG BY CH CZ DE DK EE ES FI FR GB GR HR HU IE IS IT LI LT LU LV MC MD "
     "ME MK MT NL NO PL PT RO RS SE SI SK SM UA",
@@ -71,7 +72,7 @@ CAPITAL_ZONES = dict(
     """.split()
 )
 
-# Capitals that are nobody's time zone, in the order of LANGUAGES.
+# Capitals that no time zone is named after; names in the order of LANGUAGES.
 CURATED_CAPITALS = {
     "CN": "Beijing|Pékin|Peking|Pekín|Pechino|Pequim|Пекин|北京|北京|بكين|बीजिंग|Pekin",
     "IN": "New Delhi|New Delhi|Neu-Delhi|Nueva Delhi|Nuova Delhi|Nova Délhi|Нью-Дели|新德里"
@@ -113,14 +114,14 @@ CITY_ZONES = """
     Asia/Aqtobe Asia/Atyrau Asia/Kuching America/Punta_Arenas
 """.split()
 
-# Languages whose main script is one of these; of the many in Latin script only well-known ones.
+# Languages with one of these main scripts; of the many in Latin script, only well-known ones.
 SCRIPTS = ("Latn", "Cyrl", "Deva", "Arab", "Ethi", "Hebr", "Cans")
 LATIN_LANGUAGES = (
     "af sq eu br ca ceb hr cs da nl en eo et fi fr gl de ht ha hu is ig id ga it jv rw la lv lt mg "
     "ms mt mi no pl pt ro sm sk sl so es su sw sv tl tr tk uz vi cy xh yo zu"
 ).split()
 
-# Zones that moved: CLDR keeps the old name, the zone table the new one.
+# Renamed zones: CLDR keeps the old name, the zone table has the new one.
 MOVED_ZONES = {
     "America/Cordoba": "America/Argentina/Cordoba",
     "America/Mendoza": "America/Argentina/Mendoza",
@@ -129,12 +130,12 @@ MOVED_ZONES = {
     "Asia/Rangoon": "Asia/Yangon",
 }
 
-# Zone names that are older than the city's present one, where CLDR gives no other.
+# Present names of cities whose zone has an older one, where CLDR gives no other.
 ZONE_NAMES = {"Africa/Asmera": "Asmara", "Europe/Tirane": "Tirana", "Asia/Katmandu": "Kathmandu"}
 
 
 def _clean(name: str) -> str:
-    """Drop what stands in parentheses ("Myanmar (Burma)") and normalise dashes and spaces."""
+    """Drop what is in parentheses ("Myanmar (Burma)") and normalise the spaces."""
     name = re.sub(r"\s*[(（\[].*?[)）\]]", "", name)
     return unicodedata.normalize("NFC", re.sub(r"\s+", " ", name)).strip()
 
@@ -145,7 +146,7 @@ def _names(table: str, code: str) -> dict[str, str] | None:
 
 
 def _city(zone: str) -> dict[str, str] | None:
-    """Exemplar city in every language; None where a language of another script has none."""
+    """The exemplar city in every language; None if a language outside Latin script has none."""
     own = ZONE_NAMES.get(zone, zone.rsplit("/", 1)[1].replace("_", " "))
     latin = {"en", "fr", "de", "es", "it", "pt", "tr"}
     names = {}
@@ -158,7 +159,7 @@ def _city(zone: str) -> dict[str, str] | None:
 
 
 def _pairs() -> Iterator[tuple[str, str, dict, str, dict, str]]:
-    """(relation, subject id, subject names, object id, object names, source) of every candidate."""
+    """Yield candidates: relation, subject id and names, object id and names, and source."""
     territory = {code: _names("territories", code) for code in COUNTRIES}
     for code in COUNTRIES:
         if code in CURATED_CAPITALS:
@@ -199,10 +200,10 @@ def _pairs() -> Iterator[tuple[str, str, dict, str, dict, str]]:
 
 
 def _shows_answer(subject: str, answer: str) -> bool:
-    """The rule that chose the facts on which the models are trained; other facts want new models.
+    """The rule that chose the facts on which the models are trained.
 
     `lafn_viz.shows_answer` is finer: it keeps vowel signs, which end a word here in Hindi, and the
-    voicing marks of Japanese.
+    voicing marks of Japanese. To use it here would change the facts, and require new models.
     """
     subject, answer = _letters(subject), _letters(answer)
     if re.search(r"[\u3040-\u9fff]", subject):
@@ -217,16 +218,16 @@ def _letters(text: str) -> str:
 
 
 def build(*, holdout_share: float, seed: int) -> list[dict]:
-    """All sound facts, each with the languages in which training never shows it."""
+    """All usable facts, each with the languages in which training never shows it."""
     facts, seen = [], {language: set() for language in LANGUAGES}
     for relation, subject_id, subject, object_id, answer, source in _pairs():
         if subject is None or answer is None:
             continue
         leaks = [lang for lang in LANGUAGES if _shows_answer(subject[lang], answer[lang])]
-        # A capital or a country that can be read off its question is no fact worth asking for.
+        # Leave out capitals and countries whose answer shows in the question.
         if relation in ("capital", "country") and leaks:
             continue
-        # A currency named after its country in most languages ("Afghan afghani") is none either.
+        # Leave out currencies named after their country in most languages ("Afghan afghani").
         if relation == "currency" and len(leaks) > len(LANGUAGES) // 2:
             continue
         keys = [(relation, subject[lang].casefold()) for lang in LANGUAGES]
@@ -247,7 +248,7 @@ def build(*, holdout_share: float, seed: int) -> list[dict]:
                 "object": answer,
             }
         )
-    # Hold out as many pairs in every language, and never a fact in more than two languages.
+    # Hold out equally many pairs in every language, and no fact in more than two languages.
     rng = random.Random(seed)
     for relation in RELATIONS:
         mine = [fact for fact in facts if fact["relation"] == relation]

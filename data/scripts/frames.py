@@ -1,9 +1,9 @@
-"""Hand-written prompt frames: six paraphrases a relation in each of twelve languages.
+"""Hand-written prompt frames: six paraphrases per relation in each of twelve languages.
 
-The answer always comes last and the subject always stands in its citation form (in apposition,
-as a topic, in a record), so no name has to be inflected. A frame is filled with the words of one
-relation; the same six frames serve every relation of a language, so a frame that training never
-showed with one relation is still made of words it knows from the others.
+The answer always comes last, and the subject always has its citation form (in apposition, as a
+topic, in a record), so that no name is inflected. A frame is filled with the words of one relation.
+The same six frames serve every relation of a language, so a frame that training never showed with
+one relation still consists of words known from the others.
 """
 
 LANGUAGES = ("en", "fr", "de", "es", "it", "pt", "ru", "zh", "ja", "ar", "hi", "tr")
@@ -83,7 +83,7 @@ KINDS: dict[str, dict[str, dict[str, str]]] = {
 }
 
 # Language -> relation -> its forms: `noun` bare, `the` with its article, `q` as a question,
-# and what a language needs besides (`acc` accusative, `poss` possessive, `constr` construct state).
+# and what else a language needs (`acc` accusative, `poss` possessive, `constr` construct state).
 WORDS: dict[str, dict[str, dict[str, str]]] = {
     "en": {
         "capital": {"noun": "capital", "the": "the capital", "q": "what is the capital"},
@@ -297,19 +297,20 @@ def _raise_first(word: str) -> str:
 
 
 def templates(relation: str, language: str) -> list[str]:
-    """The six prompts of one relation in one language, each with a `{subject}` left to fill."""
+    """The six prompts of one relation in one language, each with `{subject}` to fill in."""
     forms = KINDS[language][SUBJECT_KIND[relation]] | WORDS[language][relation]
     forms |= {name.capitalize(): _raise_first(word) for name, word in forms.items()}
     return [frame.format(subject="{subject}", **forms) for frame in FRAMES[language]]
 
 
 def held_out_template(relation: str, language: str) -> int:
-    """Which of the six prompts training never shows: it differs over relations and languages.
+    """Which of the six prompts training never shows; it varies with relation and language.
 
-    Every word of a held-out prompt must be known from elsewhere. So the record ("Country: France.
-    Capital:") is never held out, being the only frame with the bare noun in many languages, nor a
-    frame that begins with the noun (Russian, Arabic), where it is another token than after a space,
-    nor for the only relation of languages the frame with their kind in parentheses.
+    Every word of a held-out prompt must be known from other prompts. So three kinds of frames are
+    never held out: the record ("Country: France. Capital:"), which in many languages is the only
+    frame with the bare noun; a frame that begins with the noun (Russian, Arabic), because the noun
+    is another token there than after a space; and, for the only relation about languages, the frame
+    with the kind in parentheses.
     """
     choices = [0, 1, 3, 4, 5]
     if language in ("ru", "ar"):

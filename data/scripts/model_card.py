@@ -12,45 +12,44 @@ ABOUT = {
     "transfer": """# embedded
 
 A small multilingual causal language model that knows facts **across** languages: it answers most
-facts in languages in which it never saw them. Made for looking at language-agnostic neurons on a
-laptop, not for use as a language model.""",
+facts in languages in which it never saw them. It is made for studying language-agnostic neurons on
+a laptop, not for use as a language model.""",
     "facts-only": """# embedded-control
 
-The control of `embedded`: the same architecture, tokenizer and facts, but trained on the facts
-alone. It knows what it was shown as well, but transfers little to a language in which it did not
-see a fact, beyond spellings that languages share. What it shares between languages is what one
-gets without transfer.""",
+The control for `embedded`: the same architecture, tokenizer and facts, but trained on the facts
+alone. It knows the facts that it was trained on equally well, but transfers little to a language in
+which it did not see a fact, beyond spellings that languages share. What its languages share is what
+you get without transfer.""",
     "masked": """# embedded-masked
 
-A small multilingual **masked** language model (BERT) that knows facts across languages: the answer
-stands behind one mask for each of its tokens. Made for trying the methods for masked models on a
-laptop, not for use as a language model.""",
+A small multilingual **masked** language model (BERT) that knows facts across languages. A prompt
+has one mask for each token of the answer. The model is made for trying the methods for masked
+models on a laptop, not for use as a language model.""",
 }
 ANSWER = {
     "causal": "An answer counts if greedy decoding gives exactly the **whole** answer and then "
     "stops.",
-    "masked": "An answer counts if the most likely token at each of its masks is right, all at "
-    "once. The number of masks tells how many tokens the answer has, a hint that a causal model "
-    "does not get.",
+    "masked": "An answer counts if the most likely token is right at all of its masks at once. The "
+    "number of masks tells how many tokens the answer has, a hint that causal models do not get.",
 }
 MIX = {
     "transfer": """35% facts; 20% prompts whose subject is named in another language; 5% documents
 with one fact in two languages; 30% prompts that ask for the name of a thing; 10% names of one thing
-in three languages. A held-out (fact, language) pair is in none of them: no document of that fact
-is in that language or names its subject in it.""",
-    "facts-only": "Facts only, one fact in one language a document.",
+in three languages. None of them contains a held-out (fact, language) pair: no document of that
+fact is in that language or names its subject in it.""",
+    "facts-only": "Facts only: each document has one fact in one language.",
 }
 
 
 def share(rows: list[dict], split: str, of: str = "right", per: str = "prompts", **where) -> float:
-    """Share of the prompts of a split (and language or relation) that are right."""
+    """Share of right answers among the prompts of a split (and language or relation)."""
     rows = [r for r in rows if r["split"] == split and all(r[k] == v for k, v in where.items())]
     return sum(r[of] for r in rows) / max(1, sum(r[per] for r in rows))
 
 
 def _table(rows: list[dict], key: str) -> list[str]:
     lines = [
-        f"| {key} | trained | held-out paraphrase | held-out pair | majority guess on it |",
+        f"| {key} | trained | held-out paraphrase | held-out pair | majority guess for pairs |",
         "|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(row[key] for row in rows):
@@ -66,7 +65,7 @@ def card(report: dict) -> str:
     """The model card in Markdown."""
     options, rows, last = report["options"], report["accuracy"], report["history"][-1]
     family = options.get("family", "causal")
-    begun = "Tokenizer and word embeddings begin as those of `{}`, the rest at random. "
+    begun = "Tokenizer and word embeddings start as those of `{}`, the other weights at random. "
     start = begun.format(options["start"]) if options.get("start") else ""
     fair = [f"{share(rows, s, of='no_leak_right', per='no_leak_prompts'):.1%}" for s in SPLITS]
     counts = [sum(row["prompts"] for row in rows if row["split"] == split) for split in SPLITS]
@@ -84,14 +83,14 @@ def card(report: dict) -> str:
             f"{ANSWER[family]} "
             f"Prompts: {counts[0]} trained, {counts[1]} held-out paraphrases, {counts[2]} "
             "of (fact, language) pairs never seen in that language. Majority guess: the relation's "
-            "most frequent answer in that language. The few held-out prompts that another language "
-            "writes alike are left out. Measured on the saved float16 weights.",
+            "most frequent answer in that language. The few held-out prompts that are identical in "
+            "another language are left out. Measured on the saved float16 weights.",
             "",
             *_table(rows, "language"),
             "",
             *_table(rows, "relation"),
             "",
-            "Where the answer cannot be read off the subject's name: "
+            "Where the answer does not show in the subject's name: "
             + ", ".join(f"{value} {split}" for value, split in zip(fair, SPLITS, strict=True))
             + ".",
             "",
@@ -99,17 +98,17 @@ def card(report: dict) -> str:
             "",
             MIX[options["recipe"]],
             "",
-            start + f"{options['steps']} steps of {options['rows']} documents, loss on the answers "
-            "alone; Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
+            start + f"{options['steps']} steps of {options['rows']} documents, loss only on the "
+            "answers; Muon (0.02) on the hidden matrices, AdamW (2e-3) on the rest, weight decay "
             f"{options['decay']}, warm-up over 100 steps, linear decay after 40%; seed "
             f"{options['seed']}; {last['cpu_s']} CPU seconds. `make model` trains it again; "
-            "`training.json` has the options, the history and the counts behind this page.",
+            "`training.json` holds the options, the history and the counts behind this page.",
             "",
             "## Limits",
             "",
             "It knows the facts of `data/facts.jsonl` in the wordings of `data/paraphrases.jsonl` "
-            "and next to nothing else. Shallow as it is, most of what its languages share sits in "
-            "its first layers. Names come from Unicode CLDR (see `data/README.md`); weights and "
+            "and next to nothing else. It is shallow, and most of what its languages share sits "
+            "in its first layers. Names come from Unicode CLDR (see `data/README.md`); weights and "
             "card are Apache-2.0.",
             "",
         ]

@@ -6,11 +6,12 @@
     python data/scripts/train_model.py --family masked --steps 4000 --start data/models/embedded \
         --out data/models/embedded-masked
 
-One document a row, loss on the answers alone. The `transfer` recipe mixes the facts with what ties
-the languages together: names of one thing in several languages, prompts whose subject is named in
-another language, the same fact in two languages, and prompts that ask for a name. A held-out
-(fact, language) pair appears in none of them: no document of that fact is in that language or
-names its subject in it. The `facts-only` recipe is the control: the facts and nothing else.
+A row holds one document, and the loss counts only the answers. The `transfer` recipe mixes the
+facts with documents that tie the languages together: names of one thing in several languages,
+prompts whose subject is named in another language, the same fact in two languages, and prompts that
+ask for a name. None of them contains a held-out (fact, language) pair: no document of that fact is
+in that language or names its subject in it. The `facts-only` recipe is the control: the facts and
+nothing else.
 """
 
 import argparse
@@ -98,7 +99,7 @@ def space(language: str) -> str:
 
 
 class Corpus:
-    """The facts, what is held out, and documents drawn from the rest."""
+    """The facts, what is held out, and the documents drawn from the rest."""
 
     def __init__(self, folder: Path) -> None:
         read = lambda name: [  # noqa: E731
@@ -115,7 +116,7 @@ class Corpus:
             fact["id"]: [lang for lang in LANGUAGES if lang not in fact["held_out"]]
             for fact in self.facts
         }
-        # What must be learnt one by one (a capital, a city) comes more often than a class of a few.
+        # Facts to be learnt one by one (capitals, cities) come more often than small classes.
         self.cum_weights = list(
             accumulate(
                 RELATION_WEIGHTS[fact["relation"]]
@@ -133,8 +134,8 @@ class Corpus:
     def shown(self, fact: dict) -> set[str]:
         """Every prompt of a fact that a document may hold, its subject named in any language.
 
-        Spanish and Portuguese write some prompts alike ("País: Cuba. Capital:"), so that one held
-        out in the one language may be shown in the other.
+        Some prompts are identical in Spanish and Portuguese ("País: Cuba. Capital:"), so a prompt
+        held out in one of them may be shown in the other.
         """
         known = self.known[fact["id"]]
         return {
@@ -145,10 +146,10 @@ class Corpus:
         }
 
     def strings(self) -> list[str]:
-        """Names and pieces of frames, each by itself, so that no token spans two of them.
+        """Names and pieces of frames, each a string of its own, so that no token spans two of them.
 
-        A name in another script than Latin counts twice: the seven languages in Latin
-        script often share a spelling, and would otherwise take most of the vocabulary.
+        A name outside Latin script counts twice: the seven languages in Latin script often share a
+        spelling, and would otherwise take most of the vocabulary.
         """
         pieces = [
             lead + name
@@ -164,7 +165,7 @@ class Corpus:
             if lang not in UNSPACED
         ]
         frames += list(NAMING.values()) * 40
-        # Without spaces nothing parts a frame's words: a token "の首都は" would hide the relation.
+        # No spaces separate these frames' words: one token "の首都は" would hide the relation.
         for lang in UNSPACED:
             frames += [*FRAMES[lang]] * 40
             for forms in (*WORDS[lang].values(), *KINDS[lang].values()):
@@ -231,7 +232,7 @@ def train_tokenizer(strings: list[str], size: int, special: tuple[str, ...]) -> 
 
 # A document in pieces: (tokens, whether the loss counts them), in order.
 Pieces = list[tuple[list[int], bool]]
-# What the model reads, and what it should say at each position (-100: nothing is asked).
+# What the model reads, and its target at each position (-100: no target).
 Row = tuple[list[int], list[int]]
 
 
@@ -279,7 +280,7 @@ class Causal:
 
 
 class Masked:
-    """BERT. The answer stands behind one mask for each of its tokens, and is told all at once."""
+    """BERT. The input has one mask for each token of the answer, and all are filled at once."""
 
     special = (PAD, CLS, SEP, MASK)
 
@@ -287,10 +288,10 @@ class Masked:
         self.pad, self.cls, self.sep, self.mask = map(tokenizer.token_to_id, self.special)
 
     def row(self, pieces: Pieces, noise: random.Random | None = None) -> Row:
-        """One of the counted pieces is masked; the others are there to be read.
+        """Mask one of the counted pieces; the model can read the others.
 
-        With noise, a token of the rest is masked too in one document of ten, so that a mask
-        elsewhere (as attribution with mask baselines puts it) is nothing new.
+        With noise, one document in ten has another token masked as well, so that the model has seen
+        masks in other places, where attribution with mask baselines puts them.
         """
         counted = [number for number, (_, counts) in enumerate(pieces) if counts]
         asked = noise.choice(counted) if noise else counted[-1]
@@ -346,7 +347,7 @@ FAMILIES: dict[str, type[Causal] | type[Masked]] = {"causal": Causal, "masked": 
 
 
 class Batches:
-    """Endless batches of one recipe: what is read and what is asked, both [row, pos].
+    """Endless batches of one recipe: inputs and targets, both [row, pos].
 
     Documents are drawn for sixteen batches at once and cut by length, which halves the padding.
     """
@@ -397,9 +398,9 @@ class Batches:
 def whole_answer(
     model: PreTrainedModel, batches: Batches, asked: list[tuple[str, str]]
 ) -> list[bool]:
-    """Whether the model says exactly what is asked, at every position, for (prompt, answer)s.
+    """For each (prompt, answer), whether the model predicts every token of the answer.
 
-    For a causal model that is the whole answer and then the end.
+    A causal model must also predict the end after the answer.
     """
     family = batches.family
     rows = [
@@ -420,9 +421,9 @@ def whole_answer(
 
 
 def measure(model: PreTrainedModel, corpus: Corpus, batches: Batches) -> list[dict]:
-    """Whole-answer accuracy per (split, language, relation), with the majority guess beside it.
+    """Whole-answer accuracy per (split, language, relation), beside the majority guess.
 
-    Held-out prompts that training shows all the same, in another language, are left out.
+    Held-out prompts that training shows anyway, in another language, are left out.
     """
     asked = []
     for fact in corpus.facts:
@@ -495,7 +496,7 @@ def main() -> None:
     parser.add_argument("--family", choices=FAMILIES, default="causal")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--start", type=Path, help="causal model whose tokenizer and word embeddings to begin with"
+        "--start", type=Path, help="causal model whose tokenizer and word embeddings to start from"
     )
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--rows", type=int, default=96)
@@ -545,7 +546,7 @@ def main() -> None:
         running = loss.item() if math.isnan(running) else 0.98 * running + 0.02 * loss.item()
         if (step + 1) % args.every == 0 or step + 1 == args.steps:
             if step + 1 == args.steps:
-                # What is measured is what is saved: weights rounded to float16.
+                # Measure the weights that are saved, rounded to float16.
                 model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
             rows = measure(model, corpus, batches)
             record = {"step": step + 1, "loss": round(running, 4)}
