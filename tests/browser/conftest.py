@@ -1,11 +1,12 @@
-"""A browser, the app and JupyterLab, each started once in a worker and only when a test asks.
+"""A browser, the app and JupyterLab, each started once per worker, when a test first needs it.
 
-    def test_something(app_page):            # the app, opened and drawn
+    def test_something(app_page):  # the app is open and drawn
         click_cell(app_page, ".lafn-overlap", 2, 3)
         wait_status(app_page, ".lafn-overlap .lafn-status", "France")
 
-Environment: CHROMIUM names the browser; LAFN_VIZ_BROWSER=required lets tests fail where there is
-none, instead of skipping them; LAFN_VIZ_SCREENSHOTS is the folder for pictures, one a test.
+Environment: CHROMIUM names the browser; with LAFN_VIZ_BROWSER=required tests fail where there is
+no browser, otherwise they are skipped; LAFN_VIZ_SCREENSHOTS is the folder for screenshots, one for
+each test.
 """
 
 import os
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def browser() -> "Iterator[Browser]":
-    """Chromium without a window; skips (or fails, where it is required) if there is none."""
+    """Headless Chromium; where there is none the test is skipped, or fails if it is required."""
     if missing := why_no_browser():
         if browser_required():
             pytest.fail(missing)
@@ -39,28 +40,28 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app as `lafn-viz app` serves it; `.address` has the token, `.bare` has not."""
+    """The app as `lafn-viz app` serves it; `.address` has the token, `.bare` does not."""
     with app_server(tmp_path_factory.mktemp("app")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """JupyterLab over an empty `.folder`: put notebooks there and open them by name."""
+    """JupyterLab in an empty `.folder`: put notebooks there and open them by name."""
     with lab_server(tmp_path_factory.mktemp("lab")) as server:
         yield server
 
 
 @pytest.fixture
 def screenshot(request: pytest.FixtureRequest) -> Path:
-    """Where this test's picture goes."""
+    """The path of this test's screenshot."""
     folder = os.environ.get("LAFN_VIZ_SCREENSHOTS") or Path(__file__).parent / "screenshots"
     return Path(folder) / (re.sub(r"[^\w.-]+", "-", request.node.name).strip("-") + ".png")
 
 
 @pytest.fixture
 def page(browser: "Browser", screenshot: Path) -> "Iterator[Page]":
-    """An empty page that may ask this computer only; see `driving.watched_page`."""
+    """An empty page that may send requests to this computer only (`driving.watched_page`)."""
     from driving import watched_page
 
     with watched_page(browser, screenshot) as opened:
@@ -69,7 +70,7 @@ def page(browser: "Browser", screenshot: Path) -> "Iterator[Page]":
 
 @pytest.fixture
 def app_page(page: "Page", app: Server) -> "Page":
-    """The app, opened by its address with the token, and drawn."""
+    """The app, opened with its token, once it is drawn."""
     from driving import wait_for_app
 
     page.goto(app.address)

@@ -1,7 +1,7 @@
-"""What a person does with a page, and what a test asks of it: helpers over Playwright's `Page`.
+"""Helpers over Playwright's `Page`: what a person does with a page, and what a test reads from it.
 
-A page made by `watched_page` remembers every host it asked and every error it met. Selectors name
-one element; `plot` is the selector of a `.js-plotly-plot`, or of one element that holds one.
+A page from `watched_page` records every host that it contacts and every error. Selectors name one
+element; `plot` is the selector of a `.js-plotly-plot`, or of one element that holds one.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-quic",
     "--no-first-run",
-    # Any name but this computer's is unknown: what wants the network fails at once.
+    # No name but this computer's can be resolved: a request to the network fails at once.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 )
 # The plot: the element itself, or the first one in it.
@@ -40,45 +40,46 @@ def launch(playwright: Playwright, executable: str) -> Browser:
 
 @dataclass
 class Watch:
-    """What a page did: hosts asked that are not this computer, errors, lines of the console."""
+    """What a page did: requests to other computers, errors, and errors in the console."""
 
     outside: list[str] = field(default_factory=list)
     page_errors: list[str] = field(default_factory=list)
     console_errors: list[str] = field(default_factory=list)
 
-    def of(self, page: Page) -> None:
-        page.on("request", lambda request: self._asked(request.url))
-        page.on("websocket", lambda socket: self._asked(socket.url))
+    def attach(self, page: Page) -> None:
+        """Record what a page does from now on."""
+        page.on("request", lambda request: self._on_request(request.url))
+        page.on("websocket", lambda socket: self._on_request(socket.url))
         page.on("pageerror", lambda error: self.page_errors.append(f"{error}\n{error.stack}"))
         page.on(
             "console",
             lambda line: self.console_errors.append(line.text) if line.type == "error" else None,
         )
 
-    def _asked(self, url: str) -> None:
+    def _on_request(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in HERE:
             self.outside.append(url)
 
     def check(self) -> None:
-        """Fail where the page asked another computer or met an error of its own."""
-        said = "\n".join(self.console_errors)
-        assert not self.outside, f"the page asked other computers: {self.outside}\n{said}"
-        assert not self.page_errors, f"errors in the page: {self.page_errors}\n{said}"
+        """Fail if the page contacted another computer or raised an error."""
+        console = "\n".join(self.console_errors)
+        assert not self.outside, f"the page contacted other computers: {self.outside}\n{console}"
+        assert not self.page_errors, f"errors in the page: {self.page_errors}\n{console}"
 
 
 @contextlib.contextmanager
 def watched_page(
     browser: Browser, screenshot: Path, *, colours: str = "light", size: dict[str, int] = SIZE
 ) -> Iterator[Page]:
-    """A page in a session of its own, with a screenshot and `Watch.check` at its end.
+    """Open a page in a fresh session; at the end take a screenshot and run `Watch.check`.
 
-    The picture is taken on failure too; `page.watch` holds what the page did so far.
+    The screenshot is taken on failure too; `page.watch` holds what the page did so far.
     """
     context = browser.new_context(viewport=size, color_scheme=colours)
     page = context.new_page()
     page.watch = Watch()
-    page.watch.of(page)
+    page.watch.attach(page)
     try:
         yield page
     finally:
@@ -95,9 +96,9 @@ def shoot(page: Page, path: Path) -> None:
 
 
 def wait_for_app(page: Page, *, plots: int = 0, seconds: float = 120) -> None:
-    """Wait until the app is drawn: nothing loading, its widgets there, and `plots` figures drawn.
+    """Wait until the app is drawn: nothing is loading, its widgets and `plots` figures are shown.
 
-    A cell that failed raises at once, with what it said.
+    Raises at once, with its message, if a cell failed.
     """
     failed = ".jp-RenderedText[data-mime-type$=error], .jupyter-widgets-error-widget"
     page.wait_for_function(
@@ -107,13 +108,13 @@ def wait_for_app(page: Page, *, plots: int = 0, seconds: float = 120) -> None:
         arg=failed,
         timeout=seconds * 1000,
     )
-    said = page.locator(failed).all_inner_texts()
-    assert not said, "\n".join([*said, *page.watch.console_errors])
+    messages = page.locator(failed).all_inner_texts()
+    assert not messages, "\n".join([*messages, *page.watch.console_errors])
     wait_for_plots(page, plots, seconds=seconds)
 
 
 def wait_for_plots(page: Page, n: int, *, seconds: float = 60) -> None:
-    """Wait until at least `n` figures of the page have data."""
+    """Wait until at least `n` figures on the page have data."""
     page.wait_for_function(
         """n => [...document.querySelectorAll('.js-plotly-plot')]
             .filter(gd => gd.calcdata && gd.calcdata.length).length >= n""",
@@ -125,9 +126,9 @@ def wait_for_plots(page: Page, n: int, *, seconds: float = 60) -> None:
 def wait_status(
     page: Page, selector: str, text: str | re.Pattern[str], *, seconds: float = 60
 ) -> str:
-    """Wait until the element's text holds `text` (or matches the pattern) and return all of it.
+    """Wait until the element's text contains `text` (or matches the pattern); return all of it.
 
-    `selector` is mostly a status line: `".lafn-status"`, or one explorer's of several. Raises with
+    `selector` is usually a status line: `".lafn-status"`, or that of one explorer. The error gives
     the text that was there instead.
     """
     pattern = text if isinstance(text, re.Pattern) else re.compile(re.escape(text))
@@ -144,9 +145,9 @@ def wait_status(
 
 
 def wait_until_idle(page: Page, *, seconds: float = 60) -> str:
-    """Wait until the status lines that are shown say something final; return it.
+    """Wait until no status line that is visible reports work under way; return their texts.
 
-    A line that ends in "…" is at work. Lines of tabs that are not open do not count.
+    A line that ends in "…" reports work. Lines in tabs that are not open do not count.
     """
     page.wait_for_function(
         """() => {
@@ -161,7 +162,7 @@ def wait_until_idle(page: Page, *, seconds: float = 60) -> str:
 
 
 def plot_data(page: Page, plot: str) -> list[dict]:
-    """The traces of a figure as the page holds them (typed arrays as lists), with its `title`."""
+    """Return the traces of a figure as the page holds them, typed arrays as lists."""
     return page.evaluate(
         "([selector]) => {"
         + PLOT
@@ -183,7 +184,7 @@ def plot_data(page: Page, plot: str) -> list[dict]:
 
 
 def plot_title(page: Page, plot: str) -> str:
-    """The title of a figure, as it is drawn."""
+    """Return the title of a figure as it is drawn."""
     return page.locator(f"{plot} .gtitle").first.text_content() or ""
 
 
@@ -192,8 +193,8 @@ def click_cell(
 ) -> None:
     """Click one cell of a heatmap as a person does: scroll to it, point at it, press.
 
-    Row and column count from 0 in the trace's `z`. Waits until the figure says that the pointer is
-    on that cell, so that a cell under another element, or cut off, fails instead of missing.
+    Row and column count from 0 in the trace's `z`. Waits until the figure reports that the pointer
+    is on that cell, so that a click fails, rather than misses, if the cell is covered or cut off.
     """
     _click(page, plot, [row, column], trace, seconds)
 
@@ -218,7 +219,7 @@ def _click(page: Page, plot: str, where: list[int] | int, trace: int, seconds: f
         const calc = gd.calcdata[number];
         let px, py;
         if (Array.isArray(where)) {
-            // Heatmaps keep the edges of their cells; the middle of two is the cell's.
+            // Heatmaps keep the edges of their cells; a cell's middle lies between two.
             const [row, column] = where, edges = calc[0];
             const middle = (axis, ends, i) => axis._offset + (axis.c2p(ends[i])
                                                               + axis.c2p(ends[i + 1])) / 2;
@@ -244,7 +245,7 @@ def _click(page: Page, plot: str, where: list[int] | int, trace: int, seconds: f
     }""",
         [plot, where, trace],
     )
-    # From beside it: a figure notices a pointer that moves.
+    # Start beside the cell: a figure only notices a pointer that moves.
     page.mouse.move(spot[0] + 3, spot[1] + 2)
     page.mouse.move(spot[0], spot[1], steps=2)
     page.wait_for_function(
@@ -261,7 +262,7 @@ def _click(page: Page, plot: str, where: list[int] | int, trace: int, seconds: f
 
 
 def open_notebook(page: Page, address: str, name: str, *, seconds: float = 90) -> None:
-    """Open a notebook of the JupyterLab at `address` and wait until its kernel can be used."""
+    """Open a notebook in the JupyterLab at `address` and wait until its kernel is ready."""
     page.goto(f"{address}lab/tree/{name}?reset", wait_until="domcontentloaded")
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=seconds * 1000)
     page.wait_for_function(
@@ -274,9 +275,9 @@ def open_notebook(page: Page, address: str, name: str, *, seconds: float = 90) -
 
 
 def run_all_cells(page: Page, *, seconds: float = 300) -> bool:
-    """Run the open notebook from first cell to last; false where a cell failed.
+    """Run all cells of the open notebook; return whether all of them succeeded.
 
-    Raises where it is not done in time.
+    Raises if they are not done in time.
     """
     done = page.evaluate(
         """seconds => Promise.race([
@@ -290,19 +291,19 @@ def run_all_cells(page: Page, *, seconds: float = 300) -> bool:
 
 
 def end_session(page: Page, address: str) -> None:
-    """Stop the kernel of the open notebook, so that the next one gets its memory."""
+    """Stop the kernel of the open notebook, which frees its memory for the next one."""
     session = page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.id")
     page.request.delete(f"{address}api/sessions/{session}")
 
 
 def notebook_outputs(page: Page) -> list[dict]:
-    """All outputs of the open notebook, as its file would hold them."""
+    """Return all outputs of the open notebook, as its file would hold them."""
     cells = page.evaluate("() => window.jupyterapp.shell.currentWidget.context.model.toJSON()")
     return [output for cell in cells["cells"] for output in cell.get("outputs", [])]
 
 
 def show_whole_notebook(page: Page, *, at_most: int = 16_000) -> None:
-    """Make the window as tall as the open notebook, so that a screenshot holds all of it."""
+    """Make the window as tall as the open notebook, so that a screenshot shows all of it."""
     inside = "document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer')"
     height = int(page.evaluate(f"() => {inside}.scrollHeight")) + 150
     page.set_viewport_size({"width": SIZE["width"], "height": min(height, at_most)})

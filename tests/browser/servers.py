@@ -1,6 +1,6 @@
-"""JupyterLab and the app as processes of their own, with folders that nobody else has used.
+"""JupyterLab and the app as separate processes, in fresh folders.
 
-Imports no Playwright: what is missing can be told without it.
+Playwright is not imported, so that `why_no_browser` works without it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# JupyterLab asks nobody for news, saves nothing by itself and draws every cell, seen or not.
+# JupyterLab fetches no news, saves nothing by itself and draws all cells, visible or not.
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification.jupyterlab-settings": {
         "fetchNews": "false",
@@ -35,7 +35,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers: its `address` as it was printed, its `folder`, and its output."""
+    """A running server: its `address` as it was printed, its `folder`, and its output."""
 
     address: str
     folder: Path
@@ -44,18 +44,18 @@ class Server:
 
     @property
     def bare(self) -> str:
-        """The address without its token; ends with a slash."""
+        """The address without its token; it ends with a slash."""
         return self.address.split("?")[0]
 
 
 def find_chromium() -> str | None:
-    """The browser: the one named by CHROMIUM, else the first that is installed."""
+    """Return the browser named by CHROMIUM, or else the first that is installed."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 def why_no_browser() -> str | None:
-    """What is missing for tests with a browser; None where nothing is."""
+    """Return what is missing for tests with a browser; None if nothing is."""
     if importlib.util.find_spec("playwright") is None:
         return "Playwright is not installed: pip install 'lafn_viz[dev]'"
     if find_chromium() is None:
@@ -64,23 +64,23 @@ def why_no_browser() -> str | None:
 
 
 def browser_required() -> bool:
-    """Whether a missing browser is a failure, as in the CI, and not a reason to skip."""
+    """Return whether a missing browser is a failure, as in the CI, and not a reason to skip."""
     return os.environ.get("LAFN_VIZ_BROWSER") == "required"
 
 
 def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
 
 
 def fresh_environment(folder: Path) -> dict[str, str]:
-    """The environment of this process with Jupyter's folders moved into `folder`."""
+    """Return the environment of this process with Jupyter's folders moved into `folder`."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "PYTEST"))}
     for name in ("config", "data", "runtime"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         environment[f"JUPYTER_{name.upper()}_DIR"] = str(folder / name)
-    # A server in another folder imports the package from here, as the tests do.
+    # A server in another folder imports the same package as the tests.
     paths = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
     return environment | {
         "IPYTHONDIR": str(folder / "ipython"),
@@ -92,7 +92,7 @@ def fresh_environment(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen, Path]]:
-    """The command in `folder`; it is asked to stop at the end, then made to."""
+    """Run a command in `folder`; at the end it is asked to stop, and killed if it does not."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
     with log.open("w") as out:
@@ -117,11 +117,11 @@ def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen
 
 
 def wait_until_it_says(pattern: str, process: subprocess.Popen, log: Path, *, seconds=60) -> str:
-    """The first match of the pattern in the output; raises with the output where none comes."""
+    """Return the first match of a pattern in the output; raises with the output if none comes."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if found := re.search(pattern, log.read_text("utf-8")):
-            return found.group()
+        if match := re.search(pattern, log.read_text("utf-8")):
+            return match.group()
         if process.poll() is not None:
             break
         time.sleep(0.1)
@@ -129,23 +129,23 @@ def wait_until_it_says(pattern: str, process: subprocess.Popen, log: Path, *, se
 
 
 def status(address: str, **headers: str) -> int:
-    """The status of a request that is not sent on to another page."""
+    """Return the status of a request without following redirects."""
 
-    class Stay(urllib.request.HTTPRedirectHandler):
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *args):
             return None
 
     request = urllib.request.Request(address, headers=headers)
     try:
-        with urllib.request.build_opener(Stay).open(request, timeout=60) as answer:
-            return answer.status
+        with urllib.request.build_opener(NoRedirect).open(request, timeout=60) as response:
+            return response.status
     except urllib.error.HTTPError as error:
         return error.code
 
 
 @contextlib.contextmanager
 def app_server(folder: Path, *options: str) -> Iterator[Server]:
-    """The app as its command starts it, on a free port."""
+    """Run the app by its command, on a free port."""
     command = [sys.executable, "-m", "lafn_viz.cli", "app", "--no-browser"]
     with running([*command, f"--port={free_port()}", *options], folder) as (process, log):
         address = wait_until_it_says(r"http://\S+", process, log)
@@ -154,7 +154,7 @@ def app_server(folder: Path, *options: str) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def lab_server(folder: Path) -> Iterator[Server]:
-    """JupyterLab over `folder / "work"`, on a free port, without a token: tests only."""
+    """Run JupyterLab in `folder / "work"`, on a free port; without a token, for tests only."""
     work, settings, port = folder / "work", folder / "settings", free_port()
     work.mkdir(parents=True)
     for name, content in SETTINGS.items():

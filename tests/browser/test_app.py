@@ -1,4 +1,4 @@
-"""The page as a reader gets it: by its address, offline, and for people who use no mouse."""
+"""The app as a reader gets it: by its address, offline, and usable without a mouse."""
 
 import json
 import signal
@@ -10,12 +10,12 @@ from lafn_viz.widgets import EXPLORERS
 
 TABS = ".lafn-page > .lm-TabBar [role=tab]"
 NOBODY = "11111111-1111-1111-1111-111111111111"
-# What axe-core finds and nothing here can mend: rule, and why.
+# Rules of axe-core that this page cannot satisfy, and why.
 EXCEPTIONS: dict[str, str] = {}
 
 
 @pytest.mark.parametrize(
-    ("path", "answer"),
+    ("path", "expected"),
     [
         ("", 302),  # to the login
         ("voila/render/app.ipynb", 302),
@@ -24,16 +24,16 @@ EXCEPTIONS: dict[str, str] = {}
         ("voila/files/app.ipynb", 403),
     ],
 )
-def test_nothing_is_shown_without_the_token(app, path, answer):
-    assert status(app.bare + path) == answer
-    assert status(f"{app.bare}{path}?token=guessed") == answer
+def test_nothing_is_shown_without_the_token(app, path, expected):
+    assert status(app.bare + path) == expected
+    assert status(f"{app.bare}{path}?token=guessed") == expected
 
 
 def test_a_name_that_is_not_this_computers_is_refused(app):
     assert status(app.address, Host="elsewhere.example") == 403
 
 
-# Every opened page starts Python and loads the model: what can share one does.
+# Every page that is opened starts Python and loads the model: one page serves several checks.
 def test_page_is_drawn_and_closed_to_strangers(app_page, app):
     assert app_page.title() == "lafn_viz"
     assert app_page.locator("html").get_attribute("lang") == "en"
@@ -60,7 +60,7 @@ def test_page_follows_the_systems_colours_without_a_serious_barrier(app_page):
         background = app_page.evaluate("() => getComputedStyle(document.body).backgroundColor")
         dark = sum(int(part) for part in background.strip("rgba()").split(",")[:3]) < 3 * 128
         assert dark == (colours == "dark")
-        # The page is told of the change a moment after its style sheets are.
+        # The attribute changes a moment after the style sheets.
         expect(app_page.locator("body")).to_have_attribute(
             "data-jp-theme-light", str(not dark).lower()
         )
@@ -72,7 +72,7 @@ def test_page_follows_the_systems_colours_without_a_serious_barrier(app_page):
 
 
 def serious_barriers(page) -> list[str]:
-    """What axe-core finds that is serious or worse: rule, help and the element."""
+    """Return what axe-core finds that is serious or worse: rule, help and element."""
     from axe_playwright_python.sync_playwright import Axe
 
     return [

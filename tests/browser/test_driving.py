@@ -1,4 +1,4 @@
-"""The helpers do what the tests of the page rely on, shown on figures that need no kernel."""
+"""The helpers do what the browser tests rely on, shown on figures that need no kernel."""
 
 import json
 import re
@@ -28,13 +28,13 @@ SIDE_BY_SIDE = {"grid": {"rows": 1, "columns": 2, "pattern": "independent"}}
 @pytest.fixture
 def draw(page):
     def on_page(traces: list[dict], layout: dict) -> None:
-        page.set_content("<div style='height:1500px'></div><div id=plot></div><p id=said></p>")
+        page.set_content("<div style='height:1500px'></div><div id=plot></div><p id=clicked></p>")
         page.add_script_tag(content=get_plotlyjs())
         page.evaluate(
             """([traces, layout]) => Plotly.newPlot('plot', traces, layout).then(gd =>
                 gd.on('plotly_click', event => {
                     const {curveNumber, pointIndex, pointNumber} = event.points[0];
-                    document.querySelector('#said').textContent =
+                    document.querySelector('#clicked').textContent =
                         JSON.stringify([curveNumber, pointIndex ?? pointNumber]);
                 }))""",
             [traces, {"title": {"text": "drawn"}} | layout],
@@ -45,8 +45,8 @@ def draw(page):
 
 
 def clicked(page) -> list:
-    """The trace and the place of the last click."""
-    return json.loads(wait_status(page, "#said", ",", seconds=5))
+    """Return the trace and the place of the last click."""
+    return json.loads(wait_status(page, "#clicked", ",", seconds=5))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_figure_is_read_as_drawn_and_a_covered_cell_is_not_clicked(page, draw)
         click_cell(page, "#plot", 1, 1, seconds=0.5)
 
 
-def test_wait_status_says_what_was_there_instead(page):
+def test_wait_status_reports_the_text_that_was_there_instead(page):
     page.set_content("<p class=lafn-status>busy</p>")
     page.evaluate("setTimeout(() => { document.querySelector('p').textContent = 'done 7' }, 300)")
     assert wait_status(page, ".lafn-status", re.compile(r"done \d")) == "done 7"
@@ -99,12 +99,12 @@ def test_wait_status_says_what_was_there_instead(page):
         wait_status(page, ".lafn-status", "failed", seconds=0.3)
 
 
-def test_a_page_that_asks_another_computer_or_fails_is_found_out(browser):
+def test_a_page_that_contacts_another_computer_or_fails_is_caught(browser):
     watch, page = Watch(), browser.new_page()
-    watch.of(page)
+    watch.attach(page)
     watch.check()
     page.set_content("<img src='https://fonts.example/one.png'>")
-    with pytest.raises(AssertionError, match=r"other computers: .*fonts\.example"):
+    with pytest.raises(AssertionError, match=r"contacted other computers: .*fonts\.example"):
         watch.check()
     watch.outside.clear()
     page.evaluate("setTimeout(() => { throw new Error('of its own') })")

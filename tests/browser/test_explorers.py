@@ -1,4 +1,4 @@
-"""Every control of every explorer, used as a person does, in the app and in JupyterLab."""
+"""Every control of every explorer, used as a person uses it, in the app and in JupyterLab."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ EVIL = "<img src=x onerror='window.harmed = true'>"
 
 @pytest.fixture(params=["app", "lab"])
 def explorers(request, page) -> Callable[[str], None]:
-    """Opens the tab of one explorer, on the page of the app or in a notebook."""
+    """Returns a function that opens the tab of an explorer, in the app or in a notebook."""
     if request.param == "app":
         page.goto(request.getfixturevalue("app").address)
         wait_for_app(page)
@@ -73,7 +73,7 @@ def use_overlap(page) -> None:
     status(page, "Control: 5 other facts")
     heatmap, _ = plot_data(page, ".lafn-overlap")
     assert heatmap["x"][:3] == ["English", "French", "German"]
-    # A click on a cell lists what its languages share; the overlap says whether that is anything.
+    # A click on a cell lists the neurons that its languages share; none if the overlap is 0.
     click_cell(page, ".lafn-overlap", 2, 0)
     title = page.get_by_text(re.compile(r"\d+ neurons of capital/FR in German and English"))
     title.wait_for()
@@ -96,7 +96,7 @@ def use_overlap(page) -> None:
     shown(page, ".lafn-min-languages input").fill("2")
     page.keyboard.press("Enter")
     status(page, "in 2 languages or more")
-    # A language less.
+    # One language less.
     shown(page, ".lafn-language-tr input").click()
     page.wait_for_function(
         """() => document.querySelector('.lafn-overlap .js-plotly-plot')
@@ -104,16 +104,16 @@ def use_overlap(page) -> None:
     )
     shown(page, ".lafn-between select").select_option("Chinese")
     page.get_by_text(re.compile("neurons of capital/FR in Chinese and English")).wait_for()
-    for view, begins in (
+    for view, title in (
         ("Languages together", "Which languages"),
         ("Layers", "Where do shared"),
         ("Strip", "France – capital"),
     ):
         page.get_by_role("button", name=view).click()
         page.wait_for_function(
-            """begins => document.querySelector('.lafn-overlap .gtitle')
-                ?.textContent.startsWith(begins)""",
-            arg=begins,
+            """title => document.querySelector('.lafn-overlap .gtitle')
+                ?.textContent.startsWith(title)""",
+            arg=title,
         )
     neuron = plot_data(page, ".lafn-overlap")[0]["customdata"][1][3]
     click_cell(page, ".lafn-overlap", 1, 3)
@@ -155,7 +155,7 @@ def use_prompt(page) -> None:
     status(page, re.compile(r"P\(Tokyo\) = 9\d"))
     assert shown(page, ".lafn-next td").inner_text() == "Tokyo"
     assert "Japan" in plot_title(page, ".lafn-prompt-strip")
-    # A bracket of a data set is shown, and not run.
+    # HTML in a text is shown and not run.
     text.fill(EVIL)
     status(page, "it is not what the model would write")
     assert EVIL in plot_title(page, ".lafn-prompt-strip")
@@ -195,7 +195,7 @@ def use_editor(page) -> None:
     chinese = answers.filter(has_text="Chinese")
     assert chinese.locator(".lafn-good").first.inner_text() == "罗马"
     assert "东京" in chinese.inner_text()
-    # Turned down to nothing, and taken back.
+    # Scaled down to nothing, and undone.
     press(page, ".lafn-scale", "Home")
     status(page, "the edit: 0 of 12")
     assert answers.locator(".lafn-bad").count() == 24

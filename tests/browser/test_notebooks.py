@@ -1,4 +1,4 @@
-"""Every notebook runs from its first cell to its last: in JupyterLab, or without a browser bare."""
+"""Every notebook runs from first to last cell, in JupyterLab or, without a browser, in a kernel."""
 
 import shutil
 from pathlib import Path
@@ -17,12 +17,12 @@ def test_notebook_runs_from_first_cell_to_last(path, request, tmp_path):
     in_lab = browser_required() or why_no_browser() is None
     outputs = run_in_lab(path, request) if in_lab else run_bare(path, tmp_path)
     assert not [output for output in outputs if output["output_type"] == "error"]
-    # An explorer has figures of its own, in a widget.
+    # An explorer is a widget, which holds its own figures.
     assert sum(FIGURE in o.get("data", {}) or WIDGET in o.get("data", {}) for o in outputs) >= 3
 
 
 def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
-    """The outputs of the notebook as JupyterLab ran it, once all its figures are drawn."""
+    """Run the notebook in JupyterLab until all figures are drawn; return its outputs."""
     page, lab = request.getfixturevalue("page"), request.getfixturevalue("lab")
     from driving import (
         end_session,
@@ -45,7 +45,7 @@ def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
 
 
 def run_bare(path: Path, folder: Path) -> list[dict]:
-    """The outputs of the notebook as a kernel alone ran it."""
+    """Run the notebook in a kernel without JupyterLab; return its outputs."""
     import nbformat
     from nbclient import NotebookClient
 
