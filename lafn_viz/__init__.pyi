@@ -12,13 +12,11 @@ from lafn_viz.datasets.counterfactuals import (
     counterfactual_case as counterfactual_case,
     counterfactual_cases as counterfactual_cases,
 )
-from lafn_viz.datasets.edit_cases import (
-    EditCase as EditCase,
-    EditSet as EditSet,
-)
+from lafn_viz.datasets.edit_cases import EditCase as EditCase
 from lafn_viz.datasets.edit_readers import (
     load_edit_cases as load_edit_cases,
 )
+from lafn_viz.datasets.edit_sets import EditSet as EditSet
 from lafn_viz.datasets.fact_files import load_facts as load_facts
 from lafn_viz.datasets.fact_readers import (
     lint_patterns as lint_patterns,

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.edit_cases import EditCase, EditSet
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import Fact, FactSet, Prompt, trained_and_held_out
 from lafn_viz.datasets.text import normal, shows_answer

@@ -22,7 +22,8 @@ import torch
 from lafn_viz.core.files import checksum_of
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.datasets.edit_cases import EditCase, EditSet
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.job import Job, ModelSource, describe_model
 from lafn_viz.experiments.plan import Plan, PlanOptions

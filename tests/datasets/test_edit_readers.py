@@ -3,33 +3,10 @@ import logging
 import re
 
 import pytest
+from edit_records import bmike, case_rows, pair, part, single, written
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import lafn_viz as lv
-
-
-def part(subject, place, answer, *, of="home", **more):
-    return {
-        "subject": subject,
-        "src": f"Where is the {of} of {subject}?",
-        "rephrase": f"{subject} has its {of} where?",
-        "alt": answer,
-        "loc": f"nq question: who keeps the {place}",
-        "loc_ans": "a miller",
-    } | more
-
-
-def pair(language, *, subject="Anna Holm", name="Анна Хольм", **more):
-    hop = {"New Question": f"Who rules the home of {subject}?", "New Answer": "a duke"}
-    english = part(subject, "mill", "Orvik", portability=hop)
-    other = part(name, "Mühle", "Орвик", portability=hop) | more
-    return {"en": english, language: other}
-
-
-def written(path, value, *, encoding="utf-8", newline=None):
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    path.write_text(text, encoding, newline=newline)
-    return path
 
 
 def test_pairs_of_languages_become_one_case_by_their_english_question(tmp_path):
@@ -114,12 +91,6 @@ def test_numbers_become_texts_and_portability_may_be_a_list(tmp_path):
     assert [(p.text, p.answer) for p in case.portability["fr"]] == [("Since when?", "1066")]
 
 
-def bmike(number, **more):
-    extra = {"case_id": number, "old": "Vik", "port": "Who rules there?", "port_ans": "a duke"}
-    subject = f"Anna {number}"
-    return {x: part(subject, "mill", "Orvik") | extra | more for x in ("en", "zh-cn")}
-
-
 def test_bmike53_has_old_answers_and_ids(tmp_path):
     (case,) = lv.load_edit_cases(written(tmp_path / "x.json", [bmike(12)]))
     assert (case.id, case.source, case.languages) == ("bmike53/12", "bmike53", ("en", "zh"))
@@ -136,18 +107,6 @@ def test_ids_that_stand_twice_are_named(tmp_path):
     written(tmp_path / "y.json", [bmike(12, src="Where is the mill of Anna 12?")])
     with pytest.raises(lv.FactError, match=r"y\.json, record 1, field 'case_id': 12 stands for an"):
         lv.load_edit_cases(tmp_path)
-
-
-def single(name, answer="Lund", old="Orvik"):
-    return {
-        "question": f"Where does {name} live?",
-        "o_prompt": f"{name} lives in {old}.",
-        "o_answer": old,
-        "o_answer_aliases": [],
-        "e_prompt": f"{name} lives in {answer}.",
-        "e_answer": answer,
-        "e_answer_aliases": ["City of Lund"],
-    }
 
 
 def test_mlake_is_matched_by_number_and_its_hops_by_the_statement(tmp_path, caplog):
@@ -200,6 +159,10 @@ BROKEN = {
     "one language twice": (
         [pair("cz") | {"cs": part("A", "b", "c")}],
         "record 1, field 'cs': a second part in 'cs'",
+    ),
+    "an unknown language": (
+        [pair("fr") | {"xx": part("A", "b", "c")}],
+        "record 1, field 'xx': unknown language 'xx'; give a code of ISO 639 or a tag of BCP 47",
     ),
     "an answer that is a list": (
         [pair("fr", alt=["Orvik"])],
@@ -287,84 +250,3 @@ def test_any_value_in_any_field_is_read_or_refused_by_name(tmp_path_factory, val
         said = str(error)
     assert re.match(rf"{re.escape(str(path))}, record 2", said)
     assert "\n" not in said
-
-
-def case_rows(cases, check):
-    found = cases.lint().query("check == @check")
-    return dict(zip(found["language"], found["count"], strict=True))
-
-
-def test_lint_finds_each_fault_where_it_was_put(tmp_path):
-    good = pair("ru")
-    faults = {
-        "rephrasing equals question": {"rephrase": "Where is the  HOME of Анна Хольм?"},
-        "subject not in question": {"src": "Где её дом?"},
-        "subject not in rephrasing": {"rephrase": "Где её дом?"},
-        "new answer in question": {"src": "Где дом Анна Хольм, в Орвик?"},
-        "new answer in Latin script": {"alt": "Orvik"},
-        "new answer in portability question": {
-            "portability": {"New Question": "Кто правит в Орвик?", "New Answer": "князь"}
-        },
-        "locality names the subject": {"loc": "Кто Анна Хольм?"},
-        "locality names another edit's subject": {"loc": "who keeps the mill of Ytterby"},
-        "no locality question": {"loc": ""},
-        "no rephrasing": {"rephrase": None},
-        "no portability question": {"portability": []},
-        "no subject": {"name": ""},
-        "hidden characters": {"loc_ans": "\u202eмельник"},
-    }
-    other = pair("ru", subject="Ytterby", name="Ytterby", alt="Лунд")
-    clean = lv.load_edit_cases(written(tmp_path / "m.json", [good, other]))
-    assert set(clean.lint().query("count > 0")["check"]) == {"no old answer"}
-    for check, fault in faults.items():
-        bad = lv.load_edit_cases(written(tmp_path / "m.json", [pair("ru", **fault), other]))
-        frame = bad.lint()
-        row = frame[(frame["check"] == check) & (frame["language"] == "ru")].iloc[0]
-        assert (row["count"], row["examples"]) == (1, ["mzsre/1"]), check
-        assert row["share"] == row["count"] / row["of"]
-        allowed = {check, "no old answer", "new answer in question"}
-        allowed |= {"rephrasing equals question"} if "src" in fault else set()
-        assert set(frame[frame["count"] > 0]["check"]) <= allowed | {"hidden characters"}
-    lone = {"en": good["en"]}
-    frame = lv.load_edit_cases(written(tmp_path / "m.json", [lone, other])).lint()
-    assert frame.query("check == 'language missing' and language == 'ru'")["count"].item() == 1
-    same = [bmike(1, old=" ORVIK "), bmike(2)]
-    assert case_rows(
-        lv.load_edit_cases(written(tmp_path / "m.json", same)), "new answer equals old"
-    ) == {"en": 1, "zh": 1}
-
-
-def test_an_answer_counts_as_given_away_only_as_a_whole_word(tmp_path):
-    record = pair("fr", src="Où est Orvikson, Anna ?", alt="Orvik")
-    assert (
-        case_rows(
-            lv.load_edit_cases(written(tmp_path / "m.json", [record])), "new answer in question"
-        )["fr"]
-        == 0
-    )
-
-
-def test_summary_is_a_sentence(tmp_path):
-    cases = lv.load_edit_cases(written(tmp_path / "m.json", [pair("ru", src="Где?")]))
-    said = cases.summary()
-    assert said.startswith("1 edits in 2 languages: subject not in question 100% (most in ru: 100%")
-    assert said.endswith(".")
-
-
-def test_edit_sets_are_cut_and_shown(tmp_path):
-    records = [pair("ru"), {"en": pair("ru", subject="Berta Ek")["en"]}]
-    cases = lv.load_edit_cases(written(tmp_path / "m.json", records))
-    assert repr(cases) == "EditSet(2 cases, languages=['en', 'ru'])"
-    assert "-> 'Orvik'" in repr(cases[0])
-    assert [case.id for case in cases.filter(languages="ru")] == ["mzsre/1"]
-    assert cases.filter(languages="ru")[0].locality.keys() == {"ru"}
-    assert len(cases.filter(n=1)) == 1
-    frame = cases.to_frame()
-    assert list(frame["role"].unique()) == ["edit", "rephrased", "locality", "portability"]
-    assert len(frame) == 12
-    with pytest.raises(ValueError, match="n=3 of 2 cases; give 1 to 2"):
-        cases.filter(n=3)
-    with pytest.raises(KeyError, match="no case 'x' here; ids look like 'mzsre/1'"):
-        cases["x"]
-    with pytest.raises(ValueError, match="case 'x' edits no question"):
-        lv.EditCase(id="x", source="own", subject={}, edit={})

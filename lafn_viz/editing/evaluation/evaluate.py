@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafn_viz.core.options import plain
-from lafn_viz.datasets.edit_cases import ROLES, EditCase, EditSet, Role
+from lafn_viz.datasets.edit_cases import ROLES, EditCase, Role
+from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation, Metric

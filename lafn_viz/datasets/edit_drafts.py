@@ -1,0 +1,112 @@
+"""Edit cases while a public set is read: parts of one case lie in several files and languages."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lafn_viz.core.json_records import FactError
+from lafn_viz.core.messages import quoted, shown
+from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.edit_sets import EditSet
+from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.text import normal
+
+log = logging.getLogger("lafn_viz.datasets.edit_readers")
+
+
+@dataclass
+class Draft:
+    """One case in one language; `where` names its place in the files."""
+
+    where: str
+    edit: Prompt
+    old: str
+    rephrased: list[Prompt] = field(default_factory=list)
+    locality: list[Prompt] = field(default_factory=list)
+    portability: list[Prompt] = field(default_factory=list)
+    statement: str = ""
+
+
+@dataclass
+class Drafts:
+    """The cases that have been read so far.
+
+    Attributes:
+        by_id: the drafts of each case, by language.
+        ids: the id of a case by its set and what identifies it there.
+        places: where each id was given first.
+        counts: how many cases were read of each set.
+        single_hops: how many single-hop edits each file of MLaKE holds.
+        left_out: how many parts of each kind were left out.
+    """
+
+    by_id: dict[str, dict[str, Draft]] = field(default_factory=dict)
+    ids: dict[tuple[str, ...], str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    single_hops: dict[str, int] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def id_of(self, source: str, key: tuple[str, ...], name: str | None, where: str) -> str:
+        """Return the id of the case that `key` identifies; `name` is the id in the set itself."""
+        if (source, *key) not in self.ids:
+            self.counts[source] += 1
+            id = f"{source}/{self.counts[source] if name is None else name}"
+            if id in self.places:
+                raise FactError(
+                    f"{where}, field 'case_id': {shown(str(name))} stands for another edit at "
+                    f"{self.places[id]} too; load files of different sets one by one"
+                )
+            self.ids[source, *key] = id
+            self.places[id] = where
+        return self.ids[source, *key]
+
+    def add(self, id: str, draft: Draft) -> None:
+        """Add one language of a case, or raise FactError if an earlier file contradicts it."""
+        first = self.by_id.setdefault(id, {}).setdefault(draft.edit.language, draft)
+        for name in ("subject", "answer"):
+            value, earlier = getattr(draft.edit, name), getattr(first.edit, name)
+            if normal(value) != normal(earlier):
+                raise FactError(
+                    f"{draft.where}: the {name} is {quoted(value)}, but {quoted(earlier)} at "
+                    f"{first.where}; both must be the same"
+                )
+
+    def cases(self) -> EditSet:
+        """Return all cases.
+
+        Raises:
+            FactError: if there is none, or if files of MLaKE differ in length.
+        """
+        if not self.by_id:
+            raise FactError(
+                "there is no edit in these files; MLaKE's multi-hop questions need its single-hop "
+                "files beside them"
+            )
+        if len(set(self.single_hops.values())) > 1:
+            numbers = ", ".join(f"{file} {count}" for file, count in self.single_hops.items())
+            raise FactError(
+                f"MLaKE's edits are matched by number, but the files hold different numbers of "
+                f"them ({numbers}); give files of one split"
+            )
+        if left_out := +self.left_out:
+            parts = ", ".join(f"{count} {kind}" for kind, count in left_out.items())
+            log.warning("left out: %s", parts)
+        return EditSet(tuple(_case(id, drafts) for id, drafts in self.by_id.items()))
+
+
+def _case(id: str, drafts: Mapping[str, Draft]) -> EditCase:
+    def filled(name: str) -> dict[str, tuple[Prompt, ...]]:
+        return {lang: tuple(getattr(x, name)) for lang, x in drafts.items() if getattr(x, name)}
+
+    return EditCase(
+        id=id,
+        source=id.split("/")[0],
+        subject={lang: x.edit.subject for lang, x in drafts.items() if x.edit.subject},
+        old={lang: x.old for lang, x in drafts.items() if x.old},
+        edit={lang: (x.edit,) for lang, x in drafts.items()},
+        rephrased=filled("rephrased"),
+        locality=filled("locality"),
+        portability=filled("portability"),
+    )
