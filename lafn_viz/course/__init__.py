@@ -1,4 +1,4 @@
-"""The checks of the course's exercises: `course.check_...(your_answer, ...)` gives a `Verdict`."""
+"""Checks of the course's exercises: `course.check_...(your_answer, ...)` returns a `Verdict`."""
 
 from lafn_viz.course.attribution import (
     check_completeness_error,

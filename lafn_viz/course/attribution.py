@@ -1,4 +1,4 @@
-"""Checks of unit 2: integrate gradients, measure completeness, choose where a path begins."""
+"""Checks of unit 2: integrate gradients, measure completeness, choose where a path starts."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,11 @@ from lafn_viz.course.grading import Wrong, check, number, numbers, run
 
 
 class _Ridge:
-    """g(w . x) + c with a saturating g: its path integrals are known without integrating.
+    """g(w . x) + c with a saturating g, whose path integrals are known exactly.
 
-    Along any straight path the gradient is g'(w . x) w, so a neuron's score is its share of the
-    way, w_i (end_i - start_i), of the whole change of the function.
+    Along any straight path the gradient is g'(w . x) w. So a neuron's score is the change of the
+    function times the neuron's share of the way: w_i (end_i - start_i), divided by the sum of that
+    over all neurons.
     """
 
     def __init__(self, seed: int) -> None:
@@ -45,7 +46,7 @@ def check_integrated_gradients(
 ) -> str:
     """`answer(f, end, n_steps)`: a score for each number in `end`, on a path from zero.
 
-    `f` and `end` are a layer of the model, `reference` the package's own scores of it.
+    `f` and `end` belong to a layer of the model, `reference` holds the package's scores of it.
     """
     n_steps = 200
     for seed in range(3):
@@ -56,30 +57,33 @@ def check_integrated_gradients(
             continue
         if _close(got, right * n_steps):
             raise Wrong(
-                f"Your scores are {n_steps} times too large, as many as there are steps: an "
-                "integral is a mean over the path, not a sum."
+                f"Your scores are {n_steps} times too large, and there are {n_steps} steps: take "
+                "the mean over the path, not the sum."
             )
         if _close(got, right / made_up.end):
             raise Wrong(
-                "This is the mean gradient. A gradient says how the answer follows a neuron; times "
-                "how far the neuron moved (`end`) it is the neuron's share."
+                "This is the mean gradient. It says how fast the answer changes with a neuron; "
+                "multiply it by how far the neuron moved (`end`) to get the neuron's share."
             )
         if _close(got, made_up.gradient(made_up.end) * made_up.end):
-            raise Wrong("These are gradients at the end of the path alone.")
+            raise Wrong(
+                "You take the gradient only at the end of the path; average it over all steps."
+            )
         raise Wrong(
-            f"For a function whose scores are {_shown(right)} yours are {_shown(got)}. Each step "
-            "adds gradient x end / n_steps."
+            f"For one test function the scores are {_shown(right)}, yours are {_shown(got)}. Each "
+            "step should add gradient x end / n_steps."
         )
     mine = numbers(run(answer, f, end, n_steps), tuple(end.shape)).sum(0)
     apart = float((mine - reference).abs().max())
     if apart > 1e-3:
         raise Wrong(
-            f"Right for made-up functions, but on the model it is up to {apart:.4f} away from "
-            "`lv.attribute`. Is `end` allowed to have several positions?"
+            f"Your scores are right for the test functions, but on the model they are up to "
+            f"{apart:.4f} away from those of `lv.attribute`. Does your code work when `end` has "
+            "several positions?"
         )
     return (
-        f"On layer 0 of the model your scores and those of `lv.attribute` differ by {apart:.0e} at "
-        f"most, where the largest score is {float(reference.max()):.3f}."
+        f"On layer 0 of the model your scores differ from those of `lv.attribute` by at most "
+        f"{apart:.0e}; the largest score is {float(reference.max()):.3f}."
     )
 
 
@@ -96,16 +100,19 @@ def check_completeness_error(answer: Callable) -> str:
         if abs(got - right) < 1e-5:
             continue
         if abs(abs(got) - right) < 1e-5:
-            raise Wrong(f"Yours is {got:.3f}: an error has no sign, take `abs`.")
+            raise Wrong(f"Your result is {got:.3f}. An error has no sign: take `abs`.")
         if abs(got - abs(float(scores.sum() - made_up(made_up.end)))) < 1e-5:
             raise Wrong(
-                "At zero the function is not zero: the scores share out what *changes* on the "
-                f"path, f(end) - f(0), here {change:.3f}."
+                "The function is not zero at zero. The scores share out how much it *changes* "
+                f"along the path, f(end) - f(0), which is {change:.3f} here."
             )
         if abs(got - abs(float(scores.abs().sum()) - change)) < 1e-5:
-            raise Wrong("Scores keep their sign: neurons that speak against the answer count less.")
-        raise Wrong(f"Yours is {got:.3f}, it should be {right:.3f}.")
-    return f"Six scores that were each {off} too large are found out: an error of {right:.2f}."
+            raise Wrong(
+                "Keep the sign of each score: a neuron that speaks against the answer counts as "
+                "a negative number."
+            )
+        raise Wrong(f"Your result is {got:.3f}; it should be {right:.3f}.")
+    return f"Six scores that are each {off} too large add up to an error of {right:.2f}."
 
 
 @check
@@ -120,46 +127,48 @@ def check_path_from(answer: Callable) -> str:
             continue
         if _close(got, made_up.scores(start, start + end)):
             raise Wrong(
-                "From `start` you go by all of `end` and so arrive at start + end. The way from "
-                "start to end is their difference."
+                "You go from `start` by all of `end`, and so arrive at start + end. The way from "
+                "start to end is their difference, end - start."
             )
         if _close(got, made_up.scores(start, 2 * start - end)):
-            raise Wrong("You walk away from `end`: the way from start to end is end - start.")
-        raise Wrong(f"For a path with the scores {_shown(right)} yours are {_shown(got)}.")
+            raise Wrong("You walk away from `end`. The way from start to end is end - start.")
+        raise Wrong(f"For one test path the scores are {_shown(right)}, yours are {_shown(got)}.")
     zero = torch.zeros(6)
     apart = float((made_up.scores(zero, end) - right).abs().max())
     return (
-        "The same neurons, the same function: from another start a score moves by up to "
-        f"{apart:.2f} here. A score without its baseline says little."
+        "The neurons and the function are the same, but another start changes a score by up to "
+        f"{apart:.2f} here. So always name the baseline with a score."
     )
 
 
 @check
 def check_without_each_token(answer: Callable, tokens: Int[Tensor, " position"], blank: int) -> str:
-    """`answer(tokens, blank)`: as many rows as tokens, row i with token i blanked."""
+    """`answer(tokens, blank)`: one row for each token; in row i, token i is the blank."""
     n = len(tokens)
-    # Another blank too: what is written into the code would be this one by accident.
+    # Try another blank, too: a number written into the code could be the first one by accident.
     for mark in (blank, int(tokens.max()) + 1):
         right = tokens.repeat(n, 1)
         right[range(n), range(n)] = mark
         got = torch.as_tensor(run(answer, tokens.clone(), mark))
         if got.shape == (n, n - 1):
             raise Wrong(
-                "Your rows are one token shorter: what comes later moves up, and the model reads "
-                "other positions. Put the blank in the token's place."
+                "Your rows are one token shorter. So all later tokens move up, and the model reads "
+                "them at other positions. Put the blank in the token's place instead."
             )
         if got.shape != (n, n):
-            raise Wrong(f"The shape is {tuple(got.shape)}; {n} rows of {n} tokens are asked for.")
+            raise Wrong(
+                f"Your result has the shape {tuple(got.shape)}; return {n} rows of {n} tokens."
+            )
         blanks = (got == mark).sum(1)
         if not bool((blanks == 1).all()):
             row = int((blanks != 1).nonzero()[0])
             raise Wrong(
-                f"In row {row} {int(blanks[row])} tokens are the blank, {mark}; each row loses "
-                "one. (Do all rows share one tensor?)"
+                f"In row {row}, {int(blanks[row])} tokens are the blank ({mark}); each row should "
+                "have exactly one. (Do all rows share one tensor?)"
             )
         if not bool((got == right).all()):
-            raise Wrong("Row i loses token i and keeps all others as they were.")
-    return f"{n} starting points, one for each of the {n} tokens: AMIG adds up {n} paths."
+            raise Wrong("In row i only token i should change; all other tokens stay as they were.")
+    return f"You have {n} baselines, one for each token. AMIG adds up the {n} paths from them."
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of unit 4: what a change does beside chance, stand-ins, and judges of answers."""
+"""Checks of unit 4: effects beside chance, neurons that stand in for each other, and judges."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -31,12 +31,12 @@ def check_effect(answer: Callable, measured: Effect) -> str:
         _judge_effect(got, before, after, control)
     reference = measured.change - float(measured.control_change.mean())
     if abs(got - reference) > 1e-4:
-        raise Wrong(f"`lv.intervene` measured {reference:+.3f} here; yours is {got:+.3f}.")
+        raise Wrong(f"Here `lv.intervene` measures {reference:+.3f}; yours is {got:+.3f}.")
     return (
         f"Without these {len(measured.neurons)} neurons the probability changes by "
         f"{measured.change:+.1%}, without as many random ones by "
-        f"{measured.control_change.mean():+.1%}: an effect of {got:+.3f}, as `lv.intervene` "
-        "has it. (The -1 cancels in this difference; in `change` alone it does not.)"
+        f"{measured.control_change.mean():+.1%}. The effect is {got:+.3f}, as `lv.intervene` "
+        "measures it. (The -1 cancels in this difference; in `change` alone it does not.)"
     )
 
 
@@ -52,32 +52,34 @@ def _judge_effect(
     right = relative(after) - relative(control)
     if _near(got, right):
         return
-    shown = f"From {before.mean():.3f} to {after.mean():.3f}, at random {control.mean():.3f}"
+    shown = (
+        f"P goes from {before.mean():.3f} to {after.mean():.3f}, and to {control.mean():.3f} "
+        "without random neurons"
+    )
     if _near(got, float(after.mean() - control.mean())):
         raise Wrong(
-            f"{shown}: you take differences as they are. Where the model was at 0.1, a fall by 0.1 "
-            "is everything: divide by what it was before."
+            f"{shown}: you take plain differences. But a fall by 0.1 is everything where P was "
+            "0.1: divide by P before the change."
         )
     if _near(got, -right):
         raise Wrong(
-            f"{shown}: your sign is the wrong way round. What falls has a negative change, down to "
-            "-1."
+            f"{shown}: your sign is the wrong way round. A fall is a negative change, down to -1."
         )
     if _near(got, relative(after)):
-        raise Wrong(f"{shown}: this is the change alone. Take away what random neurons do.")
+        raise Wrong(f"{shown}: you give only the change. Subtract what random neurons do.")
     if _near(got, each(after) - each(control)):
         raise Wrong(
-            f"{shown}: this is the mean of each prompt's own change, in which a prompt that the "
-            "model hardly knew counts as much as the others. Take the means first."
+            f"{shown}: you average the relative changes of the prompts. Then a prompt that the "
+            "model hardly knew counts as much as the others; take the means of P first."
         )
     if _near(got, float(after.mean() / control.mean() - 1)):
-        raise Wrong(f"{shown}: divide by the mean before, not by what random neurons leave.")
-    raise Wrong(f"{shown}: {right:+.3f} is right; yours is {got:+.3f}.")
+        raise Wrong(f"{shown}: divide by the mean before, not by the mean without random neurons.")
+    raise Wrong(f"{shown}: the effect is {right:+.3f}; yours is {got:+.3f}.")
 
 
 @check
 def check_is_degenerate(answer: Callable, measured: Degenerate) -> str:
-    """`answer(one, other, both, t_low, t_high)`: whether two neurons stand in for one another."""
+    """`answer(one, other, both, t_low, t_high)`: whether two neurons stand in for each other."""
     steps = (0.3, 0.1, 0.0, -0.1, -0.19, -0.2, -0.21, -0.24, -0.25, -0.26, -0.5)
     first = [(-0.5, -0.5, -0.5), (-0.1, -0.1, -0.2), (-0.14, -0.14, -0.26)]
     for one, other, both in [*first, *product(steps, steps, steps)]:
@@ -88,27 +90,29 @@ def check_is_degenerate(answer: Callable, measured: Degenerate) -> str:
         harmless = [alone >= -0.2 for alone in (one, other)]
         if got and both >= -0.25:
             raise Wrong(
-                f"{shown} is not degenerate, yours says it is: together they have to take more "
-                "than 25%."
+                f"{shown} is not degenerate, but your function says so: together they have to "
+                "take more than 25%."
             )
         if got and any(harmless):
             raise Wrong(
-                f"{shown} is not degenerate, yours says it is: one of the two matters alone. Each "
-                "has to be harmless, not only one of them."
+                f"{shown} is not degenerate, but your function says so: one of the two matters "
+                "alone. Both have to be harmless alone, not only one of them."
             )
         if got:
             raise Wrong(
-                f"{shown} is not degenerate, yours says it is: both matter alone already, so "
-                "nothing stands in for them. Look at the single changes too."
+                f"{shown} is not degenerate, but your function says so: both matter alone, so "
+                "neither stands in for the other. Look at the single changes, too."
             )
         raise Wrong(
-            f"{shown} is degenerate, yours says it is not: each takes 20% at most, both together "
-            "more than 25%. (A fall is a negative number.)"
+            f"{shown} is degenerate, but your function says no: each takes at most 20% alone, and "
+            "both together take more than 25%. (A fall is a negative number.)"
         )
     for one, other, both in product((-0.05, -0.15), (-0.05, -0.15), (-0.08, -0.3)):
         got = _truth(run(answer, one, other, both, 0.1, 0.1))
         if got != _stand_in(one, other, both, 0.1, 0.1):
-            raise Wrong("With t_low=0.1 and t_high=0.1 yours stays at 20% and 25%: use both.")
+            raise Wrong(
+                "With t_low=0.1 and t_high=0.1 you still use 20% and 25%: use both arguments."
+            )
     places = range(len(measured.candidates))
     single, pair = measured.single, measured.pair
     found = {
@@ -116,11 +120,14 @@ def check_is_degenerate(answer: Callable, measured: Degenerate) -> str:
         for i, j in combinations(places, 2)
         if _truth(run(answer, single[i], single[j], pair[i, j], 0.2, 0.25))
     }
-    if found != {some for some in measured.sets if len(some) == 2}:
-        raise Wrong(f"`lv.find_degenerate` has {len(measured.sets)} pairs here, not {len(found)}.")
+    if found != {neurons for neurons in measured.sets if len(neurons) == 2}:
+        raise Wrong(
+            f"Here `lv.find_degenerate` finds {len(measured.sets)} pairs; you find {len(found)}, "
+            "or others."
+        )
     return (
-        f"Of {measured.searched[2]} pairs of neurons of {measured.fact_id} {len(found)} are "
-        "degenerate, the same as by `lv.find_degenerate`."
+        f"Of {measured.searched[2]} pairs of neurons of {measured.fact_id}, {len(found)} are "
+        "degenerate, the same ones that `lv.find_degenerate` finds."
     )
 
 
@@ -130,7 +137,7 @@ def _stand_in(one: float, other: float, both: float, t_low: float, t_high: float
 
 @check
 def check_expected(answer: Callable, measured: Degenerate) -> str:
-    """`answer(one, other)`: what two neurons do together that know nothing of one another."""
+    """`answer(one, other)`: the change that two independent neurons cause together."""
     rng = random.Random(0)
     cases = [(-0.6, -0.5), (-0.14, -0.14), (-1.0, -0.3), (0.2, -0.1)]
     cases += [(rng.uniform(-0.9, 0.1), rng.uniform(-0.9, 0.1)) for _ in range(5)]
@@ -142,31 +149,33 @@ def check_expected(answer: Callable, measured: Degenerate) -> str:
         shown = f"{one:+.0%} and {other:+.0%}"
         if _near(got, one + other):
             raise Wrong(
-                f"{shown}: you add them, {one + other:+.0%}. The second one can only take from "
-                "what the first has left."
+                f"{shown}: you add them to {one + other:+.0%}. But the second one can only take "
+                "from what the first has left."
             )
         if _near(got, min(one, other)):
             raise Wrong(
-                f"{shown}: you take the stronger one, as if the other did nothing more. Without "
-                "the first, the second still takes its share of what is left."
+                f"{shown}: you take only the stronger change, as if the other neuron did nothing. "
+                "It still takes its share of what the first has left."
             )
         if _near(got, one * other):
             raise Wrong(f"{shown}: multiply what each leaves (1 + change), not what each takes.")
         if _near(got, (1 + one) * (1 + other)):
-            raise Wrong(f"{shown}: this is what is left. The change is that minus 1.")
+            raise Wrong(f"{shown}: this is what both leave. The change is that minus 1.")
         if _near(got, 1 - (1 - one) * (1 - other)) or _near(got, -right):
-            raise Wrong(f"{shown}: mind the sign. A fall is negative; a neuron leaves 1 + change.")
-        raise Wrong(f"{shown}: {right:+.3f} is expected; yours is {got:+.3f}.")
+            raise Wrong(
+                f"{shown}: check the sign. A fall is negative, so a neuron leaves 1 + change."
+            )
+        raise Wrong(f"{shown}: the expected change is {right:+.3f}; yours is {got:+.3f}.")
     alone = dict(zip(measured.candidates, measured.single, strict=True))
-    for some, right in zip(measured.sets, measured.expected.tolist(), strict=True):
-        one, other = (float(alone[neuron]) for neuron in some)
+    for neurons, right in zip(measured.sets, measured.expected.tolist(), strict=True):
+        one, other = (float(alone[neuron]) for neuron in neurons)
         if not _near(number(run(answer, one, other)), right):
-            raise Wrong(f"`lv.find_degenerate` expects {right:+.3f} of {sorted(some)}.")
+            raise Wrong(f"For {sorted(neurons)} `lv.find_degenerate` expects {right:+.3f}.")
     return (
-        f"Two that cost 14% alone cost {1 - 0.86**2:.0%} together, over the limit of 25% with "
-        f"nobody standing in. Your numbers are the `expected` of {len(measured.sets)} pairs of "
-        f"{measured.fact_id}: mean {measured.expected.mean():+.3f}, measured "
-        f"{measured.changes.mean():+.3f}."
+        f"Two neurons that cost 14% each cost {1 - 0.86**2:.0%} together. That is over the limit "
+        "of 25%, although neither stands in for the other. Your numbers are the `expected` of "
+        f"{len(measured.sets)} pairs of {measured.fact_id}: {measured.expected.mean():+.3f} on "
+        f"average, where {measured.changes.mean():+.3f} was measured."
     )
 
 
@@ -186,11 +195,11 @@ def check_auc(answer: Callable) -> str:
     x, y = roc(scores, np.arange(400) < 200)
     area = float(((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2).sum())
     if not _near(got, area):
-        raise Wrong(f"The area under the ROC curve is {area:.3f} here; yours is {got:.3f}.")
+        raise Wrong(f"Here the area under the ROC curve is {area:.3f}; yours is {got:.3f}.")
     blind = number(run(answer, [1.0] * 5, [1.0] * 5))
     return (
-        f"200 true and 200 false answers, a judge that leans the right way: {got:.3f}, the area "
-        f"under the ROC curve. A judge that gives all the same has {blind}."
+        f"A judge that is right more often than not gets {got:.3f} on 200 true and 200 false "
+        f"answers, the area under its ROC curve. A judge that scores all alike gets {blind}."
     )
 
 
@@ -202,33 +211,33 @@ def _judge_auc(answer: Callable, true: Sequence[float], false: Sequence[float]) 
     if _near(got, right):
         return
     shown = f"For true {_short(true)} and false {_short(false)}"
-    # Only the order counts: a judge that gives a tenth of all points has the same AUC.
+    # Only the order counts: a judge whose scores are all divided by 10 has the same AUC.
     moved = number(run(answer, [x / 10 for x in true], [x / 10 for x in false]))
     if _near(moved, got / 10):
         raise Wrong(
-            f"{shown} you get {got:.3f}, and a tenth of it when every score is divided by 10: you "
-            "count how far apart they are. Only which one is larger counts."
+            f"{shown} you get {got:.3f}, and a tenth of it when every score is divided by 10. So "
+            "you count how far the scores are apart; only which one is larger should count."
         )
     if not _near(got, moved):
         raise Wrong(
             f"{shown} you get {got:.3f}, and {moved:.3f} when every score is divided by 10. So "
-            "there is a threshold in it: compare every true answer with every false one instead."
+            "your code has a threshold; compare every true answer with every false one instead."
         )
     if ties and _near(got, above / len(pairs)):
         raise Wrong(
             f"{shown} {ties} pairs are ties, and you count them as lost. A tie counts half: a "
-            "judge that gives all the same score knows nothing, 0.5, and is not always wrong."
+            "judge that scores all alike knows nothing and gets 0.5; it is not always wrong."
         )
     if ties and _near(got, (above + ties) / len(pairs)):
         raise Wrong(
-            f"{shown} {ties} pairs are ties, and you count them as won. A tie counts half: a judge "
-            "that gives all the same score would be perfect."
+            f"{shown} {ties} pairs are ties, and you count them as won. A tie counts half: "
+            "otherwise a judge that scores all alike would be perfect."
         )
     if ties and len(pairs) > ties and _near(got, above / (len(pairs) - ties)):
-        raise Wrong(f"{shown} you leave out {ties} ties. They count, half.")
+        raise Wrong(f"{shown} you leave out {ties} ties. Each counts half.")
     if _near(got, 1 - right):
-        raise Wrong(f"{shown} yours is the wrong way round: a true answer should score above.")
-    raise Wrong(f"{shown} {right:.3f} is right; yours is {got:.3f}.")
+        raise Wrong(f"{shown} yours is the wrong way round: true answers should score higher.")
+    raise Wrong(f"{shown} the AUC is {right:.3f}; yours is {got:.3f}.")
 
 
 def _short(values: Sequence[float]) -> str:
@@ -238,7 +247,7 @@ def _short(values: Sequence[float]) -> str:
 def _truth(answer: Any) -> bool:
     if isinstance(answer, bool | np.bool_ | torch.Tensor | int):
         return bool(answer)
-    raise Wrong(f"True or False is asked for, your function returns {answer!r:.60}.")
+    raise Wrong(f"Your function should return True or False; it returns {answer!r:.60}.")
 
 
 def _near(one: float, other: float) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of unit 5: the loss of an edit, which neurons stay, where it acts, how it is judged."""
+"""Checks of unit 5: the loss of an edit, the neurons it keeps, where it acts, how it is judged."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @check
 def check_edit_loss(answer: Callable, model: "TransformerBridge", facts: FactSet) -> str:
-    """`answer(p)`: mean of -log P(new object) over prompts."""
+    """`answer(p)`: the mean of -log P(new object) over prompts."""
     rng = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(12, 50, generator=rng)
     new = torch.randint(50, (12,), generator=rng)
@@ -38,18 +38,18 @@ def check_edit_loss(answer: Callable, model: "TransformerBridge", facts: FactSet
     asked = {prompt.language: prompt for prompt in reversed(case.prompts("edit"))}
     prompts = [p for p in asked.values() if len(encode(model, p).answer) == 1]
     read = [encode(model, prompt) for prompt in prompts]
-    logits = torch.stack([model(torch.tensor([one.read]))[0, -1] for one in read])
-    got = _judge_loss(answer, logits, torch.tensor([one.answer[0] for one in read]))
-    # The library's own reader, which knows nothing of this exercise.
+    logits = torch.stack([model(torch.tensor([item.read]))[0, -1] for item in read])
+    got = _judge_loss(answer, logits, torch.tensor([item.answer[0] for item in read]))
+    # An independent reference: how the library scores answers.
     log_p = score_answers(model, prompts).log_prob
     if abs(got + float(log_p.mean())) > 1e-2:
-        raise Wrong(f"For real prompts {-float(log_p.mean()):.3f} is right; yours is {got:.3f}.")
+        raise Wrong(f"For real prompts the loss is {-float(log_p.mean()):.3f}; yours is {got:.3f}.")
     log_p[0] = 0
     return (
-        f"Before any edit Rome is {got:.1f} nats away in {len(prompts)} languages. With one of "
-        f"them perfect and the others as they are it would be {-float(log_p.mean()):.1f}: no "
-        f"language can pay for the others. (-log of the mean probability would fall to "
-        f"{-float(log_p.exp().mean().log()):.1f}.)"
+        f"Before any edit the loss of Rome is {got:.1f} nats, over {len(prompts)} languages. If "
+        "one of them were perfect and the others unchanged, it would be "
+        f"{-float(log_p.mean()):.1f}: no language can make up for the others. (-log of the mean "
+        f"probability would fall to {-float(log_p.exp().mean().log()):.1f}.)"
     )
 
 
@@ -61,31 +61,36 @@ def _judge_loss(answer: Callable, logits: torch.Tensor, new: torch.Tensor) -> fl
         return value
     others = {
         float(p.log().mean()): (
-            "The sign is turned round: an optimiser looks for the least, and would make the new "
-            "object as unlikely as it can."
+            "Your sign is the wrong way round. An optimiser minimises the loss, so it would make "
+            "the new object as unlikely as it can."
         ),
         float(-p.mean()): (
-            "This is minus the mean probability. Where P is nearly 0 it is flat, and an optimiser "
-            "finds no way; take the logarithm of each."
+            "This is minus the mean probability. It is flat where P is nearly 0, so an optimiser "
+            "finds no direction; take the logarithm of each probability."
         ),
-        float(p.mean()): "This is the mean probability itself: higher is better, and no logarithm.",
+        float(p.mean()): (
+            "This is the mean probability. An optimiser minimises the loss, so take the logarithm "
+            "of each probability, and the minus sign."
+        ),
         float(1 - p.mean()): (
-            "This is 1 less the mean probability. Where P is nearly 0 it is flat, and an optimiser "
-            "finds no way; take the logarithm of each."
+            "This is 1 minus the mean probability. It is flat where P is nearly 0, so an optimiser "
+            "finds no direction; take the logarithm of each probability."
         ),
         float(-p.mean().log()): (
-            "This is -log of the mean probability. One language with P = 1 is enough for that to "
-            "be small; take the logarithm first, then the mean."
+            "This is -log of the mean probability. One language with P = 1 is enough to make it "
+            "small; take the logarithm first, then the mean."
         ),
-        float(-p.log().sum()): "This is the sum; the mean does not grow with the languages.",
+        float(-p.log().sum()): (
+            "This is the sum. Take the mean, which does not grow with the number of languages."
+        ),
     }
     _recognise(value, others)
-    raise Wrong(f"For one draw of probabilities {right:.4f} is right; yours is {value:.4f}.")
+    raise Wrong(f"For one set of probabilities the loss is {right:.4f}; yours is {value:.4f}.")
 
 
 @check
 def check_writes_most(answer: Callable, model: "TransformerBridge") -> str:
-    """`answer(values, W_out, n)`: the n neurons whose values write most to the stream."""
+    """`answer(values, W_out, n)`: the n neurons whose values write most to the residual stream."""
     rng = torch.Generator().manual_seed(0)
     rows = torch.randn(40, 7, generator=rng) * torch.rand(40, 1, generator=rng)
     tables = [(rows, 10)]
@@ -99,29 +104,31 @@ def check_writes_most(answer: Callable, model: "TransformerBridge") -> str:
         if got == right:
             continue
         if len(got) != n:
-            raise Wrong(f"{n} neurons are asked for, yours are {len(got)}.")
+            raise Wrong(f"Return {n} neurons; yours are {len(got)}.")
         norms = W_out.norm(dim=1)
         if got == _top(values * norms, n):
             raise Wrong(
-                "These are the largest with their sign. A value far below zero writes as much as "
-                "one far above: take it without its sign."
+                "You keep the sign of the values. But a value far below zero writes as much as one "
+                "far above: take its absolute value."
             )
         if got == _top(values.abs(), n):
             raise Wrong(
-                "These are the neurons of the largest values. How much a value writes depends on "
-                "the row of `W_out` that it multiplies: take the row's length too."
+                "These are the neurons with the largest values. How much a value writes also "
+                "depends on the length of the row of `W_out` that it multiplies."
             )
         if got == _top(values, n):
-            raise Wrong("These are the largest values, with their sign and without `W_out`.")
+            raise Wrong("You rank the values with their sign and without `W_out`.")
         if got == _top(norms, n):
-            raise Wrong("These are the longest rows of `W_out`; the values take no part.")
+            raise Wrong("You rank the rows of `W_out` by length; use the values, too.")
         if got == _top(-lengths, n):
-            raise Wrong("These are the neurons that write least.")
-        raise Wrong(f"Among {len(W_out)} neurons {len(got & right)} of your {n} are right.")
+            raise Wrong("These are the neurons that write least; take those that write most.")
+        raise Wrong(
+            f"Of {len(W_out)} neurons you choose {n}, and {len(got & right)} of these are right."
+        )
     share = float(lengths[list(right)].square().sum() / lengths.square().sum())
     return (
         f"With random values in the last layer, the best {n} of {len(lengths)} neurons write "
-        f"{share:.0%} of all, in squared length; the other three quarters {1 - share:.0%}."
+        f"{share:.0%} of the total squared length, and the other three quarters {1 - share:.0%}."
     )
 
 
@@ -145,7 +152,7 @@ def check_with_values(answer: Callable, model: "TransformerBridge", prompt: Prom
             right = model(tokens)[0]
         if not isinstance(got, torch.Tensor) or got.shape != right.shape:
             raise Wrong(
-                f"The logits at every position are asked for, shape {tuple(right.shape)}; leave "
+                f"Return the logits at every position, with the shape {tuple(right.shape)}; leave "
                 "the last line of the function as it is."
             )
         if torch.allclose(got, right, atol=1e-3):
@@ -153,15 +160,15 @@ def check_with_values(answer: Callable, model: "TransformerBridge", prompt: Prom
         _explain_values(got, before, model, tokens, (layer, neurons, values, first))
         wrong = (got - right).abs().amax(-1) > 1e-3
         raise Wrong(
-            f"In layer {layer} the logits differ at the positions {wrong.nonzero()[:, 0].tolist()} "
-            f"from those of `lv.edited`; the subject's last token stands at {first}."
+            f"In layer {layer} your logits differ from those of `lv.edited` at the positions "
+            f"{wrong.nonzero()[:, 0].tolist()}; the subject's last token is at position {first}."
         )
     token = read.answer[0]
     p, now = (float(logits[-1].softmax(-1)[token]) for logits in (before, right))
     return (
-        f"The same logits as by `lv.edited`. {len(neurons)} random neurons of the last layer with "
-        f"random values: P({prompt.answer}) from {p:.3f} to {now:.3f}. An edit is this, with "
-        "neurons and values that were looked for."
+        f"Your logits are those of `lv.edited`. Random values for {len(neurons)} random neurons of "
+        f"the last layer take P({prompt.answer}) from {p:.3f} to {now:.3f}. An edit does the same, "
+        "with neurons and values that were searched for."
     )
 
 
@@ -202,8 +209,8 @@ def _explain_values(
     def logits(where: slice, *, add: bool = True) -> torch.Tensor:
         def change(value: torch.Tensor, hook: object) -> torch.Tensor:
             value = value.clone()
-            there = value[:, where]
-            there[..., neurons] = there[..., neurons] + values if add else values
+            changed = value[:, where]
+            changed[..., neurons] = changed[..., neurons] + values if add else values
             return value
 
         with model.hooks(fwd_hooks=[(hook_post(layer), change)]):
@@ -213,29 +220,32 @@ def _explain_values(
     for other, why in (
         (
             before,
-            "Nothing has changed. Is the tensor that you changed the one you return? (An index "
-            "with a list gives a copy.)",
+            "Nothing has changed. Do you return the tensor that you changed? (Indexing with a list "
+            "makes a copy.)",
         ),
         (
             logits(slice(first, None), add=False),
-            "Your values take the place of the activations. What the neurons did before is lost: "
-            "add to it.",
+            "Your values replace the activations, so what the neurons did before is lost. Add the "
+            "values to the activations.",
         ),
-        (logits(at_all, add=False), "Your values take the place of the activations everywhere."),
+        (
+            logits(at_all, add=False),
+            "Your values replace the activations at every position. Add them, from `first` on.",
+        ),
         (
             logits(at_all),
-            "The values are added at every position, before the subject too. Index the second "
-            "axis from `first` on.",
+            "You add the values at every position, even before the subject. Index the second axis "
+            "from `first` on.",
         ),
         (
             logits(slice(first, first + 1)),
-            "The values are added at the subject's last token alone. What follows it, the "
-            "answer's position included, needs them too.",
+            "You add the values only at the subject's last token. The later positions, up to the "
+            "answer's, need them too.",
         ),
         (
             logits(slice(first + 1, None)),
-            "The values begin too late, after the subject or at the last position alone: position "
-            "`first` belongs to them.",
+            "Your values start too late, after the subject or only at the last position: start at "
+            "position `first`.",
         ),
     ):
         if torch.allclose(got, other, atol=1e-3):
@@ -244,30 +254,30 @@ def _explain_values(
 
 @check
 def check_edit_scores(answer: Callable) -> str:
-    """`answer(rows)`: reliability, generality, locality of a table of answers."""
-    rng = random.Random(97)  # all measures, and what slips would make of them, differ
+    """`answer(rows)`: reliability, generality and locality of a table of answers."""
+    rng = random.Random(97)  # with this seed all measures, and all mistakes, give other numbers
     right: dict[str, float] = {}
     for size in (24, 60):
         rows = _answers(rng, size)
         got = run(answer, rows)
         right = _scores(rows)
         if not isinstance(got, dict) or set(got) != set(right):
-            raise Wrong(f"A dict of {', '.join(right)} is asked for; leave the last line as it is.")
+            raise Wrong(f"Return a dict of {', '.join(right)}; leave the last line as it is.")
         general, local = number(got["generality"]), number(got["locality"])
         if max(abs(general - right["locality"]), abs(local - right["generality"])) < TOLERANCE:
-            raise Wrong("Generality and locality are exchanged.")
+            raise Wrong("You have swapped generality and locality.")
         for name, value in right.items():
             given = number(got[name])
             if abs(given - value) < TOLERANCE:
                 continue
             _recognise(given, _slips(name, rows))
-            raise Wrong(f"For a table of {size} rows the {name} is {value:.3f}; yours {given:.3f}.")
-    told = ", ".join(f"{name} {value:.2f}" for name, value in right.items())
-    return f"In the last table of this check {told}: three questions, three answers."
+            raise Wrong(f"For a table of {size} rows {name} is {value:.3f}; yours is {given:.3f}.")
+    scores = ", ".join(f"{name} {value:.2f}" for name, value in right.items())
+    return f"The last table of this check has {scores}: three questions, three answers."
 
 
 def _answers(rng: random.Random, size: int) -> list[Row]:
-    """Answers drawn at random, some of every kind."""
+    """A table of made-up answers, with some of every kind."""
     rows = []
     for i in range(size):
         kind = ("optimised", "new wording", "other question")[i % 3]
@@ -303,36 +313,36 @@ def _slips(name: str, rows: list[Row]) -> dict[float, str]:
     if name == "locality":
         return {
             _share(r["after"] == r["new"] for r in rest): (
-                "Locality is held against the new object here. Of another question nothing should "
-                "change: compare with what was written before."
+                "You compare locality with the new object. The answer to another question should "
+                "not change at all: compare it with the answer before."
             ),
             _share(r["after"] != r["new"] for r in rest): (
-                "Locality asks here that the new object does not come. A third answer would be "
-                "damage too: compare with what was written before."
+                "Your locality only asks that the new object does not appear. A third answer would "
+                "be damage, too: compare with the answer before."
             ),
             _share(r["after"] == r["before"] for r in rows): (
-                "Your locality counts the edited fact too, which is to change."
+                "Your locality also counts the edited fact, which is meant to change."
             ),
         }
     return {
         _share(r["after"] == r["new"] for r in fact): (
-            f"Your {name} counts all wordings of the fact. Those that were optimised are "
-            "reliability, the others generality: an optimiser has seen only the first."
+            f"Your {name} counts all wordings of the fact. The optimised ones measure reliability, "
+            "the others generality: the optimiser has seen only the first."
         ),
         _share(r["after"] == r["new"] for r in fact if r["optimised"] == (name != "reliability")): (
-            "Reliability and generality are exchanged, or counted alike: generality is of wordings "
-            "that were not optimised."
+            "You swap reliability and generality, or count both alike. Generality is about the "
+            "wordings that were not optimised."
         ),
         _share(r["after"] == r["new"] for r in rows if not r["optimised"]): (
-            f"Your {name} counts other questions too: only rows that ask for the fact belong to it."
+            f"Your {name} also counts other questions. Use only the rows that ask for the fact."
         ),
         _share(r["after"] != r["before"] for r in fact if not r["optimised"]): (
-            "That an answer changed is not enough: it has to be the new object."
+            "It is not enough that the answer changed: it has to be the new object."
         ),
     }
 
 
-# Each with names that are not in it, as they stand there or as parts of words.
+# A text, a name in it, and names that are not in it or only as a part of a word.
 TEXTS = (
     ("The capital of Niger is", "Niger", ()),
     ("Peru, a country in South America, has the capital", "Peru", ()),
@@ -355,40 +365,40 @@ TEXTS = (
 def check_speaks_of(answer: Callable) -> str:
     """`answer(text, name)`: whether a text has a name in it, as whole words, in any case."""
     pairs = [(text, name) for text, name, _ in TEXTS]
-    pairs += [(text, absent) for text, _, some in TEXTS for absent in some]
+    pairs += [(text, name) for text, _, absent in TEXTS for name in absent]
     for text, name in pairs:
         found = _found(answer, text, name)
-        # Of languages with spaces this is what the library's rules 1 and 2 find.
+        # The reference: what the library's rules 1 and 2 find, which need spaces between words.
         matcher = SubjectMatcher({"it": {"en": name}}, rules=("exact", "normalised"))
         right = bool(matcher.find(text))
         if found == right:
             continue
         if found and name in text:
-            raise Wrong(f"{name!r} is found in {text!r}, inside of a longer word.")
+            raise Wrong(f"You find {name!r} in {text!r}, inside a longer word.")
         if found and name.casefold() in text.casefold():
             raise Wrong(
-                f"{name!r} is found in {text!r}, inside of a longer word, once case is folded."
+                f"You find {name!r} in {text!r}, inside a longer word once the case is folded."
             )
         if found:
-            raise Wrong(f"{name!r} is found in {text!r}, where it is not.")
+            raise Wrong(f"You find {name!r} in {text!r}, which does not contain it.")
         if name not in text:
-            raise Wrong(f"{name!r} is not found in {text!r}: fold the case of both.")
+            raise Wrong(f"You do not find {name!r} in {text!r}: fold the case of both.")
         raise Wrong(
-            f"{name!r} is not found in {text!r}. Words end at commas and apostrophes too, and a "
-            "name can have several words. (Without `r` before its quotes, `\\b` in a pattern is a "
-            "backspace.)"
+            f"You do not find {name!r} in {text!r}. Words also end at commas and apostrophes, and "
+            "a name can have several words. (In a pattern without `r` before its quotes, `\\b` is "
+            "a backspace.)"
         )
     text, name = "日本的首都是", "日本"
     finds = "finds" if _found(answer, text, name) else "does not find"
     found_by = SubjectMatcher({"it": {"zh": name}}).find(text)[0].rule
     return (
-        f"So in all {len(pairs)} texts. Your function {finds} {name} in {text}, where no space "
-        f"shows the words; the cache finds it by its rule {found_by!r}."
+        f"Your function is right for all {len(pairs)} texts. It {finds} {name} in {text}, where no "
+        f"spaces separate the words; the edit cache finds it by its rule {found_by!r}."
     )
 
 
 def _found(answer: Callable, text: str, name: str) -> bool:
-    """What the answer says, where None counts as no: `re.search` gives it."""
+    """Whether the answer finds the name; None, which `re.search` returns, counts as no."""
     if not callable(answer):
         run(answer)
     (got,) = run(lambda: (answer(text, name),))
@@ -398,7 +408,7 @@ def _found(answer: Callable, text: str, name: str) -> bool:
 
 
 def _recognise(value: float, known: dict[float, str]) -> None:
-    """Raise what is wrong, if some mistake would give this value."""
+    """Raise `Wrong` with the reason if a known mistake gives this value."""
     for other, why in known.items():
         if abs(value - other) <= TOLERANCE * max(1.0, abs(other)):
             raise Wrong(why)

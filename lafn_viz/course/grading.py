@@ -1,9 +1,9 @@
-"""How an exercise is checked: run the answer, say what is wrong with it in a sentence, or praise.
+"""Check an exercise: run the student's answer, then explain what is wrong or what it shows.
 
-A check is a function of the student's answer and of what the exercise stands on. It raises `Wrong`
-with an explanation, or returns a sentence about what the right answer shows. `@check` makes a
-`Verdict` of either, and of a hole that is still there or an answer that breaks, so that a notebook
-runs to its end whatever the student wrote.
+A check is a function of the student's answer and of what the exercise works on. It raises `Wrong`
+with an explanation, or returns a sentence about what the right answer shows. `@check` turns either
+into a `Verdict`, and does the same for a hole that is not filled yet and for an answer that raises
+an exception. So a notebook runs to its end whatever the student wrote.
 """
 
 import functools
@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 P = ParamSpec("P")
-# JupyterLab's own where they are, for its light and its dark theme.
+# JupyterLab's own colours where it defines them, for its light and its dark theme.
 RIGHT = "var(--jp-success-color0, light-dark(#00734c, #5fd3a6))"
 WRONG = "var(--jp-error-color0, light-dark(#b3261e, #ff9d8f))"
-UNFILLED = "The hole is still there: your code goes where `...` stands."
+UNFILLED = "Your code is still missing: write it where `...` stands."
 
 
 class Wrong(Exception):
-    """What is wrong with an answer, in a sentence for the student."""
+    """An answer is wrong; the message tells the student why."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an answer is right, and why not."""
+    """Whether an answer is right, and a sentence about it for the student."""
 
     passed: bool
     says: str
@@ -47,7 +47,7 @@ class Verdict:
 def check(
     judge: Callable[Concatenate[Any, P], str],
 ) -> Callable[Concatenate[Any, P], Verdict]:
-    """Make a check of a function that raises `Wrong` or returns what a right answer shows."""
+    """Turn a function that raises `Wrong` or returns a sentence into one that gives a Verdict."""
 
     @functools.wraps(judge)
     def checked(answer: Any, *args: P.args, **kwargs: P.kwargs) -> Verdict:
@@ -57,7 +57,7 @@ def check(
             return Verdict(True, judge(answer, *args, **kwargs))
         except Wrong as wrong:
             return Verdict(False, str(wrong))
-        # What was returned can be of a kind that nobody thought of; the notebook goes on.
+        # An answer may return anything; whatever a check cannot handle must not stop the notebook.
         except Exception as error:
             kind = type(error).__name__
             return Verdict(False, f"The check cannot use what your code returns ({kind}: {error}).")
@@ -66,59 +66,61 @@ def check(
 
 
 def run(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What the student's function gives; raises `Wrong` if it breaks or gives nothing."""
+    """Call the student's function; raise `Wrong` if it fails or returns nothing."""
     if not callable(answer):
-        raise Wrong(f"A function is asked for, not {type(answer).__name__} ({answer!r:.60}).")
+        raise Wrong(f"This should be a function; it is {type(answer).__name__} ({answer!r:.60}).")
     try:
         got = answer(*args, **kwargs)
     except Exception as error:
-        # An Ellipsis that is used as a value breaks in many ways; it is a hole all the same.
+        # A hole that is used as a value fails in many ways, and all of them name the ellipsis.
         if "ellipsis" in str(error).lower():
             raise Wrong(UNFILLED) from None
         raise Wrong(f"Your code stops with {type(error).__name__}: {error}") from None
     if got is ...:
         raise Wrong(UNFILLED)
     if got is None:
-        raise Wrong("Your function returns nothing (None): does it end in `return`?")
+        raise Wrong("Your function returns nothing (None). Does it end with `return`?")
     return got
 
 
 def number(answer: Any) -> float:
-    """A number out of what a student's function gave; raises `Wrong` for anything else."""
+    """What a student's function returned, as a number; raise `Wrong` for anything else."""
     try:
         return float(answer)
     except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"One number is asked for, your function returns {answer!r:.60}.") from None
+        raise Wrong(f"Your function should return one number; it returns {answer!r:.60}.") from None
 
 
 def numbers(answer: Any, shape: tuple[int, ...]) -> Tensor:
-    """A float tensor of a shape out of a tensor, array or list; raises `Wrong` for another."""
+    """A tensor, array or list as a float tensor; raise `Wrong` for another shape or kind."""
     try:
         got = torch.as_tensor(answer).detach().float()
     except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"A tensor is asked for, your function returns {answer!r:.60}.") from None
+        raise Wrong(f"Your function should return a tensor; it returns {answer!r:.60}.") from None
     if tuple(got.shape) != shape:
-        raise Wrong(f"The shape is {tuple(got.shape)}; {shape} is asked for.")
+        raise Wrong(f"Your result has the shape {tuple(got.shape)}; it should have {shape}.")
     return got
 
 
 def members(answer: Any) -> set[Any]:
-    """A set out of a set, list, tensor of numbers, or a truth value for each neuron."""
+    """A set, list or tensor of numbers, or a truth value for each neuron, as a set."""
     if isinstance(answer, str) or not isinstance(answer, Iterable):
-        raise Wrong(f"A set of neurons is asked for, your function returns {answer!r:.60}.")
+        raise Wrong(f"Your function should return a set of neurons; it returns {answer!r:.60}.")
     if isinstance(answer, tuple) and len(answer) == 1 and not isinstance(answer[0], int):
-        (answer,) = answer  # as `where` gives it
+        (answer,) = answer  # what `where` returns
     flat = torch.as_tensor(answer).flatten().tolist() if hasattr(answer, "dtype") else list(answer)
-    flat = [one.item() if hasattr(one, "item") else one for one in flat]
-    if flat and all(isinstance(one, bool) for one in flat):
+    flat = [member.item() if hasattr(member, "item") else member for member in flat]
+    if flat and all(isinstance(member, bool) for member in flat):
         return {i for i, chosen in enumerate(flat) if chosen}
     try:
         return set(flat)
     except TypeError:
-        raise Wrong("A flat set of neurons is asked for, not lists in a list.") from None
+        raise Wrong(
+            "Your function should return a flat set of neurons, not a list of lists."
+        ) from None
 
 
 def _code(text: str) -> str:
-    """Backticks as HTML code."""
+    """Text with backticks, as HTML code elements."""
     parts = text.split("`")
     return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))

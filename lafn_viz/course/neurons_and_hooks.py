@@ -1,4 +1,4 @@
-"""Checks of unit 1: read neurons with a hook, silence one, and ask what one writes."""
+"""Checks of unit 1: read neurons with a hook, silence one, and see what one writes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -27,35 +27,39 @@ def check_layer_activations(
         shape = tuple(getattr(got, "shape", ()))
         if shape[-1:] == (d_model,) != (d_mlp,):
             raise Wrong(
-                f"These are {d_model} numbers, as wide as the residual stream: what the layer "
-                f"writes. The neurons are inside of it, {d_mlp} of them: `hook_post`."
+                f"You return {d_model} numbers, the width of the residual stream: this is what the "
+                f"layer writes. Its {d_mlp} neurons are inside the layer; read `hook_post`."
             )
         if shape == tuple(right.shape):
             raise Wrong(
-                f"The shape is {shape}: every position is still there. Keep row 0 and the last "
-                "position."
+                f"Your result has the shape {shape}, with every position. Keep only row 0 and the "
+                "last position."
             )
         found = numbers(got, (d_mlp,))
         if _same(found, right[0, -1]):
             continue
         if _same(found, cache[f"blocks.{layer}.mlp.hook_pre"][0, -1]):
-            raise Wrong("These are values before the activation function; take `hook_post`.")
+            raise Wrong(
+                "These are the values before the activation function. Read `hook_post` instead."
+            )
         for position in range(tokens.shape[1] - 1):
             if _same(found, right[0, position]):
                 raise Wrong(
-                    f"These are the neurons at position {position}. The answer comes after the "
-                    "last token, at position -1."
+                    f"These are the neurons at position {position}. The model predicts the answer "
+                    "at the last token, position -1."
                 )
-        raise Wrong(f"Shape and place may be right, the values of layer {layer} are not.")
+        raise Wrong(f"The shape is right, but the values of layer {layer} are not.")
     share = float((cache[hook_post(0)][0, -1] > 0).float().mean())
-    return f"{d_mlp} numbers a layer; in layer 0 {share:.0%} of them are above zero here."
+    return (
+        f"You read {d_mlp} neurons in each layer. In layer 0, {share:.0%} of them are active here."
+    )
 
 
 @check
 def check_without_neuron(
     answer: Callable, model: "TransformerBridge", tokens: torch.Tensor, token: int
 ) -> str:
-    """`answer(model, tokens, token, layer, neuron)`: probability of a token, one neuron at zero."""
+    """`answer(model, tokens, token, layer, neuron)`: P(token) with one neuron at zero."""
 
     def probability(layer: int, index: tuple) -> float:
         def silence(value: torch.Tensor, hook: object) -> torch.Tensor:
@@ -69,8 +73,8 @@ def check_without_neuron(
     _, cache = model.run_with_cache(tokens)
     before = float(model(tokens)[0, -1].softmax(-1)[token])
     last = model.cfg.n_layers - 1
-    # Neurons that matter, so that doing nothing shows: by what they write at the end of the last
-    # layer; in the first those that work at earlier positions alone.
+    # Ask for neurons that matter, so that doing nothing shows: those that write most at the end of
+    # the last layer, and those of the first layer that are active only at earlier positions.
     writes = cache[hook_post(last)][0, -1] * (down_weight(model, last) @ model.W_U[:, token])
     first = cache[hook_post(0)][0]
     early = first[:-1].sum(0) * (first[-1] <= 0)
@@ -85,24 +89,26 @@ def check_without_neuron(
         if abs(got - before) < TOLERANCE:
             raise Wrong(
                 f"Without neuron {neuron} of layer {layer} the probability goes from {before:.3f} "
-                f"to {right:.3f}; yours stays, as if nothing had been done. Does the hook return "
-                "the tensor that it changed, at every position, in the layer that is asked for?"
+                f"to {right:.3f}, but yours does not change. Does your hook return the tensor that "
+                "it changed, and does it act at every position of the given layer?"
             )
         if abs(got - probability(layer, (everywhere,))) < TOLERANCE:
             raise Wrong(
-                "This is what happens without the whole layer. The last axis counts the neurons: "
-                "index it."
+                "This is the probability without the whole layer. The last axis numbers the "
+                "neurons: index it."
             )
         if abs(got - probability(layer, (everywhere, -1, neuron))) < TOLERANCE:
             raise Wrong(
-                "The neuron is silent at the last position alone. It works at earlier ones too: "
+                "You silence the neuron only at the last position. It also works at earlier ones: "
                 "zero it at every position."
             )
         raise Wrong(
             f"Without neuron {neuron} of layer {layer} the probability is {right:.4f}; "
             f"yours is {got:.4f}."
         )
-    return f"Neuron {neuron} alone: from {before:.3f} to {right:.3f}. A hook is all it takes."
+    return (
+        f"Neuron {neuron} alone takes P from {before:.3f} to {right:.3f}. A hook is all you need."
+    )
 
 
 @check
@@ -121,19 +127,19 @@ def check_direct_effect(
             continue
         if _same(got, values):
             raise Wrong(
-                "This is what one unit of each neuron would write. How much of it is written "
-                "depends on how active the neuron is: multiply."
+                "This is what each neuron would write with an activation of 1. Multiply it by how "
+                "active the neuron is."
             )
         if _same(got, activations * keys):
             raise Wrong(
-                "These are the neurons' keys, what they listen for (`W_in`). What they write are "
-                "their values (`W_out`)."
+                "You use the neurons' keys (`W_in`), which decide when they fire. What they write "
+                "are their values (`W_out`)."
             )
-        raise Wrong(f"In layer {layer} the numbers are others: activation x (value . token).")
+        raise Wrong(f"In layer {layer} your numbers differ from activation x (value . token).")
     strongest = int(got.argmax())
     return (
-        f"In the last layer neuron {strongest} adds most to this token, {float(got.max()):.2f} "
-        "logits before the last layer norm. (It may add as much to every other token.)"
+        f"In the last layer neuron {strongest} adds most to this token: {float(got.max()):.2f} "
+        "logits, before the last layer norm. (It may add as much to every other token.)"
     )
 
 

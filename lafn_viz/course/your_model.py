@@ -1,4 +1,4 @@
-"""Checks of unit 7: a wording of your own, and what a model knows in each language."""
+"""Checks of unit 7: a wording of your own, and how much a model knows in each language."""
 
 import json
 import re
@@ -26,29 +26,34 @@ def check_wording(
 ) -> str:
     """`answer`: an English wording of a relation, with `{subject}` in it and the answer last."""
     if not isinstance(answer, str):
-        raise Wrong(f"A text is asked for, not {type(answer).__name__}.")
+        raise Wrong(f"Give a text, not {type(answer).__name__}.")
     if "{subject}" not in answer:
         instead = ", but [X]" if "[X]" in answer else ""
         raise Wrong(
-            f"There is no `{{subject}}` in it{instead}: every fact "
-            "would be asked alike. Write `{subject}` where the country's name belongs."
+            f"Your wording has no `{{subject}}`{instead}. So it would ask the same of every "
+            "fact. Write `{subject}` where the country's name belongs."
         )
     within = re.search(r"\{(?!subject\})\w*\}|\[\w*\]|_{2,}|\.\.\.|…", answer)
     if within:
         raise Wrong(
-            f"{within.group()} stands for the answer in it. The answer is what comes next, so the "
-            "text ends where the answer would begin: nothing holds its place."
+            f"{within.group()} holds the place of the answer. The model writes the answer after "
+            "the text, so end your text where the answer would begin."
         )
     if answer != answer.strip() or not answer:
-        raise Wrong("It begins or ends with a space. The reader puts one before the answer itself.")
+        raise Wrong(
+            "Your wording begins or ends with a space. The reader adds the one before the answer."
+        )
     if re.search(r"[.!。]$", answer):
-        raise Wrong("It ends a sentence, so nothing has to follow. The answer comes last.")
+        raise Wrong(
+            "Your wording ends a sentence, so the model need not go on. The answer has to come "
+            "last."
+        )
     chosen = facts.filter(relation=relation, languages="en")
     for fact in chosen:
         if fact.object["en"].casefold() in answer.casefold():
             raise Wrong(
-                f"The answer {fact.object['en']!r} stands in it. It has to come after the text, "
-                "or there is nothing to ask."
+                f"Your wording contains the answer {fact.object['en']!r}. The answer has to come "
+                "after the text, otherwise there is nothing to ask."
             )
     with tempfile.TemporaryDirectory() as folder:
         own, asked = Path(folder, "facts.jsonl"), Path(folder, "paraphrases.jsonl")
@@ -65,52 +70,53 @@ def check_wording(
             prompts = load_facts(own, paraphrases=asked).prompts()
         except FactError as error:
             raise Wrong(f"The reader refuses it: {str(error).split(': ', 1)[-1]}.") from None
-    found = score_answers(model, prompts)
-    known = int(found.known.sum())
-    advice = "" if known else " Its form is right; the model does not know this way of asking."
+    known = int(score_answers(model, prompts).known.sum())
+    advice = "" if known else " The form is right, but the model does not know this wording."
     return (
-        f"The reader takes it: {prompts[0].text!r}, then {prompts[0].answer!r}. So asked, the "
-        f"model knows {known} of {len(prompts)}.{advice}"
+        f"The reader accepts it: {prompts[0].text!r}, then {prompts[0].answer!r}. Asked like this, "
+        f"the model knows {known} of {len(prompts)} facts.{advice}"
     )
 
 
 @check
 def check_known_share(answer: Callable) -> str:
-    """`answer(frame)`: the share of answers known, by language."""
+    """`answer(frame)`: the share of known answers in each language."""
     rng = np.random.default_rng(0)
     right: dict[str, float] = {}
     for _ in range(2):
         frame = _asked(rng)
         got = run(answer, frame)
         if not isinstance(got, (pd.Series, Mapping)):
-            raise Wrong(f"A number a language is asked for; yours is {type(got).__name__}.")
+            raise Wrong(f"Return one number per language; yours is {type(got).__name__}.")
         share, by = _plain(got), frame.groupby("language")
         right = _plain(by["known"].mean())
         if _alike(share, right):
             continue
         if _alike(share, _plain(frame.groupby("fact_id")["known"].mean())):
-            raise Wrong("These are shares of facts, over all languages: group by `language`.")
+            raise Wrong(
+                "These are shares for each fact, over all languages. Group by `language` instead."
+            )
         if _alike(share, _plain(by["probability"].mean())):
             raise Wrong(
-                "This is the mean probability. An answer is known if the model would write it, "
-                "which can be at P = 0.3 and need not be at P = 0.4: take `known`."
+                "This is the mean probability. An answer is known if the model would write it. "
+                "That can be so at P = 0.3 and not be so at P = 0.4; use the column `known`."
             )
         if _alike(share, _plain(by["known"].sum())):
-            raise Wrong("These are counts; languages with more wordings would seem to know more.")
+            raise Wrong("These are counts. Languages with more prompts would seem to know more.")
         if _alike(share, _plain(by["known"].count())):
-            raise Wrong("This counts what was asked, known or not.")
+            raise Wrong("You count all answers, known or not.")
         if _alike(share, {language: 1 - value for language, value in right.items()}):
-            raise Wrong("This is the share that is not known.")
+            raise Wrong("This is the share of answers that are not known.")
         if set(share) != set(right):
-            raise Wrong(f"The languages are {', '.join(right)}; yours: {', '.join(share)}.")
-        told = ", ".join(f"{x} {value:.3f} (yours {share[x]:.3f})" for x, value in right.items())
-        raise Wrong(f"Right is {told}.")
-    told = ", ".join(f"{language} {value:.0%}" for language, value in right.items())
-    return f"In the last table of this check: {told}."
+            raise Wrong(f"The languages are {', '.join(right)}; yours are {', '.join(share)}.")
+        pairs = [f"{x} {value:.3f} (yours {share[x]:.3f})" for x, value in right.items()]
+        raise Wrong(f"The shares are {', '.join(pairs)}.")
+    shares = ", ".join(f"{language} {value:.0%}" for language, value in right.items())
+    return f"The shares in the last table of this check: {shares}."
 
 
 def _asked(rng: np.random.Generator) -> pd.DataFrame:
-    """Scores as `score_answers(...).to_frame()` gives them, of made-up answers."""
+    """Made-up scores in the form of `score_answers(...).to_frame()`."""
     rows = []
     for language, share, n in (("en", 0.9, 30), ("fr", 0.6, 18), ("zh", 0.2, 24)):
         for number in range(n):

@@ -28,7 +28,7 @@ def test_student_is_told_what_is_wrong_unfolds_the_solution_and_passes(page, lab
 
     code, check = (page.locator(".jp-Notebook-cell").nth(hole + i) for i in (0, 1))
     run_two(page, hole)
-    check.get_by_role("status").filter(has_text="Not yet. The hole is still there").wait_for()
+    check.get_by_role("status").filter(has_text="Not yet. Your code is still missing").wait_for()
 
     for number, name in ((2, "Hint"), (3, "Solution")):
         folded = page.locator(".jp-Notebook-cell").nth(hole + number)
@@ -39,7 +39,7 @@ def test_student_is_told_what_is_wrong_unfolds_the_solution_and_passes(page, lab
     shown = page.locator(".jp-Notebook-cell").nth(hole + 3).locator("code").inner_text()
     assert shown.strip() == exercise.solution
 
-    # Typed over the hole, as it stands there.
+    # The solution replaces the hole as it is shown.
     code.locator(".cm-content").click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(shown)
@@ -55,7 +55,7 @@ def activate(page, cell: int) -> None:
 
 
 def run_two(page, cell: int) -> None:
-    """Run a cell and the one after it, one after the other."""
+    """Run a cell and then the next one."""
     activate(page, cell)
     for _ in range(2):
         page.evaluate(
