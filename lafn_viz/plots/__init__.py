@@ -23,11 +23,10 @@ from lafn_viz.plots.overlaps import (
     layer_distribution,
     model_comparison,
     overlap_heatmap,
-    significance_ladder,
-    threshold_lines,
     upset,
 )
 from lafn_viz.plots.planting import planted_recovery
+from lafn_viz.plots.significance import significance_ladder, threshold_lines
 from lafn_viz.plots.style import CONFIG
 
 __all__ = [

@@ -126,7 +126,7 @@ def _draw_panel(
     names = [language_name(code) for code in card.languages]
     row_of = {code: row for row, code in enumerate(card.languages)}
     rows = np.array([row_of[code] for code in frame["language"]], dtype=float)
-    every = np.arange(len(names))
+    mean_rows = np.arange(len(names))
     raised = 0.0
     if panel.control is not None:
         raised = 0.1
@@ -134,7 +134,7 @@ def _draw_panel(
             (panel.control, rows + 0.36, {"size": 4, "symbol": "circle", "line": {"width": 0}}),
             (
                 panel.control_means,
-                every + 0.36,
+                mean_rows + 0.36,
                 {"size": 8, "symbol": "line-ns-open", "line": {"width": 2}},
             ),
         ):
@@ -151,7 +151,7 @@ def _draw_panel(
     figure.add_trace(
         go.Scatter(
             x=panel.means,
-            y=every - raised,
+            y=mean_rows - raised,
             mode="markers",
             marker={
                 "symbol": "line-ns-open",

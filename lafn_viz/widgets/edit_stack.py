@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
 from lafn_viz.neurons.neuron_sets import Neuron
@@ -35,6 +37,15 @@ class StagedEdit:
     case: EditCase
     scale: float = 1.0
     factors: Mapping[Neuron, float] = field(default_factory=dict)
+
+    @classmethod
+    def loaded(cls, edit: Edit, facts: FactSet) -> "StagedEdit":
+        """Put an edit that was saved back on a stack; its prompts are made from the facts."""
+        case = counterfactual_case(
+            facts, subject=edit.subject_id, relation=edit.relation, new_object=edit.new,
+            languages=list(edit.new),
+        )  # fmt: skip
+        return cls(edit, case)
 
     @property
     def key(self) -> EditKey:

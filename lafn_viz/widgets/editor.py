@@ -8,10 +8,8 @@ import ipywidgets as w
 
 from lafn_viz import plots
 from lafn_viz.datasets.counterfactuals import counterfactual_case
-from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing.cache import EditCache
-from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.editing.optimise import edit_case, n_evaluations
@@ -293,7 +291,7 @@ class LiveEditor(Explorer):
         edits = list(EditCache.load(folder))
         for edit in edits:
             edit.require(model)
-        staged = [StagedEdit(edit, _case_of(edit, self.facts)) for edit in edits]
+        staged = [StagedEdit.loaded(edit, self.facts) for edit in edits]
         self._set_stack(self.stack.replace_all(staged))
         self._saved = folder
 
@@ -308,11 +306,3 @@ class LiveEditor(Explorer):
         if not folder.is_relative_to(self.root.resolve()) or folder == self.root.resolve():
             raise ValueError(f"{name!r} is not inside the folder of this page; give a plain name")
         return folder
-
-
-def _case_of(edit: Edit, facts: FactSet) -> EditCase:
-    """Return the prompts that belong to an edit that was loaded."""
-    return counterfactual_case(
-        facts, subject=edit.subject_id, relation=edit.relation, new_object=edit.new,
-        languages=list(edit.new),
-    )  # fmt: skip

@@ -7,21 +7,18 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
-from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.widgets.edit_stack import EditStack, StagedEdit
 
 NEURONS = (Neuron(0, 3), Neuron(0, 7), Neuron(2, 1))
 SUBJECTS = ("JP", "PE", "FR")
+FACTS = lv.load_facts().filter(relation="capital", languages=["en"])
 VALUES = torch.tensor([1.0, -2.0, 0.5])
 
 
 def staged(subject: str, *, new: str = "Rome", weights: str = "a" * 64) -> StagedEdit:
     """An edit of a capital with made-up values."""
-    case = counterfactual_case(
-        FACTS, subject=subject, relation="capital", new_object=new, languages=["en"]
-    )
     edit = Edit(
         subject_id=subject,
         relation="capital",
@@ -37,10 +34,9 @@ def staged(subject: str, *, new: str = "Rome", weights: str = "a" * 64) -> Stage
         prompts=(),
         provenance=lv.Provenance("made-up", weights, "made-up"),
     )
-    return StagedEdit(edit, case)
+    return StagedEdit.loaded(edit, FACTS)
 
 
-FACTS = lv.load_facts().filter(relation="capital", languages=["en"])
 EDITS = [staged(subject, new=new) for subject in SUBJECTS for new in ("Rome", "Berlin")]
 
 pushes = st.sampled_from(EDITS).map(lambda edit: lambda stack: stack.push(edit))
@@ -73,7 +69,7 @@ def test_undo_returns_to_the_value_before_each_step(drawn):
             values_before.append(stack.edits)
         elif len(new.history) < len(stack.history):
             assert new.edits == values_before.pop()
-        keys = [one.key for one in new]
+        keys = [edit.key for edit in new]
         assert len(set(keys)) == len(keys)
         stack = new
     while values_before:
@@ -122,6 +118,14 @@ def test_a_second_edit_of_the_same_fact_replaces_the_first():
     assert stack.undo().find(first.key).scale == 0.5
 
 
+def test_a_saved_edit_comes_back_with_its_prompts():
+    edit = staged("JP").edit
+    loaded = StagedEdit.loaded(edit, FACTS)
+    assert loaded.applied().values.tolist() == VALUES.tolist()
+    assert loaded.case.key == edit.key
+    assert [prompt.answer for prompt in loaded.case.prompts("edit")][:1] == ["Rome"]
+
+
 def test_an_edit_is_removed_without_the_others():
     edits = [staged(subject) for subject in SUBJECTS]
     stack = EditStack().replace_all(edits)
@@ -141,8 +145,8 @@ def test_edits_of_another_model_wait_and_come_back():
     for subject, (weights, _) in zip(SUBJECTS, itertools.cycle(stacks.items()), strict=False):
         stacks[weights] = stacks[weights].push(staged(subject, weights=weights))
     first, second = stacks.values()
-    assert [one.key[0] for one in first] == ["JP", "FR"]
-    assert [one.key[0] for one in second] == ["PE"]
+    assert [edit.key[0] for edit in first] == ["JP", "FR"]
+    assert [edit.key[0] for edit in second] == ["PE"]
     assert {edit.provenance.weights for edit in first.cache} == {"a" * 64}
     assert not second.undo()
     # Edits of two models in one stack cannot be applied.
