@@ -27,30 +27,27 @@ the divergence keeps the search off it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.attribution.attribute import attribute
-from lafn_viz.attribution.methods import Method
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.forward import EditPosition, acted_on
+from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring, largest
 from lafn_viz.editing.loss import EditLoss, LBFGSSearch, OnStep
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import down_weight
-from lafn_viz.neurons.neuron_sets import Neuron, mask_of, validate_neurons
+from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-Locate = Literal["pruned", "attribution", "activation"]
-LOCATE: tuple[Locate, ...] = get_args(Locate)
 # Evaluations of the loss at most: from zero on all allowed neurons, and after each pruning.
 EVALUATIONS_BEFORE_PRUNING, EVALUATIONS_AFTER_PRUNING = 24, 10
 PRUNING_FACTOR = 4  # each pruning keeps one neuron in four
@@ -152,7 +149,7 @@ def edit_case(
     if keep is None:
         keep = case.prompts("keep", languages=chosen) or _subject_alone(case, chosen)
     require_one_of("locate", locate, LOCATE)
-    allowed = _allowed(layers, neurons, n_neurons, capabilities(model).shape)
+    allowed = allowed_neurons(layers, neurons, n_neurons, capabilities(model).shape)
     search = _ValueSearch(
         EditLoss(model, edited, keep, position), LBFGSSearch(on_step), divergence, decay
     )
@@ -160,7 +157,7 @@ def edit_case(
         n_neurons = int(allowed.sum())
     elif locate != "pruned":
         before = [replace(x, answer=case.old.get(x.language, x.answer)) for x in edited]
-        allowed = _highest(model, before, locate, allowed, n_neurons)
+        allowed = highest_scoring(model, before, locate, allowed, n_neurons)
     values, chosen_neurons = search.pruned(allowed, n_neurons)
     located = tuple(Neuron(*pair) for pair in chosen_neurons.nonzero().tolist())
     subject_id, relation = case.key
@@ -226,7 +223,7 @@ class _ValueSearch:
             length = torch.stack(norms).cpu()
         while int(allowed.sum()) > n_neurons:
             n_kept = max(n_neurons, int(allowed.sum()) // PRUNING_FACTOR)
-            allowed = _largest(values.abs() * length, n_kept)
+            allowed = largest(values.abs() * length, n_kept)
             values = self.minimise(allowed, values * allowed, EVALUATIONS_AFTER_PRUNING)
         return values, allowed
 
@@ -278,50 +275,3 @@ def _subject_alone(case: EditCase, languages: Sequence[str]) -> list[Prompt]:
         for language, name in case.subject.items()
         if language in languages and language in case.old
     ]
-
-
-def _allowed(
-    layers: Iterable[int] | None,
-    neurons: Iterable[tuple[int, int]] | None,
-    n_neurons: int,
-    shape: tuple[int, int],
-) -> Bool[Tensor, "layer neuron"]:
-    """The neurons that may be changed: those given, or all of the layers."""
-    n_layers, d_mlp = shape
-    if neurons is not None:
-        return mask_of(validate_neurons(neurons, shape), shape)
-    chosen = range(n_layers) if layers is None else list(layers)
-    if not chosen or any(not 0 <= layer < n_layers for layer in chosen):
-        raise ValueError(f"layers={chosen}; this model has layers 0 to {n_layers - 1}")
-    if not 1 <= n_neurons <= len(set(chosen)) * d_mlp:
-        raise ValueError(
-            f"n_neurons={n_neurons}; these layers have 1 to {len(set(chosen)) * d_mlp}"
-        )
-    allowed = torch.zeros(shape, dtype=torch.bool)
-    allowed[list(chosen)] = True
-    return allowed
-
-
-def _highest(
-    model: "TransformerBridge",
-    prompts: Sequence[Prompt],
-    locate: Locate,
-    allowed: Bool[Tensor, "layer neuron"],
-    n_neurons: int,
-) -> Bool[Tensor, "layer neuron"]:
-    """The neurons that are among the best in the most languages; ties go by their mean scores."""
-    method: Method = "activation" if locate == "activation" else "integrated_gradients"
-    scores = attribute(model, prompts, method=method, position="all")
-    ranking = torch.zeros(allowed.shape)
-    for language in dict.fromkeys(prompt.language for prompt in prompts):
-        rows = [i for i, prompt in enumerate(prompts) if prompt.language == language]
-        mean = torch.where(allowed, scores.values[rows].mean(0), 0).clamp_min(0)
-        # A score relative to the best counts for less than one language, so it only breaks ties.
-        ranking += _largest(mean, n_neurons) * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3
-    return _largest(torch.where(allowed, ranking, -1), n_neurons)
-
-
-def _largest(values: Float[Tensor, "layer neuron"], count: int) -> Bool[Tensor, "layer neuron"]:
-    """The neurons of the `count` largest values."""
-    mask = torch.zeros(values.numel(), dtype=torch.bool)
-    return mask.index_fill(0, values.flatten().topk(count).indices, True).view_as(values)

@@ -1,0 +1,71 @@
+"""Which neurons an edit may change, and which of them carry a fact in the most languages.
+
+As in Zhang et al. 2025 (COLING 2025), neurons are scored on every question, by activation or
+attribution, before the edit. A neuron counts in each language in which it is among the `n_neurons`
+with the highest mean score; those that count in the most languages are located.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.methods import Method
+from lafn_viz.datasets.facts import Prompt
+from lafn_viz.neurons.neuron_sets import mask_of, validate_neurons
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+Locate = Literal["pruned", "attribution", "activation"]
+LOCATE: tuple[Locate, ...] = get_args(Locate)
+
+
+def allowed_neurons(
+    layers: Iterable[int] | None,
+    neurons: Iterable[tuple[int, int]] | None,
+    n_neurons: int,
+    shape: tuple[int, int],
+) -> Bool[Tensor, "layer neuron"]:
+    """The neurons that may be changed: those given, or all of the layers."""
+    n_layers, d_mlp = shape
+    if neurons is not None:
+        return mask_of(validate_neurons(neurons, shape), shape)
+    chosen = range(n_layers) if layers is None else list(layers)
+    if not chosen or any(not 0 <= layer < n_layers for layer in chosen):
+        raise ValueError(f"layers={chosen}; this model has layers 0 to {n_layers - 1}")
+    if not 1 <= n_neurons <= len(set(chosen)) * d_mlp:
+        raise ValueError(
+            f"n_neurons={n_neurons}; these layers have 1 to {len(set(chosen)) * d_mlp}"
+        )
+    allowed = torch.zeros(shape, dtype=torch.bool)
+    allowed[list(chosen)] = True
+    return allowed
+
+
+def highest_scoring(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    locate: Locate,
+    allowed: Bool[Tensor, "layer neuron"],
+    n_neurons: int,
+) -> Bool[Tensor, "layer neuron"]:
+    """The neurons that are among the best in the most languages; ties go by their mean scores."""
+    method: Method = "activation" if locate == "activation" else "integrated_gradients"
+    scores = attribute(model, prompts, method=method, position="all")
+    ranking = torch.zeros(allowed.shape)
+    for language in dict.fromkeys(prompt.language for prompt in prompts):
+        rows = [i for i, prompt in enumerate(prompts) if prompt.language == language]
+        mean = torch.where(allowed, scores.values[rows].mean(0), 0).clamp_min(0)
+        # A score relative to the best counts for less than one language, so it only breaks ties.
+        ranking += largest(mean, n_neurons) * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3
+    return largest(torch.where(allowed, ranking, -1), n_neurons)
+
+
+def largest(values: Float[Tensor, "layer neuron"], count: int) -> Bool[Tensor, "layer neuron"]:
+    """The neurons of the `count` largest values."""
+    mask = torch.zeros(values.numel(), dtype=torch.bool)
+    return mask.index_fill(0, values.flatten().topk(count).indices, True).view_as(values)
