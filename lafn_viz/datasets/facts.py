@@ -92,7 +92,7 @@ class Prompt:
 
     @property
     def continuation(self) -> str:
-        """The answer with its separator: what the model has to write after `text`."""
+        """The answer with its separator, which the model has to write after `text`."""
         return self.separator + self.answer
 
 

@@ -126,7 +126,7 @@ class Store:
 
     @property
     def failures(self) -> "pd.DataFrame":
-        """The stages that failed: one row per item and stage, with the reason."""
+        """The stages that failed, one row per item and stage, with the reason."""
         return self.read("failures")
 
     def read(self, table: str, *, columns: Iterable[str] | None = None) -> "pd.DataFrame":

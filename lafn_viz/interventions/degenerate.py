@@ -92,7 +92,7 @@ class Degenerate:
 
     @property
     def expected(self) -> Float[np.ndarray, " set"]:
-        """Change of each set if its neurons were independent: the product of what each leaves."""
+        """Change of each set if its neurons were independent (the product of what each leaves)."""
         alone = dict(zip(self.candidates, self.single, strict=True))
         products = [np.prod([1 + alone[n] for n in neurons]) for neurons in self.sets]
         return np.array([product - 1 for product in products], float)
