@@ -260,9 +260,10 @@ class LiveEditor(Explorer):
 
     def _show_values(self) -> None:
         """Draw the values of the selected edit, and ask for the answers that they lead to."""
-        model, stack, weights = self.ready(), self.stack, self._weights
+        stack, weights = self.stack, self._weights
         staged = stack.find(self.selected.value)
         self.values.show(plots.edit_values(staged.applied()))
+        model = self.ready()
 
         def compute(task: Task) -> Comparison:
             task.step(0.5, "Asking in every language")
