@@ -23,22 +23,22 @@ def mean_activations(
     position: Position = "all",
     max_rows: int = 256,
 ) -> dict[str, Float[Tensor, "layer neuron"]]:
-    """Mean activations of each language over prompts and the chosen positions."""
+    """Compute each language's mean activations over its prompts and the chosen positions."""
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     for batch in batches(model, prompts, position=position, max_prompts=max_rows):
         run = OnePass(model, batch, "log_prob", max_rows=max_rows)
-        total = torch.stack(run.activations, 1).double().sum(2).cpu()
-        width = batch.at.stop - batch.at.start
-        for row, number in enumerate(batch.index.tolist()):
+        totals = torch.stack(run.activations, 1).double().sum(2).cpu()
+        n_positions = batch.at.stop - batch.at.start
+        for number, total in zip(batch.index.tolist(), totals, strict=True):
             language = prompts[number].language
-            sums[language] = sums.get(language, 0) + total[row]
-            counts[language] = counts.get(language, 0) + width
+            sums[language] = sums.get(language, 0) + total
+            counts[language] = counts.get(language, 0) + n_positions
     return {language: (sums[language] / counts[language]).float() for language in sums}
 
 
 def require_languages(prompts: Sequence[Prompt], corpus: Sequence[Prompt], what: str) -> None:
-    """Refuse a corpus that lacks a language of the prompts; `what` needs it."""
+    """Raise ValueError for a corpus without a language of the prompts, which `what` needs."""
     missing = sorted({p.language for p in prompts} - {p.language for p in corpus})
     if missing:
         raise ValueError(

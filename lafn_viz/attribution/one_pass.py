@@ -4,13 +4,13 @@ F(w) is the probability (or log-probability) of a prompt's answer with one layer
 the chosen positions set to w. A loop over layers and points repeats the whole network each time.
 Instead:
 
-1. Positions before the first one that changes are run once; their keys and values are kept
-   (causal models).
+1. Run the positions before the first one that changes once, and keep their keys and values (causal
+   models).
 2. Let the batch grow while the tokens go up: at the input of each layer append copies of the
    unmodified rows, and at that layer's `hook_post` set them to that layer's points. From there on
    they run with all other rows.
-3. The un-embedding takes the rows in small chunks and keeps of each its log-probability and the
-   gradient of it, never all logits at once.
+3. Give the un-embedding the rows in small chunks, and keep the log-probability of each row and its
+   gradient, never all logits at once (`scoring.ChunkedAnswerLogProb`).
 4. One backward pass from the sum of all rows' F gives the gradient at every point of every layer,
    because no row depends on another.
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 AnswerTarget = Literal["probability", "log_prob"]
+KeysAndValues = list[tuple[Tensor, Tensor]]  # of each layer
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Slopes:
-    """What was found at some points of a layer: F, and gradient times factor over positions."""
+    """F at some points of a layer, and gradient times factor there, summed over positions."""
 
     layer: int
     value: Float[Tensor, " row"]
@@ -75,10 +76,11 @@ class Slopes:
 
 
 class OnePass:
-    """One batch: its prefix and its unmodified run, from which paths of any layers are run.
+    """One batch, run unmodified, from which paths through any layers can be run.
 
-    `activations` of each layer at the positions acted on; `log_prob` of the answers (nats), `known`
-    whether greedy decoding writes them, `value` the target.
+    `activations` are those of each layer at the positions acted on, `log_prob` the answers'
+    log-probability (nats), and `value` the target. `known` says whether greedy decoding writes the
+    answers.
     """
 
     def __init__(
@@ -87,7 +89,8 @@ class OnePass:
         self.model, self.batch, self.target, self.max_rows = model, batch, target, max_rows
         self.capabilities = capabilities(model)
         length = batch.tokens.shape[1]
-        # A mask of our own would forget a sliding window, so longer prompts do without one.
+        # An attention mask given from outside would forget a sliding window, so longer prompts do
+        # without one.
         self.short = self.capabilities.window is None or length < self.capabilities.window
         self.shares = self.short and not self.capabilities.masked
         self.activations: list[Float[Tensor, "prompt at neuron"]] = []
@@ -95,10 +98,10 @@ class OnePass:
         def keep(value: Tensor, hook: Any) -> None:
             self.activations.append(value[:, batch.at])
 
-        # The unmodified run reads every position, and gives the keys and values of all.
+        # The unmodified run reads every position, and gives the keys and values of all of them.
         self.first, self.prefix = 0, []
         self.tokens, self.at = batch.tokens, batch.at
-        self.everything: list[tuple[Tensor, Tensor]] = []
+        self.everything: KeysAndValues = []
         hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
         with torch.no_grad():
             self.log_prob, self.known = self._run(
@@ -109,66 +112,6 @@ class OnePass:
             self.first = batch.at.start
             self.prefix = self._before(self.first)
             self.tokens, self.at = batch.tokens[:, self.first :], _shifted(batch.at, self.first)
-
-    def _everyone(self) -> Int[Tensor, " prompt"]:
-        return torch.arange(len(self.tokens), device=self.tokens.device)
-
-    def _target(self, log_prob: Tensor) -> Tensor:
-        return log_prob.exp() if self.target == "probability" else log_prob
-
-    def _before(self, length: int) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of the first positions."""
-        return [(k[..., :length, :], v[..., :length, :]) for k, v in self.everything if length]
-
-    def _options(
-        self, owner: Tensor, width: int, prefix: list[tuple[Tensor, Tensor]], *, mask: bool
-    ) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        if prefix:
-            options["past_key_values"] = prefix_cache(prefix, owner)
-        if mask:
-            past = prefix[0][0].shape[-2] if prefix else 0
-            like = next(self.model.original_model.parameters())
-            causal = not self.capabilities.masked
-            options["attention_mask"] = attention_mask(width, past + width, like, causal=causal)
-        return options
-
-    def _run(
-        self,
-        tokens: Int[Tensor, "row pos"],
-        owner: Int[Tensor, " grown"],
-        hooks: Hooks,
-        *,
-        mask: bool = False,
-        remember: list[tuple[Tensor, Tensor]] | None = None,
-    ) -> tuple[Float[Tensor, " grown"], Tensor]:
-        """Log-probability of each row's answer, and whether it is the most likely one.
-
-        `remember` is filled with the keys and values of every layer, where they can be shared.
-        """
-        head, kept = self.capabilities.unembedding, []
-        answers = self.batch.answers[owner]
-        wanted = _shifted(self.batch.predicted, self.first)
-        options = self._options(owner, tokens.shape[1], self.prefix, mask=mask)
-        if remember is not None and self.shares:
-            options |= {"return_type": "logits_and_cache", "use_cache": True}
-
-        def take(value: Tensor, hook: Any) -> Tensor:
-            kept.append(value[:, wanted])
-            return value[:1, :1]
-
-        if head is not None:
-            hooks = [*hooks, (HOOK_UNEMBED, take)]
-        with self.model.hooks(fwd_hooks=hooks):
-            logits = self.model(tokens, **options)
-        if remember is not None and self.shares:
-            logits, cache = logits
-            remember += [(layer.keys, layer.values) for layer in cache.layers]
-        if head is not None:
-            log_prob, known = ChunkedAnswerLogProb.apply(kept[0], answers, head)
-            return log_prob, known
-        logits = logits[:, wanted].float()
-        return answer_log_prob(logits, answers), is_likeliest(logits, answers).all(-1)
 
     def changed(
         self,
@@ -199,15 +142,15 @@ class OnePass:
 
         Args:
             direct: only along the residual stream: later attention and feed-forward layers keep
-                what they write, normalisations are followed.
+                what they write, and normalisations are followed.
         """
         layers = range(self.capabilities.n_layers)
-        seen: list[Tensor] = []
+        leaves: list[Tensor] = []
 
         def leaf(value: Tensor, hook: Any) -> Tensor:
-            if direct or not seen:
+            if direct or not leaves:
                 value = value.detach().requires_grad_()
-            seen.append(value)
+            leaves.append(value)
             return value
 
         def cut(value: Tensor, hook: Any) -> Tensor:
@@ -218,58 +161,35 @@ class OnePass:
             hooks += [(hook_attended(self.model, layer), cut) for layer in layers]
         with torch.enable_grad():
             log_prob, _ = self._run(self.tokens, self._everyone(), hooks)
-            found = torch.autograd.grad(self._target(log_prob).sum(), seen)
-        return [gradient[:, self.at] for gradient in found]
+            gradients = torch.autograd.grad(self._target(log_prob).sum(), leaves)
+        return [gradient[:, self.at] for gradient in gradients]
 
     def without_each_token(self) -> list[Float[Tensor, "prompt token at neuron"]]:
         """Activations with each token of the prompt in turn replaced by a mask or end of text.
 
-        Rows that differ only late in a causal prompt share what comes before.
+        Rows that differ only late in a causal prompt share the positions before.
         """
-        blank, tokens, at = self.capabilities.ablation_token, self.batch.tokens, self.batch.at
+        blank = self.capabilities.ablation_token
         if blank is None:
             raise ValueError(
                 "this model's tokenizer has neither a mask nor an end of text to put in place of a "
                 "token; give a baseline (zero, mean or a tensor) with integrated_gradients"
             )
-        start, stop = self.batch.text
-        shares = self.shares
-        n, n_tokens = len(tokens), stop - start
-        if not self.capabilities.masked:  # what comes later changes nothing
-            tokens, stop = tokens[:, : at.stop], min(stop, at.stop)
-        most = max(1, self.max_rows // n)
-        size = min(most, max(4, -(-(stop - start) // 4))) if shares else most
-        whole = [a[:, None].repeat(1, n_tokens, 1, 1) for a in self.activations]
+        (start, stop), at = self.batch.text, self.batch.at
+        result = [a[:, None].repeat(1, stop - start, 1, 1) for a in self.activations]
+        if not self.capabilities.masked:  # later tokens change nothing
+            stop = min(stop, at.stop)
+        size = most = max(1, self.max_rows // len(self.batch.tokens))
+        if self.shares:
+            size = min(most, max(4, -(-(stop - start) // 4)))
         for left in range(start, stop, size):
             right = min(left + size, stop)
-            first = left if shares else 0
-            rows = tokens[:, None, first:].repeat(1, right - left, 1)
-            diagonal = torch.arange(right - left)
-            rows[:, diagonal, diagonal + left - first] = blank
-            owner = self._everyone().repeat_interleave(right - left)
-            prefix = self._before(first)
+            first = left if self.shares else 0
             changed = slice(max(at.start, first), at.stop)
-            seen: list[Tensor] = []
-            some = _shifted(changed, first)
-
-            def keep(
-                value: Tensor, hook: Any, seen: list[Tensor] = seen, some: slice = some
-            ) -> None:
-                seen.append(value[:, some])
-
-            def end(value: Tensor, hook: Any) -> Tensor:
-                return value[:1, :1]
-
-            hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
-            if self.capabilities.unembedding is not None:
-                hooks.append((HOOK_UNEMBED, end))
-            options = self._options(owner, rows.shape[-1], prefix, mask=False)
-            with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
-                self.model(rows.flatten(0, 1), **options)
-            for layer, value in enumerate(seen):
-                part = value.unflatten(0, (n, right - left))
-                whole[layer][:, left - start : right - start, changed.start - at.start :] = part
-        return whole
+            parts = self._blanked(blank, left, right, first, _shifted(changed, first))
+            for whole, part in zip(result, parts, strict=True):
+                whole[:, left - start : right - start, changed.start - at.start :] = part
+        return result
 
     def slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
         """F and its gradient along the paths, at some points of some layers, `max_rows` at once."""
@@ -290,48 +210,147 @@ class OnePass:
             yield from self._slopes(paths, group)
 
     def _slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
+        """The same for points that fit into one pass."""
         n, grows = len(self.tokens), self.capabilities.supports_growing_batch and self.short
-        owners = {layer: paths.owner[some.path] for layer, some in points.items()}
+        owners = {layer: paths.owner[part.path] for layer, part in points.items()}
         leaves: dict[int, Float[Tensor, "row at neuron"]] = {}
         hooks: Hooks = []
-        reached = n
-        for layer, some in points.items():
-            end, path = self.activations[layer][owners[layer]], some.path
-            alpha = some.alpha[:, None, None].to(end)
-            if paths.start is None:
-                leaf = alpha * end
-            else:
-                leaf = torch.lerp(paths.start[layer][path].to(end), end, alpha)
-            leaves[layer] = leaf.requires_grad_()
+        n_rows = n
+        for layer, part in points.items():
+            leaves[layer] = self._at_points(paths, layer, part).requires_grad_()
             if grows:
                 hooks.append((hook_block(layer), _append(owners[layer])))
-            hooks.append((hook_post(layer), _replace(reached, self.at, leaf)))
-            reached += len(path)
+            hooks.append((hook_post(layer), _replace(n_rows, self.at, leaves[layer])))
+            n_rows += len(part.path)
         owner = torch.cat([self._everyone(), *owners.values()])
         tokens = self.tokens if grows else self.tokens[owner]
         with torch.enable_grad():
             log_prob, _ = self._run(tokens, owner, hooks, mask=grows)
             value = self._target(log_prob)
             gradients = torch.autograd.grad(value.sum(), list(leaves.values()))
-        values = value.detach()[n:].split([len(some.path) for some in points.values()])
-        for layer, gradient, reached_value in zip(points, gradients, values, strict=True):
-            path = points[layer].path
-            if paths.factor is not None:
-                factor = paths.factor[layer][path]
-            else:
-                factor = self.activations[layer][owners[layer]]
-                if paths.start is not None:
-                    factor = factor - paths.start[layer][path]
-            slope = (gradient.float() * factor.float()).sum(1)
-            yield Slopes(layer, reached_value, slope)
+        values = value.detach()[n:].split([len(part.path) for part in points.values()])
+        for (layer, part), gradient, value_at in zip(
+            points.items(), gradients, values, strict=True
+        ):
+            factor = self._factor(paths, layer, part)
+            yield Slopes(layer, value_at, (gradient.float() * factor.float()).sum(1))
+
+    def _at_points(
+        self, paths: Paths, layer: int, points: Points
+    ) -> Float[Tensor, "row at neuron"]:
+        """A layer's activations at points of the paths."""
+        end = self.activations[layer][paths.owner[points.path]]
+        alpha = points.alpha[:, None, None].to(end)
+        if paths.start is None:
+            return alpha * end
+        return torch.lerp(paths.start[layer][points.path].to(end), end, alpha)
+
+    def _factor(self, paths: Paths, layer: int, points: Points) -> Float[Tensor, "row at neuron"]:
+        """What multiplies a layer's gradient at points of the paths."""
+        if paths.factor is not None:
+            return paths.factor[layer][points.path]
+        end = self.activations[layer][paths.owner[points.path]]
+        return end if paths.start is None else end - paths.start[layer][points.path]
+
+    def _blanked(
+        self, blank: int, left: int, right: int, first: int, at: slice
+    ) -> list[Float[Tensor, "prompt token at neuron"]]:
+        """Each layer's activations with `blank` for each of the tokens from `left` to `right`.
+
+        Positions before `first` are not run again; `at` counts from there.
+        """
+        n_tokens, activations = right - left, []
+        tokens = self.batch.tokens
+        if not self.capabilities.masked:
+            tokens = tokens[:, : self.batch.at.stop]
+        rows = tokens[:, None, first:].repeat(1, n_tokens, 1)
+        diagonal = torch.arange(n_tokens)
+        rows[:, diagonal, diagonal + left - first] = blank
+
+        def keep(value: Tensor, hook: Any) -> None:
+            activations.append(value[:, at])
+
+        def end(value: Tensor, hook: Any) -> Tensor:
+            return value[:1, :1]
+
+        hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
+        if self.capabilities.unembedding is not None:
+            hooks.append((HOOK_UNEMBED, end))
+        owner = self._everyone().repeat_interleave(n_tokens)
+        options = self._options(owner, rows.shape[-1], self._before(first), mask=False)
+        with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
+            self.model(rows.flatten(0, 1), **options)
+        return [value.unflatten(0, (len(tokens), n_tokens)) for value in activations]
+
+    def _run(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        owner: Int[Tensor, " grown"],
+        hooks: Hooks,
+        *,
+        mask: bool = False,
+        remember: KeysAndValues | None = None,
+    ) -> tuple[Float[Tensor, " grown"], Tensor]:
+        """Log-probability of each row's answer, and whether greedy decoding writes it.
+
+        `remember` is filled with the keys and values of every layer, where they can be shared.
+        """
+        unembedding, kept = self.capabilities.unembedding, []
+        answers = self.batch.answers[owner]
+        predicted = _shifted(self.batch.predicted, self.first)
+        options = self._options(owner, tokens.shape[1], self.prefix, mask=mask)
+        if remember is not None and self.shares:
+            options |= {"return_type": "logits_and_cache", "use_cache": True}
+
+        def take(value: Tensor, hook: Any) -> Tensor:
+            kept.append(value[:, predicted])
+            return value[:1, :1]
+
+        if unembedding is not None:
+            hooks = [*hooks, (HOOK_UNEMBED, take)]
+        with self.model.hooks(fwd_hooks=hooks):
+            logits = self.model(tokens, **options)
+        if remember is not None and self.shares:
+            logits, cache = logits
+            remember += [(layer.keys, layer.values) for layer in cache.layers]
+        if unembedding is not None:
+            log_prob, known = ChunkedAnswerLogProb.apply(kept[0], answers, unembedding)
+            return log_prob, known
+        logits = logits[:, predicted].float()
+        return answer_log_prob(logits, answers), is_likeliest(logits, answers).all(-1)
+
+    def _options(
+        self, owner: Tensor, width: int, prefix: KeysAndValues, *, mask: bool
+    ) -> dict[str, Any]:
+        """Options of the model for rows of these prompts: their prefix and an attention mask."""
+        options: dict[str, Any] = {}
+        if prefix:
+            options["past_key_values"] = prefix_cache(prefix, owner)
+        if mask:
+            past = prefix[0][0].shape[-2] if prefix else 0
+            like = next(self.model.original_model.parameters())
+            causal = not self.capabilities.masked
+            options["attention_mask"] = attention_mask(width, past + width, like, causal=causal)
+        return options
+
+    def _before(self, length: int) -> KeysAndValues:
+        """Keys and values of the first positions."""
+        return [(k[..., :length, :], v[..., :length, :]) for k, v in self.everything if length]
+
+    def _everyone(self) -> Int[Tensor, " prompt"]:
+        return torch.arange(len(self.tokens), device=self.tokens.device)
+
+    def _target(self, log_prob: Tensor) -> Tensor:
+        return log_prob.exp() if self.target == "probability" else log_prob
 
 
-def _shifted(some: slice, by: int) -> slice:
-    return slice(some.start - by, some.stop - by)
+def _shifted(positions: slice, first: int) -> slice:
+    """The same positions, counted from `first`."""
+    return slice(positions.start - first, positions.stop - first)
 
 
 def _append(owner: Int[Tensor, " row"]) -> Callable[..., Tensor]:
-    """Append copies of the unmodified rows of some prompts at a layer's input."""
+    """A hook at a layer's input that appends copies of the unmodified rows of some prompts."""
 
     def hook(value: Tensor, hook: Any) -> Tensor:
         return torch.cat([value, value.detach()[owner]])
@@ -340,7 +359,7 @@ def _append(owner: Int[Tensor, " row"]) -> Callable[..., Tensor]:
 
 
 def _replace(start: int, at: slice, leaf: Float[Tensor, "row at neuron"]) -> Callable[..., Tensor]:
-    """Set the rows from `start` on, at some positions, to the points of a path."""
+    """A hook that sets the rows from `start` on, at some positions, to the points of a path."""
 
     def hook(value: Tensor, hook: Any) -> Tensor:
         stop = start + len(leaf)

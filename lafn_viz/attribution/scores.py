@@ -16,21 +16,23 @@ if TYPE_CHECKING:
 
 
 class CompletenessWarning(UserWarning):
-    """Scores that do not sum to what they should."""
+    """Warns of scores that do not sum to what the layer does."""
 
 
 @dataclass(frozen=True)
 class NeuronScores:
     """Attribution of every neuron for every prompt.
 
-    `values` in units of the target (probability, or nats for log_prob and logit_difference; the
-    activation's own unit for the activation method). `target_prob` is the answer's probability with
-    nothing changed, `known` whether greedy decoding writes the answer. `target_change` is what the
-    scores of a layer should sum to, F(w) - F(b), and `completeness_error` their sum minus that, in
-    the target's unit; `relative_error` is its size as a share of |F(w) - F(b)| (summed over AMIG's
-    paths), where a layer that moves the target little is held to a tenth of the prompt's most
-    moving layer, and none to less than rounding allows. All three are NaN for a method that follows
-    no path. `n_points` counts the points at which the gradient was taken.
+    `values` are in units of the target: probability, or nats for log_prob and logit_difference (for
+    the activation method, the activation's own unit). `target_prob` is the answer's probability
+    with nothing changed, and `known` says whether greedy decoding writes the answer.
+
+    `target_change` is what the scores of a layer should sum to, F(w) - F(b), and
+    `completeness_error` is their sum minus that, in the target's unit. `relative_error` is the size
+    of the error as a share of |F(w) - F(b)| (summed over AMIG's paths); a layer that moves the
+    target little is held to a tenth of the prompt's most moving layer, and none to less than
+    rounding allows. All three are NaN for a method that follows no path. `n_points` counts the
+    points at which the gradient was taken.
     """
 
     values: Float[Tensor, "prompt layer neuron"]
@@ -48,14 +50,14 @@ class NeuronScores:
         return f"NeuronScores({n} prompts, {layers} layers of {width} neurons, {self.provenance!r})"
 
     def normalised(self) -> Float[Tensor, "prompt layer neuron"]:
-        """Each prompt's scores divided by their total over all neurons (AMIG, eq. 4)."""
+        """Divide each prompt's scores by their total over all neurons (AMIG, eq. 4)."""
         return self.values / self.values.sum((1, 2), keepdim=True)
 
     def select(self, keep: Callable[[Prompt], bool]) -> "NeuronScores":
-        """The scores of the prompts for which `keep` is true."""
+        """Return the scores of the prompts for which `keep` is true."""
         chosen = [i for i, prompt in enumerate(self.prompts) if keep(prompt)]
         if not chosen:
-            raise ValueError("no prompt of these scores fits; nothing would be left")
+            raise ValueError("no prompt of these scores fits `keep`; give one that keeps a prompt")
         return replace(
             self,
             values=self.values[chosen],
@@ -69,7 +71,7 @@ class NeuronScores:
         )
 
     def to_frame(self, *, top: int = 20) -> "pd.DataFrame":
-        """The `top` neurons of each prompt by score: one row a prompt and neuron."""
+        """One row for each of the `top` neurons of each prompt, by score."""
         import pandas as pd
 
         n, _, width = self.values.shape
