@@ -14,11 +14,10 @@ from lafn_viz.course.degenerate_and_fact_checking import (
 )
 from lafn_viz.course.editing import (
     check_edit_loss,
-    check_edit_scores,
-    check_speaks_of,
     check_with_values,
     check_writes_most,
 )
+from lafn_viz.course.editing_evaluation import check_edit_scores, check_speaks_of
 from lafn_viz.course.grading import Verdict
 from lafn_viz.course.neurons_and_hooks import (
     check_direct_effect,

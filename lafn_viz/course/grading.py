@@ -19,6 +19,7 @@ P = ParamSpec("P")
 # JupyterLab's own colours where it defines them, for its light and its dark theme.
 RIGHT = "var(--jp-success-color0, light-dark(#00734c, #5fd3a6))"
 WRONG = "var(--jp-error-color0, light-dark(#b3261e, #ff9d8f))"
+TOLERANCE = 1e-4  # of a student's number
 UNFILLED = "Your code is still missing: write it where `...` stands."
 
 
@@ -118,6 +119,13 @@ def members(answer: Any) -> set[Any]:
         raise Wrong(
             "Your function should return a flat set of neurons, not a list of lists."
         ) from None
+
+
+def recognise(value: float, mistakes: dict[float, str]) -> None:
+    """Raise `Wrong` with the reason if a known mistake gives this value."""
+    for wrong, why in mistakes.items():
+        if abs(value - wrong) <= TOLERANCE * max(1.0, abs(wrong)):
+            raise Wrong(why)
 
 
 def _code(text: str) -> str:

@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lafn_viz.course.grading import Wrong, check, number, numbers, run
+from lafn_viz.course.grading import TOLERANCE, Wrong, check, number, numbers, run
 from lafn_viz.models.hooks import down_weight, hook_post
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-TOLERANCE = 1e-4
 
 
 @check
