@@ -113,11 +113,11 @@ class EvaluationJournal:
 def _require_head(file: Path, line: bytes | None, head: dict[str, Any]) -> None:
     """Refuse a file whose first line is not that of this evaluation."""
     try:
-        found = None if line is None else parsed(str(file), decoded(str(file), line))
+        first_line = None if line is None else parsed(str(file), decoded(str(file), line))
     except FactError:
-        found = None
-    if not isinstance(found, dict) or found != head:
-        given = found if isinstance(found, dict) else {}
+        first_line = None
+    if not isinstance(first_line, dict) or first_line != head:
+        given = first_line if isinstance(first_line, dict) else {}
         differing = [name for name in head if given.get(name) != head[name]]
         raise ValueError(
             f"{file} holds another evaluation (its {', '.join(differing) or 'options'} differ); "

@@ -1,0 +1,70 @@
+"""Edits are saved and loaded whole, and damaged files are refused."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from made_up_edits import an_edit
+from safetensors.torch import save_file
+
+import lafn_viz as lv
+from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.edit import EditError
+
+
+def test_saved_and_loaded(tiny, tmp_path):
+    model = tiny("gpt2")
+    edit = an_edit(model)
+    again = dataclasses.replace(edit, relation="continent")  # shares its memory
+    cache = EditCache([edit, again, an_edit(model, "PE", seed=1)])
+    place = tmp_path / "a" / "edits"
+    for _ in range(2):  # the second time in place of the first
+        cache.save(place)
+        again = EditCache.load(place)
+        assert len(again) == 3
+        for one, other in zip(cache, again, strict=True):
+            for field in dataclasses.fields(lv.Edit):
+                was, now = getattr(one, field.name), getattr(other, field.name)
+                assert torch.equal(was, now) if field.name == "values" else was == now
+    assert sorted(p.name for p in place.parent.iterdir()) == ["edits"]
+    assert sorted(p.name for p in place.iterdir()) == ["edits.json", "values.safetensors"]
+
+
+def test_files_that_cannot_be_used(tiny, tmp_path):
+    model = tiny("gpt2")
+    place = tmp_path / "edits"
+    cache = EditCache([an_edit(model)])
+
+    def spoilt(change):
+        cache.save(place)
+        change(place)
+        with pytest.raises((EditError, FileNotFoundError)) as caught:
+            EditCache.load(place)
+        return str(caught.value)
+
+    def rewrite(change):
+        def spoil(folder):
+            whole = json.loads((folder / "edits.json").read_text("utf-8"))
+            change(whole)
+            (folder / "edits.json").write_text(json.dumps(whole), "utf-8")
+
+        return spoil
+
+    by_hand = spoilt(rewrite(lambda whole: whole["edits"][0]["new"].update(en="Paris")))
+    assert "edits.json was changed or damaged" in by_hand
+    later = spoilt(rewrite(lambda whole: whole.update(format=99)))
+    assert "has format 99, this version reads 1" in later
+    assert "is damaged" in spoilt(lambda f: (f / "edits.json").write_text("{", "utf-8"))
+    assert "is damaged" in spoilt(lambda f: (f / "edits.json").write_text("[1]", "utf-8"))
+    assert "is damaged" in spoilt(lambda f: (f / "edits.json").write_bytes(b"\xff\xfe"))
+    values = spoilt(lambda f: save_file({"0": torch.ones(12)}, f / "values.safetensors"))
+    assert "values.safetensors was changed or damaged" in values
+    assert "there is no" in spoilt(lambda f: (f / "values.safetensors").unlink())
+    cache.save(place)
+    assert len(EditCache.load(place)) == 1
+    other = tmp_path / "letters"
+    other.mkdir()
+    with pytest.raises(EditError, match=r"holds no edits\.json"):
+        cache.save(other)
+    assert list(other.iterdir()) == []
