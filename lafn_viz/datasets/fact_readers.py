@@ -1,4 +1,4 @@
-"""Readers of the public sets of facts, from your own copy, as a `FactSet`.
+"""Readers of the public sets of facts, from your own copy, as a `FactSet`: nothing is downloaded.
 
 - **mLAMA** (Kassner, Dufter and Schütze 2021, "Multilingual LAMA", arXiv 2102.00894): a folder for
   each language with `P36.jsonl` (`sub_label`, `obj_label`, `sub_uri`, `obj_uri`) and
@@ -7,11 +7,10 @@
   Models", arXiv 2203.11552): `patterns/en/P36.jsonl` (`pattern`) and `tuples/en/P36.jsonl`, with
   the fields of mLAMA.
 
-A pattern holds [X] for the subject and [Y] for the object. A causal model is asked by what stands
-before the object, so only those patterns can be used that name the subject once and end with the
-object, set off as the language sets off words. The others are skipped, counted in a log message,
-and listed by `lint_patterns`. That leaves languages with the verb at the end with few: mind it
-when you compare them.
+A pattern holds [X] for the subject and [Y] for the object. A causal model reads what stands before
+the object, so a pattern can be used if it names the subject once and ends with the object, as a
+word of its own. The others are skipped, counted in a log message, and listed by `lint_patterns`.
+Languages with the verb at the end keep few patterns: mind this when you compare languages.
 """
 
 import logging
@@ -36,7 +35,7 @@ Set = Literal["mlama", "mpararel"]
 
 
 class _Files(NamedTuple):
-    """Where the patterns and the facts of one language stand, by relation."""
+    """The patterns and the files of facts of one language, by relation."""
 
     patterns: dict[str, list[str]]
     facts: dict[str, Path]
@@ -50,19 +49,20 @@ def load_mlama(
 ) -> FactSet:
     """Read the facts of mLAMA, with the one pattern it has for each relation and language.
 
-    Records of the same subject and object ids (without them: of the same `lineid`) are one fact. A
-    fact told twice in a language keeps the first names. `leaks` is filled in as for the embedded
-    facts: `filter(leaking=False)` leaves out what can be read off the subject.
+    Records with the same ids of subject and object (without them: the same `lineid`) are one fact.
+    A fact that stands twice in a language keeps the first names. `leaks` names the languages in
+    which the subject gives the answer away (see `shows_answer`): `filter(leaking=False)` leaves
+    them out.
 
     Args:
         folder: the one that holds a folder for each language (mlama1.1).
         relations: as in "P36", all by default.
-        languages: all by default; "zh-cn" and "zh-hans" become "zh".
+        languages: all by default, in any form of a tag; "zh-cn" and "zh-hans" become "zh".
 
     Raises:
         FactError: naming file, line and field of the first record that cannot be used, or when no
             pattern can be.
-        FileNotFoundError: for a folder that is not there.
+        FileNotFoundError: for a folder that does not exist.
         ValueError: for a relation or language that the folder does not have.
     """
     return _load("mlama", folder, relations, languages)
@@ -87,32 +87,39 @@ def lint_patterns(
     relations: str | Iterable[str] | None = None,
     languages: str | Iterable[str] | None = None,
 ) -> "pd.DataFrame":
-    """The patterns of mLAMA or mParaRel that are skipped, and why.
+    """List the patterns of mLAMA or mParaRel that are skipped, and why.
 
-    One row a reason and language: `count` patterns, `of` all in the language, their `share`, and up
-    to three `examples`. Errors as in `load_mlama`.
+    One row for each reason and language: `count` patterns, `of` all in the language, their `share`,
+    and up to three `examples`. Arguments and errors as in `load_mlama`.
     """
     import pandas as pd
 
     folder = Path(folder)
     source: Set = "mpararel" if is_folder(folder / "patterns") else "mlama"
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    of: dict[str, int] = defaultdict(int)
+    skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
+    n_patterns: dict[str, int] = defaultdict(int)
     for language, files in _chosen(source, folder, relations, languages).items():
         for patterns in files.patterns.values():
             for pattern in patterns:
-                of[language] += 1
-                if (why := _prefix(pattern, language)[1]) is not None:
-                    found[why, language].append(pattern)
+                n_patterns[language] += 1
+                if (reason := _prefix(pattern, language)[1]) is not None:
+                    skipped[reason, language].append(pattern)
     rows = [
-        (why, language, len(some), of[language], len(some) / of[language], some[:3])
-        for (why, language), some in sorted(found.items())
+        (
+            reason,
+            language,
+            len(texts),
+            n_patterns[language],
+            len(texts) / n_patterns[language],
+            texts[:3],
+        )
+        for (reason, language), texts in sorted(skipped.items())
     ]
     return pd.DataFrame(rows, columns=["check", "language", "count", "of", "share", "examples"])
 
 
 def _prefix(pattern: str, language: str) -> tuple[str, str | None]:
-    """(what stands before the object, why it cannot be used or None)."""
+    """Return the text before the object, and the reason why a pattern is skipped, or None."""
     if pattern.count("[X]") != 1 or "{subject}" in pattern:
         return "", "subject not named once"
     if pattern.count("[Y]") != 1:
@@ -133,40 +140,40 @@ def _load(
 ) -> FactSet:
     paraphrases: dict[tuple[str, str], Paraphrases] = {}
     names: dict[tuple[str, str, str], dict[str, tuple[str, str]]] = defaultdict(dict)
-    skipped = read = repeated = 0
+    n_patterns = n_skipped = n_repeated = 0
     for language, files in _chosen(source, Path(folder), relations, languages).items():
         for relation, patterns in files.patterns.items():
             texts = [_prefix(pattern, language)[0] for pattern in patterns]
-            read, skipped = read + len(texts), skipped + texts.count("")
+            n_patterns, n_skipped = n_patterns + len(texts), n_skipped + texts.count("")
             usable = tuple(dict.fromkeys(text for text in texts if text))
             if not usable or relation not in files.facts:
                 continue
             paraphrases[relation, language] = Paraphrases(relation, language, (), usable)
             for where, record in records(files.facts[relation]):
                 labels = record_text(where, record, "sub_label"), _object(where, record)
-                told = names[relation, *_ids(where, record)].setdefault(language, labels)
-                repeated += told != labels
+                first = names[relation, *_ids(where, record)].setdefault(language, labels)
+                n_repeated += first != labels
     if not names:
         raise FactError(
-            f"{folder}: no fact with a pattern that ends with its object ({skipped} of {read} "
-            "patterns are skipped); see lint_patterns()"
+            f"{folder}: no fact with a pattern that ends with its object ({n_skipped} of "
+            f"{n_patterns} patterns are skipped); see lint_patterns()"
         )
-    if skipped or repeated:
+    if n_skipped or n_repeated:
         log.warning(
-            "%s: %d of %d patterns skipped (see lint_patterns), %d facts told again otherwise",
+            "%s: %d of %d patterns skipped (see lint_patterns), %d facts repeated with other names",
             folder,
-            skipped,
-            read,
-            repeated,
+            n_skipped,
+            n_patterns,
+            n_repeated,
         )
     return FactSet(
-        facts=tuple(_fact(source, *key, told) for key, told in names.items()),
+        facts=tuple(_fact(source, *key, by_language) for key, by_language in names.items()),
         paraphrases=paraphrases,
     )
 
 
 def _fact(
-    source: Set, relation: str, subject: str, answer: str, told: Mapping[str, tuple[str, str]]
+    source: Set, relation: str, subject: str, answer: str, names: Mapping[str, tuple[str, str]]
 ) -> Fact:
     return Fact(
         id=f"{relation}/{subject}/{answer}",
@@ -174,10 +181,10 @@ def _fact(
         subject_id=subject,
         object_id=answer,
         source=source,
-        leaks=tuple(lang for lang, labels in told.items() if shows_answer(*labels)),
+        leaks=tuple(language for language, labels in names.items() if shows_answer(*labels)),
         held_out=(),
-        subject={lang: labels[0] for lang, labels in told.items()},
-        object={lang: labels[1] for lang, labels in told.items()},
+        subject={language: labels[0] for language, labels in names.items()},
+        object={language: labels[1] for language, labels in names.items()},
     )
 
 
@@ -189,7 +196,7 @@ def _object(where: str, record: Mapping[str, Any]) -> str:
 
 
 def _ids(where: str, record: Mapping[str, Any]) -> tuple[str, str]:
-    """The ids of subject and object, which are the same in every language."""
+    """Return the ids of subject and object, which are the same in every language."""
     if "sub_uri" in record and "obj_uri" in record:
         return record_text(where, record, "sub_uri"), record_text(where, record, "obj_uri")
     line = record.get("lineid")
@@ -206,43 +213,51 @@ def _chosen(
     relations: str | Iterable[str] | None,
     languages: str | Iterable[str] | None,
 ) -> dict[str, _Files]:
-    """What there is in the languages and relations asked for."""
+    """The files of the chosen languages, with the patterns of the chosen relations."""
+    folders = _language_folders(source, folder)
+    if languages is not None:
+        tags = [languages] if isinstance(languages, str) else languages
+        wanted = require_one_of("language", map(code_or_tag, tags), [*folders])
+        folders = {language: folders[language] for language in wanted}
+    files = {language: _files(source, folder, path) for language, path in folders.items()}
+    known = tuple(dict.fromkeys(name for x in files.values() for name in x.patterns))
+    kept = known if relations is None else require_one_of("relation", relations, known)
+    return {
+        language: _Files({name: x.patterns[name] for name in kept if name in x.patterns}, x.facts)
+        for language, x in files.items()
+    }
+
+
+def _language_folders(source: Set, folder: Path) -> dict[str, Path]:
+    """The folder of each language, by its code."""
     inside = folder / "patterns" if source == "mpararel" else folder
     if not is_folder(inside):
         raise FileNotFoundError(f"there is no folder {inside}; give the one that holds the data")
-    found: dict[str, Path] = {}
-    for one in inside_of(inside):
-        # What is no folder of a language is not meant (mLAMA comes with others).
-        if not is_folder(one) or (source == "mlama" and not (one / "templates.jsonl").exists()):
+    folders: dict[str, Path] = {}
+    for path in inside_of(inside):
+        # mLAMA comes with folders that are no language's.
+        if not is_folder(path) or (source == "mlama" and not (path / "templates.jsonl").exists()):
             continue
-        if language_code(one.name) in found:
-            raise FactError(f"{one} and {found[language_code(one.name)]} are the same language")
-        found[language_code(one.name)] = one
-    wanted = [languages] if isinstance(languages, str) else languages
-    chosen = (
-        tuple(found)
-        if wanted is None
-        else require_one_of("language", map(code_or_tag, wanted), [*found])
-    )
-    files = {language: _files(source, folder, found[language]) for language in chosen}
-    there = tuple(dict.fromkeys(name for some in files.values() for name in some.patterns))
-    kept = there if relations is None else require_one_of("relation", relations, there)
-    return {
-        language: _Files({x: some.patterns[x] for x in kept if x in some.patterns}, some.facts)
-        for language, some in files.items()
-    }
+        try:
+            code = language_code(path.name)
+        except ValueError as error:
+            raise FactError(f"the folder {path}: {error}") from None
+        if code in folders:
+            raise FactError(f"{path} and {folders[code]} are the same language; keep one of them")
+        folders[code] = path
+    return folders
 
 
 def _files(source: Set, folder: Path, inside: Path) -> _Files:
     patterns: dict[str, list[str]] = defaultdict(list)
+    facts = inside
     if source == "mlama":
         for where, record in records(inside / "templates.jsonl"):
             relation = record_text(where, record, "relation")
             patterns[relation].append(record_text(where, record, "template"))
-        of = inside
     else:
+        facts = folder / "tuples" / inside.name
         for path in sorted(inside.glob("*.jsonl")):
             for where, record in records(path):
                 patterns[path.stem].append(record_text(where, record, "pattern"))
-        of = folder / "tuples" / inside.name
-    return _Files(dict(patterns), {path.stem: path for path in sorted(of.glob("*.jsonl"))})
+    return _Files(dict(patterns), {path.stem: path for path in sorted(facts.glob("*.jsonl"))})

@@ -130,6 +130,18 @@ def test_two_folders_of_one_language_are_refused(mpararel):
         lv.load_mpararel(mpararel)
 
 
+def test_two_ways_to_write_a_language_stay_apart_and_unknown_folders_are_named(mpararel):
+    folder = mpararel / "patterns" / "zh-hant"
+    lines(folder / "P1.jsonl", {"pattern": "[X]在[Y]"})
+    lines(mpararel / "tuples" / "zh-hant" / "P1.jsonl", row("奧維克", "北地", 4))
+    facts = lv.load_mpararel(mpararel, languages=["zh_CN", "zh-TW"])
+    assert facts.languages == ("zh", "zh-Hant")
+    assert [prompt.continuation for prompt in facts.prompts()] == ["Norland", "北地"]
+    folder.rename(folder.with_name("notes"))
+    with pytest.raises(lv.FactError, match=r"notes: unknown language 'notes'; give a code"):
+        lv.load_mpararel(mpararel)
+
+
 def test_a_fact_told_twice_keeps_its_first_names(mlama, caplog):
     path = mlama / "en" / "P1.jsonl"
     again = row("Mill of Orvik", "Norland", **uris(1))
@@ -137,4 +149,4 @@ def test_a_fact_told_twice_keeps_its_first_names(mlama, caplog):
     with caplog.at_level(logging.WARNING):
         facts = lv.load_mlama(mlama)
     assert facts["P1/Q1/Q19"].subject["en"] == "Orvik Mill"
-    assert "1 facts told again otherwise" in caplog.text
+    assert "1 facts repeated with other names" in caplog.text
