@@ -1,0 +1,28 @@
+"""Messages stay short, and show what cannot be seen."""
+
+from lafn_viz.core.messages import listed, quoted, shown
+
+
+def test_values_are_quoted_as_python_writes_them_and_cut():
+    assert quoted("O'Brien") == '"O\'Brien"'
+    assert quoted(None) == "None"
+    assert quoted("\u202eabc\x00") == r"'\u202eabc\x00'"
+    assert len(quoted("x" * 10_000)) <= 60
+    assert quoted([1, 2, 3, 4, 5]) == "[1, 2, 3, 4, ...]"
+    assert len(quoted({str(i): [[[i]]] for i in range(100)})) < 100
+    assert len(quoted(10**4000)) <= 30
+
+
+def test_texts_are_shown_without_quotation_marks():
+    assert shown("Zürich") == "Zürich"
+    assert shown("\u2066a\n") == r"\u2066a\n"
+
+
+def test_names_are_listed_and_of_many_the_number():
+    assert listed([]) == ""
+    assert listed(["en", "fr"]) == "en, fr"
+    many = listed(f"language {i}" for i in range(1000))
+    assert many.startswith("language 0, language 1, ")
+    shown_names, rest = many.split(" and ")
+    assert len(many) < 700
+    assert len(shown_names.split(", ")) + int(rest.removesuffix(" more")) == 1000
