@@ -73,8 +73,8 @@ def check_integrated_gradients(
             f"For one test function the scores are {_shown(right)}, yours are {_shown(got)}. Each "
             "step should add gradient x end / n_steps."
         )
-    mine = numbers(run(answer, f, end, n_steps), tuple(end.shape)).sum(0)
-    apart = float((mine - reference).abs().max())
+    on_model = numbers(run(answer, f, end, n_steps), tuple(end.shape)).sum(0)
+    apart = float((on_model - reference).abs().max())
     if apart > 1e-3:
         raise Wrong(
             f"Your scores are right for the test functions, but on the model they are up to "

@@ -23,8 +23,8 @@ def check_effect(answer: Callable, measured: Effect) -> str:
     cases = [(torch.tensor([0.9, 0.5]), torch.tensor([0.3, 0.4]), torch.tensor([[0.8, 0.46]]))]
     for n in (3, 6):
         before = torch.rand(n, generator=generator) * 0.8 + 0.1
-        left = torch.rand(5, n, generator=generator)
-        cases.append((before, before * left[0] * 0.6, before * (0.7 + 0.3 * left[1:])))
+        remaining = torch.rand(5, n, generator=generator)
+        cases.append((before, before * remaining[0] * 0.6, before * (0.7 + 0.3 * remaining[1:])))
     cases.append((measured.before.exp(), measured.after.exp(), measured.control.exp()))
     for before, after, control in cases:
         got = number(run(answer, before, after, control))
@@ -115,18 +115,18 @@ def check_is_degenerate(answer: Callable, measured: Degenerate) -> str:
             )
     places = range(len(measured.candidates))
     single, pair = measured.single, measured.pair
-    found = {
+    pairs = {
         frozenset((measured.candidates[i], measured.candidates[j]))
         for i, j in combinations(places, 2)
         if _truth(run(answer, single[i], single[j], pair[i, j], 0.2, 0.25))
     }
-    if found != {neurons for neurons in measured.sets if len(neurons) == 2}:
+    if pairs != {neurons for neurons in measured.sets if len(neurons) == 2}:
         raise Wrong(
-            f"Here `lv.find_degenerate` finds {len(measured.sets)} pairs; you find {len(found)}, "
+            f"Here `lv.find_degenerate` finds {len(measured.sets)} pairs; you find {len(pairs)}, "
             "or others."
         )
     return (
-        f"Of {measured.searched[2]} pairs of neurons of {measured.fact_id}, {len(found)} are "
+        f"Of {measured.searched[2]} pairs of neurons of {measured.fact_id}, {len(pairs)} are "
         "degenerate, the same ones that `lv.find_degenerate` finds."
     )
 

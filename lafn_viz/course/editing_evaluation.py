@@ -125,19 +125,19 @@ def check_speaks_of(answer: Callable) -> str:
     pairs = [(text, name) for text, name, _ in TEXTS]
     pairs += [(text, name) for text, _, absent in TEXTS for name in absent]
     for text, name in pairs:
-        found = _found(answer, text, name)
+        finds = _finds(answer, text, name)
         # The reference: what the library's rules 1 and 2 find, which need spaces between words.
         matcher = SubjectMatcher({"it": {"en": name}}, rules=("exact", "normalised"))
         right = bool(matcher.find(text))
-        if found == right:
+        if finds == right:
             continue
-        if found and name in text:
+        if finds and name in text:
             raise Wrong(f"You find {name!r} in {text!r}, inside a longer word.")
-        if found and name.casefold() in text.casefold():
+        if finds and name.casefold() in text.casefold():
             raise Wrong(
                 f"You find {name!r} in {text!r}, inside a longer word once the case is folded."
             )
-        if found:
+        if finds:
             raise Wrong(f"You find {name!r} in {text!r}, which does not contain it.")
         if name not in text:
             raise Wrong(f"You do not find {name!r} in {text!r}: fold the case of both.")
@@ -147,15 +147,15 @@ def check_speaks_of(answer: Callable) -> str:
             "a backspace.)"
         )
     text, name = "日本的首都是", "日本"
-    finds = "finds" if _found(answer, text, name) else "does not find"
+    verb = "finds" if _finds(answer, text, name) else "does not find"
     found_by = SubjectMatcher({"it": {"zh": name}}).find(text)[0].rule
     return (
-        f"Your function is right for all {len(pairs)} texts. It {finds} {name} in {text}, where no "
+        f"Your function is right for all {len(pairs)} texts. It {verb} {name} in {text}, where no "
         f"spaces separate the words; the edit cache finds it by its rule {found_by!r}."
     )
 
 
-def _found(answer: Callable, text: str, name: str) -> bool:
+def _finds(answer: Callable, text: str, name: str) -> bool:
     """Whether the answer finds the name; None, which `re.search` returns, counts as no."""
     if not callable(answer):
         run(answer)

@@ -33,15 +33,15 @@ def check_layer_activations(
                 f"Your result has the shape {shape}, with every position. Keep only row 0 and the "
                 "last position."
             )
-        found = numbers(got, (d_mlp,))
-        if _same(found, right[0, -1]):
+        activations = numbers(got, (d_mlp,))
+        if _same(activations, right[0, -1]):
             continue
-        if _same(found, cache[f"blocks.{layer}.mlp.hook_pre"][0, -1]):
+        if _same(activations, cache[f"blocks.{layer}.mlp.hook_pre"][0, -1]):
             raise Wrong(
                 "These are the values before the activation function. Read `hook_post` instead."
             )
         for position in range(tokens.shape[1] - 1):
-            if _same(found, right[0, position]):
+            if _same(activations, right[0, position]):
                 raise Wrong(
                     f"These are the neurons at position {position}. The model predicts the answer "
                     "at the last token, position -1."

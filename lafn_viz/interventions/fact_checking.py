@@ -240,9 +240,9 @@ def check_facts(
         "position": position,
     }  # fmt: skip
     of_train = of_true.select(lambda prompt: prompt.fact_id in train)
-    found = find_degenerate(model, of_train, controls=0, progress=progress, **settings)
-    neurons = _frequent(found, share)
-    top_neurons = _by_frequency(found, without=neurons)[: len(neurons)]
+    results = find_degenerate(model, of_train, controls=0, progress=progress, **settings)
+    neurons = _frequent(results, share)
+    top_neurons = _by_frequency(results, without=neurons)[: len(neurons)]
     judges, scores = _judge([of_true, of_false], neurons, top_neurons, controls, seed)
     truth = np.repeat([True, False], [len(true), len(false)])
     fit_on = np.array([prompt.fact_id in train for prompt in (*true, *false)], dtype=bool)
@@ -252,13 +252,13 @@ def check_facts(
         test=test,
         neurons=neurons,
         top=top_neurons,
-        found=tuple(found),
+        found=tuple(results),
         prompts=(*true, *false),
         truth=truth,
         judges=judges,
         scores=scores,
         thresholds=np.array([fit_threshold(row[fit_on], truth[fit_on]) for row in scores]),
-        reason=None if neurons else _reason(found),
+        reason=None if neurons else _reason(results),
         provenance=provenance(
             model, "check_facts", seed=seed, languages=languages,
             paraphrases=None if paraphrases is None else tuple(paraphrases), max_facts=max_facts,
@@ -282,18 +282,18 @@ def _split(
     return tuple(facts[:n_train]), tuple(facts[n_train:])
 
 
-def _frequent(found: Sequence[Degenerate], share: float) -> tuple[Neuron, ...]:
+def _frequent(results: Sequence[Degenerate], share: float) -> tuple[Neuron, ...]:
     """Neurons that are degenerate more often than a share of the most frequent one's count."""
-    count = Counter(neuron for result in found for neuron in result.neurons)
+    count = Counter(neuron for result in results for neuron in result.neurons)
     limit = share * max(count.values(), default=0)
     return tuple(sorted(neuron for neuron, times in count.items() if times > limit))
 
 
-def _by_frequency(found: Iterable[Degenerate], without: Iterable[Neuron]) -> tuple[Neuron, ...]:
+def _by_frequency(results: Iterable[Degenerate], without: Iterable[Neuron]) -> tuple[Neuron, ...]:
     """The other candidates, from the most frequent to the least; ties by their attribution."""
     count: Counter[Neuron] = Counter()
     total: dict[Neuron, float] = defaultdict(float)
-    for result in found:
+    for result in results:
         count.update(result.candidates)
         for neuron, score in zip(result.candidates, result.attribution.tolist(), strict=True):
             total[neuron] += score
@@ -324,11 +324,11 @@ def _judge(
     return tuple(name for name, _ in rows), np.stack([row for _, row in rows])
 
 
-def _reason(found: Sequence[Degenerate]) -> str:
+def _reason(results: Sequence[Degenerate]) -> str:
     """Why no neuron is degenerate in any training fact."""
-    reasons = Counter((result.reason or "").split(" (")[0] for result in found)
+    reasons = Counter((result.reason or "").split(" (")[0] for result in results)
     return (
-        f"no degenerate neuron in {len(found)} training facts and languages, mostly because "
+        f"no degenerate neuron in {len(results)} training facts and languages, mostly because "
         f"{reasons.most_common(1)[0][0]}"
     )
 
