@@ -8,7 +8,7 @@
    `zh` and `zh-Hant`, `sr` and `sr-Latn`. So two ways to write one language stay apart, and two
    tags of one way to write it agree.
 
-The data are those of Unicode CLDR in `babel` rather than in `langcodes` with `language_data`: both
+The data come from Unicode CLDR by way of `babel`, not of `langcodes` with `language_data`. Both
 know the right script of every tag tried, but babel is one package in pure Python that the facts are
 built with anyway, gives `cmn` and `arb` as `zh` and `ar`, does not take unknown languages for Latin
 ones, and is ready in 0.15 s (0.6 s). It is imported when the first tag is looked up.
@@ -55,15 +55,16 @@ def _parts(tag: str) -> _Parts | None:
     language, extended, script, region = (part or "" for part in match.groups())
     language = (extended or language).lower()
     language = _CODES_OF_SETS.get(language, language)
-    # An alias may hold a script, as in "sr_Latn" for "sh", or a region, which names a dialect here.
+    # An alias may hold a script, as in "sr_Latn" for "sh", or a region, as in "sr_ME" for "cnr".
     language, *more = get_global("language_aliases").get(language, language).split("_")
     script = script.title() or next((part for part in more if len(part) == 4), "")
+    region = region.upper() or next((part for part in more if len(part) < 4), "")
     likely = get_global("likely_subtags")
     if language not in likely or language == "und":
         return None
     likely_script = likely[language].split("_")[1]
     if not script:
-        script = likely.get(f"{language}_{region.upper()}", likely[language]).split("_")[1]
+        script = likely.get(f"{language}_{region}", likely[language]).split("_")[1]
     return _Parts(
         language,
         _SCRIPT_OF_STYLE.get(script, script),

@@ -55,7 +55,7 @@ def test_embedded_languages_keep_their_codes_scripts_and_names():
         ("ar ara arb ar-001", "ar"),
         ("ur ur-Aran ur_PK", "ur"),
         ("sr sr-Cyrl sr_RS srp", "sr"),
-        ("sr-Latn sr_Latn_RS sh hbs", "sr-Latn"),
+        ("sr-Latn sr_Latn_RS sr_ME sh hbs cnr", "sr-Latn"),
         ("pa-Arab pa-PK pa_Arab_PK", "pa-Arab"),
         ("ja-Latn", "ja-Latn"),
     ],
