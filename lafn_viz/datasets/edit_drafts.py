@@ -1,18 +1,23 @@
-"""Edit cases while a public set is read: parts of one case lie in several files and languages."""
+"""Drafts of edit cases while a public set is read, because a case lies in several files."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from lafn_viz.core.json_records import FactError
+from lafn_viz.core.json_records import FactError, as_text
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.languages import separator_of
 from lafn_viz.datasets.text import normal
 
 log = logging.getLogger("lafn_viz.datasets.edit_readers")
+
+_NQ = re.compile(r"^\s*nq question:\s*", re.IGNORECASE)
 
 
 @dataclass
@@ -109,4 +114,46 @@ def _case(id: str, drafts: Mapping[str, Draft]) -> EditCase:
         rephrased=filled("rephrased"),
         locality=filled("locality"),
         portability=filled("portability"),
+    )
+
+
+def field_text(where: str, record: Mapping[str, Any], name: str) -> str:
+    """Return the text of a field, a number as text; "" if it is missing, null or blank."""
+    return _text(f"{where}, field {name!r}", record.get(name))
+
+
+def _text(where: str, value: Any) -> str:
+    if value is None:
+        return ""
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    # A gap in a table is written as NaN: an answer "nan" would be edited and asked for.
+    if not is_plain or value in (float("inf"), float("-inf")) or value != value:
+        raise FactError(f"{where}: {quoted(value)}, but it must be a text or a number")
+    return as_text(where, _NQ.sub("", str(value), count=1)).strip()
+
+
+def field_texts(where: str, record: Mapping[str, Any], name: str) -> list[str]:
+    """Return the texts of a field that holds one or a list of them."""
+    value = record.get(name)
+    items = value if isinstance(value, list) else [value]
+    texts = [_text(f"{where}, field {name!r}", item) for item in items]
+    return [text for text in texts if text]
+
+
+def make_prompt(
+    case: str, number: int, text: str, answer: str, language: str, subject: str = "", **more: Any
+) -> Prompt:
+    """Return a prompt of a case; its subject has a span where the text names it literally."""
+    start = text.find(subject) if subject else -1
+    return Prompt(
+        fact_id=case,
+        relation=case.split("/")[0],
+        language=language,
+        paraphrase=number,
+        text=text,
+        answer=answer,
+        subject=subject,
+        subject_span=None if start < 0 else (start, start + len(subject)),
+        separator=separator_of(language),
+        **more,
     )

@@ -28,7 +28,6 @@ from typing import Any, Literal, get_args
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
-    as_text,
     inside_of,
     is_folder,
     parsed,
@@ -37,10 +36,10 @@ from lafn_viz.core.json_records import (
 )
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.edit_drafts import Draft, Drafts
+from lafn_viz.datasets.edit_drafts import Draft, Drafts, field_text, field_texts, make_prompt
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.datasets.languages import code_or_tag, language_code, separator_of
+from lafn_viz.datasets.languages import code_or_tag, language_code
 from lafn_viz.datasets.text import normal
 
 Schema = Literal["auto", "mzsre", "bizsre", "bmike53", "mlake"]
@@ -49,7 +48,6 @@ Schema = Literal["auto", "mzsre", "bizsre", "bmike53", "mlake"]
 _MLAKE_LANGUAGES = ("en", "zh", "ja", "fr", "de")
 # The form of a language tag: other fields of a record are no language's part.
 _TAG = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})*")
-_NQ = re.compile(r"^\s*nq question:\s*", re.IGNORECASE)
 
 
 def load_edit_cases(
@@ -145,47 +143,6 @@ def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, as_object(where, record)
 
 
-def _field(where: str, record: Mapping[str, Any], name: str) -> str:
-    """The text of a field, a number as text; "" if it is missing, null or blank."""
-    return _text(f"{where}, field {name!r}", record.get(name))
-
-
-def _text(where: str, value: Any) -> str:
-    if value is None:
-        return ""
-    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
-    # A gap in a table is written as NaN: an answer "nan" would be edited and asked for.
-    if not is_plain or value in (float("inf"), float("-inf")) or value != value:
-        raise FactError(f"{where}: {quoted(value)}, but it must be a text or a number")
-    return as_text(where, _NQ.sub("", str(value), count=1)).strip()
-
-
-def _texts(where: str, record: Mapping[str, Any], name: str) -> list[str]:
-    """The texts of a field that holds one or a list of them."""
-    value = record.get(name)
-    items = value if isinstance(value, list) else [value]
-    texts = [_text(f"{where}, field {name!r}", item) for item in items]
-    return [text for text in texts if text]
-
-
-def _prompt(
-    case: str, number: int, text: str, answer: str, language: str, subject: str = "", **more: Any
-) -> Prompt:
-    start = text.find(subject) if subject else -1
-    return Prompt(
-        fact_id=case,
-        relation=case.split("/")[0],
-        language=language,
-        paraphrase=number,
-        text=text,
-        answer=answer,
-        subject=subject,
-        subject_span=None if start < 0 else (start, start + len(subject)),
-        separator=separator_of(language),
-        **more,
-    )
-
-
 def _pair_schema(file: Path, record: Mapping[str, Any]) -> str:
     blocks = [block for block in record.values() if isinstance(block, dict)]
     if any("port" in block or "case_id" in block for block in blocks):
@@ -229,8 +186,8 @@ def _add_pair(
     usable = {
         language: block
         for language, block in blocks.items()
-        if _field(f"{where}, language {language!r}", block, "src")
-        and _field(f"{where}, language {language!r}", block, "alt")
+        if field_text(f"{where}, language {language!r}", block, "src")
+        and field_text(f"{where}, language {language!r}", block, "alt")
     }
     if not usable:
         raise FactError(
@@ -240,8 +197,8 @@ def _add_pair(
     if len(blocks) < 2:
         drafts.left_out["second languages of a record"] += 1
     first = next(iter(usable.values()))
-    name = _field(where, first, "case_id") or None
-    question = normal(_field(where, blocks.get("en", {}), "src"))
+    name = field_text(where, first, "case_id") or None
+    question = normal(field_text(where, blocks.get("en", {}), "src"))
     key = (name or "", question or where)
     times_asked["\n".join(key)] += 1
     times = times_asked["\n".join(key)]
@@ -254,11 +211,11 @@ def _add_pair(
 
 def _draft(where: str, id: str, language: str, block: Mapping[str, Any]) -> Draft:
     def text(name: str) -> str:
-        return _field(where, block, name)
+        return field_text(where, block, name)
 
     def questions(role: str, pairs: list[tuple[str, str]], subject: str = "") -> list[Prompt]:
         return [
-            _prompt(f"{id}/{role}", number, question, answer, language, subject)
+            make_prompt(f"{id}/{role}", number, question, answer, language, subject)
             for number, (question, answer) in enumerate(pairs)
             if question and answer
         ]
@@ -267,11 +224,11 @@ def _draft(where: str, id: str, language: str, block: Mapping[str, Any]) -> Draf
     portability = [(text("port"), text("port_ans")), *_portability(where, block)]
     return Draft(
         where=where,
-        edit=_prompt(id, 0, text("src"), answer, language, subject),
+        edit=make_prompt(id, 0, text("src"), answer, language, subject),
         old=text("old"),
         rephrased=[
-            _prompt(id, number, question, answer, language, subject)
-            for number, question in enumerate(_texts(where, block, "rephrase"), 1)
+            make_prompt(id, number, question, answer, language, subject)
+            for number, question in enumerate(field_texts(where, block, "rephrase"), 1)
         ],
         locality=questions("locality", [(text("loc"), text("loc_ans"))]),
         portability=questions("portability", portability, subject),
@@ -287,7 +244,10 @@ def _portability(where: str, block: Mapping[str, Any]) -> Iterator[tuple[str, st
             raise FactError(
                 f"{place}: {quoted(item)}, but it must hold 'New Question' and 'New Answer'"
             )
-        yield _field(place, item or {}, "New Question"), _field(place, item or {}, "New Answer")
+        yield (
+            field_text(place, item or {}, "New Question"),
+            field_text(place, item or {}, "New Answer"),
+        )
 
 
 def _mlake_language(where: str, file: Path) -> str:
@@ -302,8 +262,8 @@ def _mlake_language(where: str, file: Path) -> str:
 
 def _answer(where: str, record: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:
     """(question, new answer, its aliases) of a record of MLaKE; "" for what is missing."""
-    question, answer = _field(where, record, "question"), _field(where, record, "e_answer")
-    return question, answer, tuple(_texts(where, record, "e_answer_aliases"))
+    question, answer = field_text(where, record, "question"), field_text(where, record, "e_answer")
+    return question, answer, tuple(field_texts(where, record, "e_answer_aliases"))
 
 
 def _add_single_hop(
@@ -315,9 +275,9 @@ def _add_single_hop(
         drafts.left_out["parts without a question or answer"] += 1
         return
     id = f"mlake/{number}"
-    edit = _prompt(id, 0, question, answer, language, aliases=aliases)
-    old = _field(where, record, "o_answer")
-    drafts.add(id, Draft(where, edit, old, statement=_field(where, record, "e_prompt")))
+    edit = make_prompt(id, 0, question, answer, language, aliases=aliases)
+    old = field_text(where, record, "o_answer")
+    drafts.add(id, Draft(where, edit, old, statement=field_text(where, record, "e_prompt")))
 
 
 def _add_multi_hops(drafts: Drafts, multi_hops: Iterable[tuple[str, Path, dict[str, Any]]]) -> None:
@@ -330,7 +290,7 @@ def _add_multi_hops(drafts: Drafts, multi_hops: Iterable[tuple[str, Path, dict[s
     for where, file, record in multi_hops:
         language = _mlake_language(where, file)
         question, answer, aliases = _answer(where, record)
-        id = id_of.get(normal(_field(where, record, "e_prompt")), "")
+        id = id_of.get(normal(field_text(where, record, "e_prompt")), "")
         edited = drafts.by_id.get(id, {}).get(language)
         if "e_answer" not in record:
             drafts.left_out["multi-hop questions about the time before the edit"] += 1
@@ -339,5 +299,7 @@ def _add_multi_hops(drafts: Drafts, multi_hops: Iterable[tuple[str, Path, dict[s
         else:
             number = len(edited.portability)
             edited.portability.append(
-                _prompt(f"{id}/portability", number, question, answer, language, aliases=aliases)
+                make_prompt(
+                    f"{id}/portability", number, question, answer, language, aliases=aliases
+                )
             )
