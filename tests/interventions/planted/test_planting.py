@@ -1,33 +1,13 @@
-import numpy as np
+"""Planted neurons are causal, fire where they should, and leave the old facts alone."""
+
 import pytest
 import torch
 
 import lafn_viz as lv
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted import examples, output_directions, planting
-from lafn_viz.interventions.planted.recovery import method_scores, score_methods, score_overlap
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import masks_of
-from lafn_viz.plots import planted_recovery
-
-SETTINGS = {"languages": ["en", "ru", "zh"], "n_facts": 2, "n_agnostic": 6, "n_specific": 2}
-
-
-@pytest.fixture(scope="module")
-def planted():
-    with pytest.MonkeyPatch.context() as patch:  # less care, more haste
-        patch.setattr(examples, "NEGATIVES", 800)
-        return lv.plant(**SETTINGS, layers=(2, 3))
-
-
-@pytest.fixture(scope="module")
-def scores(planted):
-    return method_scores(planted, ["integrated_gradients", "activation", "gradient", "random"])
-
-
-@pytest.fixture(scope="module")
-def table(planted, scores):
-    return score_methods(planted, scores)
 
 
 def test_as_many_neurons_as_asked_and_no_two_in_one_place(planted, embedded):
@@ -123,49 +103,6 @@ def test_decoys_write_what_they_should(planted):
     true, firing, writing = (rows[0] for rows in by_kind.values())
     assert cosine(true, writing, dim=0) > 0.99
     assert abs(cosine(true, firing, dim=0)) < 0.4
-
-
-def test_integrated_gradients_finds_them_and_random_scores_do_not(table):
-    recall = table["recall"]
-    assert recall["integrated_gradients"] > 0.8
-    assert recall["integrated_gradients"] > recall["activation"] + 0.1
-    assert recall["random"] < 0.1
-    low, high = table["recall_low"], table["recall_high"]
-    assert ((low <= recall) & (recall <= high)).all()
-    # A gradient alone does not see what fires.
-    assert recall["integrated_gradients"] > recall["gradient"] + 0.1
-    assert table.loc["gradient", "decoys"] > table.loc["integrated_gradients", "decoys"]
-
-
-def test_overlap_tells_agnostic_from_specific(planted, scores):
-    one = {"integrated_gradients": scores["integrated_gradients"]}
-    found = score_overlap(planted, one).loc["integrated_gradients"]
-    assert found.loc["agnostic", "agnostic"] > 0.6
-    assert found.loc["specific", "specific"] > 0.6
-    assert found.loc["specific", "agnostic"] == 0
-    verdicts = ["agnostic", "specific", "specific_elsewhere", "some_languages", "missed"]
-    np.testing.assert_allclose(found[verdicts].sum(axis=1), 1)
-
-
-def test_scores_say_whose_they_are_and_others_are_refused(planted, scores):
-    assert [one.provenance.method for one in scores.values()] == list(scores)
-    few = {"gradient": scores["gradient"].select(lambda prompt: prompt.paraphrase < 2)}
-    for score in (score_methods, score_overlap):
-        with pytest.raises(ValueError, match="scores of 'gradient' are of other prompts"):
-            score(planted, few)
-
-
-def test_the_figure_shows_every_method_and_its_control(table):
-    figure = planted_recovery(table)
-    recall, decoys = figure.data
-    assert recall.y[0] == "random"
-    assert recall.y[-1] == "integrated gradients"
-    assert list(recall.x) == sorted(recall.x)
-    assert dict(zip(decoys.y, decoys.x, strict=True))["gradient"] == pytest.approx(
-        table.loc["gradient", "decoys"]
-    )
-    with pytest.raises(ValueError, match="without recall"):
-        planted_recovery(table.drop(columns="recall"))
 
 
 def test_a_seed_decides(planted, monkeypatch):
