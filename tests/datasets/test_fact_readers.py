@@ -142,7 +142,7 @@ def test_two_ways_to_write_a_language_stay_apart_and_unknown_folders_are_named(m
         lv.load_mpararel(mpararel)
 
 
-def test_a_fact_told_twice_keeps_its_first_names(mlama, caplog):
+def test_a_repeated_fact_keeps_its_first_names(mlama, caplog):
     path = mlama / "en" / "P1.jsonl"
     again = row("Mill of Orvik", "Norland", **uris(1))
     path.write_text(path.read_text("utf-8") + "\n" + json.dumps(again), "utf-8")
