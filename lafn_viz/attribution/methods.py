@@ -27,6 +27,7 @@ from torch import Tensor
 from lafn_viz.attribution.one_pass import OnePass, Paths
 from lafn_viz.attribution.path_integral import Integral, integrate
 from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
+from lafn_viz.attribution.token_baselines import without_each_token
 
 Method = Literal[
     "integrated_gradients", "amig", "amig_as_released", "activation", "gradient",
@@ -129,7 +130,7 @@ class IntegratedGradients(PathMethod):
     takes_baseline = True
 
     def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
-        owner = torch.arange(len(run.tokens), device=run.tokens.device)
+        owner = run.everyone()
         if baselines is None:
             return Paths(owner)
         layers = zip(baselines.to(owner.device).unbind(1), run.activations, strict=True)
@@ -150,9 +151,8 @@ class Amig(PathMethod):
     complete = True
 
     def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
-        starts = run.without_each_token()
-        owner = torch.arange(len(run.tokens), device=run.tokens.device)
-        owner = owner.repeat_interleave(starts[0].shape[1])
+        starts = without_each_token(run)
+        owner = run.everyone().repeat_interleave(starts[0].shape[1])
         return Paths(owner, [start.flatten(0, 1) for start in starts])
 
     def _refined(self, run: OnePass, paths: Paths, tolerance: float) -> Integral:
@@ -180,9 +180,8 @@ class AmigAsReleased(PathMethod):
     """
 
     def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
-        owner = torch.arange(len(run.tokens), device=run.tokens.device)
-        starts = [start.mean(1) for start in run.without_each_token()]
-        return Paths(owner, starts, factor=run.activations)
+        starts = [start.mean(1) for start in without_each_token(run)]
+        return Paths(run.everyone(), starts, factor=run.activations)
 
     def integral(self, run: OnePass, baselines: Baselines, steps: Steps) -> Integral:
         """Score every neuron by the code's left Riemann sum, whatever the quadrature."""

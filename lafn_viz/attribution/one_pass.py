@@ -105,13 +105,35 @@ class OnePass:
         hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
         with torch.no_grad():
             self.log_prob, self.known = self._run(
-                self.tokens, self._everyone(), hooks, remember=self.everything
+                self.tokens, self.everyone(), hooks, remember=self.everything
             )
         self.value = self._target(self.log_prob)
         if self.shares:
             self.first = batch.at.start
-            self.prefix = self._before(self.first)
-            self.tokens, self.at = batch.tokens[:, self.first :], _shifted(batch.at, self.first)
+            self.prefix = self.prefix_of(self.first)
+            self.tokens, self.at = batch.tokens[:, self.first :], shifted(batch.at, self.first)
+
+    def everyone(self) -> Int[Tensor, " prompt"]:
+        """Number the prompts of the batch."""
+        return torch.arange(len(self.tokens), device=self.tokens.device)
+
+    def prefix_of(self, length: int) -> KeysAndValues:
+        """Return the keys and values of the first positions, which causal models share."""
+        return [(k[..., :length, :], v[..., :length, :]) for k, v in self.everything if length]
+
+    def options(
+        self, owner: Tensor, width: int, prefix: KeysAndValues, *, mask: bool
+    ) -> dict[str, Any]:
+        """Return the model's options for rows of these prompts: a prefix and an attention mask."""
+        options: dict[str, Any] = {}
+        if prefix:
+            options["past_key_values"] = prefix_cache(prefix, owner)
+        if mask:
+            past = prefix[0][0].shape[-2] if prefix else 0
+            like = next(self.model.original_model.parameters())
+            causal = not self.capabilities.masked
+            options["attention_mask"] = attention_mask(width, past + width, like, causal=causal)
+        return options
 
     def changed(
         self,
@@ -160,36 +182,9 @@ class OnePass:
         if direct:
             hooks += [(hook_attended(self.model, layer), cut) for layer in layers]
         with torch.enable_grad():
-            log_prob, _ = self._run(self.tokens, self._everyone(), hooks)
+            log_prob, _ = self._run(self.tokens, self.everyone(), hooks)
             gradients = torch.autograd.grad(self._target(log_prob).sum(), leaves)
         return [gradient[:, self.at] for gradient in gradients]
-
-    def without_each_token(self) -> list[Float[Tensor, "prompt token at neuron"]]:
-        """Activations with each token of the prompt in turn replaced by a mask or end of text.
-
-        Rows that differ only late in a causal prompt share the positions before.
-        """
-        blank = self.capabilities.ablation_token
-        if blank is None:
-            raise ValueError(
-                "this model's tokenizer has neither a mask nor an end of text to put in place of a "
-                "token; give a baseline (zero, mean or a tensor) with integrated_gradients"
-            )
-        (start, stop), at = self.batch.text, self.batch.at
-        result = [a[:, None].repeat(1, stop - start, 1, 1) for a in self.activations]
-        if not self.capabilities.masked:  # later tokens change nothing
-            stop = min(stop, at.stop)
-        size = most = max(1, self.max_rows // len(self.batch.tokens))
-        if self.shares:
-            size = min(most, max(4, -(-(stop - start) // 4)))
-        for left in range(start, stop, size):
-            right = min(left + size, stop)
-            first = left if self.shares else 0
-            changed = slice(max(at.start, first), at.stop)
-            parts = self._blanked(blank, left, right, first, _shifted(changed, first))
-            for whole, part in zip(result, parts, strict=True):
-                whole[:, left - start : right - start, changed.start - at.start :] = part
-        return result
 
     def slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
         """F and its gradient along the paths, at some points of some layers, `max_rows` at once."""
@@ -222,7 +217,7 @@ class OnePass:
                 hooks.append((hook_block(layer), _append(owners[layer])))
             hooks.append((hook_post(layer), _replace(n_rows, self.at, leaves[layer])))
             n_rows += len(part.path)
-        owner = torch.cat([self._everyone(), *owners.values()])
+        owner = torch.cat([self.everyone(), *owners.values()])
         tokens = self.tokens if grows else self.tokens[owner]
         with torch.enable_grad():
             log_prob, _ = self._run(tokens, owner, hooks, mask=grows)
@@ -252,36 +247,6 @@ class OnePass:
         end = self.activations[layer][paths.owner[points.path]]
         return end if paths.start is None else end - paths.start[layer][points.path]
 
-    def _blanked(
-        self, blank: int, left: int, right: int, first: int, at: slice
-    ) -> list[Float[Tensor, "prompt token at neuron"]]:
-        """Each layer's activations with `blank` for each of the tokens from `left` to `right`.
-
-        Positions before `first` are not run again; `at` counts from there.
-        """
-        n_tokens, activations = right - left, []
-        tokens = self.batch.tokens
-        if not self.capabilities.masked:
-            tokens = tokens[:, : self.batch.at.stop]
-        rows = tokens[:, None, first:].repeat(1, n_tokens, 1)
-        diagonal = torch.arange(n_tokens)
-        rows[:, diagonal, diagonal + left - first] = blank
-
-        def keep(value: Tensor, hook: Any) -> None:
-            activations.append(value[:, at])
-
-        def end(value: Tensor, hook: Any) -> Tensor:
-            return value[:1, :1]
-
-        hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
-        if self.capabilities.unembedding is not None:
-            hooks.append((HOOK_UNEMBED, end))
-        owner = self._everyone().repeat_interleave(n_tokens)
-        options = self._options(owner, rows.shape[-1], self._before(first), mask=False)
-        with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
-            self.model(rows.flatten(0, 1), **options)
-        return [value.unflatten(0, (len(tokens), n_tokens)) for value in activations]
-
     def _run(
         self,
         tokens: Int[Tensor, "row pos"],
@@ -297,8 +262,8 @@ class OnePass:
         """
         unembedding, kept = self.capabilities.unembedding, []
         answers = self.batch.answers[owner]
-        predicted = _shifted(self.batch.predicted, self.first)
-        options = self._options(owner, tokens.shape[1], self.prefix, mask=mask)
+        predicted = shifted(self.batch.predicted, self.first)
+        options = self.options(owner, tokens.shape[1], self.prefix, mask=mask)
         if remember is not None and self.shares:
             options |= {"return_type": "logits_and_cache", "use_cache": True}
 
@@ -319,33 +284,12 @@ class OnePass:
         logits = logits[:, predicted].float()
         return answer_log_prob(logits, answers), is_likeliest(logits, answers).all(-1)
 
-    def _options(
-        self, owner: Tensor, width: int, prefix: KeysAndValues, *, mask: bool
-    ) -> dict[str, Any]:
-        """Options of the model for rows of these prompts: their prefix and an attention mask."""
-        options: dict[str, Any] = {}
-        if prefix:
-            options["past_key_values"] = prefix_cache(prefix, owner)
-        if mask:
-            past = prefix[0][0].shape[-2] if prefix else 0
-            like = next(self.model.original_model.parameters())
-            causal = not self.capabilities.masked
-            options["attention_mask"] = attention_mask(width, past + width, like, causal=causal)
-        return options
-
-    def _before(self, length: int) -> KeysAndValues:
-        """Keys and values of the first positions."""
-        return [(k[..., :length, :], v[..., :length, :]) for k, v in self.everything if length]
-
-    def _everyone(self) -> Int[Tensor, " prompt"]:
-        return torch.arange(len(self.tokens), device=self.tokens.device)
-
     def _target(self, log_prob: Tensor) -> Tensor:
         return log_prob.exp() if self.target == "probability" else log_prob
 
 
-def _shifted(positions: slice, first: int) -> slice:
-    """The same positions, counted from `first`."""
+def shifted(positions: slice, first: int) -> slice:
+    """Return the same positions, counted from `first`."""
     return slice(positions.start - first, positions.stop - first)
 
 

@@ -145,7 +145,7 @@ class FromHalf(PathMethod):
     complete = True
 
     def _paths(self, run, baselines):
-        owner = torch.arange(len(run.tokens))
+        owner = run.everyone()
         return Paths(owner, [activations / 2 for activations in run.activations])
 
 
