@@ -1,22 +1,20 @@
 """A student in JupyterLab: the check refuses the hole, the hint unfolds, the solution passes."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from loading import load_script
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "notebooks" / "scripts"))
-
 UNIT = "01_neurons_and_hooks"
 
 
 @pytest.mark.notebook
 def test_student_is_told_what_is_wrong_unfolds_the_solution_and_passes(page, lab):
-    import build
     from driving import end_session, open_notebook
 
+    build = load_script("notebooks/scripts/build.py")
     notebook = build.read(ROOT / "notebooks" / f"{UNIT}.py")
     exercise = build.exercises(notebook)[0]
     cells = build.for_students(notebook).cells

@@ -2,20 +2,17 @@
 
 import ast
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+from loading import load_script
 
 import lafn_viz as lv
 from lafn_viz.course import grading
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "notebooks" / "scripts"))
-
-import build  # noqa: E402
-
+build = load_script("notebooks/scripts/build.py")
 SCRIPTS = {path.stem: build.read(path) for path in build.scripts()}
 EXERCISES = [(name, e) for name, script in SCRIPTS.items() for e in build.exercises(script)]
 IDS = [exercise.number for _, exercise in EXERCISES]
