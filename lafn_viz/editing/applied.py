@@ -71,7 +71,7 @@ class AppliedEdits:
 
     def __init__(self, model: "TransformerBridge", edits: Iterable[Edit], find: Find) -> None:
         self.fired: list[Fired] = []
-        self._tokenizer, self._find = model.tokenizer, find
+        self._model, self._find = model, find
         self._edits_of: dict[str, list[Edit]] = defaultdict(list)
         # For each layer, by edit: its neurons in this layer, and what it adds to them.
         self._added: dict[int, dict[tuple[str, str], tuple[list[int], Tensor]]] = defaultdict(dict)
@@ -93,7 +93,17 @@ class AppliedEdits:
         """A forward pre-hook of the model: find out which edits act on which rows."""
         if _PAUSED.get():
             return
-        tokens = kwargs.get("input_ids", args[0] if args else None)
+        try:
+            self._begin(kwargs.get("input_ids", args[0] if args else None), kwargs)
+        except BaseException:
+            # TransformerLens has noted the number of rows for the position embeddings, which this
+            # pass does not reach; the next pass would get as many.
+            if (embeddings := getattr(self._model, "pos_embed", None)) is not None:
+                embeddings._current_batch_size = None
+            raise
+
+    def _begin(self, tokens: Tensor | None, kwargs: dict[str, Any]) -> None:
+        """Fire edits for new texts, or keep those of texts that are in a key/value cache."""
         if tokens is None:
             raise EditError("edits are found in tokens; give the model input_ids, not embeddings")
         past = kwargs.get("past_key_values")
@@ -131,7 +141,7 @@ class AppliedEdits:
     def _matches(self, ids: tuple[int, ...]) -> list[tuple[Match, int]]:
         """The subjects that a row names, each with its last token."""
         if ids not in self._matches_of:
-            text, ends = _text_and_ends(self._tokenizer, ids)
+            text, ends = _text_and_ends(self._model.tokenizer, ids)
             self._matches_of[ids] = [
                 (match, next(i for i, end in enumerate(ends) if end >= match.span[1]))
                 for match in self._find(text)

@@ -131,3 +131,16 @@ def test_paused_edits_do_not_act_and_what_has_fired_stays(tiny):
         assert [one.match.name for one in fired] == ["Japan"]
         assert torch.equal(logits(model, japan), changed)
     assert not torch.equal(changed, plain)
+
+
+def test_after_a_refused_pass_the_next_one_is_read_as_ever(tiny):
+    """TransformerLens remembers the rows of a pass until its position embeddings."""
+    model = tiny("gpt2")
+    tokens = ids(model, "The capital of Japan is")
+    _, past = logits(model, tokens, return_type="logits_and_cache", use_cache=True)
+    with edited(model, an_edit(model)):
+        expected = model.original_model.generate(tokens, max_new_tokens=3, do_sample=False)
+        with pytest.raises(EditError, match="read the prompts inside the context too"):
+            logits(model, tokens[:, -1:].expand(2, -1), past_key_values=past)
+        again = model.original_model.generate(tokens, max_new_tokens=3, do_sample=False)
+    assert torch.equal(again, expected)
