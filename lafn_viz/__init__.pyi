@@ -44,10 +44,8 @@ from lafn_viz.editing.many import (
     edit_cases as edit_cases,
 )
 from lafn_viz.editing.optimise import edit_case as edit_case, lafn_edit as lafn_edit
-from lafn_viz.editing.retrieval.subject_matcher import (
-    Match as Match,
-    SubjectMatcher as SubjectMatcher,
-)
+from lafn_viz.editing.retrieval.match import Match as Match
+from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher as SubjectMatcher
 from lafn_viz.experiments.examine import Examination as Examination, examine as examine
 from lafn_viz.experiments.store import (
     Store as Store,
