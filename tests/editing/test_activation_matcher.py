@@ -1,4 +1,4 @@
-"""What a text asks about is told by the neurons of the edits; the model is left as it was."""
+"""The neurons of edits tell what a text asks for, and the model is left as it was."""
 
 import dataclasses
 from collections import Counter

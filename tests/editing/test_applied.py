@@ -22,9 +22,9 @@ def test_applied_as_it_was_optimised(tiny, family, position):
     prompt = lv.Prompt.of("What is the capital of Japan? Answer:", "x", subject="Japan")
     if position == "answer":  # with the answer's tokens read too, its place could not be known
         prompt = dataclasses.replace(prompt, answer="a", separator="")
-    reading = EditedForward(model, [prompt], position)
+    forward = EditedForward(model, [prompt], position)
     with torch.no_grad():
-        expected = reading.logits(edit.added(capabilities(model).d_mlp))[0]
+        expected = forward.logits(edit.added(capabilities(model).d_mlp))[0]
     with edited(model, edit) as fired:
         found = logits(model, ids(model, prompt.text))[0, -1]
     assert [one.match.name for one in fired] == ["Japan"]
@@ -46,8 +46,8 @@ def test_each_row_gets_its_own(tiny):
             assert sorted((f.row, f.edit.subject_id) for f in fired) == [(0, "JP"), (1, "PE")]
             for row, text in enumerate(texts):
                 alone = logits(model, ids(model, text))[0]
-                mine = together[row][mask[row].bool()]
-                torch.testing.assert_close(mine, alone, rtol=1e-3, atol=1e-3)
+                of_row = together[row][mask[row].bool()]
+                torch.testing.assert_close(of_row, alone, rtol=1e-3, atol=1e-3)
         plain = logits(model, batch["input_ids"], attention_mask=mask)
         torch.testing.assert_close(together[2][mask[2].bool()], plain[2][mask[2].bool()])
 
@@ -93,7 +93,7 @@ def test_undone_after_an_exception(tiny):
         assert torch.equal(weight, weights[name])
 
 
-def test_going_on_from_what_was_read_outside(tiny):
+def test_a_key_value_cache_of_prompts_read_outside_is_refused(tiny):
     model = tiny("gpt2")
     tokens = ids(model, "The capital of Japan is")
     _, past = logits(model, tokens, return_type="logits_and_cache", use_cache=True)
@@ -105,7 +105,7 @@ def test_going_on_from_what_was_read_outside(tiny):
 
 
 def test_attribution_of_an_edited_model_is_refused(embedded, facts):
-    """Points of a path stand beside the prompts as rows of their own, which no text belongs to."""
+    """Attribution reads the points of a path as rows of their own, to which no text belongs."""
     edit = an_edit(embedded)
     japan, peru = (
         facts.filter(relation="capital", subjects=name, languages="en").prompts()[:2]
@@ -133,7 +133,7 @@ def test_paused_edits_do_not_act_and_what_has_fired_stays(tiny):
     assert not torch.equal(changed, plain)
 
 
-def test_after_a_refused_pass_the_next_one_is_read_as_ever(tiny):
+def test_the_pass_after_a_refused_one_is_not_affected(tiny):
     """TransformerLens remembers the rows of a pass until its position embeddings."""
     model = tiny("gpt2")
     tokens = ids(model, "The capital of Japan is")

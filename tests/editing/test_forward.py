@@ -1,4 +1,4 @@
-"""Reading many prompts at once is reading each alone."""
+"""A batch of prompts of any length gives what each of them gives alone."""
 
 import pytest
 import torch
@@ -38,39 +38,39 @@ def test_equal_to_one_prompt_at_a_time(tiny, prompts, family):
     width = capabilities(model).d_mlp
     added = {0: torch.linspace(-1, 1, width), 2: torch.linspace(2, 0, width)}
     for position in EDIT_POSITIONS:
-        reading = EditedForward(model, prompts, position)
+        forward = EditedForward(model, prompts, position)
         with torch.no_grad():
-            found = reading.logits(added)
+            logits = forward.logits(added)
         for number, prompt in enumerate(prompts):
             expected = one_by_one(model, prompt, position, added)
-            mine = found[reading.row == number]
-            torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
+            of_prompt = logits[forward.row == number]
+            torch.testing.assert_close(of_prompt, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_log_probabilities_are_those_of_score_answers(tiny, prompts):
     model = tiny("llama")
-    reading, scored = (
+    forward, scored = (
         EditedForward(model, prompts, "from_subject"),
         lv.score_answers(model, prompts),
     )
-    assert reading.prefix, "the prefix should be read once"
+    assert forward.prefix, "the prefix should be read once"
     with torch.no_grad():
-        logits = reading.logits({})
-    torch.testing.assert_close(reading.log_prob(logits), scored.log_prob, rtol=1e-4, atol=1e-4)
-    assert torch.equal(reading.known(logits), scored.known)
-    assert reading.same(logits, logits).all()
-    assert not reading.same(logits, -logits).any()
+        logits = forward.logits({})
+    torch.testing.assert_close(forward.log_prob(logits), scored.log_prob, rtol=1e-4, atol=1e-4)
+    assert torch.equal(forward.known(logits), scored.known)
+    assert forward.same(logits, logits).all()
+    assert not forward.same(logits, -logits).any()
 
 
 def test_gradients_reach_the_values(tiny, prompts):
     model = tiny("gpt2")
     values = torch.zeros(capabilities(model).d_mlp, requires_grad=True)
-    reading = EditedForward(model, prompts, "answer")
-    before = reading.log_prob(reading.logits({1: values})).sum()
+    forward = EditedForward(model, prompts, "answer")
+    before = forward.log_prob(forward.logits({1: values})).sum()
     before.backward()
     step = 1e-3 * values.grad / values.grad.norm()
     with torch.no_grad():
-        after = reading.log_prob(reading.logits({1: step})).sum()
+        after = forward.log_prob(forward.logits({1: step})).sum()
     expected = float(step @ values.grad)
     assert float(after - before.detach()) == pytest.approx(expected, rel=0.05)
 

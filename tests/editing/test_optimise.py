@@ -46,11 +46,11 @@ def test_the_fact_changes_in_paraphrases_that_took_no_part(embedded, facts, edit
     prompts = asked_for(facts, edit)
     assert {p.language for p in prompts} == set(LANGUAGES)
     assert not {p.text for p in prompts} & {p.text for p in edit.prompts}
-    reading = EditedForward(embedded, prompts, edit.position)
+    forward = EditedForward(embedded, prompts, edit.position)
     with torch.no_grad():
-        before, after = reading.logits({}), reading.logits(edit.added(640))
-    assert not reading.known(before).any()
-    assert reading.known(after).float().mean() >= 0.75
+        before, after = forward.logits({}), forward.logits(edit.added(640))
+    assert not forward.known(before).any()
+    assert forward.known(after).float().mean() >= 0.75
     kept = asked_for(facts, edit, relation="continent")
     other = EditedForward(embedded, kept, edit.position)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Edits of weights: the closed forms against what they promise, and the model as it was."""
+"""Edits of weights: the closed forms solve their problems, and the model is left as it was."""
 
 import contextlib
 
@@ -21,14 +21,14 @@ from lafn_viz.models.hooks import down_weight, hook_post, hook_written
 def made_up():
     generator = torch.Generator().manual_seed(0)
     corpus = torch.randn(400, 12, generator=generator) @ torch.randn(12, 12, generator=generator)
-    keys, writes = (torch.randn(3, n, generator=generator) for n in (12, 5))
-    return corpus, corpus.T @ corpus / 400, keys, writes
+    keys, residuals = (torch.randn(3, n, generator=generator) for n in (12, 5))
+    return corpus, corpus.T @ corpus / 400, keys, residuals
 
 
-def test_rank_one_writes_what_is_wanted_at_its_key_and_least_elsewhere(made_up):
-    corpus, moment, keys, writes = made_up
-    change = rank_one(moment, keys[:1], writes[:1], ridge=0.0)
-    assert torch.allclose(keys[0] @ change, writes[0], atol=1e-4)
+def test_rank_one_adds_the_residual_at_its_key_and_least_elsewhere(made_up):
+    corpus, moment, keys, residuals = made_up
+    change = rank_one(moment, keys[:1], residuals[:1], ridge=0.0)
+    assert torch.allclose(keys[0] @ change, residuals[0], atol=1e-4)
     # Of all changes that do, none moves the corpus less: any other differs by what is zero there.
     for seed in range(5):
         other = torch.randn(12, 5, generator=torch.Generator().manual_seed(seed))
@@ -38,22 +38,22 @@ def test_rank_one_writes_what_is_wanted_at_its_key_and_least_elsewhere(made_up):
 
 
 def test_the_last_key_of_several_is_exact(made_up):
-    _, moment, keys, writes = made_up
-    change = rank_one(moment, keys, writes)
-    assert torch.allclose(keys[-1] @ change, writes[-1], atol=1e-3)
+    _, moment, keys, residuals = made_up
+    change = rank_one(moment, keys, residuals)
+    assert torch.allclose(keys[-1] @ change, residuals[-1], atol=1e-3)
 
 
-def test_least_squares_solves_what_it_says(made_up):
-    corpus, moment, keys, writes = made_up
+def test_least_squares_solves_its_problem(made_up):
+    corpus, moment, keys, residuals = made_up
     weight = 0.3
-    change = least_squares(moment, keys, writes, weight=weight, ridge=0.0)
-    # The same problem as rows: the corpus wants nothing, the keys want their writes.
+    change = least_squares(moment, keys, residuals, weight=weight, ridge=0.0)
+    # The same problem as rows: the corpus wants nothing, the keys want their residuals.
     rows = torch.cat([corpus * (weight / len(corpus)) ** 0.5, keys]).double()
-    wanted = torch.cat([torch.zeros(len(corpus), 5), writes]).double()
+    wanted = torch.cat([torch.zeros(len(corpus), 5), residuals]).double()
     expected = torch.linalg.lstsq(rows, wanted).solution.float()
     assert torch.allclose(change, expected, atol=1e-3)
-    near = least_squares(moment, keys, writes, weight=1e-6)
-    assert torch.allclose(keys @ near, writes, atol=1e-2)
+    near = least_squares(moment, keys, residuals, weight=1e-6)
+    assert torch.allclose(keys @ near, residuals, atol=1e-2)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "bloom"])
@@ -78,17 +78,17 @@ def test_moments_are_those_of_a_plain_hook(tiny, prompts, family):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_a_change_of_weights_is_what_the_reading_says_and_goes_again(tiny, prompts, family):
+def test_a_change_of_weights_is_that_of_the_forward_pass_and_is_undone(tiny, prompts, family):
     model = tiny(family)
     generator = torch.Generator().manual_seed(1)
     change = 0.1 * torch.randn(down_weight(model, 1).shape, generator=generator)
     before = {name: weight.clone() for name, weight in model.original_model.state_dict().items()}
-    reading = EditedForward(model, prompts, "answer", whole=True)
+    forward = EditedForward(model, prompts, "answer", whole=True)
     with torch.no_grad():
-        expected = reading.logits({}, changed={1: change})
-        plain = reading.logits({})
+        expected = forward.logits({}, changed={1: change})
+        plain = forward.logits({})
         with contextlib.suppress(KeyboardInterrupt), WeightEdit({1: change}).applied(model):
-            changed = reading.logits({})
+            changed = forward.logits({})
             raise KeyboardInterrupt
     assert torch.allclose(changed, expected, atol=1e-3)
     assert (changed - plain).abs().max() > 0.01
@@ -96,10 +96,10 @@ def test_a_change_of_weights_is_what_the_reading_says_and_goes_again(tiny, promp
         assert torch.equal(weight, before[name])
 
 
-def test_the_hook_on_what_is_written_is_the_down_projection(tiny, prompts):
+def test_the_hook_on_outputs_sees_the_down_projection(tiny, prompts):
     model = tiny("llama")
-    reading = EditedForward(model, prompts, "subject_last")
-    seen = reading.seen([hook_post(2), hook_written(2)])
+    forward = EditedForward(model, prompts, "subject_last")
+    seen = forward.seen([hook_post(2), hook_written(2)])
     expected = seen[hook_post(2)] @ down_weight(model, 2)
     assert torch.allclose(seen[hook_written(2)], expected, atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""One edit, question by question."""
+"""One edit compared with before, question by question."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_questions_are_held_out_and_neighbours_are_not_edited(facts):
     assert not used & {prompt.text for prompt in asked.prompts}
     assert {prompt.language for prompt in asked.prompts} == {"en", "zh", "hi"}
     others = [p for p, group in zip(asked.prompts, asked.groups, strict=True) if "other" in group]
-    # Italy first: an edit that puts Rome everywhere could not be told there, but Afghanistan does.
+    # Italy first: an edit that writes Rome everywhere does not show there, but in Afghanistan.
     assert list(dict.fromkeys(p.fact_id for p in others)) == ["capital/IT", "capital/AF"]
     edited = {("IT", "capital"), ("JP", "continent")}
     fewer = questions_of(case, facts, edited=edited)
@@ -45,7 +45,7 @@ def test_what_went_well():
     assert list(found.to_frame()["well"]) == [True, False, True, False]
 
 
-def test_no_edit_changes_nothing_said(embedded, facts):
+def test_without_edits_the_answers_are_the_same(embedded, facts):
     case = lv.counterfactual_case(
         facts, subject="Japan", relation="capital", new_object="Rome", languages=["en", "zh"]
     )

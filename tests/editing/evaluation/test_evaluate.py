@@ -30,7 +30,7 @@ def cases(facts):
     return lv.counterfactual_cases(facts, n=2, seed=1).filter(languages=["en", "ru", "zh"])
 
 
-def test_an_edit_that_does_nothing_keeps_all_and_brings_nothing(embedded, cases):
+def test_an_edit_that_does_nothing_has_full_locality_and_no_reliability(embedded, cases):
     report = evaluate(embedded, NOTHING, cases, progress=False)
     for evaluator in ("exact_match", "token_accuracy"):
         found = report.summary(evaluator).set_index("metric")
@@ -54,7 +54,7 @@ def test_texts_are_those_that_generate_writes_alone(embedded, facts):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "bloom", "opt"])
-def test_token_accuracy_is_that_of_a_plain_reading(tiny, prompts, family):
+def test_token_accuracy_is_that_of_a_plain_forward_pass(tiny, prompts, family):
     """A random model writes anything: what counts is the next token after the true ones."""
     model = tiny(family)
     for prompt, found in zip(prompts, generate(model, prompts), strict=True):
@@ -106,7 +106,7 @@ def test_bad_input(embedded, cases):
         evaluate(embedded, NOTHING, cases, languages=["xx"])
 
 
-def test_a_question_longer_than_the_model_reads_is_said_before_any_edit(embedded, cases):
+def test_a_question_longer_than_the_model_reads_is_refused_before_any_edit(embedded, cases):
     long = lv.Prompt.of("Japan " * 200 + "is", "Rome", subject="Japan")
     case = replace(cases[0], portability={"en": (long,)})
 
@@ -132,7 +132,7 @@ def test_a_masked_model_writes_nothing(tiny, cases):
 
 
 def test_an_edit_of_all_languages_holds_in_texts(embedded, cases):
-    """One edit from one end to the other; locality beside it."""
+    """One edit end to end, with its locality."""
     editor = lv.baselines.language_agnostic(position="answer")
     report = evaluate(embedded, editor, cases.filter(n=1), progress=False)
     found = report.summary().set_index("metric")

@@ -26,7 +26,7 @@ def cases(facts):
     return lv.counterfactual_cases(facts, n=2, seed=1).filter(languages=["en", "ru", "zh"])
 
 
-def test_what_was_stopped_goes_on_from_its_file(embedded, cases, tmp_path):
+def test_a_stopped_evaluation_resumes_from_its_file(embedded, cases, tmp_path):
     file, calls = tmp_path / "deep" / "done.jsonl", []
 
     def stops(model, case, languages):

@@ -1,4 +1,4 @@
-"""Cached subjects in texts: what fires, where, and what must not."""
+"""Cached subjects in texts: which fire, where, and which must not."""
 
 import random
 import subprocess
@@ -165,7 +165,7 @@ def test_the_longest_name_wins_but_the_short_one_fires_elsewhere(countries):
     assert [(m.key, m.span) for m in both] == [("GQ", (0, 17)), ("GN", (25, 31))]
 
 
-def test_rules_are_told_by_the_language_of_the_text():
+def test_the_language_of_the_text_decides_the_rule():
     matcher = SubjectMatcher({"DE": {"en": ["Germany", "FRG"], "de": "Deutschland"}})
     assert found(matcher, "Germany", language="en")["DE"][0] == "exact"
     assert found(matcher, "Germany", language="de")["DE"][0] == "alias"
@@ -194,7 +194,7 @@ def test_explain_shows_what_did_not_fire_and_why(countries):
     assert "longer name, of GW" in inside["why"].iloc[0]
 
 
-def test_bad_names_are_told():
+def test_bad_names_are_refused():
     with pytest.raises(ValueError, match=r"'FR' in 'fr' is blank .* leave the language out"):
         SubjectMatcher({"FR": {"en": ["France"], "fr": [" \u200b"]}})
     with pytest.raises(ValueError, match="'FR' has no name"):
@@ -258,7 +258,7 @@ def test_long_and_odd_texts_are_read_in_time(countries):
     assert found(countries, long + "Japan")["JP"] == ("exact", "Japan")
     countries.find("\u0301\u0323" * 300_000)
     countries.find("日" * 300_000)
-    # A guard against time that grows with the square, not a measure.
+    # A guard against time that grows with the square of the length, no measurement.
     assert time.perf_counter() - begin < 30
 
 
