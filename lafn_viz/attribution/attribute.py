@@ -296,9 +296,10 @@ def _warn_of_incompleteness(scores: NeuronScores, tolerance: float, n_steps: int
             else 'use n_steps="auto" or more steps'
         )
         warnings.warn(
-            f"{missed} of {share.numel()} (prompt, layer) pairs miss the completeness tolerance "
-            f"{tolerance:g}, by most layer {layer} of {scores.prompts[prompt].text!r} with "
-            f"{share.max():.3g}; their scores do not sum to what the layer does: {remedy}",
+            f"{missed} of {share.numel()} (prompt, layer) pairs miss the completeness tolerance of "
+            f"{tolerance:g}: their scores do not sum to what the layer does. The largest relative "
+            f"error is {share.max():.3g}, in layer {layer} of {scores.prompts[prompt].text!r}; "
+            f"{remedy}",
             CompletenessWarning,
             stacklevel=3,
         )
