@@ -47,6 +47,7 @@ from lafn_viz.editing.optimise import edit_case as edit_case, lafn_edit as lafn_
 from lafn_viz.editing.retrieval.match import Match as Match
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher as SubjectMatcher
 from lafn_viz.experiments.examine import Examination as Examination, examine as examine
+from lafn_viz.experiments.plan import Plan as Plan
 from lafn_viz.experiments.store import (
     Store as Store,
     StoreError as StoreError,

@@ -1,8 +1,11 @@
 """Made-up edits of a model, and short ways to read with them."""
 
+import contextlib
+
 import torch
 
 import lafn_viz as lv
+from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron
 
@@ -10,6 +13,17 @@ NAMES = {
     "JP": {"en": ("Japan",), "zh": ("日本",), "ru": ("Япония",)},
     "PE": {"en": ("Peru",), "fr": ("Pérou",)},
 }
+
+
+class Nothing:
+    """An edit that changes nothing."""
+
+    @contextlib.contextmanager
+    def applied(self, model):
+        yield
+
+
+NOTHING = Editor("nothing", lambda model, case, languages: Nothing())
 
 
 def an_edit(model, subject="JP", *, relation="capital", position="from_subject", seed=0) -> lv.Edit:

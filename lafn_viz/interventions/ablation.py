@@ -11,7 +11,6 @@ A changed neuron gets one of four values:
 Hooks are removed at the end and after an exception; the weights are never touched.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from lafn_viz.attribution.mean_activations import mean_activations, require_languages
 from lafn_viz.attribution.one_pass import OnePass
+from lafn_viz.core.files import checksum_of
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
@@ -82,7 +82,7 @@ def ablation_options(
         options["factor"] = factor
     if how in ("mean", "resample") and corpus:
         texts = "\n".join(f"{p.language} {p.text}{p.separator}{p.answer}" for p in corpus)
-        digest = hashlib.sha256(texts.encode()).hexdigest()[:8]
+        digest = checksum_of(texts)[:8]
         options["corpus"] = f"{len(corpus)} prompts ({digest})"
     return options
 

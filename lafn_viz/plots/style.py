@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.languages import code_or_tag
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 # Okabe-Ito has eight colours, too few for twelve languages. These are the nine of Paul Tol's
@@ -32,10 +33,11 @@ CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
 
 def language_colour(code: str) -> str:
-    """Return the colour of a language (also of "zh-TW"), or one derived from its code."""
-    known = LANGUAGE_COLOURS.get(code) or LANGUAGE_COLOURS.get(code.split("-")[0])
-    if known:
-        return known
+    """Return the colour of a language, for any form of its tag, or one derived from its code."""
+    code = code_or_tag(code)
+    colour = LANGUAGE_COLOURS.get(code) or LANGUAGE_COLOURS.get(code.split("-")[0])
+    if colour:
+        return colour
     # Python's own hash differs from run to run.
     number = zlib.crc32(code.encode())
     hue, lightness = number % 360 / 360, (0.3, 0.42, 0.54)[number // 360 % 3]

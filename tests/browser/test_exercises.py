@@ -42,7 +42,9 @@ def test_student_is_told_what_is_wrong_unfolds_the_solution_and_passes(page, lab
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(shown)
     run_two(page, hole)
-    check.get_by_role("status").filter(has_text="Right. You read 640 neurons in each layer").wait_for()
+    check.get_by_role("status").filter(
+        has_text="Right. You read 640 neurons in each layer"
+    ).wait_for()
     end_session(page, lab.address)
 
 

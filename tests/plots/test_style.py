@@ -49,7 +49,8 @@ def test_colours_of_languages_can_be_told_apart(eye):
 
 
 def test_any_other_language_has_the_same_colour_in_every_run():
-    assert language_colour("zh-TW") == LANGUAGE_COLOURS["zh"]
+    for tag in ("zh-TW", "zh_CN", "zho", "cmn"):
+        assert language_colour(tag) == LANGUAGE_COLOURS["zh"]
     assert [language_colour(code) for code in ("nl", "ko", "sw")] == [
         "#4A30A6",
         "#49CA4D",

@@ -1,33 +1,17 @@
 """Evaluation: texts as the model writes them, languages apart, edits alone and at once."""
 
-import contextlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from made_up_edits import NOTHING, Nothing
 
 import lafn_viz as lv
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.evaluate import evaluate
 from lafn_viz.models.generation import generate
 from lafn_viz.models.tokens import encode
-
-
-class Nothing:
-    """An edit that changes nothing."""
-
-    @contextlib.contextmanager
-    def applied(self, model):
-        yield
-
-
-NOTHING = Editor("nothing", lambda model, case, languages: Nothing())
-
-
-@pytest.fixture(scope="module")
-def cases(facts):
-    return lv.counterfactual_cases(facts, n=2, seed=1).filter(languages=["en", "ru", "zh"])
 
 
 def test_an_edit_that_does_nothing_has_full_locality_and_no_reliability(embedded, cases):

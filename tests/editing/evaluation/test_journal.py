@@ -1,29 +1,13 @@
 """An evaluation resumes from its file, by the contents of the cases."""
 
-import contextlib
 import json
 
 import pytest
+from made_up_edits import NOTHING, Nothing
 
 import lafn_viz as lv
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.evaluate import evaluate
-
-
-class Nothing:
-    """An edit that changes nothing."""
-
-    @contextlib.contextmanager
-    def applied(self, model):
-        yield
-
-
-NOTHING = Editor("nothing", lambda model, case, languages: Nothing())
-
-
-@pytest.fixture(scope="module")
-def cases(facts):
-    return lv.counterfactual_cases(facts, n=2, seed=1).filter(languages=["en", "ru", "zh"])
 
 
 def test_a_stopped_evaluation_resumes_from_its_file(embedded, cases, tmp_path):
