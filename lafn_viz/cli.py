@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lafn_viz.app.serving import APP_PORT, LAB_PORT
+
 if TYPE_CHECKING:
     import lafn_viz as lv
 
@@ -129,12 +131,12 @@ def _add_lab(commands: Any) -> None:
         help="copy the notebooks to this folder and open them there; existing files are kept "
         "(default: the notebooks of this checkout, or copies in ./lafn_viz_notebooks)",
     )  # fmt: skip
-    _add_server_options(lab, usual_port=8888)
+    _add_server_options(lab, usual_port=LAB_PORT)
 
 
 def _add_app(commands: Any) -> None:
     app = commands.add_parser("app", help="serve the explorers as one page")
-    _add_server_options(app, usual_port=8866)
+    _add_server_options(app, usual_port=APP_PORT)
     add = app.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: this computer alone)")
     add(

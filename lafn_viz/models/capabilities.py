@@ -32,6 +32,7 @@ from lafn_viz.models.hooks import (
     HOOK_UNEMBED,
     Hooks,
     attention_mask,
+    down_bias,
     down_weight,
     hook_block,
     hook_post,
@@ -213,7 +214,7 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
     widths = set()
     for layer, (post, output) in enumerate(names):
         neurons, written, silent = values[post], values[output], silent_values[output]
-        weight, bias = down_weight(model, layer), getattr(model.blocks[layer].mlp.out, "bias", None)
+        weight, bias = down_weight(model, layer), down_bias(model, layer)
         scale = written.abs().max().clamp_min(1e-6)
         exact = weight.shape[0] == neurons.shape[-1] and bool(
             (neurons @ weight + (0 if bias is None else bias) - written).abs().max() / scale < 1e-2

@@ -69,6 +69,12 @@ def down_weight(
     return weight.T if linear else weight
 
 
+def down_bias(model: "TransformerBridge", layer: int) -> Float[Tensor, " d_model"] | None:
+    """Bias of a layer's down projection; None if it has none."""
+    bias: Tensor | None = getattr(model.blocks[layer].mlp.out, "bias", None)
+    return bias
+
+
 def attention_mask(
     queries: int, keys: int, like: Tensor, *, causal: bool
 ) -> Float[Tensor, "1 1 queries keys"]:
