@@ -88,12 +88,14 @@ def first() -> dict[str, str]:
     return results()
 
 
+@pytest.mark.slow
 def test_twice_in_one_process(first):
     torch.manual_seed(99)  # what anyone else draws has no part in it
     np.random.default_rng(5).random(7)
     assert results() == first
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(first):
     """Another order of hashing, and no cache that the first process filled."""
     run = subprocess.run(

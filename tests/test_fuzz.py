@@ -327,6 +327,7 @@ def test_an_evaluation_that_was_killed_within_a_letter_goes_on(evaluated, tmp_pa
     assert empty.read_bytes().count(b"\n") == 3
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=120)
 @given(data=st.data())
 def test_an_evaluation(evaluated, tmp_path, data):
@@ -354,6 +355,7 @@ def test_an_evaluation(evaluated, tmp_path, data):
         assert evaluate(model, NOTHING, cases, file=path, progress=False).answers == found.answers
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=80)
 @given(data=st.data())
 def test_a_model_folder(tmp_path, folder, data):

@@ -87,18 +87,19 @@ def test_estimate_is_work_over_rate_and_names_what_it_assumes(capsys):
     args = argparse.Namespace(
         rate=100.0, facts=1000, languages=2, paraphrases=3, target="7B", points=8, gpus=[1, 10]
     )
-    gpu.estimate(args, rate=1.0, share=0.5, tokens=10, of="1.1B")
+    gpu.estimate(args, rate=1.0, share=0.5, tokens=10, measured="1.1B")
     said = capsys.readouterr().out
     shape = gpu.shape_of_size("7B", 32_000)
     hours = 6000 * gpu.flop(shape, [9] * 32, 10, 10) / (100e12 * 0.5) / 3600
     assert f"   1 GPUs: {hours:12,.1f} hours" in said
     assert f"  10 GPUs: {hours / 10:12,.1f} hours" in said
-    assert "100 TFLOP/s (as given), of which 50.0% is reached, as 1.1B did" in said
+    assert "of 100 TFLOP/s (as given), of which 50.0% is reached, as with 1.1B on this" in said
     # The leading term: four FLOP for every weight, position and row.
     leading = 4 * shape.weights * 10 * 9 * 32 * 33 / 2
     assert gpu.flop(shape, [9] * 32, 10, 10) == pytest.approx(leading, rel=0.1)
 
 
+@pytest.mark.slow
 def test_without_a_gpu_the_benchmark_says_so_and_runs(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(gpu, "matmul_rate", lambda *_: 1e11)

@@ -71,6 +71,7 @@ def run(script: str, *arguments: object, home) -> str:
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_work_on_models_that_are_here_asks_no_network(folder, tmp_path):
     assert run(WORK, folder("llama"), tmp_path, home=tmp_path) == "[]"
 

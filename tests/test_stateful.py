@@ -93,6 +93,7 @@ def given(tiny, facts):
     return model, some.prompts()[::13], cases, edits, changes
 
 
+@pytest.mark.slow
 def test_a_model_is_left_as_it_was(given):
     model, prompts, cases, edits, changes = given
     tokens = model.tokenizer("The capital of Japan is", return_tensors="pt")["input_ids"]

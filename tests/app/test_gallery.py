@@ -71,6 +71,7 @@ def test_the_index_shows_pictures_only_if_they_were_drawn(results, tmp_path, mon
     assert "<img" not in made.index.read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no browser")
 def test_a_picture_is_drawn(tmp_path):
     pytest.importorskip("kaleido")

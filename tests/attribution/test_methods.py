@@ -16,6 +16,7 @@ from lafn_viz.models.hooks import hook_attended, hook_post
 from lafn_viz.models.tokens import encode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("family", ["gpt2", "llama", "bloom", "bert", "xlm-roberta"])
 def test_amig_equals_the_loop_over_tokens(tiny, prompts, family, position):

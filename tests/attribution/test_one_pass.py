@@ -36,6 +36,7 @@ def test_captum_agrees(tiny, prompts, family, position):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "bert"])
 @pytest.mark.parametrize("method", ["integrated_gradients", "amig"])
 def test_max_rows_bounds_the_rows_and_changes_nothing(tiny, prompts, family, method):

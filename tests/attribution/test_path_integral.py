@@ -48,6 +48,7 @@ def test_more_steps_less_error(tiny, prompts):
     assert errors[0] > 4 * errors[1] > 16 * errors[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "gemma2", "opt", "bert", "roberta"])
 @pytest.mark.parametrize("method", ["integrated_gradients", "amig"])
 def test_auto_reaches_the_tolerance_and_is_what_many_points_give(tiny, prompts, family, method):
@@ -80,6 +81,7 @@ def test_auto_refines_only_where_the_path_is_a_step(tiny, prompts, monkeypatch):
     assert auto.n_points[:, 1].max() > 10 > auto.n_points[:, 2].max()
 
 
+@pytest.mark.slow
 def test_auto_does_not_chase_rounding(embedded, facts):
     """In half precision F is known to some percent: points beyond that mend nothing."""
     prompts = facts.filter(relation="capital", languages=["en", "zh"]).sample(3).prompts()

@@ -8,6 +8,8 @@ from servers import app_server, status
 
 from lafn_viz.widgets import EXPLORERS
 
+pytestmark = pytest.mark.slow
+
 TABS = ".lafn-page > .lm-TabBar [role=tab]"
 NOBODY = "11111111-1111-1111-1111-111111111111"
 # Rules of axe-core that this page cannot satisfy, and why.

@@ -20,6 +20,8 @@ from driving import (
 )
 from plotly.offline import get_plotlyjs
 
+pytestmark = pytest.mark.slow
+
 HEATMAP = {"type": "heatmap", "z": [[c + 7 * r for c in range(7)] for r in range(3)]}
 NAMED = HEATMAP | {"x": list("abcdefg"), "y": ["en", "ja", "zh"]}
 SIDE_BY_SIDE = {"grid": {"rows": 1, "columns": 2, "pattern": "independent"}}

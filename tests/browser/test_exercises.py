@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from loading import load_script
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 UNIT = "01_neurons_and_hooks"
 

@@ -17,6 +17,8 @@ from driving import (  # noqa: E402
     wait_status,
 )
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<img src=x onerror='window.harmed = true'>"
 
 

@@ -88,6 +88,7 @@ def one_copy_of_each_model(monkeypatch):
     monkeypatch.setattr(lv, "load_model", load_model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "exercise"), EXERCISES, ids=IDS)
 def test_check_refuses_the_hole_and_passes_the_solution(name, exercise):
     hole = judged(name, exercise, exercise.hole)

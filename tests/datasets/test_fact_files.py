@@ -81,6 +81,7 @@ def test_paraphrases_without_one_subject_are_refused(tmp_path):
             load_facts(paraphrases=path)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_any_value_in_any_field_is_read_or_refused_by_name(tmp_path_factory, value):

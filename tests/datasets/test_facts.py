@@ -15,6 +15,7 @@ def test_embedded_facts_are_many_and_in_many_scripts(facts):
     assert france.object["hi"] == "पेरिस"
 
 
+@pytest.mark.slow
 def test_every_prompt_holds_its_subject_and_asks_for_an_answer_that_comes_last(facts):
     for prompt in facts.prompts():
         start, end = prompt.subject_span

@@ -13,6 +13,7 @@ def cases(facts):
     return lv.counterfactual_cases(facts, n=3).filter(languages=["en"])
 
 
+@pytest.mark.slow
 def test_edits_resume_where_they_were_killed(embedded, cases, tmp_path, monkeypatch):
     monkeypatch.setattr(many, "SAVE_EVERY", 0.0)
     made = []

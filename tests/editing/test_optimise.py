@@ -83,6 +83,7 @@ def test_few_located_neurons_beat_as_many_random_ones(embedded, facts):
     assert found.loss + found.divergence < 0.7 * (control.loss + control.divergence)
 
 
+@pytest.mark.slow
 def test_located_by_the_paper(embedded, facts):
     for locate in ("attribution", "activation"):
         found = lafn_edit(
@@ -163,6 +164,7 @@ def test_a_case_of_any_set_can_be_edited(tiny, question):
         lv.edit_case(tiny("gpt2"), question, languages=["fr"])
 
 
+@pytest.mark.slow
 def test_an_edit_holds_what_follows_its_answer(embedded, facts):
     """Without it, an answer of one token may be written again and again."""
     case = lv.counterfactual_cases(facts, n=4, seed=1)[3]

@@ -19,6 +19,8 @@ import lafn_viz as lv
 from lafn_viz.experiments.ray_backend import CHUNK, ClusterError, _Queue
 from lafn_viz.experiments.store_writer import StoreWriter
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray")
 QUICK = {"progress": False, "per_shard": 3, "device": "cpu"}
 

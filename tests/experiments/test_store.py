@@ -41,6 +41,7 @@ def written(folder: Path, order=ITEMS) -> dict[str, str]:
     return killing.tree(folder)
 
 
+@pytest.mark.slow
 def test_killed_at_line_after_line_it_loses_nothing_and_repeats_nothing(tmp_path):
     report = killed("lines", tmp_path)
     assert report["kills"] > 40
@@ -49,6 +50,7 @@ def test_killed_at_line_after_line_it_loses_nothing_and_repeats_nothing(tmp_path
     assert "journal.sqlite" not in report["files"]
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_any_time_leaves_the_same_bytes(tmp_path):
     report = killed("sweep", tmp_path)
     assert report["kills"] > 3
@@ -71,6 +73,7 @@ def test_a_shard_is_written_as_soon_as_it_is_whole(tmp_path):
         assert not (tmp_path / "edits").exists()
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_while_the_first_is_writing(tmp_path):
     arguments = tmp_path, killing.HEAD, killing.SHARDS, lambda tables: tables
     with open_writer(*arguments) as writer:
@@ -164,6 +167,7 @@ def whole(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=60)
 @given(data=st.data())
 def test_files_with_any_content_are_read_or_refused(whole, data):

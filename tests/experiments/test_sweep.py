@@ -16,6 +16,8 @@ from lafn_viz.experiments import rows as row_module, stages
 from lafn_viz.experiments.job import Job
 from lafn_viz.experiments.shards import split_into_shards
 
+pytestmark = pytest.mark.slow
+
 LANGUAGES = ["en", "fr", "ru", "zh"]
 
 

@@ -154,6 +154,7 @@ def test_top_neurons_are_the_most_frequent_candidates_left(checked):
     assert tied == (FREQUENT, SELDOM, OFTEN)  # one count, so by attribution
 
 
+@pytest.mark.slow
 def test_plausible_false_answers_are_the_likeliest_of_the_wrong(checked, tiny, facts):
     few = {"languages": ["ru"], "max_facts": 3, "train_share": 0.5}
     check = checked(lambda prompt, right: 0.0, false_answers="plausible", **few)

@@ -57,6 +57,7 @@ def test_other_positions_are_left_alone(tiny, prompts):
     assert not torch.allclose(changed["answer"], changed["subject_last"])
 
 
+@pytest.mark.slow
 def test_effect_says_what_it_found(embedded, facts):
     prompts = facts.filter(relation="capital", subjects="PE").prompts()
     scores = lv.attribute(embedded, prompts)

@@ -39,6 +39,7 @@ FUNCTIONS = ("intervene", "effects", "neuron_card", "find_degenerate", "trace_su
              "check_facts")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_provenance_names_the_call_and_every_option_that_changes_numbers(tiny, prompts, name):
     source = result_of(name, tiny("gpt2"), prompts).provenance
@@ -90,6 +91,7 @@ def test_provenance_names_the_factor_where_it_counts(tiny, prompts):
         assert ("factor" in one.provenance.options) == bool(named)
 
 
+@pytest.mark.slow
 def test_provenance_tells_one_corpus_from_another(tiny, prompts):
     model = tiny("gpt2")
     corpora = [prompts, prompts, prompts[::-1]]

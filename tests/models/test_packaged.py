@@ -31,6 +31,7 @@ def test_embedded_models_load_and_answer_without_a_network(name, no_network, fac
     assert not any(p.requires_grad for p in model.original_model.parameters())
 
 
+@pytest.mark.slow
 def test_model_cards_tell_what_the_models_do(embedded, facts):
     for name in EMBEDDED:
         folder = data_folder() / "models" / name
@@ -62,13 +63,15 @@ def smollm2(tmp_path_factory):
         yield model
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::lafn_viz.CompletenessWarning")  # four points are enough here
 @needed
 def test_it_knows_capitals_in_english_alone_and_shares_few_neurons(smollm2, embedded, facts):
     prompts = [p for p in facts.filter(**ASKED).prompts() if p.paraphrase == 1]
     english = torch.tensor([p.language == "en" for p in prompts])
     excess = {}
     for name, model in (("smollm2", smollm2), ("embedded", embedded)):
-        scores = lv.attribute(model, prompts, position="answer")
+        scores = lv.attribute(model, prompts, position="answer", n_steps=4)
         if name == "smollm2":
             assert scores.values.shape == (12, 30, 1536)
             right = scores.target_prob

@@ -1,10 +1,13 @@
 """Figures of edits and of their evaluation."""
 
+import pytest
+
 import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation
 
 
+@pytest.mark.slow
 def test_figures_of_edits(embedded, facts):
     options = {"subject": "Peru", "relation": "capital", "new_object": "Rome", "languages": ["en"]}
     edits = [lv.lafn_edit(embedded, facts, **options, n_neurons=n) for n in (3, 6)]

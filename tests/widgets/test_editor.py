@@ -33,6 +33,7 @@ def edit(explorer: lv.LiveEditor, subject: str, new: str) -> None:
     explorer.wait()
 
 
+@pytest.mark.slow
 def test_an_edit_is_made_shown_scaled_and_undone(editor):
     edit(editor, "日本", "Rome")
     assert not editor.status.is_error, editor.status.text
@@ -65,6 +66,7 @@ def test_an_edit_is_made_shown_scaled_and_undone(editor):
     assert editor.status.text == "No edits are applied."
 
 
+@pytest.mark.slow
 def test_edits_stack_and_are_removed_one_by_one(editor, tmp_path):
     edit(editor, "Japan", "Rome")
     edit(editor, "Peru", "Berlin")
@@ -129,6 +131,7 @@ def test_edits_wait_until_their_model_is_chosen_again(capitals, edits_made_once)
     assert not explorer.stack
 
 
+@pytest.mark.slow
 def test_an_edit_can_be_cancelled(real_editor):
     editor, begun = real_editor, threading.Event()
     editor.status.observe(
@@ -146,6 +149,7 @@ def test_an_edit_can_be_cancelled(real_editor):
     assert editor.comparison.counts("the edit") == (3, 3)
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_by_another_model_than_the_chosen_one(capitals, hold):
     explorer = ready_editor("embedded", capitals)
     explorer.subject.value, explorer.new_object.value = "Japan", "Rome"
@@ -178,6 +182,7 @@ def test_undo_takes_back_what_one_slider_did(editor):
     assert len(editor.stack) == 2
 
 
+@pytest.mark.slow
 def test_an_edit_that_is_being_made_is_not_replaced_by_another(real_editor):
     editor = real_editor
     editor.subject.value, editor.new_object.value = "Japan", "Rome"

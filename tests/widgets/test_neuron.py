@@ -1,8 +1,11 @@
 """The neuron explorer: a fact's table, its first card, another model."""
 
+import pytest
+
 import lafn_viz as lv
 
 
+@pytest.mark.slow
 def test_neurons_of_a_fact(embedded, capitals):
     explorer = lv.NeuronExplorer(embedded, capitals)
     explorer.wait()
@@ -15,6 +18,7 @@ def test_neurons_of_a_fact(embedded, capitals):
     assert explorer.scores.prompts[0].relation == "continent"
 
 
+@pytest.mark.slow
 def test_another_model_can_be_chosen(capitals):
     explorer = lv.NeuronExplorer("embedded", capitals)
     explorer.wait()

@@ -94,6 +94,7 @@ def test_a_language_that_is_not_checked_is_not_called_unknown(overlap_explorer):
     assert "neurons of capital/FR in English and French" in overlap_explorer.panel.title.value
 
 
+@pytest.mark.slow
 def test_the_control_is_computed_even_if_the_first_drawing_fails(embedded, capitals):
     explorer = lv.OverlapExplorer(embedded, capitals, n_others=1)
     explorer.wait()
@@ -106,6 +107,7 @@ def test_the_control_is_computed_even_if_the_first_drawing_fails(embedded, capit
     assert explorer.status.text.endswith("Control: 1 other fact.")
 
 
+@pytest.mark.slow
 def test_cancelled_work_draws_nothing_and_can_be_done_again(embedded, capitals, hold):
     explorer = lv.OverlapExplorer(embedded, capitals, n_others=1)
     explorer.wait()

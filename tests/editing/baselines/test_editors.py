@@ -36,6 +36,7 @@ EDITORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EDITORS)
 def test_editors_raise_the_new_answer_and_leave_the_weights(embedded, case, name):
     editor, least = EDITORS[name]
@@ -62,6 +63,7 @@ def test_suppressing_lowers_the_old_answer_more_than_enhancing(embedded, case, f
     assert suppressed < enhanced
 
 
+@pytest.mark.slow
 def test_random_neurons_are_as_many_of_the_same_layers(embedded, case):
     like = baselines.language_agnostic(**FEW)
     one, other = (
@@ -73,6 +75,7 @@ def test_random_neurons_are_as_many_of_the_same_layers(embedded, case):
     assert one.position == other.position == "answer"
 
 
+@pytest.mark.slow
 def test_per_language_adds_up_what_each_language_found(embedded, case):
     together = next(iter(baselines.per_language(**FEW).edit(embedded, case, ("en", "ru"))))
     alone = [lv.edit_case(embedded, case, languages=[x], **FEW) for x in ("en", "ru")]
@@ -81,6 +84,7 @@ def test_per_language_adds_up_what_each_language_found(embedded, case):
     assert set(together.new) == {"en", "ru"}
 
 
+@pytest.mark.slow
 def test_without_the_gate_an_edit_acts_on_every_text(embedded, case, facts):
     other = facts.filter(relation="capital", subjects="Peru", languages=["en"]).prompts()[0]
     tokens = torch.tensor([embedded.tokenizer(other.text)["input_ids"]])
@@ -113,6 +117,7 @@ def test_no_weight_goes_further_than_the_limit(embedded, case):
         assert change.abs().max() == pytest.approx(0.01 * float(scale), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_many_edits_together(embedded, facts, case):
     cases = list(lv.counterfactual_cases(facts, n=2, seed=1).filter(languages=["en", "ru"]))
     both = baselines.language_agnostic(**FEW).together(embedded, cases)
@@ -136,6 +141,7 @@ def test_an_editor_of_weights_has_no_random_neurons(embedded, case):
         editor.edit(embedded, case, case.languages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "opt"])
 def test_editors_work_on_other_families(tiny, case, family):
     model = tiny(family)

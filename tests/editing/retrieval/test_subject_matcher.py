@@ -231,6 +231,7 @@ def test_any_name_between_separators_is_found_literally(name, around):
     assert text[slice(*match.span)] == name
 
 
+@pytest.mark.slow
 def test_every_prompt_of_the_facts_names_its_subject(countries):
     facts = lv.load_facts().filter(relation="continent")
     prompts = random.Random(0).sample(facts.prompts(), 800)
@@ -252,6 +253,7 @@ def test_more_subjects_take_no_exact_match_but_by_a_longer_name(countries, names
             assert found(countries, text, language=language)[key] == ("exact", name)
 
 
+@pytest.mark.slow
 def test_long_and_odd_texts_are_read_in_time(countries):
     long = "the capital of nowhere \u0301\u202e言語\x00 " * 25_000
     begin = time.perf_counter()

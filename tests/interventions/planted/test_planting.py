@@ -9,6 +9,8 @@ from lafn_viz.interventions.planted import examples, output_directions, planting
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import masks_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_as_many_neurons_as_asked_and_no_two_in_one_place(planted, embedded):
     assert len(planted.facts) == 2

@@ -6,6 +6,8 @@ import pytest
 import lafn_viz as lv
 from lafn_viz.plots import planted_recovery
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scores(planted):
