@@ -118,6 +118,7 @@ SINGLE = [
 HOPS = [{"question": "Who rules?", "e_answer": "Ida", "e_prompt": "Anna is"}]
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=250)
 @given(st.data(), st.sampled_from(["pairs", "cases", "mlake"]), st.booleans())
 def test_edit_cases(tmp_path, data, kind, array):
@@ -206,6 +207,7 @@ def summed(whole):
     return whole | {"edits_checksum": checksum_of(text.encode("utf-8", "backslashreplace"))}
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=250)
 @given(data=st.data())
 def test_a_cache(tmp_path, saved, data):

@@ -41,6 +41,7 @@ def test_flop_formula_holds_for_other_families(tiny, prompts, family):
     assert gpu.flop_of(tiny(family), scores, "all") == pytest.approx(count, rel=0.02)
 
 
+@pytest.mark.slow
 def test_flop_formula_counts_what_auto_took(embedded):
     prompts = gpu.some_prompts(embedded, 4)
     scores, count = counted(embedded, prompts, n_steps="auto")
@@ -119,6 +120,7 @@ def test_without_a_gpu_the_benchmark_says_so_and_runs(monkeypatch, capsys):
     assert "Estimate, not measured" in said
 
 
+@pytest.mark.slow
 def test_half_precision_finds_the_neurons_of_float32(embedded):
     prompts = gpu.some_prompts(embedded, 8)
     exact = lv.attribute(embedded, prompts, n_steps=20).values

@@ -13,6 +13,7 @@ from lafn_viz.attribution.quadrature import nodes_and_weights
 from lafn_viz.attribution.scores import CompletenessWarning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["probability", "log_prob"])
 @pytest.mark.parametrize("family", ["gpt2", "llama", "bloom", "bert"])
 def test_complete_and_the_error_is_told_as_it_is(tiny, prompts, family, target):

@@ -11,6 +11,7 @@ def test_normalised_scores_sum_to_one(tiny, prompts):
     assert_near(scores.normalised()[0] * scores.values[0].sum(), scores.values[0])
 
 
+@pytest.mark.slow
 def test_same_prompts_same_scores_and_frame_of_the_best(embedded, facts):
     prompts = facts.filter(relation="capital", subjects="FR", languages=["en", "ar"]).prompts()
     one, two = (lv.attribute(embedded, prompts) for _ in range(2))

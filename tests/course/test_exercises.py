@@ -98,6 +98,7 @@ def test_check_refuses_the_hole_and_passes_the_solution(name, exercise):
     assert solution.passed, solution.says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "exercise"), EXERCISES, ids=IDS)
 def test_check_explains_two_typical_mistakes(name, exercise):
     first, second = (judged(name, exercise, mistake) for mistake in exercise.mistakes)

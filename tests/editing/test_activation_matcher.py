@@ -95,6 +95,7 @@ def test_names_say_the_subject_and_activations_the_relation(asked, gate, alone):
         assert matcher.false_fires <= 0.01
 
 
+@pytest.mark.slow
 def test_located_neurons_tell_more_than_random_ones(embedded, asked):
     edits, own, _ = asked
     trained = [p for p in own if p.split != "held-out paraphrase"]

@@ -35,6 +35,7 @@ def test_edits_resume_where_they_were_killed(embedded, cases, tmp_path, monkeypa
     assert [edit.curve for edit in again] == [edit.curve for edit in cache]
 
 
+@pytest.mark.slow
 def test_bad_input(embedded, tiny, cases, facts, tmp_path):
     folder = tmp_path / "edits"
     lv.edit_cases(embedded, list(cases)[:1], folder=folder, progress=False, **FEW)

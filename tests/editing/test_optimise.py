@@ -73,6 +73,7 @@ def test_what_an_edit_says_of_itself(edit):
         assert table[layer][neuron] == value
 
 
+@pytest.mark.slow
 def test_few_located_neurons_beat_as_many_random_ones(embedded, facts):
     """Many random neurons edit too, so that few are the test."""
     options = {**JAPAN, "languages": ("en", "ru"), "position": "answer"}
@@ -95,6 +96,7 @@ def test_located_by_the_paper(embedded, facts):
         assert found.provenance.options["locate"] == locate
 
 
+@pytest.mark.slow
 def test_an_object_that_no_fact_has(embedded, facts):
     name = {"en": "Springfield", "fr": "Springfield"}
     made = lafn_edit(
@@ -133,6 +135,7 @@ def test_any_causal_model_can_be_edited(tiny, facts, family):
     assert made.loss < made.curve[0]
 
 
+@pytest.mark.slow
 def test_an_edit_in_one_language_goes_by_the_names_of_all(embedded, facts):
     made = lafn_edit(embedded, facts, **JAPAN, languages=["en"], n_neurons=5, position="answer")
     assert set(made.names) == set(facts.languages)
@@ -151,6 +154,7 @@ def question():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_case_of_any_set_can_be_edited(tiny, question):
     made = lv.edit_case(tiny("gpt2"), question, n_neurons=20)
     assert made.key == ("Emma", "own/1")

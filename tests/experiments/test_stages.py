@@ -81,6 +81,7 @@ def test_select_on_has_to_leave_both_kinds(embedded, some):
         examine(embedded, some, select_on=())
 
 
+@pytest.mark.slow
 def test_examinations_are_printed_side_by_side(embedded, some):
     result = lv.examine(embedded, some, min_languages=2)
     frame = result.to_frame()

@@ -59,6 +59,7 @@ def test_a_sweep_killed_at_any_time_leaves_the_same_bytes(tmp_path):
     assert report["begun"] <= report["items"] + report["kills"]
 
 
+@pytest.mark.slow
 def test_the_files_do_not_depend_on_the_order_of_the_items(tmp_path):
     wanted = written(tmp_path / "in-order")
     for number, order in enumerate(list(permutations(ITEMS))[::17]):

@@ -11,6 +11,7 @@ from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import encode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "bert"])
 @pytest.mark.parametrize("position", ["all", "answer", "subject_last"])
 def test_many_sets_at_once_are_each_set_alone(tiny, prompts, family, position):
@@ -68,6 +69,7 @@ def test_draws_go_on_beyond_the_first_block():
     assert draws.unique().numel() > 0.99 * draws.numel()
 
 
+@pytest.mark.slow
 def test_a_prompt_of_more_positions_than_one_block_is_resampled(tmp_path, tokenizer):
     """A tiny random model with a long context reads it beside a short prompt."""
     torch.manual_seed(0)

@@ -6,6 +6,7 @@ import pytest
 import lafn_viz as lv
 
 
+@pytest.mark.slow
 def test_effects_are_those_of_each_fact_alone(tiny, facts):
     model = tiny("gpt2")
     chosen = facts.filter(relation="capital", subjects=["FR", "JP", "PE"], languages=["en", "ru"])

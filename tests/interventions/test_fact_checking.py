@@ -250,6 +250,7 @@ def test_too_little_to_check_is_refused(tiny, facts):
         lv.check_facts(model, two, "capital")
 
 
+@pytest.mark.slow
 def test_a_real_model_is_checked_from_end_to_end(embedded, facts):
     check = lv.check_facts(
         embedded, facts.filter(leaking=False), "capital", languages="en", paraphrases=(0,),

@@ -30,6 +30,7 @@ def card(embedded, france, scores):
     return lv.neuron_card(embedded, france, (2, 33), scores=scores, n_tokens=4, controls=2, seed=5)
 
 
+@pytest.mark.slow
 def test_a_card_holds_what_the_other_functions_find(embedded, france, scores, card):
     effect = lv.intervene(embedded, france, [(2, 33)], controls=2, seed=5)
     for name in ("before", "after", "control"):
@@ -115,6 +116,7 @@ def test_tables_and_frames(card, france):
     assert repr(card.promoted[0][0]) in repr(card)
 
 
+@pytest.mark.slow
 def test_scores_are_computed_unless_given_and_controls_are_optional(tiny, prompts):
     model = tiny("bert")
     card = lv.neuron_card(model, prompts, (0, 3), controls=0)

@@ -24,6 +24,7 @@ def test_next_tokens_are_those_of_each_prompt_alone(tiny, prompts, family):
         assert [share for _, share in best] == pytest.approx(expected.values.tolist(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_an_edit_in_place_changes_what_comes_next(embedded, facts):
     languages = ["en", "ru", "zh"]
     asked = facts.filter(relation="capital", languages=languages)

@@ -28,6 +28,7 @@ def test_a_hub_name_without_a_network_gets_one_sentence():
         lv.load_model("owner/none")
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_causal_gets_a_sentence(tmp_path, tokenizer):
     from transformers import T5Config, T5Model
 

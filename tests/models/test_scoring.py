@@ -112,6 +112,7 @@ def test_log_prob_of_the_whole_answer_is_that_of_transformers(tiny, folder, prom
     assert max(lengths) > 1
 
 
+@pytest.mark.slow
 def test_known_means_that_greedy_decoding_writes_the_answer(embedded, facts):
     prompts = facts.filter(relation="capital", subjects=["PE", "JP", "EG"]).prompts()
     scores = lv.score_answers(embedded, prompts)

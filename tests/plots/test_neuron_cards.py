@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.plots.style import LANGUAGE_COLOURS, visible
 
 
+@pytest.mark.slow
 def test_card_draws_paraphrases_means_control_and_tokens(embedded, facts):
     prompts = facts.filter(relation="capital", subjects="PE", languages=["en", "ar"]).prompts()
     card = lv.neuron_card(embedded, prompts, (1, 7), n_tokens=3, controls=2)

@@ -114,6 +114,7 @@ def test_bad_input_is_explained_and_loses_nothing(editor, tmp_path):
     assert editor.stack is stack
 
 
+@pytest.mark.slow
 def test_edits_wait_until_their_model_is_chosen_again(capitals, edits_made_once):
     explorer = ready_editor("embedded", capitals)
     edit(explorer, "Japan", "Rome")

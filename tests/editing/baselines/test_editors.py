@@ -49,6 +49,7 @@ def test_editors_raise_the_new_answer_and_leave_the_weights(embedded, case, name
         assert torch.equal(down_weight(embedded, layer), weight)
 
 
+@pytest.mark.slow
 def test_suppressing_lowers_the_old_answer_more_than_enhancing(embedded, case, facts):
     asked = facts.filter(relation="capital", subjects=case.subject_id, languages=["en", "ru"])
     log_probs = []

@@ -50,6 +50,7 @@ def test_token_accuracy_is_that_of_a_plain_forward_pass(tiny, prompts, family):
         assert found.token_accuracy == pytest.approx(float(expected))
 
 
+@pytest.mark.slow
 def test_every_language_is_edited_alone_and_asked_everywhere(embedded, cases):
     seen = []
 
@@ -115,6 +116,7 @@ def test_a_masked_model_writes_nothing(tiny, cases):
         evaluate(tiny("bert"), NOTHING, cases)
 
 
+@pytest.mark.slow
 def test_an_edit_of_all_languages_holds_in_texts(embedded, cases):
     """One edit end to end, with its locality."""
     editor = lv.baselines.language_agnostic(position="answer")

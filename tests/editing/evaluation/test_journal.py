@@ -60,6 +60,7 @@ def test_a_case_that_has_changed_is_evaluated_anew(embedded, facts, tmp_path):
     assert file.read_bytes() == both
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_same_file_as_one_that_was_not(embedded, cases, tmp_path):
     calls = []
 
