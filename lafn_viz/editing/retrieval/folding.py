@@ -17,20 +17,14 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-# First and last code points of the scripts that are written without spaces between words.
-_UNSPACED = (
-    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x2E80, 0x2FDF),  # Han radicals
-    (0x3005, 0x3007),
-    (0x3040, 0x309F),  # Hiragana
-    (0x3400, 0x4DBF),  # Han
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x3FFFF),
+import regex
+
+# Scripts that put no spaces between words; 〆 belongs to none.
+_UNSPACED = regex.compile(
+    r"[\p{Script=Thai}\p{Script=Lao}\p{Script=Tibetan}\p{Script=Myanmar}\p{Script=Khmer}"
+    r"\p{Script=Han}\p{Script=Hiragana}〆]"
 )
-_KATAKANA = ((0x30A0, 0x30FF), (0x31F0, 0x31FF))
+_KATAKANA = regex.compile(r"[\p{Script=Katakana}ー]")
 # Letters that Unicode does not decompose, or that are used for each other.
 _LETTERS = str.maketrans(
     {
@@ -144,9 +138,9 @@ def _folded_cluster(cluster: str) -> tuple[str, str]:
     form = "".join(c for c in seen if unicodedata.category(c)[0] in "LNM").translate(_LETTERS)
     if not form:
         return "", "separator" if seen.translate(_LETTERS) else "unseen"
-    if _within(form[0], _UNSPACED):
+    if _UNSPACED.match(form):
         return form, "unspaced"
-    return form, "katakana" if _within(form[0], _KATAKANA) else "word"
+    return form, "katakana" if _KATAKANA.match(form) else "word"
 
 
 def _drops(base: str, mark: str) -> bool:
@@ -159,8 +153,3 @@ def _drops(base: str, mark: str) -> bool:
         return not (mark == "\u0306" or (mark == "\u0308" and base == "і"))
     arabic = "\u064b" <= mark <= "\u065f" or mark == "\u0670" or "\u06d6" <= mark <= "\u06ed"
     return arabic or "\u0591" <= mark <= "\u05c7" or base < "\u0400"
-
-
-def _within(character: str, ranges: tuple[tuple[int, int], ...]) -> bool:
-    """Whether the code point of a character lies in one of these ranges."""
-    return any(first <= ord(character) <= last for first, last in ranges)
