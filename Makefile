@@ -33,8 +33,7 @@ demo: $(READY)
 
 # Small models gain more from processes than from threads. Of three processes on two cores, one waits
 # for a browser or another program most of the time.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadscope \
-	--no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 check: lint
 	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow")

@@ -18,21 +18,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 import lafn_viz as lv
 
 
-def pytest_xdist_make_scheduler(config, log):
-    """Tests of a module go to one worker, so that its fixtures are made once.
-
-    Those of a browser go one by one: they take half of the time and share nothing.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByModule(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            module = nodeid.split("::", 1)[0]
-            return nodeid if module.startswith("tests/browser/") else module
-
-    return ByModule(config, log)
-
-
 @pytest.fixture(scope="session")
 def facts() -> lv.FactSet:
     return lv.load_facts()
