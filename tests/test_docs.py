@@ -41,6 +41,21 @@ def test_every_page_of_the_api_is_listed():
     assert {path.stem for path in (DOCS / "api").glob("*.md")} - {"index"} <= set(listed)
 
 
+def test_pages_include_parts_of_other_pages_that_are_there():
+    """A part is named by the text before it and after it."""
+    found = 0
+    for page in DOCS.rglob("*.md"):
+        text = page.read_text("utf-8")
+        for path, options in re.findall(r"```\{include\} (\S+)\n((?::.*\n)*)", text):
+            included = (page.parent / path).read_text("utf-8")
+            for mark in re.findall(
+                r"^:(?:start-after|end-before): \"(.*)\"$", options, re.MULTILINE
+            ):
+                assert mark in included, f"{page.name}: {mark!r} is not in {path}"
+                found += 1
+    assert found > 4
+
+
 def test_every_notebook_has_a_page_of_the_course():
     assert [path.stem for path in prepare.notebooks()] == sorted(
         path.stem for path in (ROOT / "notebooks").glob("*.ipynb")
