@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS
 from lafn_viz.interventions.effects import MEASUREMENTS
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
@@ -53,8 +54,7 @@ CASE_TABLES: dict[str, dict[str, str]] = {
     "answers": {
         **_EDIT, "edited_in": "string", "metric": "string", "language": "string", "text": "string",
         "reference": "string", "aliases": "list<string>", "before": "string", "after": "string",
-        "exact_match": "double", "starts_with": "double", "token_f1": "double", "remake": "double",
-        "token_accuracy": "double", "token_accuracy_before": "double",
+        **dict.fromkeys(ANSWER_METRICS, "double"), "token_accuracy_before": "double",
     },
 }  # fmt: skip
 FAILURES = {
