@@ -44,6 +44,7 @@ from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import Batch, batches
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import Position
 
@@ -54,6 +55,7 @@ Target = Literal["probability", "log_prob", "logit_difference"]
 Baseline = Literal["zero", "mean"]
 
 
+@reads_model
 def attribute(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
@@ -301,5 +303,5 @@ def _warn_of_incompleteness(scores: NeuronScores, tolerance: float, n_steps: int
             f"error is {share.max():.3g}, in layer {layer} of {scores.prompts[prompt].text!r}; "
             f"{remedy}",
             CompletenessWarning,
-            stacklevel=3,
+            stacklevel=4,  # beyond attribute() and its decorator
         )

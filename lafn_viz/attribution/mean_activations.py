@@ -10,12 +10,14 @@ from torch import Tensor
 from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+@reads_model
 def mean_activations(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

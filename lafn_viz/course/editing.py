@@ -10,6 +10,7 @@ from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.editing.cache import edited
 from lafn_viz.editing.edit import Edit
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import provenance
 from lafn_viz.models.hooks import down_weight, hook_post
 from lafn_viz.models.scoring import score_answers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @check
+@reads_model
 def check_edit_loss(answer: Callable, model: "TransformerBridge", facts: FactSet) -> str:
     """`answer(p)`: the mean of -log P(new object) over prompts."""
     rng = torch.Generator().manual_seed(0)
@@ -83,6 +85,7 @@ def _judge_loss(answer: Callable, logits: torch.Tensor, new: torch.Tensor) -> fl
 
 
 @check
+@reads_model
 def check_writes_most(answer: Callable, model: "TransformerBridge") -> str:
     """`answer(values, W_out, n)`: the n neurons whose values write most to the residual stream."""
     rng = torch.Generator().manual_seed(0)
@@ -131,6 +134,7 @@ def _top(values: torch.Tensor, n: int) -> set[int]:
 
 
 @check
+@reads_model
 def check_with_values(answer: Callable, model: "TransformerBridge", prompt: Prompt) -> str:
     """`answer(model, tokens, layer, neurons, values, first)`: logits at every position."""
     read = encode(model, prompt)

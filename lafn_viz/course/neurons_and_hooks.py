@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lafn_viz.course.grading import TOLERANCE, Wrong, check, number, numbers, run
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.hooks import down_weight, hook_post
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @check
+@reads_model
 def check_layer_activations(
     answer: Callable, model: "TransformerBridge", tokens: torch.Tensor
 ) -> str:
@@ -54,6 +56,7 @@ def check_layer_activations(
 
 
 @check
+@reads_model
 def check_without_neuron(
     answer: Callable, model: "TransformerBridge", tokens: torch.Tensor, token: int
 ) -> str:
@@ -110,6 +113,7 @@ def check_without_neuron(
 
 
 @check
+@reads_model
 def check_direct_effect(
     answer: Callable, model: "TransformerBridge", tokens: torch.Tensor, token: int
 ) -> str:

@@ -14,6 +14,7 @@ from lafn_viz.core.json_records import FactError
 from lafn_viz.course.grading import Wrong, check, run
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @check
+@reads_model
 def check_wording(
     answer: str, model: "TransformerBridge", facts: FactSet, relation: str = "capital"
 ) -> str:

@@ -34,6 +34,7 @@ from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.applied import Find, edits_paused
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.match import Match
+from lafn_viz.models.calls import require_model
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import Hooks, hook_post
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
@@ -78,6 +79,7 @@ class ActivationMatcher:
         n_neurons: int = 1000,
         false_fires: float = 0.01,
     ) -> None:
+        require_model(model)
         self._names, self._edits = names, tuple(edits)
         _require_usable(model, self._edits)
         if not 0 <= false_fires < 1:

@@ -22,6 +22,7 @@ from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
+from lafn_viz.models.calls import require_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +142,7 @@ class EditCache:
         Raises:
             EditError: if an edit was made for another model.
         """
+        require_model(model)
         if self._edits:
             next(iter(self)).require(model)
         applied = AppliedEdits(model, self, self.find)

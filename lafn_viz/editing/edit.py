@@ -12,6 +12,7 @@ from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.forward import EditPosition
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 
@@ -64,6 +65,7 @@ class Edit:
         """Subject and relation; a cache holds at most one edit of each pair."""
         return self.subject_id, self.relation
 
+    @reads_model
     def require(self, model: "TransformerBridge") -> None:
         """Raise EditError for any other model than the one that the edit was made for."""
         caps, source = capabilities(model), self.provenance

@@ -17,6 +17,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.optimise import EditOptions, edit_case
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SAVE_EVERY = 10.0  # seconds
 
 
+@reads_model
 def edit_cases(
     model: "TransformerBridge",
     cases: Iterable[EditCase],

@@ -41,6 +41,7 @@ from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.forward import EditPosition, acted_on
 from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring, largest
 from lafn_viz.editing.loss import EditLoss, LBFGSSearch, OnStep
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import down_weight
 from lafn_viz.neurons.neuron_sets import Neuron
@@ -67,6 +68,7 @@ class EditOptions(TypedDict, total=False):
     on_step: OnStep | None
 
 
+@reads_model
 def lafn_edit(
     model: "TransformerBridge",
     facts: FactSet,
@@ -99,6 +101,7 @@ def lafn_edit(
     return edit_case(model, case, **options)
 
 
+@reads_model
 def edit_case(
     model: "TransformerBridge",
     case: EditCase,

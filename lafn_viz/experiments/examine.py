@@ -21,6 +21,7 @@ from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import outside_latin
 from lafn_viz.experiments.stages import locate, measure_held_out, split_prompts
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.overlap_result import Overlap
 
@@ -85,6 +86,7 @@ class Examination:
         return comparison_text({self.model: self})
 
 
+@reads_model
 def examine(
     model: "TransformerBridge",
     facts: FactSet,

@@ -19,6 +19,7 @@ from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.facts import FactSet, Prompt, trained_and_held_out
 from lafn_viz.interventions.ablation import Ablation
 from lafn_viz.interventions.effects import Effects, effects
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
@@ -99,6 +100,7 @@ def are_comparable(sets: Iterable[NeuronSet]) -> bool:
     return any(count > 1 for count in n_languages.values())
 
 
+@reads_model
 def measure_held_out(
     model: "TransformerBridge",
     sets: Mapping[str, Mapping[str, Iterable[tuple[int, int]]]],

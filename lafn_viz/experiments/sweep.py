@@ -33,6 +33,7 @@ from lafn_viz.experiments.shards import split_into_shards
 from lafn_viz.experiments.stages import are_comparable
 from lafn_viz.experiments.store import Store
 from lafn_viz.experiments.store_writer import open_writer
+from lafn_viz.models.calls import require_model
 from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def sweep(
     """
     from tqdm.auto import tqdm
 
+    require_model(model, or_name=True)
     require_one_of("backend", backend, get_args(Backend))
     cases = tuple(cases)
     plan = (plan or Plan()).with_options(**options)

@@ -25,6 +25,7 @@ from lafn_viz.core.files import checksum_of
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ Replacement = Callable[[int, Tensor, Tensor], Tensor]
 DRAWN_TOGETHER = 4096  # positions of a prompt; another number changes what a seed draws
 
 
+@reads_model
 def measure_ablation(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import Hooks, hook_block, hook_post
 from lafn_viz.models.tokens import encode
@@ -76,6 +77,7 @@ class Trace:
         )
 
 
+@reads_model
 def trace_subject(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

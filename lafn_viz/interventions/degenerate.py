@@ -34,6 +34,7 @@ from lafn_viz.interventions.degenerate_search import (
     SearchOptions,
     search,
 )
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
@@ -140,6 +141,7 @@ def overview(results: Iterable[Degenerate]) -> "pd.DataFrame":
     ).set_index(["fact_id", "language"])
 
 
+@reads_model
 def find_degenerate(
     model: "TransformerBridge",
     scores: NeuronScores,

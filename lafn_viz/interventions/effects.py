@@ -27,6 +27,7 @@ from lafn_viz.core.stats import bootstrap, mean_of_finite
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.interventions.ablation import Ablation, ablation_options, measure_ablation
 from lafn_viz.interventions.intervene import validated_set
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
@@ -141,6 +142,7 @@ class Effects:
         return pd.DataFrame(columns, index=keys).dropna(subset=["p_after"]).reset_index()
 
 
+@reads_model
 def effects(
     model: "TransformerBridge",
     sets: Mapping[str, Mapping[str, Iterable[tuple[int, int]]]],

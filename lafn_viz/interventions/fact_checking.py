@@ -38,6 +38,7 @@ from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate, find_degenerate
 from lafn_viz.interventions.degenerate_search import Of
 from lafn_viz.interventions.false_answers import FalseAnswers, true_and_false
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
@@ -179,6 +180,7 @@ def fit_threshold(scores: Float[np.ndarray, " item"], truth: Bool[np.ndarray, " 
     return float(limits[balanced.argmax()])
 
 
+@reads_model
 def check_facts(
     model: "TransformerBridge",
     facts: FactSet,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FalseAnswers = Literal["random", "plausible"]
 
 
+@reads_model
 def true_and_false(
     model: "TransformerBridge",
     pool: FactSet,

@@ -15,6 +15,7 @@ from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.facts import Prompt, prompt_columns
 from lafn_viz.interventions.ablation import Ablation, ablation_options, measure_ablation
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
@@ -94,6 +95,7 @@ class Effect:
         )
 
 
+@reads_model
 def intervene(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

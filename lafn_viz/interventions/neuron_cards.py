@@ -33,6 +33,7 @@ from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.interventions.intervene import Effect
 from lafn_viz.interventions.neuron_lens import read_neuron
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import token_text
 from lafn_viz.neurons.controls import random_like
@@ -114,6 +115,7 @@ class NeuronCard:
         return frame
 
 
+@reads_model
 def neuron_card(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import Padded, padded
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import ModelCapabilities, capabilities
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_attended, hook_post
 from lafn_viz.models.scoring import log_prob_of
@@ -46,6 +47,7 @@ class NeuronReadout(NamedTuple):
     logits: Float[Tensor, " vocab"]
 
 
+@reads_model
 def read_neuron(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

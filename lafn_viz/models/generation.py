@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, context_length
 from lafn_viz.models.tokens import encode, encode_all, token_text
 
@@ -38,6 +39,7 @@ class Generation:
     token_accuracy: float
 
 
+@reads_model
 def generate(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
@@ -75,6 +77,7 @@ def generate(
     return [generations[i] for i in range(len(prompts))]
 
 
+@reads_model
 def next_tokens(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

@@ -28,6 +28,7 @@ from torch import Tensor
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt, prompt_columns
 from lafn_viz.models.batching import Padded, batches
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import Unembedding, capabilities, provenance
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks
 
@@ -178,6 +179,7 @@ class AnswerScores:
         )
 
 
+@reads_model
 def score_answers(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

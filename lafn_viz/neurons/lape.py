@@ -24,6 +24,7 @@ from torch import Tensor
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import hook_gate
 from lafn_viz.neurons.neuron_sets import Neuron, neurons_of
@@ -64,6 +65,7 @@ class Lape:
         return pd.DataFrame(rows, columns=["language", "layer", "neuron", "frequency", "entropy"])
 
 
+@reads_model
 def lape(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],

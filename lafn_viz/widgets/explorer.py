@@ -14,6 +14,7 @@ import traitlets
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import language_name
+from lafn_viz.models.calls import require_model
 from lafn_viz.models.loading import load_model
 from lafn_viz.models.packaged import EMBEDDED
 from lafn_viz.plots.style import language_colour
@@ -72,6 +73,7 @@ class Explorer(w.VBox):
         about: str,
         causal: bool = False,
     ) -> None:
+        require_model(model, or_name=True)
         super().__init__()
         model = str(model) if isinstance(model, Path) else model
         self.facts = load_facts().filter(leaking=False) if facts is None else facts

@@ -43,6 +43,7 @@ from torch import Tensor
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.editing.cache import EditCache
+from lafn_viz.models.calls import reads_model
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -73,6 +74,7 @@ class Editor:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         return f"Editor({self.name!r}{options})"
 
+    @reads_model
     def together(self, model: "TransformerBridge", cases: Sequence[EditCase]) -> Applicable:
         """Edit many cases, each in all its languages, so that all are applied at once.
 

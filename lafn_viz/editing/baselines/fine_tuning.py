@@ -19,6 +19,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.editing.loss import EditLoss
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import down_weight
 
@@ -45,6 +46,7 @@ def fine_tuning(
         divergence: weight of the Kullback-Leibler divergence on the prompts to keep.
     """
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         tuned = range(capabilities(model).n_layers) if layers is None else layers
         edit_loss = EditLoss(

@@ -25,6 +25,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.hooks import down_weight
 from lafn_viz.models.tokens import encode
 from lafn_viz.neurons.neuron_sets import Neuron, select_neurons
@@ -47,6 +48,7 @@ def knowledge_neurons(
             integrated gradients at the answer.
     """
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         prompts = [p for p in _with_old_answers(case, languages) if p.language in case.old]
         scores = attribute(model, prompts, position="answer")
@@ -81,6 +83,7 @@ def scaled(
             language is edited).
     """
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         scores = attribute(model, _with_old_answers(case, languages), position="answer")
         n_languages: dict[Neuron, int] = defaultdict(int)

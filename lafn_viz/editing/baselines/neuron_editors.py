@@ -22,6 +22,7 @@ from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.optimise import EditOptions, edit_case
 from lafn_viz.editing.retrieval.match import Match
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron
@@ -38,6 +39,7 @@ def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> E
         options: those of `edit_case`.
     """
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
         return cache_of(edit_case(model, case, languages=languages, **options), gate)
 
@@ -53,6 +55,7 @@ def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
     """
     options = {name: value for name, value in like.options.items() if name != "gate"}
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
         located = like.edit(model, case, languages)
         if not isinstance(located, EditCache):
@@ -72,6 +75,7 @@ def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor
         options: those of `edit_case`.
     """
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
         edits = [edit_case(model, case, languages=[x], **options) for x in languages]
         total: dict[Neuron, float] = defaultdict(float)

@@ -33,6 +33,7 @@ from lafn_viz.editing.baselines.weight_edits import (
 )
 from lafn_viz.editing.forward import EditedForward, EditPosition, acted_on
 from lafn_viz.editing.loss import EditLoss
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.hooks import hook_block_out, hook_post
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def rome(
         corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
     """
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         target_values = TargetValues(model, case, languages, position)
         residuals = target_values.residuals(layer, divergence, decay, evaluations)
@@ -110,9 +112,11 @@ def memit(
             changes[layer] = least_squares(moments[layer], keys, spread, weight=weight)
         return WeightEdit(changes)
 
+    @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         return solve(model, [TargetValues(model, case, languages, position)])
 
+    @reads_model
     def edit_all(model: "TransformerBridge", cases: Sequence[EditCase]) -> WeightEdit:
         return solve(model, [TargetValues(model, case, case.languages, position) for case in cases])
 

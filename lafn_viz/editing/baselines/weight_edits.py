@@ -32,6 +32,7 @@ from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.loss import EditLoss, LBFGSSearch
 from lafn_viz.models.batching import batches
+from lafn_viz.models.calls import reads_model, require_model
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import down_weight, hook_written
 
@@ -64,6 +65,7 @@ class WeightEdit:
 
         Several edits add up, and their blocks may be left in any order.
         """
+        require_model(model)
         layers = _APPLIED.setdefault(model, {})
         token = object()
         try:
@@ -92,6 +94,7 @@ def _set_weight(weight: Tensor, before: Tensor, changes: Mapping[object, Tensor]
             weight += change
 
 
+@reads_model
 def second_moments(
     model: "TransformerBridge", corpus: Sequence[Prompt] | None = None
 ) -> Float[Tensor, "layer neuron neuron"]:

@@ -13,6 +13,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.metrics import exact_match
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.generation import generate, next_tokens
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _first_by_language(prompts: Sequence[Prompt]) -> list[Prompt]:
     return list(first.values())
 
 
+@reads_model
 def ask(
     model: "TransformerBridge",
     asked: Asked,

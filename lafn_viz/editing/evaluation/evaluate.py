@@ -29,6 +29,7 @@ from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation, Metric
 from lafn_viz.editing.evaluation.journal import EvaluationJournal
+from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, context_length, provenance
 from lafn_viz.models.generation import generate
 from lafn_viz.models.tokens import encode
@@ -44,6 +45,7 @@ _METRIC_OF_ROLE: dict[Role, Metric] = {
 }
 
 
+@reads_model
 def evaluate(
     model: "TransformerBridge",
     editor: Editor,
