@@ -78,5 +78,6 @@ def checksum(file: Path) -> str:
 
 def checksum_of(content: str | bytes) -> str:
     """Return the SHA-256 of a text (as UTF-8) or of bytes, in hexadecimal."""
-    raw = content.encode() if isinstance(content, str) else content
+    # Half a character, which no file can hold, still tells two texts apart.
+    raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
     return hashlib.sha256(raw).hexdigest()

@@ -212,7 +212,7 @@ class FactSet:
         """Return every paraphrase of every fact in every language, by fact, then language.
 
         Raises:
-            FactError: for a fact of a relation that has no paraphrases in one of its languages.
+            FactError: for a fact that has no paraphrases, or no object, in one of its languages.
             ValueError: for an unknown split.
         """
         wanted = SPLITS if splits is None else require_one_of("split", splits, SPLITS)
@@ -230,6 +230,11 @@ class FactSet:
             raise FactError(
                 f"fact {quoted(fact.id)}: no paraphrases of relation {quoted(fact.relation)} in "
                 f"language {quoted(language)}; add a line for them to the paraphrases"
+            )
+        if language not in fact.object:
+            raise FactError(
+                f"fact {quoted(fact.id)}: its object has no name in language {quoted(language)}, "
+                "which its subject has; give both names in the same languages"
             )
         for number, text in enumerate(paraphrases.texts):
             split: Split = "trained"

@@ -3,8 +3,9 @@
 A `Job` and a `ModelSource` can be sent to another process.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,6 +18,8 @@ from lafn_viz.datasets.facts import Fact, FactSet
 from lafn_viz.experiments.plan import Plan
 from lafn_viz.experiments.rows import case_rows, fact_rows, failed_item
 from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, ItemResult
+from lafn_viz.experiments.stages import split_prompts
+from lafn_viz.models.batching import batches
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.loading import load_model
 
@@ -104,7 +107,7 @@ class Job:
         try:
             if number >= n_facts:
                 return case_rows(model, self.cases[number - n_facts], self.plan)
-            fact, control = self.facts.facts[number], self._control_fact(number)
+            fact, control = self.facts.facts[number], self._control_fact(model, number)
             return fact_rows(model, self.facts, fact, control, self.plan, number=number)
         except Exception as error:
             name = str(model.cfg.model_name)
@@ -115,12 +118,33 @@ class Job:
         tables = FACT_TABLES if number < len(self.facts) else CASE_TABLES
         return failed_item(model, self.name(number), tables, error=error, reason=reason)
 
-    def _control_fact(self, number: int) -> Fact | None:
-        """The next fact of the same relation, or the first if there is none after this one."""
+    def _control_fact(self, model: "TransformerBridge", number: int) -> Fact | None:
+        """The next fact of the same relation that the model can be asked, or None.
+
+        After the last fact comes the first. A fact that cannot be asked has its own failure; the
+        others have the control that they would have without it.
+        """
+        return next(
+            (fact for fact in self._others(number) if self._can_be_asked(model, fact)), None
+        )
+
+    def _others(self, number: int) -> Iterator[Fact]:
+        """The other facts of the same relation: those after this one, then those before it."""
         facts, relation = self.facts.facts, self.facts.facts[number].relation
-        if number + 1 < len(facts) and facts[number + 1].relation == relation:
-            return facts[number + 1]
-        first = number
+        first = last = number
         while first and facts[first - 1].relation == relation:
             first -= 1
-        return facts[first] if first != number else None
+        while last + 1 < len(facts) and facts[last + 1].relation == relation:
+            last += 1
+        yield from facts[number + 1 : last + 1]
+        yield from facts[first:number]
+
+    def _can_be_asked(self, model: "TransformerBridge", fact: Fact) -> bool:
+        """Whether the fact has held-out prompts, or none at all, that the model can read."""
+        try:
+            _, held_out = split_prompts(replace(self.facts, facts=(fact,)))
+            if held_out:
+                deque(batches(model, held_out, position=self.plan.position), maxlen=0)
+        except Exception:
+            return False
+        return True

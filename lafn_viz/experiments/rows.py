@@ -137,7 +137,9 @@ class RowCollector:
         """Add a row to `failures`, with the reason on one line."""
         import pandas as pd
 
-        row = (self.item, stage, error, " ".join(reason.split())[:REASON_LENGTH])
+        # No table can hold half a character.
+        text = reason.encode(errors="backslashreplace").decode()
+        row = (self.item, stage, error, " ".join(text.split())[:REASON_LENGTH])
         self.add("failures", pd.DataFrame([row], columns=["item", "stage", "error", "reason"]))
 
     @contextmanager
