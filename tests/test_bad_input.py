@@ -50,6 +50,12 @@ CALLS = {
     "lv.load_mlama('none')": "there is no folder none; give the one that holds the data",
     "lv.load_mpararel('none')": "there is no folder none/patterns; give the one that holds",
     "lv.counterfactual_cases(n=500)": "n=500, but 124 facts can be edited; give 1 to that many",
+    "lv.load_model(None)": "load_model takes a model's name or folder, not None; give embedded, ",
+    "lv.load_model(3)": "load_model takes a model's name or folder, not an int; give embedded, ",
+    "lv.load_model(m)": "load_model takes a model's name or folder, not a TransformerBridge; it is",
+    "lv.load_model(m.original_model)": "load_model takes a model's name or folder, not a GPT2LMHe",
+    "lv.load_model('embedded', device='gpu')": "device='gpu', but on this machine there",
+    "lv.load_model('embedded', dtype='int8')": "dtype='int8', but weights are read as float32, ",
     "lv.load_model('embeded')": "there is no model 'embeded'; did you mean 'embedded'?",
     "lv.lafn_edit(m, lv.load_facts(), subject='Peru', relation='capital', new_object='Rome', "
     "locate='luck')": "unknown locate 'luck'; there are pruned, attribution, activation",

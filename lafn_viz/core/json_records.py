@@ -39,6 +39,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False where the system refuses to look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def inside_of(folder: Path) -> list[Path]:
     """Return the contents of a folder by name, or raise FactError if it cannot be read."""
     try:

@@ -11,17 +11,19 @@ A model that fails a check is refused with one sentence.
 """
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lafn_viz.core.json_records import is_folder
+from lafn_viz.core.json_records import is_file, is_folder
 from lafn_viz.core.messages import quoted
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.checkpoint import check_files, check_tokenizer, check_weights
 from lafn_viz.models.packaged import EMBEDDED, PACKAGED, packaged_folder, quiet
+from lafn_viz.models.placement import as_device, as_dtype
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -34,8 +36,8 @@ _LONGEST_REASON = 300  # characters quoted of an error of another library
 def load_model(
     name: str | Path = "embedded",
     *,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str = torch.float32,
     trust_remote_code: bool = False,
 ) -> "TransformerBridge":
     """Load a causal or masked language model with its tokenizer as a TransformerLens bridge.
@@ -44,16 +46,19 @@ def load_model(
         name: "embedded" (knows its facts across languages), "embedded-control" (the same without
             transfer), "embedded-masked" (a masked model that knows them), "smollm2" (a public
             model, with the extra `lafn_viz[smollm2]`), a local folder in Hugging Face format, or
-            a name on the model hub.
-        device: where the weights go.
-        dtype: of weights and activations.
+            a name on the model hub. `~` and `$VARIABLES` in a path are expanded.
+        device: where the weights go: "cpu", "cuda", "cuda:1", "mps".
+        dtype: of weights and activations, itself or its name ("bfloat16").
         trust_remote_code: let a hub model run Python code of its own. Never by default.
 
     Raises:
-        FileNotFoundError, ValueError: in one sentence, when there is no such model, when its
-            weights are missing, damaged or no safetensors, or when its neurons are not where
-            `hook_post` says (see `capabilities`).
+        FileNotFoundError, ValueError: in one sentence, when there is no such model or device, when
+            the model's weights are missing, damaged or no safetensors, or when its neurons are not
+            where `hook_post` says (see `capabilities`).
+        TypeError: for what is no name and no path, such as a model that is loaded already.
     """
+    _require_name(name)
+    device, dtype = as_device(device), as_dtype(dtype)
     source, local = resolve(str(name))
     n_tensors = check_files(Path(source)) if local else None
     with quiet():
@@ -62,6 +67,22 @@ def load_model(
     bridge.cfg.model_name = str(name)
     capabilities(bridge)
     return bridge
+
+
+def _require_name(name: object) -> None:
+    """Refuse what is no name and no path, with TypeError."""
+    if isinstance(name, str | Path):
+        return
+    kind = type(name)
+    if kind.__name__ == "TransformerBridge":
+        instead = "it is loaded already, so pass it on as it is"
+    elif hasattr(name, "save_pretrained"):
+        instead = "save it and its tokenizer in one folder by save_pretrained(), and give that"
+    else:
+        instead = f"give {', '.join(PACKAGED)}, a folder, or a name on the model hub"
+    article = "" if name is None else "an " if kind.__name__[0] in "AEIOaeiou" else "a "
+    what = "None" if name is None else kind.__name__
+    raise TypeError(f"load_model takes a model's name or folder, not {article}{what}; {instead}")
 
 
 def resolve(name: str) -> tuple[str, bool]:
@@ -75,21 +96,28 @@ def resolve(name: str) -> tuple[str, bool]:
     """
     if name in PACKAGED:
         return str(packaged_folder(name)), True
-    if is_folder(Path(name)):
+    given, name = name, os.path.expandvars(os.path.expanduser(name))
+    if name and is_folder(Path(name)):
         return name, True
+    if name and is_file(Path(name)):
+        raise FileNotFoundError(
+            f"{name} is a file, and a model is a folder; give the folder that save_pretrained() "
+            "wrote"
+        )
     near = difflib.get_close_matches(name[:100], PACKAGED, n=1, cutoff=0.75)
     if near or not _HUB_NAME.fullmatch(name):
         hint = f"; did you mean {near[0]!r}?" if near else "."
+        path = "" if name == given else f", which is {quoted(name)}"
         raise FileNotFoundError(
-            f"there is no model {quoted(name)}{hint} Allowed are {', '.join(PACKAGED)}, "
+            f"there is no model {quoted(given)}{path}{hint} Allowed are {', '.join(PACKAGED)}, "
             "an existing local folder, or a name on the model hub (owner/name)"
         )
     # With a folder named like the owner, a slip in a path is likelier than a name on the hub.
-    if Path(name).exists() or (len(Path(name).parts) > 1 and is_folder(Path(name).parent)):
-        fault = "is a file" if Path(name).exists() else f"is not in the folder {Path(name).parent}"
+    if len(Path(name).parts) > 1 and is_folder(Path(name).parent):
         raise FileNotFoundError(
-            f"{name} {fault}, and a model is a folder; name an existing one, or, if you mean a "
-            f"model of the hub, fetch it first: hf download {name} --local-dir FOLDER"
+            f"{name} is not in the folder {Path(name).parent}, and a model is a folder; name an "
+            "existing one, or, if you mean a model of the hub, fetch it first: "
+            f"hf download {name} --local-dir FOLDER"
         )
     return name, False
 
@@ -143,7 +171,7 @@ def _boot(
     source: str,
     model: Any,
     tokenizer: Any,
-    device: str,
+    device: torch.device,
     dtype: torch.dtype,
     trust_remote_code: bool,
 ) -> "TransformerBridge":

@@ -1,8 +1,11 @@
 import re
+from pathlib import Path
 
 import pytest
+import torch
 
 import lafn_viz as lv
+from lafn_viz.models.loading import resolve
 
 
 def test_generate_continues_the_text_as_it_stands(embedded):
@@ -16,11 +19,34 @@ def test_generate_continues_the_text_as_it_stands(embedded):
         ("embeded", "there is no model 'embeded'; did you mean 'embedded'?"),
         ("./nowhere/at/all", "there is no model './nowhere/at/all'"),
         (" ", "there is no model ' '"),
+        ("", "there is no model ''"),
+        (__file__, f"{__file__} is a file, and a model is a folder; give the folder that"),
     ],
 )
 def test_a_name_that_is_no_model(name, says, no_network):
     with pytest.raises(FileNotFoundError, match=re.escape(says)):
         lv.load_model(name)
+
+
+def test_home_and_variables_in_a_path_are_expanded(folder, monkeypatch):
+    path = folder("gpt2")
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.setenv("MODELS", str(path.parent))
+    for name in ("~/gpt2", "$MODELS/gpt2", Path("~/gpt2"), f"{path}/"):
+        source, local = resolve(str(name))
+        assert local
+        assert path.samefile(source)
+    with pytest.raises(
+        FileNotFoundError, match=re.escape(f"'~/none', which is '{path.parent}/none'.")
+    ):
+        lv.load_model("~/none")
+
+
+def test_a_number_type_and_a_device_by_name(folder):
+    model = lv.load_model(folder("gpt2"), device="cpu", dtype="bfloat16")
+    assert {weight.dtype for weight in model.original_model.parameters()} == {torch.bfloat16}
+    with pytest.raises(ValueError, match=r"^device='cuda:77', but on this machine there"):
+        lv.load_model(folder("gpt2"), device="cuda:77")
 
 
 def test_a_hub_name_without_a_network_gets_one_sentence():
