@@ -8,8 +8,8 @@ An **edit case** is one fact with a new answer. After the edit one asks
 - **portability**: questions about what follows from the new answer.
 
 All questions are `Prompt` objects, also those of public sets, so that the same code scores them. A
-public question that does not name its subject literally (in MzsRE up to four of five, by language)
-has no `subject_span`: its answer can be scored, but nothing can be read at the subject. A locality
+public question that does not name its subject (in MzsRE up to four of five, by language) has no
+`subject_span`: its answer can be scored, but nothing can be read at the subject. A locality
 question has neither subject nor span.
 
 `edit_readers` reads cases from public sets, `counterfactuals` makes them from facts, `edit_sets`

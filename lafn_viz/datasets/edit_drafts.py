@@ -13,7 +13,8 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import separator_of
-from lafn_viz.datasets.text import normal
+from lafn_viz.datasets.names import find_name
+from lafn_viz.datasets.text import nfc, same_text
 
 log = logging.getLogger("lafn_viz.datasets.edit_readers")
 
@@ -72,7 +73,7 @@ class Drafts:
         first = self.by_id.setdefault(id, {}).setdefault(draft.edit.language, draft)
         for name in ("subject", "answer"):
             value, earlier = getattr(draft.edit, name), getattr(first.edit, name)
-            if normal(value) != normal(earlier):
+            if not same_text(value, earlier, draft.edit.language):
                 raise FactError(
                     f"{draft.where}: the {name} is {quoted(value)}, but {quoted(earlier)} at "
                     f"{first.where}; both must be the same"
@@ -143,8 +144,8 @@ def field_texts(where: str, record: Mapping[str, Any], name: str) -> list[str]:
 def make_prompt(
     case: str, number: int, text: str, answer: str, language: str, subject: str = "", **more: Any
 ) -> Prompt:
-    """Return a prompt of a case; its subject has a span where the text names it literally."""
-    start = text.find(subject) if subject else -1
+    """Return a prompt of a case; its subject has a span where the text names it."""
+    text, subject = nfc(text), nfc(subject)
     return Prompt(
         fact_id=case,
         relation=case.split("/")[0],
@@ -153,7 +154,7 @@ def make_prompt(
         text=text,
         answer=answer,
         subject=subject,
-        subject_span=None if start < 0 else (start, start + len(subject)),
+        subject_span=find_name(text, subject, language),
         separator=separator_of(language),
         **more,
     )

@@ -1,10 +1,10 @@
 """Faults of edit cases that would distort a result.
 
-Texts are compared without case, spacing and final punctuation. The checks, beside "language
+Texts are compared as people read them (see `text`). The checks, beside "language
 missing":
 
 - **no** subject, old answer, rephrasing, locality or portability question;
-- **subject not in question**, or in the rephrasing: not literally, as an exact matcher looks;
+- **subject not in question**, or in the rephrasing (see `find_name`);
 - **rephrasing equals question**: generality is then reliability once more;
 - **new answer equals old**, or stands **in the question** or **in the portability question**;
 - **new answer in Latin script** though the language is written in another;
@@ -22,8 +22,8 @@ import regex
 
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, Role
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.datasets.languages import outside_latin, separator_of
-from lafn_viz.datasets.text import holds_words, is_latin, normal
+from lafn_viz.datasets.languages import outside_latin
+from lafn_viz.datasets.text import holds_words, is_latin, is_whole, normal, same_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,29 +38,29 @@ class _AllCases:
         self.subjects: dict[tuple[str, str], set[str]] = defaultdict(set)
         for case in cases:
             for language, subject in case.subject.items():
+                subject = normal(subject, language)
                 self.subjects[language, subject[:2]].add(subject)
             for language in case.languages:
                 self.questions.update({(language, text) for text in _texts(case, language)})
 
     def named(self, prompt: Prompt) -> set[str]:
-        """Return the subjects of any case that stand in a prompt literally."""
-        text, language = prompt.text, prompt.language
+        """Return the subjects of any case that stand in a prompt, in the form of `normal`."""
+        text, language = normal(prompt.text, prompt.language), prompt.language
         return {
             subject
             for start in range(len(text))
             for subject in self.subjects.get((language, text[start : start + 2]), ())
-            if text.startswith(subject, start)
+            if text.startswith(subject, start) and is_whole(text, start, start + len(subject))
         }
 
 
 def _texts(case: EditCase, language: str) -> set[str]:
-    return {normal(prompt.text) for prompt in case.edit[language]}
+    return {normal(prompt.text, language) for prompt in case.edit[language]}
 
 
-def _holds(text: str, answer: str, language: str) -> bool:
-    """Whether an answer stands in a text, as whole words where words have spaces."""
-    text, answer = normal(text), normal(answer)
-    return holds_words(text, answer) if separator_of(language) else answer in text
+def _holds(text: str, part: str, language: str) -> bool:
+    """Whether a name or an answer stands in a text, as whole words where words have spaces."""
+    return holds_words(normal(text, language), normal(part, language))
 
 
 # Control characters but for tab and line feed, marks of direction, and the space without a width.
@@ -77,12 +77,12 @@ CHECKS: dict[str, _Check] = {
     "subject not in question": lambda case, lang, _: _unnamed(case, lang, "edit"),
     "subject not in rephrasing": lambda case, lang, _: _unnamed(case, lang, "rephrased"),
     "rephrasing equals question": lambda case, lang, _: (
-        any(normal(p.text) in _texts(case, lang) for p in case.rephrased[lang])
+        any(normal(p.text, lang) in _texts(case, lang) for p in case.rephrased[lang])
         if case.rephrased.get(lang)
         else None
     ),
     "new answer equals old": lambda case, lang, _: (
-        normal(case.edit[lang][0].answer) == normal(case.old[lang]) if lang in case.old else None
+        same_text(case.edit[lang][0].answer, case.old[lang], lang) if lang in case.old else None
     ),
     "new answer in question": lambda case, lang, _: any(
         _holds(p.text, p.answer, lang) for p in case.edit[lang]
@@ -96,12 +96,15 @@ CHECKS: dict[str, _Check] = {
         is_latin(case.edit[lang][0].answer) if outside_latin(lang) else None
     ),
     "locality names the subject": lambda case, lang, _: (
-        any(case.subject[lang] in p.text for p in case.locality[lang])
+        any(_holds(p.text, case.subject[lang], lang) for p in case.locality[lang])
         if lang in case.subject and case.locality.get(lang)
         else None
     ),
     "locality names another edit's subject": lambda case, lang, all_cases: (
-        any(all_cases.named(p) - {case.subject.get(lang)} for p in case.locality[lang])
+        any(
+            all_cases.named(p) - {normal(case.subject.get(lang, ""), lang)}
+            for p in case.locality[lang]
+        )
         if case.locality.get(lang)
         else None
     ),

@@ -19,6 +19,8 @@ from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.languages import separator_of
+from lafn_viz.datasets.names import find_name
+from lafn_viz.datasets.text import nfc, same_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +34,13 @@ class Prompt:
     """One paraphrase of one fact in one language.
 
     `subject_span` is (start, end) in characters of `text`, or None where the text does not name the
-    subject literally: then its answer can be scored, but nothing can be read at the subject.
+    subject: then its answer can be scored, but nothing can be read at the subject.
     `separator` stands between text and answer: a space, or nothing in languages without spaces.
     `split` says what the embedded model was trained on: this prompt ("trained"), not this
     paraphrase, or not this fact in this language. `aliases` are other names of the answer.
+
+    All texts are kept in normal form C (NFC), because models read hardly any other: a name in NFD,
+    as file systems and some tools write it, has other tokens and gets another probability.
     """
 
     fact_id: str
@@ -53,9 +58,12 @@ class Prompt:
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise ValueError(f"a prompt with the answer {self.answer!r} has an empty text")
+        self._compose()
         if self.subject_span is not None:
             start, end = self.subject_span
-            if not self.subject or self.text[start:end] != self.subject:
+            if not self.subject.strip() or not same_text(
+                self.text[start:end], self.subject, self.language
+            ):
                 raise ValueError(
                     f"prompt {self.text!r} does not hold its subject {self.subject!r} at "
                     f"characters {start}:{end}; give the span where it stands, or use Prompt.of()"
@@ -63,20 +71,32 @@ class Prompt:
         if not self.answer.strip():
             raise ValueError(f"prompt {self.text!r} has an empty answer; give at least one letter")
 
+    def _compose(self) -> None:
+        """Bring all texts to NFC, and the span with them."""
+        if self.subject_span is not None:
+            start, end = (len(nfc(self.text[:place])) for place in self.subject_span)
+            object.__setattr__(self, "subject_span", (start, end))
+        for name in ("text", "answer", "subject"):
+            object.__setattr__(self, name, nfc(getattr(self, name)))
+        object.__setattr__(self, "aliases", tuple(map(nfc, self.aliases)))
+
     @classmethod
     def of(
         cls, text: str, answer: str, *, subject: str, language: str = "en", relation: str = "own"
     ) -> "Prompt":
         """Make a prompt of your own, with the span of the subject in the text.
 
+        `find_name` says which place counts if the subject stands in the text several times, inside
+        another word, or written in another way.
+
         Raises:
             ValueError: if the text does not hold the subject, or text or answer are empty.
         """
-        start = text.find(subject) if subject else -1
-        if start < 0:
+        text, subject = nfc(text), nfc(subject)
+        span = find_name(text, subject, language)
+        if span is None:
             raise ValueError(
-                f"subject {subject!r} is not in the prompt {text!r}; "
-                "write it exactly as the prompt does"
+                f"subject {subject!r} is not in the prompt {text!r}; write it as the prompt does"
             )
         return cls(
             fact_id=f"{relation}/{subject}",
@@ -86,7 +106,7 @@ class Prompt:
             text=text,
             answer=answer,
             subject=subject,
-            subject_span=(start, start + len(subject)),
+            subject_span=span,
             separator=separator_of(language),
         )
 

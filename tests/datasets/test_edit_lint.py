@@ -1,3 +1,5 @@
+import unicodedata
+
 from edit_records import bmike, case_rows, pair, written
 
 import lafn_viz as lv
@@ -51,3 +53,17 @@ def test_an_answer_counts_as_given_away_only_as_a_whole_word(tmp_path):
         )["fr"]
         == 0
     )
+
+
+def test_a_locality_question_names_a_subject_in_any_spelling_but_as_a_whole_word(tmp_path):
+    def rows(locality, check):
+        other = pair("fr", subject="Pérou", name="Pérou")
+        record = pair("fr", name="Niger", loc=unicodedata.normalize("NFD", locality))
+        cases = lv.load_edit_cases(written(tmp_path / "m.json", [record, other]))
+        return case_rows(cases, check)["fr"]
+
+    for locality, own, others in (
+        ("Le Nigeria et les Péroutins ?", 0, 0), ("LE NIGER ?", 1, 0), ("Où est le PÉROU ?", 0, 1),
+    ):  # fmt: skip
+        assert rows(locality, "locality names the subject") == own
+        assert rows(locality, "locality names another edit's subject") == others

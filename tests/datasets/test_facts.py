@@ -1,4 +1,5 @@
 import re
+import unicodedata
 
 import pytest
 
@@ -86,3 +87,19 @@ def test_own_prompt_needs_its_subject_and_an_answer():
         lv.Prompt.of("The capital of France is", "Paris", subject="Spain")
     with pytest.raises(ValueError, match="empty answer"):
         lv.Prompt.of("The capital of France is", " ", subject="France")
+
+
+def test_a_prompt_in_any_normal_form_reaches_the_model_in_nfc():
+    def prompt(form: str) -> lv.Prompt:
+        texts = [unicodedata.normalize(form, x) for x in ("É o Perú, é", "Perú", "Limá")]
+        start = texts[0].index("P")
+        return lv.Prompt(
+            fact_id="a", relation="own", language="pt", paraphrase=0, text=texts[0],
+            answer=texts[2], subject=texts[1], subject_span=(start, start + len(texts[1])),
+            aliases=(texts[2],),
+        )  # fmt: skip
+
+    assert prompt("NFD") == prompt("NFC")
+    assert lv.Prompt.of("O Perú é", "Lima", subject=unicodedata.normalize("NFD", "Perú")) == (
+        lv.Prompt.of(unicodedata.normalize("NFD", "O Perú é"), "Lima", subject="Perú")
+    )

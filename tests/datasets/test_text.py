@@ -9,6 +9,7 @@ from lafn_viz.datasets.text import (
     holds_words,
     is_latin,
     normal,
+    same_text,
     shows_answer,
     without_ends,
     words,
@@ -77,6 +78,76 @@ def test_a_word_is_one_word_however_it_is_encoded(language, one, other, ends):
         assert words(f"{encoded}{ends[0]} {encoded}") == [encoded, encoded]
 
 
+# Language, a text, and other ways to write it.
+SAME = [
+    ("tr", "Istırap", ["ıstırap", "ISTIRAP"]),
+    ("tr", "İstanbul", ["istanbul", "İSTANBUL", "I\u0307stanbul", "i\u0307stanbul"]),
+    ("en", "İzmir", ["izmir"]),
+    ("de", "Straße", ["STRASSE", "STRAẞE", "strasse"]),
+    ("el", "σοφός", ["ΣΟΦΌΣ", "σοφόσ", "«σοφός»"]),
+    ("ro", "București", ["Bucureşti", "BUCUREȘTI"]),
+    ("fr", "Côte d’Ivoire", ["CÔTE D'IVOIRE", "Côte dʼIvoire", "Côte\u00a0d´Ivoire"]),
+    ("es", "Madrid", ["¿Madrid?", "¡Madrid!", "(Madrid)", "Madrid…", "‹Madrid›"]),
+    ("de", "Rom", ["„Rom“", "»Rom«", "‚Rom‘.", "[Rom]", "“Rom.”"]),
+    ("pt", "Guiné-Bissau", ["Guiné‑Bissau", "Guiné–Bissau", "Gui\u00adné-Bissau"]),
+    ("uz", "Oʻzbekiston", ["O‘zbekiston", "O'zbekiston"]),
+    ("ca", "Paral·lel", ["Paraŀlel", "Paral•lel"]),
+    ("ru", "Ёлка", ["Е\u0308лка", "ЁЛКА", "ё\u0301лка"]),
+    ("uk", "Кот-д’Івуар", ["Кот-д'Івуар", "кот‐дʼІвуар"]),
+    ("hy", "Երևան", ["Երևան՞", "ԵՐԵՒԱՆ։", "«Երևան»"]),
+    ("he", "ירושלים", ["יְרוּשָׁלַיִם", '"ירושלים"', "\u200fירושלים׃"]),
+    ("he", 'ארה"ב', ["ארה״ב"]),
+    ("ar", "عمان", ["عُمان", "عـــمان", "ﻋﻤﺎﻥ", "«عمان»؟", "\u202bعمان\u202c"]),
+    ("ar", "1990", ["١٩٩٠", "１９９０"]),
+    ("fa", "ایران", ["ايران", "ایران\u200c", "«ایران»"]),
+    ("hi", "क़लम।", ["क\u093cलम", "“क़लम”॥"]),
+    ("mr", "१२", ["12", "１２."]),
+    ("bn", "উৎস", ["উত্\u200dস"]),
+    ("ml", "അവൻ", ["അവന്\u200d"]),
+    ("th", "กรุงเทพ", ["กรุง\u200bเทพ", "กรุงเทพ๚", "“กรุงเทพ”"]),
+    ("km", "ភ្នំពេញ", ["ភ្នំ\u200bពេញ", "ភ្នំពេញ។"]),
+    ("my", "ရန်ကုန်", ["ရန်ကုန်။", "ရန်\u2060ကုန်၊"]),
+    ("ja", "ガーナ", ["ｶﾞｰﾅ", "カ\u3099ーナ", "「ガーナ」。", "『ガーナ』"]),
+    ("ja", "ABC", ["ＡＢＣ", "ａｂｃ"]),
+    ("zh", "约翰·史密斯", ["约翰・史密斯", "约翰•史密斯", "《约翰‧史密斯》", "约翰·史密斯。"]),
+    ("ko", "서울", ["“서울”", "서울.", "\ufeff서울"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "text", "others"), SAME)
+def test_ways_to_write_one_text(language, text, others):
+    others = [*others, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
+    for other in [f" {text}\u00a0", f'"{text}"', f"({text})", *others]:
+        assert same_text(text, other, language), other
+        assert same_text(other, text, language), other
+        for name, metric in TEXT_METRICS.items():
+            assert metric(other, text, language) == 1, (name, other)
+        assert normal(normal(other, language), language) == normal(other, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "other"),
+    [
+        ("tr", "sınır", "sinir"),  # border, nerve
+        ("de", "schon", "schön"),
+        ("ru", "все", "вся"),
+        ("ar", "سأل", "سال"),  # a hamza
+        ("ar", "مَلِك", "مَلَك"),  # king, angel
+        ("he", "שׁר", "שׂר"),  # the point of shin and sin
+        ("hi", "कल", "क़ल"),  # a nukta
+        ("si", "මක්", "මක"),  # a virama
+        ("fa", "می\u200cخواهم", "میخواهم"),
+        ("ckb", "کی", "كي"),
+        ("haw", "ʻai", "ai"),
+        ("ja", "はは", "はぱ"),
+        ("", "C#", "C"),
+        ("", "-5", "5"),
+    ],
+)
+def test_letters_and_marks_that_make_another_text(language, one, other):
+    assert not same_text(one, other, language)
+
+
 def test_letters_with_their_marks_are_counted():
     assert characters("มีนา กำ") == ["มี", "น", "า", "ก", "ำ"]
     assert characters("東京、5") == ["東", "京", "5"]
@@ -106,6 +177,9 @@ def test_words_are_held_whole():
     assert holds_words("এই কাল।", "কাল")
     assert holds_words("a.b", "a")
     assert not holds_words("aab", "a.b")
+    assert holds_words("日本の首都", "首都")
+    assert holds_words("インドネシアとインド", "インド")
+    assert not holds_words("インドネシア", "インド")
 
 
 def test_latin_texts():

@@ -9,8 +9,10 @@
 - `token_accuracy`: the share of the answer's tokens that are the likeliest, each given the true
   tokens before it. It is measured while the model reads, not on the text (see `generate`).
 
-Texts are compared without case and spacing. An empty text scores 1 where an empty text is expected
-(a model that ends the text at once, before an edit and after).
+Texts are compared as people read them: `datasets.text` says what makes no difference (case,
+spacing, outer quotes and sentence ends of any script, and more) and that every letter counts with
+its marks. An empty text scores 1 where an empty text is expected (a model that ends the text at
+once, before an edit and after).
 """
 
 from collections import Counter
@@ -18,23 +20,17 @@ from collections.abc import Callable
 from typing import Literal
 
 from lafn_viz.datasets.languages import separator_of
-from lafn_viz.datasets.text import characters, normal, words
-
-
-def units(text: str, language: str) -> list[str]:
-    """Split a text into what the metrics count: words, or characters without spaces between."""
-    text = normal(text)
-    return words(text) if separator_of(language) else characters(text)
+from lafn_viz.datasets.text import characters, comparable, same_text, words
 
 
 def exact_match(written: str, answer: str, language: str) -> float:
-    """1 if the text is the answer, apart from case, spacing and punctuation at its ends."""
-    return float(normal(written) == normal(answer))
+    """1 if the text is the answer (see `datasets.text.same_text`)."""
+    return float(same_text(written, answer, language))
 
 
 def starts_with(written: str, answer: str, language: str) -> float:
     """1 if the text starts with the answer, as whole units."""
-    text, expected = units(written, language), units(answer, language)
+    text, expected = _units(written, answer, language)
     return float(text[: len(expected)] == expected if expected else not text)
 
 
@@ -54,9 +50,16 @@ def remake(written: str, answer: str, language: str) -> float:
     return n_shared**2 / (n_written * n_expected)
 
 
+def _units(written: str, answer: str, language: str) -> tuple[list[str], list[str]]:
+    """What the metrics count in text and answer: words, or characters without spaces between."""
+    split = words if separator_of(language) else characters
+    text, expected = comparable(written, answer, language)
+    return split(text), split(expected)
+
+
 def _counts(written: str, answer: str, language: str) -> tuple[int, int, int]:
     """How many units the text has, the answer has, and both share."""
-    text, expected = Counter(units(written, language)), Counter(units(answer, language))
+    text, expected = map(Counter, _units(written, answer, language))
     return text.total(), expected.total(), (text & expected).total()
 
 

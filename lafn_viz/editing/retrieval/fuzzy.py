@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
+from lafn_viz.datasets.names import uses_capitals, written_small
 from lafn_viz.editing.retrieval.folding import Folded, has_case
 from lafn_viz.editing.retrieval.inflection import Endings, endings_of, is_inflected, stem_length
 
@@ -309,16 +310,6 @@ def _another_name(name: Name, text: str, folded: Folded, used: Mapping[int, int]
     # The first word of a text is capitalised anyway.
     around = range(max(min(taken) - 1, 1), min(max(taken) + 2, len(folded.words)))
     return any(i not in taken and text[folded.starts[i]].isupper() for i in around)
-
-
-def uses_capitals(text: str) -> bool:
-    """Whether a text has capitals beyond its first letter, which any sentence may have."""
-    return any(character.isupper() for character in text.lstrip()[1:])
-
-
-def written_small(cached: str, as_written: str, capitals: bool) -> bool:
-    """Whether a capitalised name is in small letters in a text that uses capitals."""
-    return capitals and as_written.islower() and has_case(cached) and not cached.islower()
 
 
 def _has_digit(word: str) -> bool:

@@ -1,7 +1,7 @@
 """Find which cached subjects a text names: by which rule, where, and how surely.
 
-1. **exact**: a name in the text's language stands there letter by letter, as whole words (the
-   paper's retrieval, but "Niger" is not in "Nigeria").
+1. **exact**: a name in the text's language stands there letter by letter, in any normal form, as
+   whole words (the paper's retrieval, but "Niger" is not in "Nigeria").
 2. **normalised**: the same once both are folded (see `folding`): case, accents, hyphens, widths. A
    leading article may contract or be left out (le Caire, du Caire), and so may a remark in
    brackets, "Mercury (planet)"; Arabic and Hebrew prepositions may be joined to the name.
@@ -19,20 +19,19 @@ small letters does not fire where the text uses capitals ("turkey"). A limit: a 
 way to a longer name that is not cached.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rapidfuzz import fuzz
 
+from lafn_viz.datasets.names import uses_capitals, written_small
+from lafn_viz.datasets.text import letters_of, nfc
 from lafn_viz.editing.retrieval.folding import Folded, fold, has_case
 from lafn_viz.editing.retrieval.fuzzy import (
     FUZZY_REACH,
     Candidate,
     FuzzyIndex,
     Name,
-    uses_capitals,
-    written_small,
 )
 from lafn_viz.editing.retrieval.match import (
     MATCH_RULES,
@@ -202,7 +201,11 @@ def _literal_span(text: str, place: Place) -> tuple[int, int] | None:
     end = start + len(name.text)
     # Marks that follow the name's last letter would make it another letter.
     covered = place.whole and start >= 0 and end >= place.span[1]
-    return (start, end) if covered and text.startswith(name.text, start) else None
+    if covered and text.startswith(name.text, start):
+        return start, end
+    # The same letters may be encoded otherwise (NFD).
+    same = place.whole and nfc(text[slice(*place.span)]) == nfc(name.text)
+    return place.span if same else None
 
 
 def _why_not_one_word(name: Name, written: str, capitals: bool) -> str:
@@ -210,13 +213,8 @@ def _why_not_one_word(name: Name, written: str, capitals: bool) -> str:
     if len(name.folded.words) != 1:
         return ""
     short = has_case(name.text) and len(name.folded.words[0]) < _MIN_BARE_LENGTH
-    if short and _with_accents(written) != _with_accents(name.text):
+    if short and letters_of(written, name.language) != letters_of(name.text, name.language):
         return "too short to do without its accents and signs"
     if written_small(name.text, written, capitals):
         return "one word written small, in a text with capitals"
     return ""
-
-
-def _with_accents(text: str) -> str:
-    """A text without case and widths, but with its accents and signs."""
-    return unicodedata.normalize("NFKC", text).casefold()
