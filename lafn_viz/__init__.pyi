@@ -96,6 +96,7 @@ from lafn_viz.models.scoring import (
     AnswerScores as AnswerScores,
     score_answers as score_answers,
 )
+from lafn_viz.models.vocabulary import UnknownWordWarning as UnknownWordWarning
 from lafn_viz.neurons.controls import random_like as random_like
 from lafn_viz.neurons.lape import (
     Lape as Lape,

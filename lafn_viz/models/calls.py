@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from lafn_viz.core.messages import quoted
+from lafn_viz.models.vocabulary import unknown_words_told
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,7 +25,8 @@ def reads_model(function: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if "model" in kwargs or len(args) > place:  # else Python says that it is missing
             require_model(kwargs["model"] if "model" in kwargs else args[place])
-        return function(*args, **kwargs)
+        with unknown_words_told():
+            return function(*args, **kwargs)
 
     return checked
 

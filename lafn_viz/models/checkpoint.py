@@ -2,7 +2,7 @@
 
 Transformers fills what it does not find with random numbers, leaves out what it does not expect,
 and unpickles code from old weight files. `check_files` looks at a folder before anything is built
-from it; `check_weights` and `check_tokenizer` look at what transformers made of it.
+from it; `check_weights` looks at what transformers made of it (and `vocabulary` at the tokenizer).
 """
 
 import re
@@ -14,7 +14,12 @@ import torch
 
 from lafn_viz.core.json_records import as_object, parsed, read_text, record_list
 
+_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
 _JSON_FILES = ("config.json", "tokenizer_config.json", "generation_config.json")
+
+
+class CheckpointError(ValueError):
+    """Files that were read but make no model that can be used; the message says what to do."""
 
 
 def check_files(folder: Path) -> int:
@@ -52,13 +57,19 @@ def check_files(folder: Path) -> int:
             raise ValueError(
                 f"{path} is damaged or cut short ({error}); copy it again, or train or save it anew"
             ) from None
+    # In place of missing files, transformers makes a tokenizer without words for some families.
+    if not any(path for pattern in _TOKENIZERS for path in folder.glob(pattern)):
+        raise FileNotFoundError(
+            f"{folder} holds no tokenizer; save the model's own there: "
+            "tokenizer.save_pretrained(FOLDER)"
+        )
     return n_tensors
 
 
 def check_weights(model: Any, loading_info: Mapping[str, Any]) -> None:
-    """Refuse a model that has random, left-out or non-finite weights, with ValueError."""
+    """Refuse a model that has random, left-out or non-finite weights, with CheckpointError."""
     if missing := sorted(loading_info["missing_keys"]):
-        raise ValueError(
+        raise CheckpointError(
             f"they lack {len(missing)} tensors that config.json asks for, such as {missing[0]}"
         )
     # Tensors that the model has no use for are fine (a pooler); layers that it does not build are
@@ -66,16 +77,7 @@ def check_weights(model: Any, loading_info: Mapping[str, Any]) -> None:
     names = set(model.state_dict())
     for name in sorted(loading_info["unexpected_keys"]):
         if re.sub(r"\.\d+\.", ".0.", name, count=1) in names:
-            raise ValueError(f"they hold {name}, a layer more than config.json says")
+            raise CheckpointError(f"they hold {name}, a layer more than config.json says")
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise ValueError(f"{name} holds numbers that are not finite")
-
-
-def check_tokenizer(model: Any, tokenizer: Any) -> None:
-    """Refuse a tokenizer that gives no tokens, or more than the model knows, with ValueError."""
-    rows = model.get_input_embeddings().num_embeddings
-    if not tokenizer("a")["input_ids"] or tokenizer.vocab_size > rows:
-        raise ValueError(
-            f"it has {tokenizer.vocab_size} tokens, the model {rows}, so it is another model's"
-        )
+            raise CheckpointError(f"{name} holds numbers that are not finite")

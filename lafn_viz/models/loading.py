@@ -21,9 +21,10 @@ import torch
 from lafn_viz.core.json_records import is_file, is_folder
 from lafn_viz.core.messages import quoted
 from lafn_viz.models.capabilities import capabilities
-from lafn_viz.models.checkpoint import check_files, check_tokenizer, check_weights
+from lafn_viz.models.checkpoint import CheckpointError, check_files, check_weights
 from lafn_viz.models.packaged import EMBEDDED, PACKAGED, packaged_folder, quiet
 from lafn_viz.models.placement import as_device, as_dtype
+from lafn_viz.models.vocabulary import check_tokenizer
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -158,11 +159,14 @@ def _read(
         reason = _reason(error)
         if "ignore_mismatched_sizes" in reason:
             reason = "their shapes are not those that config.json says"
+        if not isinstance(error, CheckpointError):
+            reason += (
+                f" (give {', '.join(EMBEDDED)}, or a folder or hub name with config.json, "
+                "safetensors weights and a tokenizer)"
+            )
         where = f"from the folder {source}" if local else f"{source!r} from the model hub"
         raise ValueError(
-            f"could not load a language model {where}, its {part}: {reason} (give "
-            f"{', '.join(EMBEDDED)}, or a folder or hub name with config.json, safetensors weights "
-            "and a tokenizer)"
+            f"could not load a language model {where}, its {part}: {reason}"
         ) from error
     return model, tokenizer
 

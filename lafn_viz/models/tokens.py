@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.capabilities import capabilities, context_length
+from lafn_viz.models.vocabulary import check_words, unknown_words_told
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -68,8 +69,8 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
     """Tokens of a prompt and its answer.
 
     Raises:
-        ValueError: if the answer or the subject has no tokens, or the prompt has more tokens than
-            the model reads.
+        ValueError: if the answer or the subject has no tokens or is unknown (see `check_words`), or
+            the prompt has more tokens than the model reads.
     """
     tokenizer = model.tokenizer
 
@@ -83,6 +84,7 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
             f"the answer {prompt.answer!r} of prompt {prompt.text!r} has no tokens in this model's "
             "vocabulary; give an answer of at least one token"
         )
+    check_words(model, prompt)
     caps = capabilities(model)
     start = len(caps.special_prefix)
     stop = start + len(tokens)
@@ -115,7 +117,8 @@ def encode_all(model: "TransformerBridge", prompts: Sequence[Prompt]) -> list[En
     """
     if not prompts:
         raise ValueError("there are no prompts; give at least one (facts.prompts())")
-    return [encode(model, prompt) for prompt in prompts]
+    with unknown_words_told():
+        return [encode(model, prompt) for prompt in prompts]
 
 
 def _subject_tokens(tokenizer: Any, prompt: Prompt, start: int) -> tuple[int, int] | None:
