@@ -37,6 +37,7 @@ from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import require_model
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import Hooks, hook_post
+from lafn_viz.models.tokenizing import tokenize
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 
 if TYPE_CHECKING:
@@ -191,8 +192,9 @@ class ActivationMatcher:
 
     def _scored(self, text: str, named: list[Match] | None) -> "list[_Scored]":
         """The score of each edit that a text may ask for."""
-        candidates, (ids, spans) = self._candidates(named), self._reader.encoded(text)
-        if not candidates or not ids:
+        candidates = self._candidates(named)
+        spans = self._reader.spans(text)
+        if not candidates or not spans:
             return []
         scores, tokens = self._keys.scores(self._reader.activations([text])[0]).max(0)
         return [
@@ -247,19 +249,14 @@ class _Reader:
         for layer, neuron in sorted(neurons):
             self._neurons[layer].append(neuron)
 
-    def encoded(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """The tokens of a text, and the characters that each of them stands for."""
-        encoded = self._model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids = list(encoded["input_ids"])
-        spans = [tuple(pair) for pair in encoded["offset_mapping"]]
-        prefix = list(self._caps.special_prefix)
-        if ids[: len(prefix)] != prefix:
-            ids, spans = [*prefix, *ids], [(0, 0)] * len(prefix) + spans
-        return ids, spans
+    def spans(self, text: str) -> tuple[tuple[int, int], ...]:
+        """The characters that each own token of a text stands for."""
+        read = tokenize(self._model, text)
+        return read.spans[read.start :]
 
     def activations(self, texts: Sequence[str]) -> list[Float[Tensor, "pos neuron"]]:
-        """What the neurons do at each token of each text, in float32 on the CPU."""
-        rows = [self.encoded(text)[0] for text in texts]
+        """What the neurons do at each own token of each text, in float32 on the CPU."""
+        rows = [tokenize(self._model, text).tokens for text in texts]
         by_length: dict[int, list[int]] = defaultdict(list)
         for i, ids in enumerate(rows):
             by_length[len(ids)].append(i)
@@ -282,7 +279,7 @@ class _Reader:
                     self._model(torch.tensor([rows[i] for i in batch], device=device), **options)
                     values = torch.cat([seen[layer] for layer in self._neurons], -1)
                     for i, of_text in zip(batch, values, strict=True):
-                        activations[i] = of_text
+                        activations[i] = of_text[len(self._caps.special_prefix) :]
         return activations
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.hooks import Hooks, hook_post
+from lafn_viz.models.tokenizing import detokenize
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -141,11 +142,10 @@ class AppliedEdits:
     def _matches(self, ids: tuple[int, ...]) -> list[tuple[Match, int]]:
         """The subjects that a row names, each with its last token."""
         if ids not in self._matches_of:
-            text, ends = _text_and_ends(self._model.tokenizer, ids)
-            self._matches_of[ids] = [
-                (match, next(i for i, end in enumerate(ends) if end >= match.span[1]))
-                for match in self._find(text)
-            ]
+            read = detokenize(self._model, ids)
+            # Up to the end of the subject: its last token, as `encode` finds it.
+            tokens = [(match, read.covering((0, match.span[1]))) for match in self._find(read.text)]
+            self._matches_of[ids] = [(match, at[1] - 1) for match, at in tokens if at is not None]
         return self._matches_of[ids]
 
     def _adds(self, layer: int) -> Callable[..., Tensor | None]:
@@ -176,18 +176,3 @@ class AppliedEdits:
             return changed
 
         return add
-
-
-def _text_and_ends(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[int]]:
-    """The text of tokens, and the character at which each of them ends."""
-    text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-    if getattr(tokenizer, "is_fast", False):
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        if list(encoded["input_ids"]) == list(ids):
-            return text, [end for _, end in encoded["offset_mapping"]]
-    # A model may write tokens that the tokenizer would not have split this text into.
-    ends = [
-        len(tokenizer.decode(ids[: i + 1], clean_up_tokenization_spaces=False))
-        for i in range(len(ids))
-    ]
-    return text, [*ends[:-1], len(text)]

@@ -14,7 +14,7 @@ JSON and safetensors, with a checksum (see `cache_files`).
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.editing.applied import AppliedEdits, Find, Fired
@@ -23,6 +23,7 @@ from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import require_model
+from lafn_viz.models.tokenizing import as_read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,8 @@ class EditCache:
         self._edits: dict[tuple[str, str], Edit] = {}
         self._rules, self._find = rules, find
         self._matcher: SubjectMatcher | None = None
+        # The same for the names as a model reads them, and the tokenizer of that model.
+        self._as_read: tuple[Any, SubjectMatcher] | None = None
         for edit in edits:
             self.add(edit)
 
@@ -83,7 +86,7 @@ class EditCache:
                 f"({shown(expected.weights[:8])}); keep a cache for each model"
             )
         self._edits[edit.key] = edit
-        self._matcher = None
+        self._matcher = self._as_read = None
 
     def remove(self, subject: str, relation: str) -> Edit:
         """Remove one edit and return it, by a name of its subject or its id.
@@ -94,7 +97,7 @@ class EditCache:
         for key, edit in self._edits.items():
             names = {edit.subject_id, *(n for names in edit.names.values() for n in names)}
             if edit.relation == relation and subject in names:
-                self._matcher = None
+                self._matcher = self._as_read = None
                 return self._edits.pop(key)
         examples = ", ".join(f"({a!r}, {b!r})" for a, b in list(self._edits)[:5]) or "none"
         raise KeyError(
@@ -108,11 +111,27 @@ class EditCache:
         if self._find is not None:
             return list(self._find(text))
         if self._matcher is None:
-            names: dict[str, Mapping[str, Sequence[str]]] = {}
-            for edit in self:
-                names.setdefault(edit.subject_id, edit.names)
-            self._matcher = SubjectMatcher(names, rules=self._rules)
+            self._matcher = SubjectMatcher(self._names(), rules=self._rules)
         return self._matcher.find(text)
+
+    def _names(self) -> dict[str, Mapping[str, Sequence[str]]]:
+        """The names of each subject, by language."""
+        names: dict[str, Mapping[str, Sequence[str]]] = {}
+        for edit in self:
+            names.setdefault(edit.subject_id, edit.names)
+        return names
+
+    def _find_as_read(self, model: "TransformerBridge") -> Find:
+        """A search in texts that a model's tokens give back, for names that they give back too."""
+        if not self._edits or self._find is not None:
+            return self.find
+        if self._as_read is None or self._as_read[0] is not model.tokenizer:
+            names = {
+                key: {language: as_read(model, of_one) for language, of_one in of_key.items()}
+                for key, of_key in self._names().items()
+            }
+            self._as_read = model.tokenizer, SubjectMatcher(names, rules=self._rules)
+        return self._as_read[1].find
 
     def to_frame(self) -> "pd.DataFrame":
         """One row for each edit: subject, relation, old and new object, neurons, loss."""
@@ -145,7 +164,7 @@ class EditCache:
         require_model(model)
         if self._edits:
             next(iter(self)).require(model)
-        applied = AppliedEdits(model, self, self.find)
+        applied = AppliedEdits(model, self, self._find_as_read(model))
         handle = model.original_model.register_forward_pre_hook(
             applied.before_pass, with_kwargs=True
         )

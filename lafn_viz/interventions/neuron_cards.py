@@ -35,7 +35,7 @@ from lafn_viz.interventions.intervene import Effect
 from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
-from lafn_viz.models.tokens import token_text
+from lafn_viz.models.tokenizing import token_text
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron, mask_of, require_finite, validate_neurons
 from lafn_viz.neurons.overlap_result import Overlap

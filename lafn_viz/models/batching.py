@@ -153,9 +153,10 @@ def _side_by_side(
     model: "TransformerBridge", index: Sequence[int], encoded: Sequence[Encoded]
 ) -> Padded:
     device = next(model.original_model.parameters()).device
-    masked, pad = capabilities(model).masked, model.tokenizer.pad_token_id
+    masked = capabilities(model).masked
     shape = len(encoded), max(len(item.read) for item in encoded)
-    tokens = torch.full(shape, pad if pad is not None else model.tokenizer.eos_token_id or 0)
+    # Nothing looks at the padding, so any token does; that for padding may have no row of weights.
+    tokens = torch.zeros(shape, dtype=torch.long)
     mask, prompt = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
     answer_tokens = []
     for row, item in enumerate(encoded):

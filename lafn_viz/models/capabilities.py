@@ -10,8 +10,8 @@
 
 **To add a family of models**: add a tiny random model of it to `tests/families.py` and run the
 tests. A family for which TransformerLens has a bridge mostly passes as it is. If one of its hooks
-or weights lies elsewhere, `hooks` says where; if it puts other special tokens or masks around a
-text, change `_special_tokens` here and `tokens.encode`; if TransformerLens does not know its name,
+or weights lies elsewhere, `hooks` says where; if it puts masks elsewhere in a text, change
+`tokens.encode`; if TransformerLens does not know its name,
 translate the name in `loading`. No other module knows families.
 """
 
@@ -67,7 +67,8 @@ class ModelCapabilities:
         d_mlp: neurons in each layer.
         weights: SHA-256 of all weights.
         masked: whether the model fills masks and reads both sides (BERT); else it is causal.
-        special_prefix, special_suffix: special tokens before and after every text.
+        special_prefix, special_suffix: special tokens that the tokenizer puts before and after a
+            text. A causal model reads no suffix: its texts go on.
         mask_token: the mask of a masked model, else None.
         ablation_token: token that takes the place of a removed one: the mask or the end of text;
             None where the tokenizer has neither.
@@ -117,7 +118,7 @@ def capabilities(model: "TransformerBridge") -> ModelCapabilities:
                 f"{type(hf).__name__} fills masks, but its tokenizer has no mask token; "
                 "save the model's own tokenizer beside it"
             )
-        prefix, suffix = _special_tokens(model, masked)
+        prefix, suffix = special_tokens(model.tokenizer)
         _CAPABILITIES[model] = ModelCapabilities(
             n_layers=n_layers,
             d_mlp=_check_neurons(model, n_layers),
@@ -164,17 +165,20 @@ def context_length(model: "TransformerBridge") -> int | None:
     return limit if isinstance(limit, int) else None
 
 
-def _special_tokens(
-    model: "TransformerBridge", masked: bool
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Special tokens before and after every text."""
-    tokenizer = model.tokenizer
-    if masked:
-        around = tokenizer.cls_token_id, tokenizer.sep_token_id
-    else:
-        around = tokenizer.bos_token_id if model.cfg.default_prepend_bos else None, None
-    prefix, suffix = (() if token is None else (token,) for token in around)
-    return prefix, suffix
+def special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Special tokens that the tokenizer puts before and after a text.
+
+    They are asked for and not looked up: the tokenizer of XGLM has "<s>" but puts "</s>" there,
+    others put two tokens or none, and that of many a causal model is BERT's.
+    """
+    for text in ("a", "A", "1", "."):
+        plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+        whole = tokenizer(text)["input_ids"]
+        for start in range(len(whole) - len(plain), -1, -1):
+            stop = start + len(plain)
+            if plain and whole[start:stop] == plain:
+                return tuple(whole[:start]), tuple(whole[stop:])
+    return (), ()
 
 
 def _hash(module: torch.nn.Module) -> str:

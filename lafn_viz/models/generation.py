@@ -16,7 +16,8 @@ from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, context_length
-from lafn_viz.models.tokens import encode, encode_all, token_text
+from lafn_viz.models.tokenizing import token_text, written_text
+from lafn_viz.models.tokens import encode, encode_all
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -71,7 +72,7 @@ def generate(
         accuracies = _token_accuracies(model, batch_texts, batch_answers, written)
         for i, tokens, accuracy in zip(index, written, accuracies, strict=True):
             stop = next((k for k, t in enumerate(tokens) if t in end_tokens), len(tokens))
-            text = model.tokenizer.decode(tokens[:stop], clean_up_tokenization_spaces=False)
+            text = written_text(model, texts[i], tokens[:stop])
             line = text.lstrip().split("\n")[0].strip()
             generations[i] = Generation(line, tokens[:stop], accuracy)
     return [generations[i] for i in range(len(prompts))]

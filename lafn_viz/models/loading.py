@@ -20,7 +20,7 @@ import torch
 
 from lafn_viz.core.json_records import is_file, is_folder
 from lafn_viz.core.messages import quoted
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, special_tokens
 from lafn_viz.models.checkpoint import CheckpointError, check_files, check_weights
 from lafn_viz.models.packaged import EMBEDDED, PACKAGED, packaged_folder, quiet
 from lafn_viz.models.placement import as_device, as_dtype
@@ -185,9 +185,11 @@ def _boot(
     # XLM-R is RoBERTa with another vocabulary; TransformerLens knows it by that name alone.
     names = model.config.architectures or [type(model).__name__]
     model.config.architectures = [name.replace("XLMRoberta", "Roberta") for name in names]
-    # A text begins with BOS where the model's own tokenizer puts one. TransformerLens would put one
-    # before every text, which many models were not trained with.
-    prepends_bos = tokenizer("a")["input_ids"][0] in set(tokenizer.all_special_ids)
+    # A tokenizer with BOS would be read anew, to put BOS before every text, which many models were
+    # not trained with; one without an end of text would get a token that the model has no row for.
+    named = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
+    tokenizer.bos_token = None
+    tokenizer.eos_token = named["eos_token"] or tokenizer.convert_ids_to_tokens(0)
     try:
         bridge = TransformerBridge.boot_transformers(
             source,
@@ -203,7 +205,15 @@ def _boot(
             "models of the GPT-2, BLOOM, XGLM, Llama, Qwen, Gemma, BERT, RoBERTa and similar "
             "families have one"
         ) from error
-    bridge.cfg.default_prepend_bos = prepends_bos
+    for name, token in named.items():
+        setattr(tokenizer, name, token)
+    # TransformerLens pads every text that it is given; nothing looks at the padding.
+    tokenizer.pad_token = (
+        tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    )
+    # Where both agree, TransformerLens neither adds nor removes BOS.
+    prepends = bool(special_tokens(tokenizer)[0])
+    bridge.cfg.default_prepend_bos = bridge.cfg.tokenizer_prepends_bos = prepends
     bridge.eval()
     for parameter in bridge.original_model.parameters():
         parameter.requires_grad_(False)

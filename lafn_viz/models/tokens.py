@@ -1,20 +1,25 @@
 """From a prompt to the tokens that a model reads, and the positions that matter in them.
 
-1. The prompt's tokens are what the model's tokenizer makes of its text, between the special tokens
-   that this tokenizer puts around every text.
+1. The prompt's tokens are what the model's tokenizer makes of its text, after the special tokens
+   that this tokenizer puts before every text (`tokenizing.tokenize`).
 2. The answer's tokens are what follows the prompt's tokens when prompt and answer are tokenised
-   together, as the model would meet them in a text.
+   together, as the model would meet them in a text. Where a token would reach from the prompt into
+   the answer, the model has read the prompt to its end, so the answer begins with a token of its
+   own; it begins as it does inside a text, without the space that many tokenizers put before a
+   text.
 3. A causal model reads the prompt and all of the answer but its last token. A masked model reads
    the prompt and one mask for each token of the answer.
+4. A subject has all tokens that share a character with it, so its last token is the one that
+   completes it (`TextTokens.covering`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.capabilities import capabilities, context_length
+from lafn_viz.models.tokenizing import decode, tokenize
 from lafn_viz.models.vocabulary import check_words, unknown_words_told
 
 if TYPE_CHECKING:
@@ -69,31 +74,29 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
     """Tokens of a prompt and its answer.
 
     Raises:
-        ValueError: if the answer or the subject has no tokens or is unknown (see `check_words`), or
-            the prompt has more tokens than the model reads.
+        ValueError: if the answer or the subject has no tokens or is unknown (see `check_words`), if
+            prompt or answer hold special tokens, or if the prompt has more tokens than the model
+            reads.
     """
-    tokenizer = model.tokenizer
-
-    def ids(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    tokens, both = ids(prompt.text), ids(prompt.text + prompt.continuation)
-    answer = both[len(tokens) :] if both[: len(tokens)] == tokens else ids(prompt.continuation)
-    if not answer or not tokens:
-        raise ValueError(
-            f"the answer {prompt.answer!r} of prompt {prompt.text!r} has no tokens in this model's "
-            "vocabulary; give an answer of at least one token"
-        )
+    caps, text = capabilities(model), tokenize(model, prompt.text)
+    answer = _answer_tokens(model.tokenizer, prompt)
     check_words(model, prompt)
-    caps = capabilities(model)
-    start = len(caps.special_prefix)
-    stop = start + len(tokens)
+    subject = None if prompt.subject_span is None else text.covering(prompt.subject_span)
+    needed = {"text": text.tokens, "answer": answer, "subject": subject or not prompt.subject_span}
+    for what, tokens in needed.items():
+        if not tokens:
+            raise ValueError(
+                f"the {what} {getattr(prompt, what)!r} of a prompt has no tokens in this model's "
+                "vocabulary; leave the prompt out, or take a model that knows its script"
+            )
+    _refuse_special_tokens(model.tokenizer, prompt, text.tokens[text.start :], answer)
+    stop = len(text.tokens)
     if caps.masked:
         assert caps.mask_token is not None
-        rest, predicts = [caps.mask_token] * len(answer) + list(caps.special_suffix), stop
+        rest, predicts = (caps.mask_token,) * len(answer) + caps.special_suffix, stop
     else:
         rest, predicts = answer[:-1], stop - 1
-    read = (*caps.special_prefix, *tokens, *rest)
+    read = text.tokens + rest
     limit = context_length(model)
     if limit is not None and len(read) > limit:
         raise ValueError(
@@ -101,11 +104,7 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
             f"model reads at most {limit}; leave it out, or take a model of a longer context"
         )
     return Encoded(
-        read=read,
-        answer=tuple(answer),
-        predicts=predicts,
-        text=(start, stop),
-        subject=_subject_tokens(tokenizer, prompt, start),
+        read=read, answer=answer, predicts=predicts, text=(text.start, stop), subject=subject
     )
 
 
@@ -121,50 +120,51 @@ def encode_all(model: "TransformerBridge", prompts: Sequence[Prompt]) -> list[En
         return [encode(model, prompt) for prompt in prompts]
 
 
-def _subject_tokens(tokenizer: Any, prompt: Prompt, start: int) -> tuple[int, int] | None:
-    """Range of the subject's tokens in a prompt whose text begins at position `start`."""
-    if prompt.subject_span is None:
-        return None
-    first, last = prompt.subject_span
-    pieces = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
-    inside = [
-        token
-        for token, (begin, end) in enumerate(pieces["offset_mapping"])
-        if begin < last and end > first
-    ]
-    if not inside:
-        raise ValueError(
-            f"the subject {prompt.subject!r} of prompt {prompt.text!r} has no tokens of its "
-            "own; check its span"
-        )
-    return start + inside[0], start + inside[-1] + 1
+# What an answer may follow, to see how its tokens begin inside a text: the end of a line, of a
+# sentence, of a word, and of a number.
+_BEFORE_AN_ANSWER = ("\n", ".", "。", "a", "1")
 
 
-def token_text(model: "TransformerBridge", token: int) -> str:
-    r"""Text that one token stands for, with its space: " Rome".
+def _answer_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
+    """The tokens of the answer after those of the prompt (see the module's text)."""
 
-    Bytes that are no whole character on their own are written as \xe6\x97. A piece that continues a
-    word keeps its tokenizer's mark for that ("##ing").
+    def tokens_of(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    read, whole = tokens_of(prompt.text), tokens_of(prompt.text + prompt.continuation)
+    if whole[: len(read)] == read:
+        return whole[len(read) :]
+    text, alone = decode(tokenizer, whole), tokens_of(prompt.continuation)
+    candidates = [alone]
+    for before in _BEFORE_AN_ANSWER:
+        start, both = tokens_of(before), tokens_of(before + prompt.continuation)
+        if both[: len(start)] == start:
+            candidates.append(both[len(start) :])
+    return next((c for c in candidates if decode(tokenizer, read + c) == text), alone)
+
+
+def _refuse_special_tokens(
+    tokenizer: Any, prompt: Prompt, own: tuple[int, ...], answer: tuple[int, ...]
+) -> None:
+    """Refuse text that the tokenizer reads as special tokens, and not as text.
+
+    The turns of a conversation are made of them, so they may stand in a prompt where the tokenizer
+    has a template for conversations.
     """
-    tokenizer = model.tokenizer
-    text: str = tokenizer.decode([token], clean_up_tokenization_spaces=False)
-    piece = tokenizer.convert_ids_to_tokens(token) or ""
-    if "\ufffd" in text:
-        byte_of = _bytes_of_characters()
-        if set(piece) <= byte_of.keys():
-            raw = bytes(byte_of[character] for character in piece)
-            return raw.decode("utf-8", errors="backslashreplace")
-        return piece or text
-    return " " + text if piece.startswith("▁") and not text.startswith(" ") else text
-
-
-@cache
-def _bytes_of_characters() -> dict[str, int]:
-    """Byte that each character of a byte-level vocabulary stands for (as in GPT-2).
-
-    Printable bytes stand for themselves; the others are written as the characters from 256 on.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    byte_of = {chr(byte): byte for byte in printable}
-    return byte_of | {chr(256 + place): byte for place, byte in enumerate(others)}
+    of_turns = [getattr(tokenizer, f"{name}_token") for name in ("bos", "eos", "cls", "sep")]
+    others = [getattr(tokenizer, f"{name}_token") for name in ("unk", "pad", "mask")]
+    if getattr(tokenizer, "chat_template", None):
+        named = [token for token in others if token not in of_turns]
+    else:
+        named = of_turns + others
+    for what, text, tokens, special in (
+        ("prompt", prompt.text, own, named),
+        ("answer", prompt.answer, answer, tokenizer.all_special_tokens),
+    ):
+        for token in special:
+            if token and token in text and tokenizer.convert_tokens_to_ids(token) in tokens:
+                raise ValueError(
+                    f"the {what} {text!r} holds {token!r}, which this model's tokenizer reads as a "
+                    "special token and not as text; leave it out (a prompt ends where its answer "
+                    "follows, and the mask of a masked model is put there)"
+                )

@@ -10,7 +10,8 @@ import lafn_viz as lv
 from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import down_weight
-from lafn_viz.models.tokens import encode, token_text
+from lafn_viz.models.tokenizing import token_text
+from lafn_viz.models.tokens import encode
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron
 

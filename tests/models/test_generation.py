@@ -6,7 +6,8 @@ import torch
 import lafn_viz as lv
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.generation import generate, next_tokens
-from lafn_viz.models.tokens import encode, token_text
+from lafn_viz.models.tokenizing import token_text
+from lafn_viz.models.tokens import encode
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "llama", "gemma2", "opt", "bert", "roberta"])
