@@ -14,6 +14,7 @@ from lafn_viz.core.json_records import FactError
 from lafn_viz.course.grading import Wrong, check, run
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.text import holds_words, normal
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
 
@@ -52,7 +53,7 @@ def check_wording(
         )
     chosen = facts.filter(relation=relation, languages="en")
     for fact in chosen:
-        if fact.object["en"].casefold() in answer.casefold():
+        if holds_words(normal(answer), normal(fact.object["en"])):
             raise Wrong(
                 f"Your wording contains the answer {fact.object['en']!r}. The answer has to come "
                 "after the text, otherwise there is nothing to ask."

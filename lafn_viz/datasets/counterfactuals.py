@@ -21,7 +21,9 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import Fact, FactSet, Prompt, trained_and_held_out
-from lafn_viz.datasets.text import normal, shows_answer
+from lafn_viz.datasets.languages import by_code
+from lafn_viz.datasets.names import is_named
+from lafn_viz.datasets.text import same_text, shows_answer
 
 KEEP = 2  # paraphrases of each other relation and language
 
@@ -40,7 +42,8 @@ def counterfactual_case(
         subject: its name in any language, or its id.
         new_object: the name, in any language, of an object of this relation; or names by language,
             for an object that the facts do not hold.
-        languages: the languages to edit in; all that name the fact by default.
+        languages: the languages to edit in; all that name the fact by default. Here and in
+            `new_object` they may have any form of a tag.
 
     Raises:
         ValueError: for a subject, relation, object or language that does not exist.
@@ -202,21 +205,24 @@ def _new_names(
     """The name of the new object in each language that is edited."""
     if isinstance(new_object, str):
         objects = {other.object_id: other.object for other in facts.filter(relation=relation)}
-        matching = [names for names in objects.values() if new_object in names.values()]
+        matching = [names for names in objects.values() if is_named(names, new_object)]
         if not matching:
             examples = sorted(next(iter(names.values())) for names in objects.values())[:8]
             raise ValueError(
                 f"no fact of {relation!r} has the object {new_object!r}; there are, for example, "
                 f"{', '.join(examples)}; for another object give its names by language"
             )
+        # Where several objects have such a name, one that has it letter by letter comes first.
+        matching.sort(key=lambda names: new_object not in names.values())
         new_object = matching[0]
+    new_object = by_code(new_object)
     missing = [language for language in wanted if not new_object.get(language, "").strip()]
     if missing:
         raise ValueError(
             f"the new object has no name in {', '.join(missing)}; name it there, or leave these "
             "languages out"
         )
-    same = [x for x in wanted if new_object[x] == fact.object[x]]
+    same = [x for x in wanted if same_text(new_object[x], fact.object[x], x)]
     if len(same) == len(wanted):
         raise ValueError(
             f"{fact.id!r} has the object {fact.object[same[0]]!r} already; give another one"
@@ -228,7 +234,7 @@ def _can_replace(new: Fact, fact: Fact) -> bool:
     """Whether the object of `new` has another name in every language, and none is given away."""
     return all(
         lang in new.object
-        and normal(new.object[lang]) != normal(fact.object[lang])
+        and not same_text(new.object[lang], fact.object[lang], lang)
         and not shows_answer(fact.subject[lang], new.object[lang])
         for lang in fact.languages
     )

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.languages import by_code, language_code
+from lafn_viz.datasets.text import nfc
 
 Role = Literal["edit", "rephrased", "locality", "portability"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -40,8 +42,10 @@ class EditCase:
     they are while it edits. `source` names the data set; `subject_id` and `relation` name the
     edited fact, where the set does.
 
+    Languages may be given in any form of a tag; the case keeps their codes.
+
     Raises:
-        ValueError: for a case without a question to edit.
+        ValueError: for a case without a question to edit, or an unknown language.
     """
 
     id: str
@@ -57,6 +61,11 @@ class EditCase:
     relation: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("subject", "old"):
+            names = by_code(getattr(self, name)).items()
+            object.__setattr__(self, name, {language: nfc(text) for language, text in names})
+        for name in (*ROLES, "keep"):
+            object.__setattr__(self, name, by_code(getattr(self, name)))
         if not self.edit or not all(self.edit.values()):
             raise ValueError(f"case {self.id!r} edits no question; give one in each language")
 
@@ -84,12 +93,12 @@ class EditCase:
     ) -> list[Prompt]:
         """Return the prompts of one role, by language."""
         questions: Questions = getattr(self, role)
-        chosen = self.languages if languages is None else tuple(languages)
+        chosen = self.languages if languages is None else map(language_code, languages)
         return [prompt for language in chosen for prompt in questions.get(language, ())]
 
     def only(self, languages: Iterable[str]) -> "EditCase":
         """Return the case in these languages alone."""
-        wanted = set(languages)
+        wanted = set(map(language_code, languages))
 
         def cut(by_language: Mapping[str, Any]) -> dict[str, Any]:
             return {lang: value for lang, value in by_language.items() if lang in wanted}

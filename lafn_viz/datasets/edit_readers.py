@@ -39,7 +39,7 @@ from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.edit_drafts import Draft, Drafts, field_text, field_texts, make_prompt
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.datasets.languages import code_or_tag, language_code
+from lafn_viz.datasets.languages import language_code
 from lafn_viz.datasets.text import normal
 
 Schema = Literal["auto", "mzsre", "bizsre", "bmike53", "mlake"]
@@ -82,10 +82,7 @@ def load_edit_cases(
         multi_hops += _read_file(drafts, file, schema)
     _add_multi_hops(drafts, multi_hops)
     cases = drafts.cases()
-    if languages is None:
-        return cases
-    wanted = [languages] if isinstance(languages, str) else languages
-    return cases.filter(languages=[code_or_tag(language) for language in wanted])
+    return cases if languages is None else cases.filter(languages=languages)
 
 
 def _read_file(

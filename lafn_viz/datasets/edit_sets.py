@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.edit_cases import ROLES, EditCase
 from lafn_viz.datasets.edit_lint import lint
+from lafn_viz.datasets.languages import require_languages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class EditSet:
         """
         cases = self.cases
         if languages is not None:
-            chosen = require_one_of("language", languages, self.languages)
+            chosen = require_languages(languages, self.languages)
             cases = tuple(
                 case.only(chosen) for case in cases if not set(chosen).isdisjoint(case.languages)
             )

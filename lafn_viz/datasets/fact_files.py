@@ -20,6 +20,7 @@ from lafn_viz.core.json_records import (
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.paths import data_folder
 from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
+from lafn_viz.datasets.languages import by_code, code_or_tag, language_code
 
 
 def load_facts(
@@ -33,6 +34,8 @@ def load_facts(
         paraphrases: JSON lines with `relation`, `language`, `texts` (each with one `{subject}`)
             and optionally `held_out`. Without it the embedded paraphrases are used.
 
+    Languages may have any form of a tag ("zh-CN", "zho"); the facts have the code ("zh").
+
     Raises:
         FactError: naming file, line and field of the first record that cannot be used.
         FileNotFoundError: naming the missing file.
@@ -45,7 +48,8 @@ def load_facts(
         row = _paraphrases(where, record)
         if (row.relation, row.language) in texts:
             raise FactError(
-                f"{where}, field 'relation': a second line for this relation and language"
+                f"{where}, field 'relation': a second line for {quoted(row.relation)} in "
+                f"{row.language!r}; put its texts into the first one"
             )
         texts[row.relation, row.language] = row
     by_id: dict[str, Fact] = {}
@@ -61,8 +65,7 @@ def load_facts(
 
 def _fact(where: str, record: dict[str, Any]) -> Fact:
     only_fields(where, record, (field.name for field in fields(Fact)))
-    subject = record_names(where, record, "subject")
-    answer = record_names(where, record, "object")
+    subject, answer = (_names(where, record, field) for field in ("subject", "object"))
     if unequal := sorted(set(subject) ^ set(answer)):
         raise FactError(
             f"{where}, field 'object': its languages differ from the subject's "
@@ -71,7 +74,7 @@ def _fact(where: str, record: dict[str, Any]) -> Fact:
     marks = {name: record_list(where, record, name, str) for name in ("leaks", "held_out")}
     for name, languages in marks.items():
         for language in languages:
-            if language not in subject:
+            if code_or_tag(language) not in subject:
                 raise FactError(
                     f"{where}, field {name!r}: {quoted(language)} is not a language of this fact"
                 )
@@ -85,6 +88,15 @@ def _fact(where: str, record: dict[str, Any]) -> Fact:
         object=answer,
         **marks,
     )
+
+
+def _names(where: str, record: dict[str, Any], field: str) -> dict[str, str]:
+    """A name by the code of its language."""
+    names = record_names(where, record, field)
+    try:
+        return by_code(names)
+    except ValueError as error:
+        raise FactError(f"{where}, field {field!r}: {error}") from None
 
 
 def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
@@ -103,9 +115,15 @@ def _paraphrases(where: str, record: dict[str, Any]) -> Paraphrases:
             f"{where}, field 'held_out': {quoted(held_out)}, but numbers go from 0 to "
             f"{len(texts) - 1}"
         )
+    try:
+        language = language_code(record_text(where, record, "language"))
+    except FactError:
+        raise
+    except ValueError as error:
+        raise FactError(f"{where}, field 'language': {error}") from None
     return Paraphrases(
         relation=record_text(where, record, "relation"),
-        language=record_text(where, record, "language"),
+        language=language,
         held_out=held_out,
         texts=texts,
     )

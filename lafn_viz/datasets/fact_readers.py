@@ -23,7 +23,7 @@ from lafn_viz.core.json_records import FactError, inside_of, is_folder, record_t
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
-from lafn_viz.datasets.languages import code_or_tag, language_code, separator_of
+from lafn_viz.datasets.languages import language_code, require_languages, separator_of
 from lafn_viz.datasets.text import shows_answer, without_ends
 
 if TYPE_CHECKING:
@@ -216,8 +216,7 @@ def _chosen(
     """The files of the chosen languages, with the patterns of the chosen relations."""
     folders = _language_folders(source, folder)
     if languages is not None:
-        tags = [languages] if isinstance(languages, str) else languages
-        wanted = require_one_of("language", map(code_or_tag, tags), [*folders])
+        wanted = require_languages(languages, [*folders])
         folders = {language: folders[language] for language in wanted}
     files = {language: _files(source, folder, path) for language, path in folders.items()}
     known = tuple(dict.fromkeys(name for x in files.values() for name in x.patterns))

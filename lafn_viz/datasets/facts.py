@@ -18,8 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.languages import separator_of
-from lafn_viz.datasets.names import find_name
+from lafn_viz.datasets.languages import (
+    by_code,
+    language_code,
+    require_languages,
+    separator_of,
+)
+from lafn_viz.datasets.names import find_name, is_named
 from lafn_viz.datasets.text import nfc, same_text
 
 if TYPE_CHECKING:
@@ -56,6 +61,7 @@ class Prompt:
     aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "language", language_code(self.language))
         if not self.text.strip():
             raise ValueError(f"a prompt with the answer {self.answer!r} has an empty text")
         self._compose()
@@ -90,9 +96,10 @@ class Prompt:
         another word, or written in another way.
 
         Raises:
-            ValueError: if the text does not hold the subject, or text or answer are empty.
+            ValueError: if the text does not hold the subject, or text or answer are empty, or for
+                an unknown language.
         """
-        text, subject = nfc(text), nfc(subject)
+        text, subject, language = nfc(text), nfc(subject), language_code(language)
         span = find_name(text, subject, language)
         if span is None:
             raise ValueError(
@@ -135,6 +142,15 @@ class Fact:
     subject: dict[str, str]
     object: dict[str, str]
 
+    def __post_init__(self) -> None:
+        for name in ("id", "relation", "subject_id", "object_id"):
+            object.__setattr__(self, name, nfc(getattr(self, name)))
+        for name in ("subject", "object"):
+            names = by_code(getattr(self, name)).items()
+            object.__setattr__(self, name, {language: nfc(text) for language, text in names})
+        for name in ("leaks", "held_out"):
+            object.__setattr__(self, name, tuple(map(language_code, getattr(self, name))))
+
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages that name this fact."""
@@ -153,6 +169,11 @@ class Paraphrases:
     held_out: tuple[int, ...]
     texts: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "relation", nfc(self.relation))
+        object.__setattr__(self, "language", language_code(self.language))
+        object.__setattr__(self, "texts", tuple(map(nfc, self.texts)))
+
 
 @dataclass(frozen=True)
 class FactSet:
@@ -160,6 +181,15 @@ class FactSet:
 
     facts: tuple[Fact, ...]
     paraphrases: dict[tuple[str, str], Paraphrases]
+
+    def __post_init__(self) -> None:
+        keyed = {(row.relation, row.language): row for row in self.paraphrases.values()}
+        if len(keyed) < len(self.paraphrases):
+            raise ValueError(
+                "two paraphrases are of one relation and language, which are the same in "
+                f"{listed(map(str, self.paraphrases))}; give their texts together"
+            )
+        object.__setattr__(self, "paraphrases", keyed)
 
     def __len__(self) -> int:
         return len(self.facts)
@@ -200,7 +230,9 @@ class FactSet:
         """Return the facts of these relations, languages and subjects.
 
         Args:
-            subjects: names in any language, or ids.
+            languages: in any form of a tag, "zh-CN" as well as "zh".
+            subjects: names in any language, or ids. A name that no fact has letter by letter may be
+                written in another way (see `same_text`).
             leaking: whether a fact keeps the languages in which its subject gives the answer away.
 
         Raises:
@@ -213,7 +245,7 @@ class FactSet:
         if subjects is not None:
             facts = _of_subjects(facts, [subjects] if isinstance(subjects, str) else [*subjects])
         if languages is not None:
-            chosen = require_one_of("language", languages, self.languages)
+            chosen = require_languages(languages, self.languages)
             facts = tuple(_only(fact, [x for x in fact.languages if x in chosen]) for fact in facts)
         if not leaking:
             facts = tuple(
@@ -286,17 +318,18 @@ class FactSet:
 
 def _of_subjects(facts: Sequence[Fact], subjects: Sequence[str]) -> tuple[Fact, ...]:
     """The facts of these subjects; ValueError for a name or id that no fact has."""
-    names_of = [{fact.subject_id, *fact.subject.values()} for fact in facts]
-    for name in subjects:
-        if not any(name in names for names in names_of):
+    chosen: set[str] = set()
+    for name in map(nfc, subjects):
+        ids = {fact.id for fact in facts if name in (fact.subject_id, *fact.subject.values())}
+        ids = ids or {fact.id for fact in facts if is_named(fact.subject, name)}
+        chosen |= ids
+        if not ids:
             examples = sorted({next(iter(fact.subject.values())) for fact in facts})[:8]
             raise ValueError(
                 f"no fact here has the subject {quoted(name)}; subjects are, for example, "
                 f"{listed(examples)}"
             )
-    return tuple(
-        fact for fact, names in zip(facts, names_of, strict=True) if not names.isdisjoint(subjects)
-    )
+    return tuple(fact for fact in facts if fact.id in chosen)
 
 
 def _only(fact: Fact, languages: Sequence[str]) -> Fact:

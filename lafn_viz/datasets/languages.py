@@ -7,6 +7,11 @@
 3. The package's **code** is the language, with the script only where that is not the likely one:
    `zh` and `zh-Hant`, `sr` and `sr-Latn`. So two ways to write one language stay apart, and two
    tags of one way to write it agree.
+4. Facts, prompts and edit cases keep **codes alone**: tags become codes where they come in. A tag
+   of no known language is refused, but for those that BCP 47 leaves to private use (`qaa`,
+   `x-klingon`), which stand for languages without a known script.
+
+A locale of a system (`en_US.UTF-8`, `sr_RS@latin`) is read as a tag.
 
 The data come from Unicode CLDR by way of `babel`, not of `langcodes` with `language_data`. Both
 know the right script of every tag tried, but babel is one package in pure Python that the facts are
@@ -15,8 +20,14 @@ ones, and is ready in 0.15 s (0.6 s). It is imported when the first tag is looke
 """
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from lafn_viz.core.messages import quoted
+from lafn_viz.core.options import require_one_of
+
+T = TypeVar("T")
 
 UNKNOWN_SCRIPT = "Unknown"
 
@@ -26,6 +37,10 @@ _TAG = re.compile(
     r"([a-z]{2,3})(?:-([a-z]{3})){0,3}(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?(?:-[a-z0-9]{1,8})*",
     re.ASCII | re.IGNORECASE,
 )
+# The end of a locale: an encoding, and a script or something else that is no part of a tag.
+_LOCALE = re.compile(r"(.*?)(?:\.[a-z0-9-]+)?(?:@([a-z]+))?", re.ASCII | re.IGNORECASE)
+_SCRIPT_OF_LOCALE = {"latin": "Latn", "cyrillic": "Cyrl", "devanagari": "Deva", "arabic": "Arab"}
+_PRIVATE = re.compile(r"q[a-t][a-z]|x(-[a-z0-9]{1,8})+")
 # What public sets write in place of a language's code: in MzsRE "cz" is Czech and "du" is Dutch.
 _CODES_OF_SETS = {"cz": "cs", "du": "nl", "ua": "uk"}
 # Scripts that put no space between words.
@@ -49,10 +64,12 @@ def _parts(tag: str) -> _Parts | None:
     """The language and script of a tag; None if it is no tag or its language is unknown."""
     from babel.core import get_global
 
-    match = _TAG.fullmatch(tag.strip().replace("_", "-"))
-    if match is None:
+    locale = _LOCALE.fullmatch(tag.strip())
+    match = _TAG.fullmatch(locale[1].replace("_", "-")) if locale else None
+    if locale is None or match is None:
         return None
     language, extended, script, region = (part or "" for part in match.groups())
+    script = script or _SCRIPT_OF_LOCALE.get((locale[2] or "").lower(), "")
     language = (extended or language).lower()
     language = _CODES_OF_SETS.get(language, language)
     # An alias may hold a script, as in "sr_Latn" for "sh", or a region, as in "sr_ME" for "cnr".
@@ -80,20 +97,65 @@ def language_code(tag: str) -> str:
         ValueError: for what is no language tag, or a language that CLDR does not know.
     """
     parts = _parts(tag)
+    if parts is None and _PRIVATE.fullmatch(private := tag.strip().lower().replace("_", "-")):
+        return private
     if parts is None:
+        named = _named(tag)
+        example = f"{named!r} for {tag.strip()}" if named else "'en', 'pt-BR' or 'sr-Latn'"
         raise ValueError(
-            f"unknown language {tag[:60]!r}; give a code of ISO 639 or a tag of BCP 47, as in "
-            "'en', 'pt-BR' or 'sr-Latn'"
+            f"unknown language {quoted(tag)}; give a code of ISO 639 or a tag of BCP 47, as in "
+            f"{example}"
         )
     if parts.script == parts.likely_script:
         return parts.language
     return f"{parts.language}-{parts.script}"
 
 
+def _named(name: str) -> str | None:
+    """The code of the language with this English name; None if there is none."""
+    from babel import Locale
+
+    wanted = name.strip().casefold()
+    tags = (tag for tag, known in Locale("en").languages.items() if known.casefold() == wanted)
+    return next((language_code(tag) for tag in tags if _parts(tag) is not None), None)
+
+
 @cache
 def code_or_tag(tag: str) -> str:
     """Return the package's short code of a language tag, or the tag itself if it is unknown."""
-    return tag if _parts(tag) is None else language_code(tag)
+    try:
+        return language_code(tag)
+    except ValueError:
+        return tag
+
+
+def require_languages(given: str | Iterable[str], allowed: Sequence[str]) -> tuple[str, ...]:
+    """Return the codes of the given language tags, each once, if all are among the allowed codes.
+
+    Raises:
+        ValueError: for another language, listing the allowed ones.
+    """
+    codes = dict.fromkeys(map(code_or_tag, (given,) if isinstance(given, str) else given))
+    for code in codes:
+        if code not in allowed and (named := _named(code)) in allowed:
+            raise ValueError(f"unknown language {quoted(code)}; give its code, {named!r}")
+    return require_one_of("language", codes, allowed)
+
+
+def by_code(by_language: Mapping[str, T]) -> dict[str, T]:
+    """Return what a mapping holds of each language, with the package's codes as its keys.
+
+    Raises:
+        ValueError: for an unknown language, or for two tags of one language.
+    """
+    tags: dict[str, str] = {}
+    for tag in by_language:
+        if (first := tags.setdefault(language_code(tag), tag)) != tag:
+            raise ValueError(
+                f"{quoted(first)} and {quoted(tag)} are one language, {language_code(tag)!r}; "
+                "keep one of them"
+            )
+    return {code: by_language[tag] for code, tag in tags.items()}
 
 
 @cache
@@ -132,7 +194,7 @@ def language_name(tag: str) -> str:
     names = Locale("en").languages
     language = code.split("-")[0]
     if _parts(tag) is None or language not in names:
-        return tag
+        return code
     if code == language:
         return names[language]
     return names.get(code.replace("-", "_"), f"{names[language]} ({script_of(tag)})")

@@ -13,7 +13,7 @@ Of equal places, one where the name stands letter by letter comes before one whe
 a reader (see `text`), and then the first counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import regex
 
@@ -24,6 +24,7 @@ from lafn_viz.datasets.text import (
     is_whole,
     letters_of,
     occurrences,
+    same_text,
     words,
 )
 
@@ -48,6 +49,11 @@ def find_name(text: str, name: str, language: str = "") -> tuple[int, int] | Non
         return start, start + len(name)
     spans = [span for span in _name_spans(text, name, language) if _may_be(text, span, name)]
     return min(spans, key=lambda span: (_rank(text, span, name), span), default=None)
+
+
+def is_named(names: Mapping[str, str], name: str) -> bool:
+    """Whether one of the names by language is this name, in any way of writing it."""
+    return any(same_text(name, given, language) for language, given in names.items())
 
 
 def uses_capitals(text: str) -> bool:

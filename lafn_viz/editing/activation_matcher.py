@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.text import normal
 from lafn_viz.editing.applied import Find, edits_paused
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.match import Match
@@ -161,12 +162,14 @@ class ActivationMatcher:
     def _candidates_by_text(self, others: Iterable[Prompt]) -> list[tuple[str, list[int]]]:
         """The texts that set the threshold, with the numbers of the edits they may ask for."""
         edited = {
-            (edit.relation, name)
+            (edit.relation, normal(name, language))
             for edit in self._edits
-            for names in edit.names.values()
+            for language, names in edit.names.items()
             for name in names
         }
-        texts = [p.text for p in others if (p.relation, p.subject) not in edited]
+        texts = [
+            p.text for p in others if (p.relation, normal(p.subject, p.language)) not in edited
+        ]
         if not texts:
             raise ValueError(
                 "there are no prompts of other facts to set the threshold by; give some that the "

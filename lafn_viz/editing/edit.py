@@ -11,6 +11,7 @@ from torch import Tensor
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.languages import by_code
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
@@ -50,6 +51,10 @@ class Edit:
     divergence: float
     prompts: tuple[Prompt, ...]
     provenance: Provenance
+
+    def __post_init__(self) -> None:
+        for name in ("names", "old", "new"):
+            object.__setattr__(self, name, by_code(getattr(self, name)))
 
     def __repr__(self) -> str:
         name, new = next(iter(self.names.values())), next(iter(self.new.values()))

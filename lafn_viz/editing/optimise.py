@@ -37,6 +37,7 @@ from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.languages import require_languages
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.forward import EditPosition, acted_on
 from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring, largest
@@ -120,7 +121,7 @@ def edit_case(
     """Find values that make the model give a case's new answers, in all languages at once.
 
     Only `case.edit` and `case.keep` are used, never the questions to evaluate with. Questions that
-    do not name the subject literally are left out, unless `position="answer"`.
+    do not name the subject are left out, unless `position="answer"`.
 
     Args:
         languages: to edit in; all of the case unless given.
@@ -257,15 +258,11 @@ def _questions(
     case: EditCase, languages: Iterable[str] | None, position: EditPosition
 ) -> list[Prompt]:
     """The questions of a case that can be edited at a position."""
-    chosen = (
-        case.languages
-        if languages is None
-        else require_one_of("language", languages, case.languages)
-    )
+    chosen = case.languages if languages is None else require_languages(languages, case.languages)
     questions = acted_on(case.prompts("edit", languages=chosen), position)
     if not questions or not case.subject:
         raise ValueError(
-            f"no question of case {case.id!r} names its subject literally in "
+            f"no question of case {case.id!r} names its subject in "
             f"{', '.join(chosen)}; give position='answer' and a case whose subject has a name"
         )
     return questions

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.languages import require_languages
 from lafn_viz.interventions.ablation import Ablation, ablation_options, measure_ablation
 from lafn_viz.interventions.intervene import validated_set
 from lafn_viz.models.calls import reads_model
@@ -76,7 +77,8 @@ class Effects:
         """
         values = getattr(self, of)
         if mean_of is not None:
-            columns = [self.languages.index(language) for language in mean_of]
+            chosen = require_languages(mean_of, self.languages)
+            columns = [self.languages.index(language) for language in chosen]
             values = mean_of_finite(values[..., columns], -1)[..., None]
         before, after, random, other_before, other = values
         pairs = {
@@ -100,11 +102,13 @@ class Effects:
 
         Args:
             by_language: give one row per language instead of their mean.
-            languages: use only these.
+            languages: use only these, in any form of a tag.
         """
         import pandas as pd
 
-        chosen = tuple(languages) if languages is not None else self.languages
+        chosen = self.languages
+        if languages is not None:
+            chosen = require_languages(languages, self.languages)
         groups = {language: [language] for language in chosen} if by_language else {"": chosen}
         rows = []
         for language, group in groups.items():

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.text import normal
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
 
@@ -41,13 +42,14 @@ def true_and_false(
     for fact in pool:
         for language, name in fact.object.items():
             objects[language].add(name)
-            true_objects[fact.subject_id, language].add(name)
+            true_objects[fact.subject_id, language].add(normal(name, language))
     paraphrases: dict[tuple[str, str], list[Prompt]] = defaultdict(list)
     for prompt in asked:
         paraphrases[prompt.fact_id, prompt.language].append(prompt)
     answers: dict[tuple[str, str], str] = {}
     for (fact_id, language), prompts in paraphrases.items():
-        wrong = sorted(objects[language] - true_objects[pool[fact_id].subject_id, language])
+        right = true_objects[pool[fact_id].subject_id, language]
+        wrong = sorted(x for x in objects[language] if normal(x, language) not in right)
         if wrong and false_answers == "random":
             draw = random.Random(f"{seed} {fact_id} {language}")
             answers[fact_id, language] = draw.choice(wrong)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.languages import code_or_tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,9 @@ class NeuronSet:
     n_known: int
     shape: tuple[int, int]
     provenance: Provenance
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "language", code_or_tag(self.language))
 
     def __repr__(self) -> str:
         return (

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
-from lafn_viz.datasets.languages import script_of
+from lafn_viz.datasets.languages import require_languages, script_of
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
 if TYPE_CHECKING:
@@ -87,15 +87,23 @@ class Overlap:
         return tuple(language for language in self.languages if (fact, language) in self.sets)
 
     def neurons_in(self, language: str) -> dict[str, frozenset[Neuron]]:
-        """Return the neurons of each fact in a language, for the facts known in it."""
-        return {fact: s.neurons for (fact, held_in), s in self.sets.items() if held_in == language}
+        """Return the neurons of each fact in a language, for the facts known in it.
+
+        Raises:
+            ValueError: for a language that the overlap does not have.
+        """
+        (code,) = require_languages(language, self.languages)
+        return {fact: s.neurons for (fact, held_in), s in self.sets.items() if held_in == code}
 
     def specific_to(self, language: str) -> dict[str, frozenset[Neuron]]:
-        """Return the neurons of each fact that this language holds and no other."""
+        """Return the neurons of each fact that this language holds and no other.
+
+        Raises:
+            ValueError: for a language that the overlap does not have.
+        """
+        (code,) = require_languages(language, self.languages)
         return {
-            fact: neurons
-            for (fact, held_in), neurons in self.specific.items()
-            if held_in == language
+            fact: neurons for (fact, held_in), neurons in self.specific.items() if held_in == code
         }
 
     def of(self, *, relation: str | None = None, facts: Iterable[str] | None = None) -> "Overlap":

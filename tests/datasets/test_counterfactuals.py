@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -144,3 +145,23 @@ def test_a_single_paraphrase_is_trained_and_the_last_of_several_is_held_out(tmp_
     assert len(case.edit["zh"]) == 1
     assert "zh" not in case.rephrased
     assert len(case.locality["zh"]) == 2
+
+
+def test_a_case_is_the_same_in_any_writing_of_names_and_tags(facts):
+    def case(subject, new_object, *languages):
+        return lv.counterfactual_case(
+            facts, subject=subject, relation="capital", new_object=new_object, languages=languages
+        )
+
+    of_code = case("Peru", "Roma", "zh", "pt", "tr")
+    for name in ("PERÚ", unicodedata.normalize("NFD", "Perú"), "Ｐｅｒｕ"):
+        assert case(name, "ROMA", "zh_CN", "por", "tr-TR") == of_code
+    by_tag = {"zh-Hans": "罗马", "pt_BR": "Roma", "tur": "Roma"}
+    assert case("Peru", by_tag, "zho", "pt-PT", "tr") == case("Peru", by_tag, "zh", "pt", "tr")
+    with pytest.raises(ValueError, match="has the object 'Lima' already"):
+        case("Peru", {"pt": "«LIMA»."}, "pt")
+    with pytest.raises(ValueError, match="'pt' and 'pt-BR' are one language"):
+        case("Peru", {"pt": "Roma", "pt-BR": "Roma"}, "pt")
+    assert of_code.only(["zh_CN"]).languages == ("zh",)
+    assert of_code.prompts("edit", languages=["zho"]) == list(of_code.edit["zh"])
+    assert lv.EditSet((of_code,)).filter(languages="pt_BR").languages == ("pt",)

@@ -1,5 +1,6 @@
 import json
 import re
+import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -41,6 +42,8 @@ def test_own_facts_are_read_with_the_embedded_paraphrases(tmp_path):
         ({"held_out": ["de"]}, "held_out"),
         ({"leaks": "en"}, "leaks"),
         ({"capitol": "x"}, "capitol"),
+        ({"subject": {"en": "France", "French": "France"}}, "subject"),
+        ({"object": {"fr": "Paris", "fr-FR": "Paris"}}, "object"),
     ],
 )
 def test_a_bad_record_is_named_by_file_line_and_field(tmp_path, change, field):
@@ -79,6 +82,40 @@ def test_paraphrases_without_one_subject_are_refused(tmp_path):
         path.write_text(json.dumps({"relation": "capital", "language": "en", "texts": [text]}))
         with pytest.raises(FactError, match=r"line 1, field 'texts'.*exactly once"):
             load_facts(paraphrases=path)
+
+
+@pytest.mark.parametrize("tag", ["zh-CN", "zh_CN", "zho", "ZH", "zh-Hans", "cmn_Hans_CN"])
+def test_facts_and_paraphrases_meet_whatever_the_tag_and_the_normal_form(tmp_path, tag):
+    record = {
+        "id": "capital/Pé", "relation": "capital", "subject_id": "Pé", "object_id": "x",
+        "subject": {tag: "日本", "pt_BR": "Perú"}, "object": {"zh": "东京", "por": "Limá"},
+        "leaks": ["zh-SG"], "held_out": ["pt"],
+    }  # fmt: skip
+    raw = unicodedata.normalize("NFD", json.dumps(record, ensure_ascii=False))
+    facts = load_facts(written(tmp_path, raw))
+    fact = facts["capital/Pé"]
+    assert facts.languages == tuple(fact.object) == ("zh", "pt")
+    assert (fact.leaks, fact.held_out) == (("zh",), ("pt",))
+    embedded = load_facts()
+    of_japan = embedded.filter(relation="capital", subjects="日本", languages=tag).prompts()
+    texts = [(prompt.text, prompt.continuation) for prompt in facts.filter(languages=tag).prompts()]
+    assert texts == [(prompt.text, prompt.continuation) for prompt in of_japan]
+    assert facts.filter(subjects=unicodedata.normalize("NFD", "PERÚ"))["capital/Pé"] == fact
+    assert {prompt.answer for prompt in facts.filter(languages="pt").prompts()} == {"Limá"}
+
+
+def test_own_paraphrases_may_have_any_tag_and_one_line_a_language(tmp_path):
+    path = tmp_path / "p.jsonl"
+    line = {"relation": "capital", "language": "eng", "texts": ["{subject}'s capital is"]}
+    path.write_text(json.dumps(line))
+    facts = load_facts(written(tmp_path, GOOD), paraphrases=path).filter(languages="en_US")
+    assert [prompt.text for prompt in facts.prompts()] == ["France's capital is"]
+    path.write_text(f"{json.dumps(line)}\n{json.dumps({**line, 'language': 'en-GB'})}")
+    with pytest.raises(FactError, match="line 2, field 'relation': a second line for 'capital' in"):
+        load_facts(paraphrases=path)
+    path.write_text(json.dumps({**line, "language": "French"}))
+    with pytest.raises(FactError, match=r"line 1, field 'language': .* as in 'fr' for French"):
+        load_facts(paraphrases=path)
 
 
 @pytest.mark.slow

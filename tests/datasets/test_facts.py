@@ -103,3 +103,17 @@ def test_a_prompt_in_any_normal_form_reaches_the_model_in_nfc():
     assert lv.Prompt.of("O Perú é", "Lima", subject=unicodedata.normalize("NFD", "Perú")) == (
         lv.Prompt.of(unicodedata.normalize("NFD", "O Perú é"), "Lima", subject="Perú")
     )
+
+
+@pytest.mark.parametrize("tag", ["zh-CN", "zh_CN", "zho", "ZH", "cmn", "zh_CN.UTF-8"])
+def test_a_prompt_keeps_the_code_of_its_language(tag):
+    prompt = lv.Prompt.of("日本的首都是", "东京", subject="日本", language=tag)
+    assert prompt == lv.Prompt.of("日本的首都是", "东京", subject="日本", language="zh")
+    assert (prompt.language, prompt.continuation) == ("zh", "东京")
+
+
+def test_two_paraphrases_of_one_language_are_refused(facts):
+    (row,) = {facts.paraphrases["capital", "zh"]}
+    with pytest.raises(ValueError, match="two paraphrases are of one relation and language"):
+        lv.FactSet(facts.facts, {("capital", "zh"): row, ("capital", "zh-CN"): row})
+    assert lv.FactSet(facts.facts, {("capital", "zh_CN"): row}).paraphrases["capital", "zh"] == row

@@ -8,10 +8,12 @@ import pytest
 import lafn_viz as lv
 from lafn_viz.datasets.languages import (
     UNKNOWN_SCRIPT,
+    by_code,
     code_or_tag,
     language_code,
     language_name,
     outside_latin,
+    require_languages,
     script_of,
     separator_of,
 )
@@ -58,6 +60,11 @@ def test_embedded_languages_keep_their_codes_scripts_and_names():
         ("sr-Latn sr_Latn_RS sr_ME sh hbs cnr", "sr-Latn"),
         ("pa-Arab pa-PK pa_Arab_PK", "pa-Arab"),
         ("ja-Latn", "ja-Latn"),
+        ("en en_US.UTF-8 en_US@euro eng_Latn", "en"),
+        ("zh zho_Hans zh_CN.gb18030", "zh"),
+        ("sr-Latn sr_RS@latin sr_RS.UTF-8@latin srp_Latn", "sr-Latn"),
+        ("qaa QAA", "qaa"),
+        ("x-klingon X_Klingon", "x-klingon"),
     ],
 )
 def test_every_form_of_a_tag_has_one_code(tags, code):
@@ -116,6 +123,23 @@ def test_unknown_tags_are_refused_where_they_are_read_and_shown_elsewhere(tag):
     assert code_or_tag(tag) == language_name(tag) == tag
     assert script_of(tag) == UNKNOWN_SCRIPT
     assert not outside_latin(tag)
+
+
+def test_an_english_name_is_answered_with_its_code():
+    for name, code in (("Chinese", "zh"), ("german", "de"), ("Traditional Chinese", "zh-Hant")):
+        with pytest.raises(ValueError, match=rf"as in '{code}' for {name}"):
+            lv.Prompt.of("A", "B", subject="A", language=name)
+        with pytest.raises(
+            ValueError, match=rf"unknown language '{name}'; give its code, '{code}'"
+        ):
+            require_languages(name, ["zh", "de", "zh-Hant"])
+
+
+def test_two_tags_of_one_language_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"'zh' and 'zh-CN' are one language, 'zh'; keep one"):
+        by_code({"en": 1, "zh": 2, "zh-CN": 3})
+    assert by_code({"zh_TW": 1, "zho": 2}) == {"zh-Hant": 1, "zh": 2}
+    assert require_languages(["zh_CN", "cmn", "en"], ["en", "zh"]) == ("zh", "en")
 
 
 def test_the_library_is_imported_by_the_first_look_up_only():

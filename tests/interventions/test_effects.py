@@ -32,6 +32,7 @@ def test_effects_are_those_of_each_fact_alone(tiny, facts):
     assert np.isnan(result.p[:, 0, 2]).all()
     assert result.n_neurons[0, 2] == 0
     table = result.summary(by_language=True)
+    assert result.summary(languages=["en_US"]).equals(result.summary(languages=["en"]))
     own = result.changes(of="log_p")["own fact"][0, :2, 0]
     assert table.loc[("one", "own fact", "en"), "log_p"] == pytest.approx(own.mean())
     of_other = [p for p in prompts if p.fact_id == ids[1]]

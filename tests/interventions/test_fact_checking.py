@@ -10,6 +10,7 @@ import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.interventions import fact_checking
 from lafn_viz.interventions.fact_checking import DKN, RANDOM, TOP, P, fit_threshold, roc
+from lafn_viz.interventions.false_answers import true_and_false
 from lafn_viz.neurons.neuron_sets import Neuron
 
 FREQUENT, SELDOM, OFTEN = Neuron(0, 3), Neuron(2, 7), Neuron(1, 5)
@@ -176,6 +177,22 @@ def test_plausible_false_answers_are_the_likeliest_of_the_wrong(checked, tiny, f
     drawn = checked(lambda prompt, right: 0.0, **few)
     assert drawn.prompts[:6] == true
     assert drawn.prompts[6:] != false
+
+
+def test_a_false_answer_is_no_other_spelling_of_the_true_one(tiny, facts):
+    one, other = facts.filter(relation="capital", languages="tr").facts[:2]
+    pool = dataclasses.replace(
+        facts,
+        facts=(
+            dataclasses.replace(one, id="a", object={"tr": "İzmir"}),
+            dataclasses.replace(other, id="b", object={"tr": "“izmir”."}),
+            dataclasses.replace(other, id="c", subject_id="x", object={"tr": "Izmır"}),
+        ),
+    )
+    asked = [prompt for prompt in pool.prompts() if prompt.fact_id == "a"]
+    for seed in range(5):
+        _, false = true_and_false(tiny("gpt2"), pool, asked, "random", seed)
+        assert {prompt.answer for prompt in false} == {"Izmır"}
 
 
 def test_threshold_never_sees_a_test_fact(checked):

@@ -30,6 +30,17 @@ def test_by_hand():
     assert list(two.per_layer()["agnostic"]) == [1.0, 0.0]
 
 
+def test_a_language_is_asked_for_by_any_tag():
+    found = lv.overlap(
+        [a_set("A", "en", [(0, 1), (0, 2)]), a_set("A", "zh_CN", [(0, 1)]), a_set("A", "cz", [])]
+    )
+    assert found.languages == ("en", "zh", "cs")
+    assert found.neurons_in("zho") == found.neurons_in("zh") == {"A": {(0, 1)}}
+    assert found.specific_to("en-GB") == {"A": {(0, 2)}}
+    with pytest.raises(ValueError, match="unknown language 'fr'; there are en, zh, cs"):
+        found.neurons_in("fr")
+
+
 def test_other_fact_control_compares_other_subjects_in_the_same_languages():
     found = lv.overlap(
         [

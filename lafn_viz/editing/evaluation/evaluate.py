@@ -26,6 +26,7 @@ from lafn_viz.core.options import plain
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, Role
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.text import same_text
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation, Metric
 from lafn_viz.editing.evaluation.journal import EvaluationJournal
@@ -176,7 +177,7 @@ def _evaluate_case(
 
 def _metric(case: EditCase, role: Role, prompt: Prompt) -> Metric:
     """What a question of a case measures."""
-    subject = case.subject.get(prompt.language)
-    if role == "locality" and prompt.subject and prompt.subject == subject:
+    subject = case.subject.get(prompt.language, "")
+    if role == "locality" and subject and same_text(prompt.subject, subject, prompt.language):
         return "same subject"
     return _METRIC_OF_ROLE[role]

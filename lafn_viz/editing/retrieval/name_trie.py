@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lafn_viz.core.messages import quoted
+from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.editing.retrieval.folding import Folded, fold, skip
 from lafn_viz.editing.retrieval.fuzzy import Name
 
@@ -95,7 +96,7 @@ def read_names(names: Mapping[str, Mapping[str, str | Sequence[str]]]) -> Iterat
                         f"a name of {quoted(key)} in {quoted(language)} is blank ({quoted(name)}), "
                         "and would be found everywhere; write the name or leave the language out"
                     )
-                yield Name(key, language, name, number == 0, folded)
+                yield Name(key, code_or_tag(language), name, number == 0, folded)
         if not any(languages.values()):
             raise ValueError(f"{quoted(key)} has no name in any language; give one or leave it out")
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from rapidfuzz import fuzz
 
+from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.datasets.names import uses_capitals, written_small
 from lafn_viz.datasets.text import letters_of, nfc
 from lafn_viz.editing.retrieval.folding import Folded, fold, has_case
@@ -82,7 +83,7 @@ class SubjectMatcher:
             raise ValueError(f"min_score is {min_score}; give a similarity from 0 to 1")
         self.rules = tuple(rule for rule in MATCH_RULES if rule in rules)
         self.min_score = min_score
-        self.language = language
+        self.language = None if language is None else code_or_tag(language)
         self._names = tuple(read_names(names))
         self._trie = NameTrie(self._names)
         self._fuzzy = FuzzyIndex(self._names)
@@ -134,7 +135,7 @@ class SubjectMatcher:
 
     def _occurrences(self, text: str, language: str | None) -> list[Occurrence]:
         """Every place where a name may be meant."""
-        language = self.language if language is None else language
+        language = self.language if language is None else code_or_tag(language)
         folded, capitals = fold(text), uses_capitals(text)
         literal = longest_win(
             occurrence

@@ -38,6 +38,7 @@ import torch
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.interventions.planted.examples import HELD_OUT, DetectorExamples, ffn_inputs
 from lafn_viz.interventions.planted.new_facts import choose_new_facts
 from lafn_viz.interventions.planted.output_directions import OutputDirections
@@ -124,12 +125,13 @@ class Planted:
 
     def find(self, kind: Kind, fact_id: str, language: str | None = None) -> frozenset[Neuron]:
         """The added neurons of one kind and fact, in one language or in all (None)."""
+        code = None if language is None else code_or_tag(language)
         return frozenset(
             planted.neuron
             for planted in self.spots
             if planted.kind == kind
             and planted.fact_id == fact_id
-            and language in (None, planted.language)
+            and code in (None, planted.language)
         )
 
 

@@ -172,6 +172,10 @@ def test_the_language_of_the_text_decides_the_rule():
     assert found(matcher, "Germany", language="de")["DE"][0] == "alias"
     assert found(matcher, "FRG", language="en")["DE"][0] == "alias"
     assert found(matcher, "Deutschland")["DE"][0] == "exact"
+    assert found(matcher, "Germany", language="en_US")["DE"][0] == "exact"
+    tagged = SubjectMatcher({"DE": {"deu": "Deutschland"}}, language="de-AT")
+    assert found(tagged, "Deutschlands")["DE"][0] == "fuzzy"
+    assert found(tagged, "Deutschland")["DE"][0] == "exact"
     paper = SubjectMatcher({"DE": {"en": "Germany", "de": "Deutschland"}}, rules=("exact",))
     assert found(paper, "Germany", language="de") == {}
     assert found(paper, "GERMANY", language="en") == {}
