@@ -31,8 +31,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/lafn-viz demo --out demo
 
-# Small models gain more from two processes than from two threads.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# Small models gain more from processes than from threads. Of three processes on two cores, one mostly
+# waits for a browser or another program.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadscope \
+	--no-loadscope-reorder
 
 check: lint
 	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow")

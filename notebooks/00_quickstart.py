@@ -86,7 +86,7 @@ lv.plots.attribution_strip(scores, agnostic=agnostic)
 # same two languages. Only the difference belongs to the fact.
 
 # %%
-capitals = facts.filter(relation="capital", leaking=False).sample(10)
+capitals = facts.filter(relation="capital", leaking=False).sample(6)
 examined = lv.examine(model, capitals)
 examined.overlap.summary().round(3)
 
@@ -140,7 +140,7 @@ lv.plots.model_comparison(across, title="Between scripts: shared neurons in both
 
 # %% [markdown]
 # It shares less, too: between scripts, no more for the same fact than for another. It still has
-# some 40 "agnostic" neurons per fact. Zeroing them changes next to nothing, as the table shows: a
+# some 35 "agnostic" neurons per fact. Zeroing them changes next to nothing, as the table shows: a
 # count alone proves nothing.
 
 # %%

@@ -18,6 +18,34 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 import lafn_viz as lv
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks and browser tests first, then the modules of slow tests: a long one must not end
+    alone on one worker."""
+
+    def turn(item: pytest.Item) -> int:
+        if item.get_closest_marker("notebook"):
+            return 0
+        return 1 if "browser" in item.path.parts else 2 if item.path in slow else 3
+
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=turn)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Tests of a module go to one worker, so that its fixtures are made once.
+
+    Those of a browser go one by one: they take half of the time and share nothing.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.split("::", 1)[0]
+            return nodeid if module.startswith("tests/browser/") else module
+
+    return ByModule(config, log)
+
+
 @pytest.fixture(scope="session")
 def facts() -> lv.FactSet:
     return lv.load_facts()
