@@ -35,6 +35,7 @@ from lafn_viz.models.hooks import (
     hook_attended,
     hook_block,
     hook_post,
+    hooked,
 )
 from lafn_viz.models.scoring import ChunkedAnswerLogProb, answer_log_prob, is_likeliest
 
@@ -273,7 +274,7 @@ class OnePass:
 
         if unembedding is not None:
             hooks = [*hooks, (HOOK_UNEMBED, take)]
-        with self.model.hooks(fwd_hooks=hooks):
+        with hooked(self.model, hooks):
             logits = self.model(tokens, **options)
         if remember is not None and self.shares:
             logits, cache = logits

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass, shifted
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hooked
 
 # Sharing saves most with small groups, and each group costs a pass.
 GROUPS, SMALLEST_GROUP = 4, 4
@@ -72,6 +72,6 @@ def _replaced(
         hooks.append((HOOK_UNEMBED, end))
     owner = run.everyone().repeat_interleave(len(places))
     options = run.options(owner, rows.shape[-1], run.prefix_of(first), mask=False)
-    with torch.no_grad(), run.model.hooks(fwd_hooks=hooks):
+    with torch.no_grad(), hooked(run.model, hooks):
         run.model(rows.flatten(0, 1), **options)
     return [value.unflatten(0, (len(tokens), len(places))) for value in activations]

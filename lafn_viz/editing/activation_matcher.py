@@ -37,7 +37,7 @@ from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import require_model
 from lafn_viz.models.capabilities import capabilities, require_causal
-from lafn_viz.models.hooks import Hooks, hook_post
+from lafn_viz.models.hooks import Hooks, hook_post, hooked
 from lafn_viz.models.tokenizing import tokenize
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 
@@ -275,7 +275,7 @@ class _Reader:
         options = {"logits_to_keep": 1} if self._caps.supports_logits_to_keep else {}
         device = next(self._model.original_model.parameters()).device
         activations: list[Tensor] = [torch.empty(0)] * len(texts)
-        with torch.no_grad(), edits_paused(), self._model.hooks(fwd_hooks=hooks):
+        with torch.no_grad(), edits_paused(), hooked(self._model, hooks):
             for numbers in by_length.values():
                 for start in range(0, len(numbers), MAX_ROWS):
                     batch = numbers[start : start + MAX_ROWS]

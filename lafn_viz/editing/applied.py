@@ -10,6 +10,7 @@ An edit at the "answer" acts from the end of what was read first, so a prompt ha
 """
 
 import contextlib
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.match import Match
+from lafn_viz.models.calls import current_call
 from lafn_viz.models.hooks import Hooks, hook_post
 from lafn_viz.models.tokenizing import detokenize
 
@@ -174,5 +176,54 @@ class AppliedEdits:
                 positions = changed[fired.row, max(first, 0) : stop]
                 positions[:, neurons] += values.to(value)
             return changed
+
+        return add
+
+
+class EditsInThreads:
+    """The edits of one block, in every thread that uses the model while the block is open.
+
+    A public call has the edits that its own thread applied: what others apply meanwhile changes no
+    result of it. A pass of the user's own has all edits, also in another thread, as when a streamer
+    generates in one. Each thread has its own `AppliedEdits`, because each reads its own texts.
+
+    `fired` lists the edits that act on the texts that were read last, in whichever thread.
+    """
+
+    def __init__(self, model: "TransformerBridge", edits: Iterable[Edit], find: Find) -> None:
+        self.fired: list[Fired] = []
+        self._model, self._edits, self._find = model, tuple(edits), find
+        self._owner = threading.get_ident()
+        self._of_thread = threading.local()
+
+    def hooks(self) -> Hooks:
+        """Hooks on the neurons that add the values of what has fired."""
+        return [(name, self._adds(name)) for name in self._mine()[1]]
+
+    def before_pass(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward pre-hook of the model: find out which edits act on which rows."""
+        if self._act:
+            edits, _ = self._mine()
+            edits.before_pass(module, args, kwargs)
+            self.fired[:] = edits.fired
+
+    @property
+    def _act(self) -> bool:
+        """Whether the edits act in the pass that this thread is in."""
+        return threading.get_ident() == self._owner or current_call(self._model) is None
+
+    def _mine(self) -> tuple[AppliedEdits, dict[str, Callable[..., Tensor | None]]]:
+        """The edits as this thread has applied them, and their hooks by name."""
+        if not hasattr(self._of_thread, "mine"):
+            edits = AppliedEdits(self._model, self._edits, self._find)
+            self._of_thread.mine = edits, dict(edits.hooks())
+        mine: tuple[AppliedEdits, dict[str, Callable[..., Tensor | None]]] = self._of_thread.mine
+        return mine
+
+    def _adds(self, name: str) -> Callable[..., Tensor | None]:
+        """A hook that runs this thread's own hook of a name."""
+
+        def add(value: Tensor, hook: Any) -> Tensor | None:
+            return self._mine()[1][name](value, hook) if self._act else None
 
         return add

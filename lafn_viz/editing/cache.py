@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lafn_viz.core.messages import quoted, shown
-from lafn_viz.editing.applied import AppliedEdits, Find, Fired
+from lafn_viz.editing.applied import EditsInThreads, Find, Fired
 from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import require_model
+from lafn_viz.models.hooks import ADDING_HOOKS, hooked
 from lafn_viz.models.tokenizing import as_read
 
 if TYPE_CHECKING:
@@ -164,12 +165,13 @@ class EditCache:
         require_model(model)
         if self._edits:
             next(iter(self)).require(model)
-        applied = AppliedEdits(model, self, self._find_as_read(model))
-        handle = model.original_model.register_forward_pre_hook(
-            applied.before_pass, with_kwargs=True
-        )
+        applied = EditsInThreads(model, self, self._find_as_read(model))
+        with ADDING_HOOKS:
+            handle = model.original_model.register_forward_pre_hook(
+                applied.before_pass, with_kwargs=True
+            )
         try:
-            with model.hooks(fwd_hooks=applied.hooks()):
+            with hooked(model, applied.hooks(), in_every_thread=True):
                 yield applied.fired
         finally:
             handle.remove()

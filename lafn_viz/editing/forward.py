@@ -23,7 +23,7 @@ from torch import Tensor
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import prefix_cache
 from lafn_viz.models.capabilities import capabilities, require_causal
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written, hooked
 from lafn_viz.models.scoring import all_by_row, is_likeliest, sum_by_row, token_log_prob
 from lafn_viz.models.tokens import Encoded, encode
 
@@ -140,7 +140,7 @@ class EditedForward:
             if not start:
                 continue
             tokens = torch.tensor([read[i].read[:start] for i in rows], device=self.device)
-            with self.model.hooks(fwd_hooks=[(HOOK_UNEMBED, _first_only)] if self._narrows else []):
+            with hooked(self.model, [(HOOK_UNEMBED, _first_only)] if self._narrows else []):
                 _, cache = self.model(tokens, return_type="logits_and_cache", use_cache=True)
             if not self.prefix:
                 self.prefix = [
@@ -226,7 +226,7 @@ class EditedForward:
         hooks = list(hooks)
         if self._narrows:
             hooks.append((HOOK_UNEMBED, take))
-        with self.model.hooks(fwd_hooks=hooks):
+        with hooked(self.model, hooks):
             logits = self.model(self.tokens, **options)
         return (logits.squeeze(0) if self._narrows else logits[self.takes, self.predicts]).float()
 

@@ -30,7 +30,7 @@ from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
-from lafn_viz.models.hooks import Hooks, hook_block, hook_post
+from lafn_viz.models.hooks import Hooks, hook_block, hook_post, hooked
 from lafn_viz.models.tokens import encode
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class _Swap:
         return self._count_answers(self.tokens, hooks)
 
     def _count_answers(self, tokens: Tensor, hooks: Hooks) -> int:
-        with torch.no_grad(), self.model.hooks(fwd_hooks=hooks):
+        with torch.no_grad(), hooked(self.model, hooks):
             logits = self.model(tokens)
         written = logits[:, self.predicts :][:, : self.answers.shape[1]].argmax(-1)
         return int((written == self.answers).all(-1).sum())

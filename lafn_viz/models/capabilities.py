@@ -37,6 +37,7 @@ from lafn_viz.models.hooks import (
     hook_block,
     hook_post,
     hook_written,
+    hooked,
 )
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def _values_at(
         return torch.zeros_like(value)
 
     hooks: Hooks = [*((name, silence) for name in silenced), *((name, keep) for name in names)]
-    with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+    with torch.no_grad(), hooked(model, hooks):
         model(_probe_tokens(model))
     # A hook runs under its canonical name, which may be another than the one asked for.
     return {name: values[str(model.hook_dict[name].name)] for name in names}
@@ -272,7 +273,7 @@ def _unembedding(model: "TransformerBridge") -> Unembedding | None:
         bias=bias if bias is not None and bias.any() else None,
         cap=getattr(model.original_model.config, "final_logit_softcapping", None),
     )
-    with torch.no_grad(), model.hooks(fwd_hooks=[(HOOK_UNEMBED, keep)]):
+    with torch.no_grad(), hooked(model, [(HOOK_UNEMBED, keep)]):
         logits = model(_probe_tokens(model))
     if len(hidden) != 1 or unembedding.weight.shape[-1] != hidden[0].shape[-1]:
         return None
@@ -298,7 +299,7 @@ def _supports_growing_batch(model: "TransformerBridge", n_layers: int, masked: b
         mask = attention_mask(length, length, weight, causal=not masked)
         hooks = [(hook_block(layer), append) for layer in range(n_layers)]
         try:
-            with model.hooks(fwd_hooks=hooks):
+            with hooked(model, hooks):
                 grown = model(tokens, attention_mask=mask)
         # Whatever an architecture raises here means the same: its batch cannot grow.
         except Exception:

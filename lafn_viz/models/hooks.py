@@ -5,7 +5,9 @@ down projection stored transposed), the difference is dealt with here and nowher
 `capabilities` proves for each model that these names mean what they say.
 """
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +19,43 @@ if TYPE_CHECKING:
 
 HOOK_UNEMBED = "unembed.hook_in"  # the input of the un-embedding
 Hooks = list[tuple[str, Callable[..., Any]]]
+
+# torch numbers hooks without a lock: of two that are added at once, one could take the other's
+# place.
+ADDING_HOOKS = threading.Lock()
+
+
+@contextlib.contextmanager
+def hooked(
+    model: "TransformerBridge", hooks: Hooks, *, in_every_thread: bool = False
+) -> Iterator[None]:
+    """Run hooks in this block, each as `hook(value, hook=point)`, after those that are there.
+
+    Unlike `model.hooks`, a pass in another thread does not run them (unless `in_every_thread`),
+    `model.reset_hooks()` does not remove them, and each runs once even in compatibility mode, where
+    TransformerLens runs a hook once for every name of its place.
+    """
+    thread = threading.get_ident()
+
+    def here(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(value: Any, hook: Any) -> Any:
+            return function(value, hook) if threading.get_ident() == thread else None
+
+        return function if in_every_thread else run
+
+    added = []
+    try:
+        with ADDING_HOOKS:
+            places = model.hook_dict if hooks else {}
+            for name, function in hooks:
+                handle = places[name].add_hook(here(function), is_permanent=True)
+                added.append((places[name], handle))
+        yield
+    finally:
+        for place, handle in added:
+            handle.hook.remove()
+            with contextlib.suppress(ValueError):  # of a registry that was built anew
+                place.fwd_hooks.remove(handle)
 
 
 def hook_post(layer: int) -> str:

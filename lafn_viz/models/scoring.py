@@ -30,7 +30,7 @@ from lafn_viz.datasets.facts import Prompt, prompt_columns
 from lafn_viz.models.batching import Padded, batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import Unembedding, capabilities, provenance
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +198,7 @@ def score_answers(
             keep = {"logits_to_keep": batch.answers.shape[1]} if keeps else {}
             # Prompts that differ only in the answer's last token, or behind a mask, run once.
             tokens, row = batch.tokens.unique(dim=0, return_inverse=True)
-            with model.hooks(fwd_hooks=hooks):
+            with hooked(model, hooks):
                 logits = model(tokens, **keep)
             logits = (logits if keeps else logits[:, batch.predicted]).float()[row]
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
@@ -223,7 +223,7 @@ def log_prob_of(
         return value[:1, :1]
 
     last: Hooks = [] if unembedding is None else [(HOOK_UNEMBED, take)]
-    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, *last]):
+    with torch.no_grad(), hooked(model, [*hooks, *last]):
         logits = model(batch.tokens, attention_mask=batch.mask)
     # Logits in chunks as above, but plainly: hooks may carry a tangent (forward mode) along.
     chunks = []

@@ -26,7 +26,7 @@ from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
-from lafn_viz.models.hooks import hook_gate
+from lafn_viz.models.hooks import hook_gate, hooked
 from lafn_viz.neurons.neuron_sets import Neuron, neurons_of
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _frequencies(
             seen.append((value[:, text] > 0).sum(1).cpu())
 
         hooks = [(hook_gate(model, layer), keep) for layer in range(n_layers)]
-        with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+        with torch.no_grad(), hooked(model, hooks):
             model(batch.tokens)
         for row, number in enumerate(batch.index.tolist()):
             language = prompts[number].language

@@ -14,7 +14,7 @@ import traitlets
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import language_name
-from lafn_viz.models.calls import require_model
+from lafn_viz.models.calls import holds_a_model, require_model
 from lafn_viz.models.loading import load_model
 from lafn_viz.models.packaged import EMBEDDED
 from lafn_viz.plots.style import language_colour
@@ -179,7 +179,17 @@ class Explorer(w.VBox):
             self.status.say("Cancelled.")
 
     def wait(self, seconds: float = 120) -> None:
-        """Block until all work is done (for scripts and tests)."""
+        """Block until all work is done (for scripts and tests).
+
+        Raises:
+            RuntimeError: in a block in which this thread keeps the model for itself: there the work
+                waits for the end of the block, and so would the block for the work.
+        """
+        if holds_a_model() and any(not task.finished.done() for task in list(self.tasks.values())):
+            raise RuntimeError(
+                "the explorer waits for the end of this block, in which the weights of a model are "
+                "changed; call wait() after the block"
+            )
         while busy := [task for task in list(self.tasks.values()) if not task.finished.done()]:
             busy[0].finished.result(seconds)
 

@@ -1,13 +1,17 @@
 """What every public call does around its work with a model."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import lafn_viz as lv
-from lafn_viz.models.calls import reads_model, require_model
+from lafn_viz.models.calls import call, current_call, holds_a_model, reads_model, require_model
+from lafn_viz.models.hooks import hook_post, hooked
+from lafn_viz.models.tokens import encode
 
 NO_MODELS = {
     "embedded": "a name, 'embedded'; load it first: model = lv.load_model(name)",
@@ -20,9 +24,9 @@ NO_MODELS = {
 
 @pytest.mark.parametrize("given", NO_MODELS, ids=str)
 def test_what_is_no_model_is_refused_in_one_sentence(given, prompts):
-    for call in (lv.score_answers, lv.attribute, lv.next_tokens, lv.lape):
+    for function in (lv.score_answers, lv.attribute, lv.next_tokens, lv.lape):
         with pytest.raises(TypeError) as error:
-            call(given, prompts)
+            function(given, prompts)
         assert NO_MODELS[given] in str(error.value)
         assert len(str(error.value)) < 300
 
@@ -73,3 +77,62 @@ def test_the_model_is_found_wherever_the_parameter_stands():
     with pytest.raises(TypeError, match="model is of type int"):
         second(1, model=2)
     assert second(1) == (1, 1)
+
+
+def in_a_thread(function):
+    """Run a function in a thread of its own and return what it returns."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result(timeout=60)
+
+
+def test_a_call_waits_for_the_call_of_another_thread_and_not_for_its_own(embedded, prompts):
+    with ThreadPoolExecutor(1) as pool, call(embedded):
+        other = pool.submit(lv.score_answers, embedded, prompts)
+        here = lv.score_answers(embedded, prompts)
+        assert current_call(embedded) is not None
+        assert in_a_thread(lambda: current_call(embedded)) is None
+        with pytest.raises(TimeoutError):
+            other.result(timeout=0.2)
+    assert torch.equal(other.result(timeout=60).log_prob, here.log_prob)
+    assert current_call(embedded) is None
+    assert not holds_a_model()
+
+
+def test_a_call_that_fails_lets_the_next_one_in(embedded, prompts):
+    with pytest.raises(ZeroDivisionError), call(embedded):
+        raise ZeroDivisionError
+    assert len(in_a_thread(lambda: lv.score_answers(embedded, prompts)).prompts) == len(prompts)
+
+
+def test_hooks_of_a_call_are_not_those_of_a_pass_in_another_thread(embedded, prompts):
+    tokens = torch.tensor([encode(embedded, prompts[0]).read])
+    plain = embedded(tokens)
+    silence = [(hook_post(1), lambda value, hook: value * 0)]
+    with hooked(embedded, silence):
+        assert not torch.equal(embedded(tokens), plain)
+        assert torch.equal(in_a_thread(lambda: embedded(tokens)), plain)
+        embedded.reset_hooks()
+        assert not torch.equal(embedded(tokens), plain)
+    assert torch.equal(embedded(tokens), plain)
+
+
+def test_passes_in_two_threads_do_not_mix_their_numbers_of_rows(tiny):
+    model = tiny("gpt2")
+    for_one = model.pos_embed
+    for_one._current_batch_size = 7
+    assert in_a_thread(lambda: for_one._current_batch_size) is None
+    assert for_one._current_batch_size == 7
+    model(torch.tensor([[1, 2]]))
+    assert for_one._current_batch_size is None
+
+
+def test_a_model_in_training_mode_is_read_without_dropout(folder, prompts):
+    model = lv.load_model(folder("gpt2"))
+    plain = lv.score_answers(model, prompts)
+    dropout = model.original_model.transformer.drop
+    model.train()
+    dropout.eval()
+    assert torch.equal(lv.score_answers(model, prompts).log_prob, plain.log_prob)
+    assert model.training
+    assert model.original_model.training
+    assert not dropout.training

@@ -32,7 +32,7 @@ from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.loss import EditLoss, LBFGSSearch
 from lafn_viz.models.batching import batches
-from lafn_viz.models.calls import reads_model, require_model
+from lafn_viz.models.calls import held, reads_model, require_model
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import down_weight, hook_written
 
@@ -63,27 +63,36 @@ class WeightEdit:
     def applied(self, model: "TransformerBridge") -> Iterator[None]:
         """Change the weights within a `with` block, then restore them bit for bit.
 
-        Several edits add up, and their blocks may be left in any order.
+        Several edits add up, and their blocks may be left in any order. Calls of other threads wait
+        until the block is left, because they are of the model without these changes.
         """
         require_model(model)
-        layers = _APPLIED.setdefault(model, {})
-        token = object()
-        try:
-            for layer, change in self.changes.items():
-                weight = down_weight(model, layer)
-                before, changes = layers.setdefault(layer, (weight.detach().clone(), {}))
-                changes[token] = change.to(weight)
-                _set_weight(weight, before, changes)
-            yield
-        finally:
-            for layer in self.changes:
-                if layer not in layers:  # interrupted before this layer was changed
-                    continue
-                before, changes = layers[layer]
-                changes.pop(token, None)
-                _set_weight(down_weight(model, layer), before, changes)
-                if not changes:
-                    del layers[layer]
+        with held(model):
+            layers, token = _APPLIED.setdefault(model, {}), object()
+            try:
+                self._apply(model, layers, token)
+                yield
+            finally:
+                self._take_back(model, layers, token)
+
+    @reads_model
+    def _apply(self, model: "TransformerBridge", layers: _LayerState, token: object) -> None:
+        for layer, change in self.changes.items():
+            weight = down_weight(model, layer)
+            before, changes = layers.setdefault(layer, (weight.detach().clone(), {}))
+            changes[token] = change.to(weight)
+            _set_weight(weight, before, changes)
+
+    @reads_model
+    def _take_back(self, model: "TransformerBridge", layers: _LayerState, token: object) -> None:
+        for layer in self.changes:
+            if layer not in layers:  # interrupted before this layer was changed
+                continue
+            before, changes = layers[layer]
+            changes.pop(token, None)
+            _set_weight(down_weight(model, layer), before, changes)
+            if not changes:
+                del layers[layer]
 
 
 def _set_weight(weight: Tensor, before: Tensor, changes: Mapping[object, Tensor]) -> None:
