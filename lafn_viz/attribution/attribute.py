@@ -31,6 +31,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -40,13 +41,16 @@ from lafn_viz.attribution.mean_activations import mean_activations, require_lang
 from lafn_viz.attribution.methods import METHODS, Method, MethodSpec, Steps, methods_with_baseline
 from lafn_viz.attribution.one_pass import AnswerTarget, OnePass
 from lafn_viz.attribution.path_integral import scale_of
-from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
+from lafn_viz.attribution.quadrature import Quadrature
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
+from lafn_viz.core.arguments import a_flag, one_of, real, scalar, some_texts, takes, whole, wrong
+from lafn_viz.core.messages import described, told
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import Batch, batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
-from lafn_viz.models.tokens import Position
+from lafn_viz.models.tokens import POSITIONS, Position
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -56,16 +60,19 @@ Baseline = Literal["zero", "mean"]
 
 
 @reads_model
+@takes(
+    position=one_of(POSITIONS), tolerance=real(above=0), max_rows=whole(2), progress=a_flag
+)  # fmt: skip
 def attribute(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     *,
     method: Method = "integrated_gradients",
     position: Position = "all",
     target: Target = "probability",
     foil: str | Sequence[str] | None = None,
-    baseline: Baseline | Tensor = "zero",
-    corpus: Sequence[Prompt] | None = None,
+    baseline: Baseline | Tensor | np.ndarray = "zero",
+    corpus: Prompts | None = None,
     n_steps: int | Literal["auto"] = "auto",
     quadrature: Quadrature = "gauss_legendre",
     tolerance: float = 0.01,
@@ -104,7 +111,9 @@ def attribute(
     Warns:
         CompletenessWarning: when a complete method misses the tolerance somewhere.
     """
-    check_options(method, target, foil, n_steps, quadrature, tolerance, max_rows)
+    prompts = as_prompts(prompts)
+    corpus = None if corpus is None else as_prompts(corpus, "corpus")
+    n_steps = check_options(method, target, foil, n_steps, quadrature)
     shape = capabilities(model).shape
     score = partial(
         _attribute,
@@ -138,30 +147,31 @@ def check_options(
     foil: Any = None,
     n_steps: Any = "auto",
     quadrature: Any = "gauss_legendre",
-    tolerance: float = 0.01,
-    rows: int = 256,
-) -> None:
-    """Raise ValueError for options that `attribute` does not take, naming those that it takes."""
-    for name, given, allowed in (("method", method, METHODS), ("target", target, get_args(Target))):
-        if given not in allowed:
-            raise ValueError(f"unknown {name} {given!r}; there are {', '.join(allowed)}")
-    nodes_and_weights(quadrature, 1)
-    if n_steps != "auto" and (isinstance(n_steps, str) or n_steps < 1):
-        raise ValueError(f'n_steps={n_steps!r}; give "auto" or a number of 1 or more')
-    if rows < 2 or not tolerance > 0:
-        raise ValueError(
-            f"max_rows={rows}, tolerance={tolerance}; give at least 2 rows and a tolerance above 0"
-        )
+) -> "int | Literal['auto']":
+    """Return the number of steps, or "auto".
+
+    Raises:
+        ValueError: for options that `attribute` does not take, naming those that it takes.
+    """
+    one_of(METHODS)("method", method)
+    one_of(get_args(Target))("target", target)
+    one_of(get_args(Quadrature))("quadrature", quadrature)
+    if not (isinstance(n_steps, str) and n_steps == "auto"):
+        steps = scalar(n_steps)
+        if steps is None or not (steps >= 1 and steps == steps // 1):
+            raise wrong("n_steps", n_steps, '"auto" or a number of 1 or more')
+        n_steps = int(steps)
     if (target == "logit_difference") != (foil is not None):
         raise ValueError(
-            f"target={target!r} with foil={foil!r}; a foil belongs to target='logit_difference', "
-            "and to no other"
+            f"target={target!r} with {told('foil', foil)}; a foil belongs to "
+            "target='logit_difference', and to no other"
         )
+    return n_steps
 
 
 def _foil_of_each(foil: str | Sequence[str] | None, n_prompts: int) -> list[str]:
     """The foil of each prompt."""
-    foils = [foil] * n_prompts if isinstance(foil, str) else list(foil or [])
+    foils = [foil] * n_prompts if isinstance(foil, str) else list(some_texts("foil", foil))
     if len(foils) != n_prompts:
         raise ValueError(
             f"{len(foils)} foils for {n_prompts} prompts; give one for all (foil='Rome') or "
@@ -175,7 +185,7 @@ def _baselines(
     prompts: Sequence[Prompt],
     shape: tuple[int, int],
     method: Method,
-    baseline: Baseline | Tensor,
+    baseline: Baseline | Tensor | np.ndarray,
     corpus: Sequence[Prompt] | None,
     position: Position,
 ) -> Float[Tensor, "prompt layer neuron"] | None:
@@ -187,17 +197,20 @@ def _baselines(
             f"method={method!r} has no choice of baseline; leave it out, or use "
             f"{' or '.join(methods_with_baseline())}"
         )
-    if not isinstance(baseline, str):
+    if isinstance(baseline, Tensor | np.ndarray):
+        baseline = torch.as_tensor(baseline)
         full = (len(prompts), *shape)
         if tuple(baseline.shape) not in (full, shape):
             raise ValueError(
                 f"baseline of shape {tuple(baseline.shape)}; give [layer, neuron] {shape} or "
                 f"[prompt, layer, neuron] {full}"
             )
+        if not torch.isfinite(baseline).all():
+            raise ValueError("the baseline holds values that are not numbers; give finite ones")
         return baseline.float().expand(full)
     if baseline != "mean":
         raise ValueError(
-            f"unknown baseline {baseline!r}; there are {', '.join(get_args(Baseline))}, "
+            f"unknown baseline {described(baseline)}; there are {', '.join(get_args(Baseline))}, "
             "or a tensor (a baseline for each token is method='amig')"
         )
     corpus = corpus or prompts
@@ -303,5 +316,5 @@ def _warn_of_incompleteness(scores: NeuronScores, tolerance: float, n_steps: int
             f"error is {share.max():.3g}, in layer {layer} of {scores.prompts[prompt].text!r}; "
             f"{remedy}",
             CompletenessWarning,
-            stacklevel=4,  # beyond attribute() and its decorator
+            stacklevel=5,  # beyond attribute() and its decorators
         )

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lafn_viz.core.arguments import a_function, takes, whole
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt, prompt_columns
 
@@ -53,6 +54,7 @@ class NeuronScores:
         """Divide each prompt's scores by their total over all neurons (AMIG, eq. 4)."""
         return self.values / self.values.sum((1, 2), keepdim=True)
 
+    @takes(keep=a_function)
     def select(self, keep: Callable[[Prompt], bool]) -> "NeuronScores":
         """Return the scores of the prompts for which `keep` is true."""
         chosen = [i for i, prompt in enumerate(self.prompts) if keep(prompt)]
@@ -70,6 +72,7 @@ class NeuronScores:
             prompts=tuple(self.prompts[i] for i in chosen),
         )
 
+    @takes(top=whole(1))
     def to_frame(self, *, top: int = 20) -> "pd.DataFrame":
         """One row for each of the `top` neurons of each prompt, by score."""
         import pandas as pd

@@ -1,7 +1,9 @@
 """Put values and names into error messages: cut where they are long, escaped where unseen."""
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -18,6 +20,33 @@ def quoted(value: Any) -> str:
 def shown(text: str) -> str:
     """Return a text without quotation marks, with unseen characters escaped, and cut."""
     return quoted(text)[1:-1]
+
+
+def told(name: str, value: Any) -> str:
+    """Return what was given for an argument: `top=0`, or `top is an Overlap`."""
+    return f"{name}{'=' if _is_plain(value) else ' is '}{described(value)}"
+
+
+def described(value: Any) -> str:
+    """Return a plain value as Python writes it, and anything else by its kind: `an Overlap`."""
+    if _is_plain(value):
+        return quoted(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    kind = type(value).__name__
+    shape = getattr(value, "shape", None)
+    of_shape = f" of shape {tuple(shape)}" if isinstance(shape, tuple) else ""
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}{of_shape}"
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether a value is short and clear as Python writes it."""
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return True
+    if depth > 2 or not isinstance(value, tuple | list | set | frozenset | dict):
+        return isinstance(value, Path)
+    members = [*value, *value.values()] if isinstance(value, Mapping) else value
+    return all(_is_plain(member, depth + 1) for member in islice(members, 4))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -15,8 +15,11 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from lafn_viz.core.arguments import a_seed, a_text, or_none, some_texts, takes, whole, wrong
 from lafn_viz.core.options import require_one_of
+from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.fact_files import load_facts
@@ -28,8 +31,9 @@ from lafn_viz.datasets.text import same_text, shows_answer
 KEEP = 2  # paraphrases of each other relation and language
 
 
+@takes(subject=a_text, relation=a_text, languages=or_none(some_texts))
 def counterfactual_case(
-    facts: FactSet,
+    facts: Facts,
     *,
     subject: str,
     relation: str,
@@ -48,6 +52,8 @@ def counterfactual_case(
     Raises:
         ValueError: for a subject, relation, object or language that does not exist.
     """
+    facts = as_facts(facts)
+    new_object = _read_names(new_object)
     matching = facts.filter(relation=relation).filter(subjects=subject)
     ids = {fact.subject_id for fact in matching}
     if len(ids) > 1:
@@ -62,8 +68,19 @@ def counterfactual_case(
     return _case(facts, fact, names, "own", others)
 
 
+def _read_names(new_object: Any) -> str | Mapping[str, str]:
+    """Read the new object: a name in any language, or names by language."""
+    by_language = new_object if isinstance(new_object, Mapping) else {"": new_object}
+    if not all(isinstance(part, str) for pair in by_language.items() for part in pair):
+        raise wrong("new_object", new_object, "a name, or names by language as in {'en': 'Rome'}")
+    return new_object
+
+
+@takes(
+    relation=or_none(some_texts), n=whole(1), seed=a_seed, neighbours=whole(0)
+)  # fmt: skip
 def counterfactual_cases(
-    facts: FactSet | None = None,
+    facts: Facts | None = None,
     *,
     relation: str | Iterable[str] | None = "capital",
     n: int = 100,
@@ -91,9 +108,7 @@ def counterfactual_cases(
         ValueError: for fewer than `n` facts that can be edited, an unknown relation, or `n` or
             `neighbours` out of range.
     """
-    if n < 1 or neighbours < 0:
-        raise ValueError(f"n={n}, neighbours={neighbours}; give n of 1 or more, neighbours from 0")
-    facts = load_facts() if facts is None else facts
+    facts = load_facts() if facts is None else as_facts(facts)
     relations = (
         facts.relations
         if relation is None

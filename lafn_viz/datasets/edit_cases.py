@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from lafn_viz.core.arguments import one_of, or_none, some_texts, takes
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import by_code, language_code
 from lafn_viz.datasets.text import nfc
@@ -88,15 +89,17 @@ class EditCase:
         subject = self.subject_id or next(iter(self.subject.values()), self.id)
         return subject, self.relation or self.id
 
+    @takes(role=one_of((*ROLES, "keep")), languages=or_none(some_texts))
     def prompts(
-        self, role: Role | Literal["keep"], *, languages: Iterable[str] | None = None
+        self, role: Role | Literal["keep"], *, languages: str | Iterable[str] | None = None
     ) -> list[Prompt]:
         """Return the prompts of one role, by language."""
         questions: Questions = getattr(self, role)
         chosen = self.languages if languages is None else map(language_code, languages)
         return [prompt for language in chosen for prompt in questions.get(language, ())]
 
-    def only(self, languages: Iterable[str]) -> "EditCase":
+    @takes(languages=some_texts)
+    def only(self, languages: str | Iterable[str]) -> "EditCase":
         """Return the case in these languages alone."""
         wanted = set(map(language_code, languages))
 

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from lafn_viz.core.arguments import a_path, in_order, one_of, or_none, some_texts, takes, wrong
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -35,7 +36,6 @@ from lafn_viz.core.json_records import (
     records,
 )
 from lafn_viz.core.messages import quoted, shown
-from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.edit_drafts import Draft, Drafts, field_text, field_texts, make_prompt
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
@@ -50,6 +50,7 @@ _MLAKE_LANGUAGES = ("en", "zh", "ja", "fr", "de")
 _TAG = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})*")
 
 
+@takes(schema=one_of(get_args(Schema)), languages=or_none(some_texts))
 def load_edit_cases(
     path: str | Path | Iterable[str | Path],
     *,
@@ -75,7 +76,6 @@ def load_edit_cases(
         FileNotFoundError: for a path that does not exist.
         ValueError: for an unknown schema or a language that no case has.
     """
-    require_one_of("schema", schema, get_args(Schema))
     drafts = Drafts()
     multi_hops: list[tuple[str, Path, dict[str, Any]]] = []
     for file in _files(path):
@@ -116,9 +116,11 @@ def _read_file(
 
 
 def _files(path: str | Path | Iterable[str | Path]) -> list[Path]:
-    paths = [path] if isinstance(path, str | Path) else path
+    paths = [path] if isinstance(path, str | Path) else in_order(path)
+    if paths is None:
+        raise wrong("path", path, "the path of a file or folder, or a list of them")
     files: list[Path] = []
-    for file_or_folder in map(Path, paths):
+    for file_or_folder in [a_path("path", item) for item in paths]:
         if not is_folder(file_or_folder):
             files.append(file_or_folder)
             continue

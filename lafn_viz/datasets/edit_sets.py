@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
+from lafn_viz.core.arguments import or_none, scalar, some_texts, takes, whole
+from lafn_viz.core.messages import described, quoted
 from lafn_viz.datasets.edit_cases import ROLES, EditCase
 from lafn_viz.datasets.edit_lint import lint
 from lafn_viz.datasets.languages import require_languages
@@ -24,13 +26,23 @@ class EditSet:
     def __iter__(self) -> Iterator[EditCase]:
         return iter(self.cases)
 
-    def __getitem__(self, key: int | str) -> EditCase:
-        if isinstance(key, int):
-            return self.cases[key]
+    @overload
+    def __getitem__(self, key: int | str) -> EditCase: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> "EditSet": ...
+
+    def __getitem__(self, key: int | str | slice) -> "EditCase | EditSet":
+        if isinstance(key, slice):
+            return EditSet(self.cases[key])
+        place = scalar(key)
+        if isinstance(place, int) and -len(self) <= place < len(self):
+            return self.cases[place]
         for case in self.cases:
             if case.id == key:
                 return case
-        raise KeyError(f"no case {key!r} here; ids look like {self.cases[0].id!r}")
+        first = quoted(self.cases[0].id) if self.cases else "none"
+        raise KeyError(f"no case {described(key)} here; ids look like {first}")
 
     def __repr__(self) -> str:
         return f"EditSet({len(self)} cases, languages={list(self.languages)})"
@@ -40,6 +52,7 @@ class EditSet:
         """The languages of all cases, in the order in which they come."""
         return tuple(dict.fromkeys(lang for case in self.cases for lang in case.languages))
 
+    @takes(languages=or_none(some_texts), n=or_none(whole()))
     def filter(
         self, *, languages: str | Iterable[str] | None = None, n: int | None = None
     ) -> "EditSet":

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lafn_viz.core.arguments import a_path, or_none, takes
 from lafn_viz.core.json_records import (
     FactError,
     only_fields,
@@ -23,6 +24,7 @@ from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
 from lafn_viz.datasets.languages import by_code, code_or_tag, language_code
 
 
+@takes(facts=or_none(a_path), paraphrases=or_none(a_path))
 def load_facts(
     facts: str | Path | None = None, *, paraphrases: str | Path | None = None
 ) -> FactSet:

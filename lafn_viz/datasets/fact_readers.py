@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from lafn_viz.core.arguments import a_path, or_none, some_texts, takes
 from lafn_viz.core.json_records import FactError, inside_of, is_folder, record_text, records
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
@@ -41,6 +42,7 @@ class _Files(NamedTuple):
     facts: dict[str, Path]
 
 
+@takes(folder=a_path, relations=or_none(some_texts), languages=or_none(some_texts))
 def load_mlama(
     folder: str | Path,
     *,
@@ -68,6 +70,7 @@ def load_mlama(
     return _load("mlama", folder, relations, languages)
 
 
+@takes(folder=a_path, relations=or_none(some_texts), languages=or_none(some_texts))
 def load_mpararel(
     folder: str | Path,
     *,
@@ -81,6 +84,7 @@ def load_mpararel(
     return _load("mpararel", folder, relations, languages)
 
 
+@takes(folder=a_path, relations=or_none(some_texts), languages=or_none(some_texts))
 def lint_patterns(
     folder: str | Path,
     *,

@@ -15,8 +15,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_seed,
+    a_text,
+    or_none,
+    some_texts,
+    some_wholes,
+    takes,
+    whole,
+    wrong,
+)
 from lafn_viz.core.json_records import FactError
-from lafn_viz.core.messages import listed, quoted
+from lafn_viz.core.messages import described, listed, quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.languages import (
     by_code,
@@ -32,6 +43,14 @@ if TYPE_CHECKING:
 
 Split = Literal["trained", "held-out paraphrase", "held-out pair"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+def _a_span(name: str, given: Any) -> tuple[int, ...]:
+    """Read (start, end) in characters."""
+    ends = some_wholes(0)(name, given)
+    if len(ends) != 2:
+        raise wrong(name, given, "(start, end) in characters of the text, or None")
+    return ends
 
 
 @dataclass(frozen=True)
@@ -61,9 +80,14 @@ class Prompt:
     aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("fact_id", "relation", "language", "text", "answer", "subject", "separator"):
+            a_text(name, getattr(self, name))
+        object.__setattr__(self, "aliases", some_texts("aliases", self.aliases))
         object.__setattr__(self, "language", language_code(self.language))
         if not self.text.strip():
             raise ValueError(f"a prompt with the answer {self.answer!r} has an empty text")
+        if self.subject_span is not None:
+            object.__setattr__(self, "subject_span", _a_span("subject_span", self.subject_span))
         self._compose()
         if self.subject_span is not None:
             start, end = self.subject_span
@@ -87,6 +111,7 @@ class Prompt:
         object.__setattr__(self, "aliases", tuple(map(nfc, self.aliases)))
 
     @classmethod
+    @takes(text=a_text, answer=a_text, subject=a_text, language=a_text, relation=a_text)
     def of(
         cls, text: str, answer: str, *, subject: str, language: str = "en", relation: str = "own"
     ) -> "Prompt":
@@ -201,7 +226,8 @@ class FactSet:
         for fact in self.facts:
             if fact.id == fact_id:
                 return fact
-        raise KeyError(f"no fact {quoted(fact_id)} here; ids look like {quoted(self.facts[0].id)}")
+        first = quoted(self.facts[0].id) if self.facts else "none"
+        raise KeyError(f"no fact {described(fact_id)} here; ids look like {first}")
 
     def __repr__(self) -> str:
         return (
@@ -219,6 +245,10 @@ class FactSet:
         """The languages of these facts, in the order of the file."""
         return tuple(dict.fromkeys(lang for fact in self.facts for lang in fact.languages))
 
+    @takes(
+        relation=or_none(some_texts), languages=or_none(some_texts), subjects=or_none(some_texts),
+        leaking=a_flag,
+    )  # fmt: skip
     def filter(
         self,
         *,
@@ -253,6 +283,7 @@ class FactSet:
             )
         return replace(self, facts=tuple(fact for fact in facts if fact.languages))
 
+    @takes(n=whole(), seed=a_seed)
     def sample(self, n: int, *, seed: int = 0) -> "FactSet":
         """Draw `n` facts without replacement, the same ones for the same seed."""
         if not 0 < n <= len(self):
@@ -260,7 +291,7 @@ class FactSet:
         chosen = set(random.Random(seed).sample(range(len(self)), n))
         return replace(self, facts=tuple(fact for i, fact in enumerate(self.facts) if i in chosen))
 
-    def prompts(self, *, splits: Iterable[Split] | None = None) -> list[Prompt]:
+    def prompts(self, *, splits: Split | Iterable[Split] | None = None) -> list[Prompt]:
         """Return every paraphrase of every fact in every language, by fact, then language.
 
         Raises:

@@ -23,6 +23,8 @@ from typing import Any
 
 import regex
 
+from lafn_viz.core.arguments import a_text, takes
+
 # A middle dot is also what NFKC makes of the Greek upper point. Further the point after a Tibetan
 # syllable, the Sinhala full stop, and the marks of Armenian and Spanish questions and exclamations.
 _ENDS = (
@@ -187,6 +189,7 @@ def is_latin(text: str) -> bool:
     return bool(letters) and all(regex.match(r"\p{Latin}", letter) for letter in letters)
 
 
+@takes(subject=a_text, answer=a_text)
 def shows_answer(subject: str, answer: str) -> bool:
     """Whether a subject gives its answer away, as "Japan" does "Japanese".
 

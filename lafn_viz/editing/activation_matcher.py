@@ -30,16 +30,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lafn_viz.core.arguments import a_function, a_text, or_none, real, takes, whole
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.text import normal
 from lafn_viz.editing.applied import Find, edits_paused
+from lafn_viz.editing.cache import Edits, as_edits
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import require_model
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import Hooks, hook_post, hooked
 from lafn_viz.models.tokenizing import tokenize
-from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, validate_neurons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,22 +73,22 @@ class ActivationMatcher:
             neurons that do not exist, or no prompts to set the threshold by.
     """
 
+    @takes(n_neurons=whole(1), false_fires=real(least=0, below=1), names=or_none(a_function))
     def __init__(
         self,
         model: "TransformerBridge",
-        edits: Iterable[Edit],
-        others: Iterable[Prompt],
+        edits: Edits,
+        others: Prompts,
         *,
         names: Find | None = None,
-        neurons: Iterable[tuple[int, int]] | None = None,
+        neurons: Neurons | None = None,
         n_neurons: int = 1000,
         false_fires: float = 0.01,
     ) -> None:
         require_model(model)
-        self._names, self._edits = names, tuple(edits)
+        self._names, self._edits = names, as_edits(edits)
         _require_usable(model, self._edits)
-        if not 0 <= false_fires < 1:
-            raise ValueError(f"false_fires is {false_fires}; give a share from 0 to below 1")
+        others = as_prompts(others, "others")
         self.neurons = _key_neurons(model, self._edits, neurons, n_neurons)
         self._reader = _Reader(model, self.neurons)
         candidates = self._candidates_by_text(others)
@@ -108,6 +111,7 @@ class ActivationMatcher:
             f"{self.false_fires:.1%} false fires on {self.n_others} prompts)"
         )
 
+    @takes(text=a_text)
     def find(self, text: str) -> list[Match]:
         """The edits that a text asks for, each as a subject and a relation.
 
@@ -131,6 +135,7 @@ class ActivationMatcher:
         token = text[slice(*best.span)]
         return [Match(key, "activation", best.span, token, best.score, relation=relation)]
 
+    @takes(text=a_text)
     def explain(self, text: str) -> "pd.DataFrame":
         """The score of every edit, best first, whether it fires or not.
 
@@ -300,12 +305,10 @@ def _require_usable(model: "TransformerBridge", edits: Sequence[Edit]) -> None:
 def _key_neurons(
     model: "TransformerBridge",
     edits: Sequence[Edit],
-    neurons: Iterable[tuple[int, int]] | None,
+    neurons: Neurons | None,
     n_neurons: int,
 ) -> tuple[Neuron, ...]:
     """The neurons of the keys, in order: those given, or those that most edits change."""
-    if n_neurons < 1:
-        raise ValueError(f"n_neurons={n_neurons}; a key needs at least 1")
     if neurons is None:
         counts = Counter(neuron for edit in edits for neuron in sorted(edit.neurons))
         neurons = [neuron for neuron, _ in counts.most_common(n_neurons)]

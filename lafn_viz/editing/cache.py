@@ -14,13 +14,23 @@ JSON and safetensors, with a checksum (see `cache_files`).
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_function,
+    a_path,
+    a_result,
+    a_text,
+    or_none,
+    some_results,
+    takes,
+)
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.editing.applied import EditsInThreads, Find, Fired
 from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
 from lafn_viz.editing.edit import Edit, EditError
-from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule
+from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule, some_rules
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import require_model
 from lafn_viz.models.hooks import ADDING_HOOKS, hooked
@@ -29,6 +39,15 @@ from lafn_viz.models.tokenizing import as_read
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
+
+
+Edits: TypeAlias = Edit | Iterable[Edit]  # also a cache
+
+
+def as_edits(given: Any, name: str = "edits") -> tuple[Edit, ...]:
+    """Read edits: one, several, or those of a cache; ValueError for anything else."""
+    edits: tuple[Edit, ...] = some_results(Edit)(name, given)
+    return edits
 
 
 class EditCache:
@@ -42,11 +61,12 @@ class EditCache:
             `subject_id`; a match with a `relation` fires this edit alone (`ActivationMatcher`).
     """
 
+    @takes(rules=some_rules, find=or_none(a_function))
     def __init__(
         self,
-        edits: Iterable[Edit] = (),
+        edits: Edits = (),
         *,
-        rules: Sequence[Rule] = MATCH_RULES,
+        rules: Rule | Sequence[Rule] = MATCH_RULES,
         find: Find | None = None,
     ) -> None:
         self._edits: dict[tuple[str, str], Edit] = {}
@@ -54,7 +74,7 @@ class EditCache:
         self._matcher: SubjectMatcher | None = None
         # The same for the names as a model reads them, and the tokenizer of that model.
         self._as_read: tuple[Any, SubjectMatcher] | None = None
-        for edit in edits:
+        for edit in as_edits(edits):
             self.add(edit)
 
     def __len__(self) -> int:
@@ -67,6 +87,7 @@ class EditCache:
         subjects = {edit.subject_id for edit in self}
         return f"EditCache({len(self)} edits of {len(subjects)} subjects)"
 
+    @takes(edit=a_result(Edit), replace=a_flag)
     def add(self, edit: Edit, *, replace: bool = False) -> None:
         """Add an edit. One of the same subject and relation is replaced only on request.
 
@@ -89,6 +110,7 @@ class EditCache:
         self._edits[edit.key] = edit
         self._matcher = self._as_read = None
 
+    @takes(subject=a_text, relation=a_text)
     def remove(self, subject: str, relation: str) -> Edit:
         """Remove one edit and return it, by a name of its subject or its id.
 
@@ -105,6 +127,7 @@ class EditCache:
             f"no edit of {subject!r}, {relation!r} here; there are, for example, {examples}"
         )
 
+    @takes(text=a_text)
     def find(self, text: str) -> list[Match]:
         """The cached subjects that a text names: by which rule, where, and how surely."""
         if not self._edits:
@@ -176,6 +199,7 @@ class EditCache:
         finally:
             handle.remove()
 
+    @takes(folder=a_path)
     def save(self, folder: str | Path) -> None:
         """Write all edits to a folder, as `edits.json` and `values.safetensors`.
 
@@ -187,8 +211,13 @@ class EditCache:
         save_edits(Path(folder), list(self))
 
     @classmethod
+    @takes(folder=a_path, rules=some_rules, find=or_none(a_function))
     def load(
-        cls, folder: str | Path, *, rules: Sequence[Rule] = MATCH_RULES, find: Find | None = None
+        cls,
+        folder: str | Path,
+        *,
+        rules: Rule | Sequence[Rule] = MATCH_RULES,
+        find: Find | None = None,
     ) -> "EditCache":
         """Read a cache that `save` wrote.
 
@@ -209,7 +238,7 @@ class EditCache:
 
 
 def edited(
-    model: "TransformerBridge", *edits: Edit
+    model: "TransformerBridge", *edits: Edits
 ) -> contextlib.AbstractContextManager[list[Fired]]:
     """Apply edits in a `with` block: `with edited(model, edit): ...` (see `EditCache.applied`)."""
-    return EditCache(edits).applied(model)
+    return EditCache(edit for given in edits for edit in as_edits(given)).applied(model)

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import Method
+from lafn_viz.core.arguments import some_wholes
+from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.neurons.neuron_sets import mask_of, validate_neurons
+from lafn_viz.neurons.neuron_sets import Neurons, mask_of, validate_neurons
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -25,8 +27,8 @@ LOCATE: tuple[Locate, ...] = get_args(Locate)
 
 
 def allowed_neurons(
-    layers: Iterable[int] | None,
-    neurons: Iterable[tuple[int, int]] | None,
+    layers: int | Iterable[int] | None,
+    neurons: Neurons | None,
     n_neurons: int,
     shape: tuple[int, int],
 ) -> Bool[Tensor, "layer neuron"]:
@@ -34,9 +36,9 @@ def allowed_neurons(
     n_layers, d_mlp = shape
     if neurons is not None:
         return mask_of(validate_neurons(neurons, shape), shape)
-    chosen = range(n_layers) if layers is None else list(layers)
+    chosen = range(n_layers) if layers is None else some_wholes()("layers", layers)
     if not chosen or any(not 0 <= layer < n_layers for layer in chosen):
-        raise ValueError(f"layers={chosen}; this model has layers 0 to {n_layers - 1}")
+        raise ValueError(f"layers={quoted(chosen)}; this model has layers 0 to {n_layers - 1}")
     if not 1 <= n_neurons <= len(set(chosen)) * d_mlp:
         raise ValueError(
             f"n_neurons={n_neurons}; these layers have 1 to {len(set(chosen)) * d_mlp}"

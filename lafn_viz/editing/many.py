@@ -13,10 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from lafn_viz.core.arguments import a_flag, a_path, or_none, some_texts, takes
+from lafn_viz.datasets.arguments import Cases, as_cases
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit, EditError
-from lafn_viz.editing.optimise import EditOptions, edit_case
+from lafn_viz.editing.optimise import EDIT_OPTIONS, EditOptions, edit_case
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
 
@@ -27,9 +29,10 @@ SAVE_EVERY = 10.0  # seconds
 
 
 @reads_model
+@takes(**EDIT_OPTIONS, languages=or_none(some_texts), folder=or_none(a_path), progress=a_flag)
 def edit_cases(
     model: "TransformerBridge",
-    cases: Iterable[EditCase],
+    cases: Cases,
     *,
     folder: str | Path | None = None,
     progress: bool = True,
@@ -48,6 +51,7 @@ def edit_cases(
     """
     from tqdm.auto import tqdm
 
+    cases = as_cases(cases)
     place = None if folder is None else Path(folder)
     cache = EditCache() if place is None or not place.exists() else EditCache.load(place)
     _require_same_model(place, cache, capabilities(model).weights)

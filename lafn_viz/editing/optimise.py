@@ -27,16 +27,27 @@ the divergence keeps the search off it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.core.options import require_one_of
+from lafn_viz.core.arguments import (
+    Reader,
+    a_function,
+    one_of,
+    or_none,
+    real,
+    some_wholes,
+    takes,
+    whole,
+)
+from lafn_viz.datasets.arguments import Facts, Prompts, as_case, as_prompts
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.edit_sets import EditSet
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import require_languages
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.forward import EditPosition, acted_on
@@ -45,7 +56,7 @@ from lafn_viz.editing.loss import EditLoss, LBFGSSearch, OnStep
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import down_weight
-from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -55,24 +66,38 @@ EVALUATIONS_BEFORE_PRUNING, EVALUATIONS_AFTER_PRUNING = 24, 10
 PRUNING_FACTOR = 4  # each pruning keeps one neuron in four
 
 
+def _pairs(name: str, given: Any) -> tuple[Neuron, ...]:
+    return tuple(as_neurons(given, name))
+
+
+# Readers of the options of `edit_case`; whether a model has the neurons is checked later.
+EDIT_OPTIONS: dict[str, Reader] = {
+    "n_neurons": whole(), "locate": one_of(LOCATE), "neurons": or_none(_pairs),
+    "layers": or_none(some_wholes()), "position": one_of(get_args(EditPosition)),
+    "keep": or_none(lambda name, given: as_prompts(given, name)), "divergence": real(least=0),
+    "decay": real(least=0), "on_step": or_none(a_function),
+}  # fmt: skip
+
+
 class EditOptions(TypedDict, total=False):
     """The options that `edit_case` and `lafn_edit` share (see `edit_case`)."""
 
     n_neurons: int
     locate: Locate
-    neurons: Iterable[tuple[int, int]] | None
-    layers: Iterable[int] | None
+    neurons: Neurons | None
+    layers: int | Iterable[int] | None
     position: EditPosition
-    keep: Sequence[Prompt] | None
+    keep: Prompts | None
     divergence: float
     decay: float
     on_step: OnStep | None
 
 
 @reads_model
+@takes(**EDIT_OPTIONS)
 def lafn_edit(
     model: "TransformerBridge",
-    facts: FactSet,
+    facts: Facts,
     *,
     subject: str,
     relation: str,
@@ -103,17 +128,18 @@ def lafn_edit(
 
 
 @reads_model
+@takes(**EDIT_OPTIONS)
 def edit_case(
     model: "TransformerBridge",
-    case: EditCase,
+    case: EditCase | EditSet | Iterable[EditCase],
     *,
-    languages: Iterable[str] | None = None,
+    languages: str | Iterable[str] | None = None,
     n_neurons: int = 100,
     locate: Locate = "pruned",
-    neurons: Iterable[tuple[int, int]] | None = None,
-    layers: Iterable[int] | None = None,
+    neurons: Neurons | None = None,
+    layers: int | Iterable[int] | None = None,
     position: EditPosition = "from_subject",
-    keep: Sequence[Prompt] | None = None,
+    keep: Prompts | None = None,
     divergence: float = 1.0,
     decay: float = 1e-4,
     on_step: OnStep | None = None,
@@ -148,14 +174,16 @@ def edit_case(
         ValueError: for a language, layer or neuron that does not exist, or a case that never names
             its subject.
     """
+    case = as_case(case)
     edited = _questions(case, languages, position)
     chosen = tuple(dict.fromkeys(prompt.language for prompt in edited))
     if keep is None:
-        keep = case.prompts("keep", languages=chosen) or _subject_alone(case, chosen)
-    require_one_of("locate", locate, LOCATE)
+        kept = case.prompts("keep", languages=chosen) or _subject_alone(case, chosen)
+    else:
+        kept = as_prompts(keep, "keep")
     allowed = allowed_neurons(layers, neurons, n_neurons, capabilities(model).shape)
     search = _ValueSearch(
-        EditLoss(model, edited, keep, position), LBFGSSearch(on_step), divergence, decay
+        EditLoss(model, edited, kept, position), LBFGSSearch(on_step), divergence, decay
     )
     if neurons is not None:
         n_neurons = int(allowed.sum())
@@ -189,7 +217,7 @@ def edit_case(
             divergence=divergence,
             decay=decay,
             n_prompts=len(edited),
-            n_keep=len(keep),
+            n_keep=len(kept),
         ),
     )
 

@@ -17,12 +17,15 @@ from jaxtyping import Float
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import a_flag, a_seed, or_none, some_wholes, takes, whole
+from lafn_viz.core.messages import quoted
 from lafn_viz.core.stats import bootstrap
-from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.languages import outside_latin
 from lafn_viz.experiments.stages import locate, measure_held_out, split_prompts
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
+from lafn_viz.neurons.neuron_sets import SELECTION
 from lafn_viz.neurons.overlap_result import Overlap
 
 if TYPE_CHECKING:
@@ -87,11 +90,15 @@ class Examination:
 
 
 @reads_model
+@takes(
+    fraction=SELECTION["fraction"], min_languages=or_none(whole()), controls=whole(0),
+    seed=a_seed, progress=a_flag,
+)  # fmt: skip
 def examine(
     model: "TransformerBridge",
-    facts: FactSet,
+    facts: Facts,
     *,
-    select_on: Sequence[int] = (0, 1, 2, 3),
+    select_on: int | Sequence[int] = (0, 1, 2, 3),
     fraction: float = 0.02,
     min_languages: int | None = 4,
     controls: int = 5,
@@ -112,10 +119,11 @@ def examine(
     Raises:
         ValueError: if `select_on` leaves no prompt to choose neurons or none to measure them.
     """
-    choosing, held_out = split_prompts(facts, select_on=select_on)
+    facts, numbers = as_facts(facts), some_wholes(0)("select_on", select_on)
+    choosing, held_out = split_prompts(facts, select_on=numbers)
     if not choosing or not held_out:
         raise ValueError(
-            f"select_on={tuple(select_on)} leaves {len(choosing)} prompts to choose neurons and "
+            f"select_on={quoted(numbers)} leaves {len(choosing)} prompts to choose neurons and "
             f"{len(held_out)} to measure them; both need some"
         )
     scores = attribute(model, choosing, progress=progress)

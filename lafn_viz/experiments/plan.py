@@ -7,14 +7,15 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import torch
 
 from lafn_viz.attribution.attribute import Target, check_options
-from lafn_viz.attribution.methods import Method
+from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import Reader, a_flag, a_mapping, a_seed, or_none, some_results, whole
 from lafn_viz.core.options import plain, require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.neuron_editors import language_agnostic
 from lafn_viz.experiments.stages import SelectOptions
-from lafn_viz.interventions.ablation import Ablation
+from lafn_viz.interventions.ablation import ABLATION, Ablation
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import select_neurons
 
@@ -24,7 +25,7 @@ AblatedSets = Literal["agnostic", "languages"]
 class PlanOptions(TypedDict, total=False):
     """The options of a `Plan`, as `sweep` accepts them: any iterable will do for a tuple."""
 
-    methods: Iterable[Method]
+    methods: Method | Iterable[Method]
     position: Position
     target: Target
     n_steps: int | Literal["auto"]
@@ -32,14 +33,29 @@ class PlanOptions(TypedDict, total=False):
     min_languages: int | None
     top: int
     dense: bool
-    changed: Iterable[AblatedSets]
+    changed: AblatedSets | Iterable[AblatedSets]
     how: Ablation
     controls: int
-    editors: Iterable[Editor] | None
+    editors: Editor | Iterable[Editor] | None
     alone: bool
     seed: int
     max_rows: int
     per_shard: int
+
+
+def _some_of(what: str, allowed: Iterable[str]) -> Reader:
+    """Return a reader of some names; `what` is what one of them is called."""
+    names = tuple(allowed)
+    return lambda name, given: require_one_of(what, given, names)
+
+
+_READERS: dict[str, Reader] = {
+    "methods": _some_of("method", METHODS), "position": ABLATION["position"],
+    "select": a_mapping, "top": whole(1), "dense": a_flag,
+    "changed": _some_of("changed", get_args(AblatedSets)), "how": ABLATION["how"],
+    "controls": whole(0), "editors": some_results(Editor), "alone": a_flag, "seed": a_seed,
+    "max_rows": whole(2), "per_shard": whole(1), "min_languages": or_none(whole()),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,16 +102,10 @@ class Plan:
     per_shard: int = 32
 
     def __post_init__(self) -> None:
-        if min(self.per_shard, self.top) < 1 or self.controls < 0:
-            raise ValueError(
-                f"per_shard={self.per_shard}, top={self.top}, controls={self.controls}; give 1 or "
-                "more for the first two, and 0 or more controls"
-            )
+        for name, reader in _READERS.items():
+            object.__setattr__(self, name, reader(name, getattr(self, name)))
         for method in self.methods:
-            check_options(method, self.target, n_steps=self.n_steps, rows=self.max_rows)
-        require_one_of("position", self.position, get_args(Position))
-        require_one_of("how", self.how, get_args(Ablation))
-        require_one_of("changed", self.changed, get_args(AblatedSets))
+            check_options(method, self.target, n_steps=self.n_steps)
         option_names = tuple(SelectOptions.__annotations__)
         require_one_of("option of select_neurons", tuple(self.select), option_names)
         select_neurons(_no_scores(), **self.select)
@@ -115,9 +125,8 @@ class Plan:
             )
         if values.get("editors", ()) is None:
             del values["editors"]
-        for name in ("methods", "changed", "editors"):
-            if name in values:
-                values[name] = tuple(values[name])
+        for name in values.keys() & {"methods", "changed", "editors"}:
+            values[name] = _READERS[name](name, values[name])
         return replace(self, **values)
 
     def to_json(self) -> dict[str, Any]:

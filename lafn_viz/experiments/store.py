@@ -17,6 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from lafn_viz.core.arguments import (
+    a_path,
+    a_seed,
+    a_text,
+    bootstrap_draws,
+    one_of,
+    or_none,
+    some_texts,
+    takes,
+)
 from lafn_viz.core.files import checksum
 from lafn_viz.core.json_records import FactError, as_object, parsed, read_text, value_of
 from lafn_viz.core.messages import quoted, shown
@@ -87,6 +97,7 @@ class Store:
         StoreError: if the folder holds no sweep, or one of another schema.
     """
 
+    @takes(folder=a_path)
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         head = read_head(self.folder)
@@ -129,7 +140,8 @@ class Store:
         """The stages that failed, one row per item and stage, with the reason."""
         return self.read("failures")
 
-    def read(self, table: str, *, columns: Iterable[str] | None = None) -> "pd.DataFrame":
+    @takes(table=one_of(TABLES), columns=or_none(some_texts))
+    def read(self, table: str, *, columns: str | Iterable[str] | None = None) -> "pd.DataFrame":
         """Read a whole table. Use `parts` for one that is larger than the memory.
 
         Raises:
@@ -137,7 +149,6 @@ class Store:
         """
         import pandas as pd
 
-        require_one_of("table", table, tuple(TABLES))
         wanted = list(TABLES[table]) if columns is None else list(columns)
         require_one_of("column", wanted, tuple(TABLES[table]))
         parts = list(self.parts(table, columns=wanted))
@@ -145,8 +156,9 @@ class Store:
             return schema(table).empty_table().select(wanted).to_pandas()
         return pd.concat(parts, ignore_index=True)
 
+    @takes(table=one_of(TABLES), columns=or_none(some_texts))
     def parts(
-        self, table: str, *, columns: Iterable[str] | None = None
+        self, table: str, *, columns: str | Iterable[str] | None = None
     ) -> Iterator["pd.DataFrame"]:
         """Read a table shard by shard, so that no more than one is in memory."""
         import pyarrow.parquet as pq
@@ -166,6 +178,7 @@ class Store:
                 ) from None
             yield part.to_pandas()
 
+    @takes(fact_id=a_text)
     def dense(self, fact_id: str) -> dict[str, Tensor]:
         """Read all scores of a fact by method: [prompt, layer, neuron].
 
@@ -185,8 +198,9 @@ class Store:
             "fact that it holds"
         )
 
+    @takes(facts=or_none(some_texts))
     def neuron_sets(
-        self, *, method: str | None = None, facts: Iterable[str] | None = None
+        self, *, method: str | None = None, facts: str | Iterable[str] | None = None
     ) -> list[NeuronSet]:
         """Read the neurons of each fact and language, as `select_neurons` returns them.
 
@@ -228,6 +242,7 @@ class Store:
             ]  # fmt: skip
         return Evaluation(chosen, tuple(answers), self.provenance)
 
+    @takes(draws=bootstrap_draws, seed=a_seed)
     def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
         """Return one row per figure: mean over facts (or edits), 95% bootstrap interval.
 

@@ -11,7 +11,7 @@ most `per_shard` facts of one relation, and all shards of a relation have nearly
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack, get_args
 
 import torch
 
+from lafn_viz.core.arguments import a_flag, a_path, a_text, one_of, or_none, takes, whole, wrong
 from lafn_viz.core.files import checksum_of
-from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.edit_sets import EditSet
+from lafn_viz.datasets.arguments import Cases, Facts, as_cases, as_facts
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.job import Job, ModelSource, describe_model
 from lafn_viz.experiments.plan import Plan, PlanOptions
@@ -42,12 +41,22 @@ if TYPE_CHECKING:
 Backend = Literal["local", "ray"]
 
 
+def _a_plan(name: str, given: Any) -> Plan:
+    if not isinstance(given, Plan):
+        raise wrong(name, given, "a Plan, as in Plan(methods=['amig'])")
+    return given
+
+
+@takes(
+    out=a_path, plan=or_none(_a_plan), backend=one_of(get_args(Backend)), device=or_none(a_text),
+    workers=or_none(whole(1)), address=or_none(a_text), retry=a_flag, progress=a_flag,
+)  # fmt: skip
 def sweep(
     model: "TransformerBridge | str | Path",
-    facts: FactSet | None,
+    facts: Facts | None,
     out: str | Path,
     *,
-    cases: EditSet | Iterable[EditCase] = (),
+    cases: Cases = (),
     plan: Plan | None = None,
     backend: Backend = "local",
     device: str | None = None,
@@ -91,12 +100,12 @@ def sweep(
     from tqdm.auto import tqdm
 
     require_model(model, or_name=True)
-    require_one_of("backend", backend, get_args(Backend))
-    cases = tuple(cases)
+    facts = None if facts is None else as_facts(facts)
+    edits = as_cases(cases).cases
     plan = (plan or Plan()).with_options(**options)
-    if not cases:
+    if not edits:
         plan = replace(plan, editors=())
-    job = Job(_by_relation(facts), cases, plan)
+    job = Job(_by_relation(facts), edits, plan)
     shards = split_into_shards(job.facts, job.cases, plan.per_shard)
     if backend == "local":
         runner_context = _local_runner(job, model, device, dtype)

@@ -21,17 +21,23 @@ from torch import Tensor
 
 from lafn_viz.attribution.mean_activations import mean_activations, require_languages
 from lafn_viz.attribution.one_pass import OnePass
+from lafn_viz.core.arguments import Reader, a_seed, one_of, real, whole
 from lafn_viz.core.files import checksum_of
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
-from lafn_viz.models.tokens import Position
+from lafn_viz.models.tokens import POSITIONS, Position
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Ablation = Literal["zero", "scale", "mean", "resample"]
+# The options that all interventions share.
+ABLATION: dict[str, Reader] = {
+    "how": one_of(get_args(Ablation)), "factor": real(), "position": one_of(POSITIONS),
+    "controls": whole(0), "seed": a_seed,
+}  # fmt: skip
 # New activations [row, position, neuron] of a layer from (layer, prompt of each row, old ones).
 Replacement = Callable[[int, Tensor, Tensor], Tensor]
 DRAWN_TOGETHER = 4096  # positions of a prompt; another number changes what a seed draws

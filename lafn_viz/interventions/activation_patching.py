@@ -26,7 +26,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.arguments import a_seed, takes, whole
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
@@ -78,9 +80,10 @@ class Trace:
 
 
 @reads_model
+@takes(max_pairs=whole(1), seed=a_seed)
 def trace_subject(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     *,
     max_pairs: int = 100,
     seed: int = 0,
@@ -102,7 +105,7 @@ def trace_subject(
         raise ValueError(
             "this model fills masks, but a subject is traced from left to right; give a causal one"
         )
-    groups = _pairs(model, prompts, max_pairs, seed)
+    groups = _pairs(model, as_prompts(prompts), max_pairs, seed)
     donor_answers = np.zeros((len(WHATS), caps.n_layers, len(WHERES)))
     n_tried = np.zeros(donor_answers.shape)
     untouched = known = total = 0

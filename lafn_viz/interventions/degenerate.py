@@ -25,9 +25,11 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import a_flag, a_result, some_results, takes
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.interventions.degenerate_search import (
+    SEARCH,
     Of,
     Pool,
     RelativeChange,
@@ -115,7 +117,7 @@ class Degenerate:
         )
 
 
-def overview(results: Iterable[Degenerate]) -> "pd.DataFrame":
+def overview(results: Degenerate | Iterable[Degenerate]) -> "pd.DataFrame":
     """Summarise the results of `find_degenerate`, one row per fact and language.
 
     `sets` is the number of degenerate sets, `change` and `expected` are means over them, and
@@ -124,6 +126,9 @@ def overview(results: Iterable[Degenerate]) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    listed: Sequence[Degenerate] = some_results(Degenerate)("results", results)
+    if not listed:
+        raise ValueError("there are no results; give those of find_degenerate()")
     return pd.DataFrame(
         {
             "fact_id": result.fact_id,
@@ -137,11 +142,12 @@ def overview(results: Iterable[Degenerate]) -> "pd.DataFrame":
             "together": result.together,
             "together_random": result.together_random,
         }
-        for result in results
+        for result in listed
     ).set_index(["fact_id", "language"])
 
 
 @reads_model
+@takes(scores=a_result(NeuronScores), **SEARCH, progress=a_flag)
 def find_degenerate(
     model: "TransformerBridge",
     scores: NeuronScores,

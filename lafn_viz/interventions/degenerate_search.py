@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.core.options import require_one_of
+from lafn_viz.core.arguments import Reader, a_seed, one_of, real, whole
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.interventions.ablation import measure_ablation
-from lafn_viz.models.tokens import Position
+from lafn_viz.models.tokens import POSITIONS, Position
 from lafn_viz.neurons.neuron_sets import Neuron, masks_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 Of = Literal["probability", "odds"]
 Pick = tuple[int, ...]  # places in a list of neurons, ascending
 AT_ONCE = 2000  # sets in one call of `measure_ablation`, which bounds the memory of their masks
+
+
+# Readers of the options of `find_degenerate`.
+SEARCH: dict[str, Reader] = {
+    "top": whole(2), "t_low": real(), "t_high": real(), "max_size": whole(2), "max_sets": whole(1),
+    "of": one_of(get_args(Of)), "position": one_of(POSITIONS), "controls": whole(0),
+    "seed": a_seed,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,9 @@ class SearchOptions:
     seed: int
 
     def __post_init__(self) -> None:
-        require_one_of("of", self.of, get_args(Of))
         if not 0 <= self.t_low <= self.t_high < 1:
             raise ValueError(
                 f"t_low={self.t_low}, t_high={self.t_high}; give 0 <= t_low <= t_high < 1"
-            )
-        if self.top < 2 or self.max_size < 2 or self.max_sets < 1 or self.controls < 0:
-            raise ValueError(
-                f"top={self.top}, max_size={self.max_size}, max_sets={self.max_sets}, "
-                f"controls={self.controls}; give at least 2, 2, 1 and 0"
             )
 
 

@@ -22,17 +22,20 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lafn_viz.core.arguments import a_flag, a_seed, bootstrap_draws, one_of, takes, wrong
+from lafn_viz.core.messages import quoted
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import require_languages
-from lafn_viz.interventions.ablation import Ablation, ablation_options, measure_ablation
+from lafn_viz.interventions.ablation import ABLATION, Ablation, ablation_options, measure_ablation
 from lafn_viz.interventions.intervene import validated_set
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, masks_of
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, masks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +70,9 @@ class Effects:
         more = f" and {len(self.sets) - 4} more" if len(self.sets) > 4 else ""
         return f"Effects({len(self.facts)} facts, P(correct) with the neurons of {own}{more})"
 
+    @takes(of=one_of(("p", "log_p")))
     def changes(
-        self, *, of: Literal["p", "log_p"] = "p", mean_of: Iterable[str] | None = None
+        self, *, of: Literal["p", "log_p"] = "p", mean_of: str | Iterable[str] | None = None
     ) -> dict[str, Float[np.ndarray, "set fact language"]]:
         """Change of the fact itself, of it with random neurons, and of another fact.
 
@@ -90,11 +94,12 @@ class Effects:
             name: new / old - 1 if of == "p" else new - old for name, (new, old) in pairs.items()
         }
 
+    @takes(by_language=a_flag, draws=bootstrap_draws, seed=a_seed)
     def summary(
         self,
         *,
         by_language: bool = False,
-        languages: Iterable[str] | None = None,
+        languages: str | Iterable[str] | None = None,
         draws: int = 2000,
         seed: int = 0,
     ) -> "pd.DataFrame":
@@ -147,16 +152,17 @@ class Effects:
 
 
 @reads_model
+@takes(**ABLATION, progress=a_flag)
 def effects(
     model: "TransformerBridge",
-    sets: Mapping[str, Mapping[str, Iterable[tuple[int, int]]]],
-    prompts: Sequence[Prompt],
+    sets: Mapping[str, Mapping[str, Neurons]],
+    prompts: Prompts,
     *,
     how: Ablation = "zero",
     factor: float = 2.0,
     position: Position = "all",
     controls: int = 5,
-    corpus: Sequence[Prompt] | None = None,
+    corpus: Prompts | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Effects:
@@ -173,6 +179,9 @@ def effects(
             of the sets is among the prompts.
     """
     shape = capabilities(model).shape
+    prompts = as_prompts(prompts)
+    corpus = None if corpus is None else as_prompts(corpus, "corpus")
+    _require_sets_by_fact(sets)
     by_fact: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_fact.setdefault(prompt.fact_id, []).append(prompt)
@@ -207,6 +216,16 @@ def effects(
         ),
         **table.values,
     )  # fmt: skip
+
+
+def _require_sets_by_fact(sets: Any) -> None:
+    """Refuse sets that are not given by name and fact."""
+    wanted = "for each name the neurons of each fact, as in {'agnostic': overlap.agnostic}"
+    if not isinstance(sets, Mapping):
+        raise wrong("sets", sets, wanted)
+    for name, by_id in sets.items():
+        if not isinstance(by_id, Mapping):
+            raise wrong(f"sets[{quoted(name)}]", by_id, wanted)
 
 
 class _EffectTable:

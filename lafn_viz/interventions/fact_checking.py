@@ -29,14 +29,28 @@ import torch
 from jaxtyping import Bool, Float
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.attribution.methods import Method
+from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_seed,
+    a_text,
+    bootstrap_draws,
+    one_of,
+    or_none,
+    real,
+    some_texts,
+    some_wholes,
+    takes,
+    whole,
+)
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, quantile_interval
-from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
+from lafn_viz.datasets.arguments import Facts, as_facts
+from lafn_viz.datasets.facts import Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate, find_degenerate
-from lafn_viz.interventions.degenerate_search import Of
+from lafn_viz.interventions.degenerate_search import SEARCH, Of
 from lafn_viz.interventions.false_answers import FalseAnswers, true_and_false
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import provenance
@@ -86,8 +100,10 @@ class FactCheck:
         beside = ", ".join(f"{judge} {value:.3f}" for judge, value in auc.items())
         return f"FactCheck({self.relation!r}, {len(self.test)} test facts, AUC: {beside})"
 
+    @takes(judge=a_text)
     def rows(self, judge: str) -> tuple[Float[np.ndarray, "draw item"], Bool[np.ndarray, " item"]]:
         """One judge's scores of the candidates of the test facts, and their truth."""
+        require_one_of("judge", judge, (*dict.fromkeys(self.judges), DKN, TOP, P, RANDOM))
         rows = [number for number, name in enumerate(self.judges) if name == judge]
         of_test = np.array([prompt.fact_id in self.test for prompt in self.prompts], dtype=bool)
         return self.scores[rows][:, of_test], self.truth[of_test]
@@ -109,6 +125,7 @@ class FactCheck:
             won = belongs[truth].T @ wins @ belongs[~truth]
         return ((weight @ won) * weight).sum(1) / ((weight @ pairs) * weight).sum(1)
 
+    @takes(draws=bootstrap_draws, seed=a_seed)
     def compare(
         self, judge: str = DKN, other: str = RANDOM, *, draws: int = 2000, seed: int = 0
     ) -> tuple[float, float, float]:
@@ -116,6 +133,7 @@ class FactCheck:
         difference = self._auc(judge, draws, seed) - self._auc(other, draws, seed)
         return float(difference[0]), *_interval(difference[1:], len(self.test))
 
+    @takes(draws=bootstrap_draws, seed=a_seed)
     def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
         """One row per judge: AUC and accuracy, with 95% bootstrap intervals over the test facts.
 
@@ -181,13 +199,19 @@ def fit_threshold(scores: Float[np.ndarray, " item"], truth: Bool[np.ndarray, " 
 
 
 @reads_model
+@takes(
+    **SEARCH, relation=a_text, languages=or_none(some_texts), paraphrases=or_none(some_wholes(0)),
+    max_facts=or_none(whole(1)), false_answers=one_of(get_args(FalseAnswers)),
+    train_share=real(above=0, below=1), share=real(least=0, below=1), method=one_of(METHODS),
+    progress=a_flag,
+)  # fmt: skip
 def check_facts(
     model: "TransformerBridge",
-    facts: FactSet,
+    facts: Facts,
     relation: str,
     *,
     languages: str | Iterable[str] | None = None,
-    paraphrases: Sequence[int] | None = None,
+    paraphrases: int | Sequence[int] | None = None,
     max_facts: int | None = None,
     false_answers: FalseAnswers = "random",
     train_share: float = 0.8,
@@ -226,9 +250,8 @@ def check_facts(
     Raises:
         ValueError: for an option out of its range or too few facts, prompts or objects.
     """
-    require_one_of("false_answers", false_answers, get_args(FalseAnswers))
-    languages = languages if languages is None or isinstance(languages, str) else tuple(languages)
-    pool = facts.filter(relation=relation, languages=languages)
+    paraphrases = None if paraphrases is None else some_wholes(0)("paraphrases", paraphrases)
+    pool = as_facts(facts).filter(relation=relation, languages=languages)
     drawn = (
         pool if max_facts is None or max_facts >= len(pool) else pool.sample(max_facts, seed=seed)
     )

@@ -3,7 +3,7 @@
 The building block of `effects`, which does this for the neurons of many facts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,17 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.arguments import a_seed, bootstrap_draws, takes, wrong
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt, prompt_columns
-from lafn_viz.interventions.ablation import Ablation, ablation_options, measure_ablation
+from lafn_viz.interventions.ablation import ABLATION, Ablation, ablation_options, measure_ablation
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, masks_of, validate_neurons
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, masks_of, validate_neurons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +59,7 @@ class Effect:
         """Relative change of the answers' mean probability with each random set."""
         return (self.control.exp().mean(-1) / self.before.exp().mean() - 1).numpy()
 
+    @takes(draws=bootstrap_draws, seed=a_seed)
     def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
         """One row per set: change of P and of log P (nats), with 95% intervals over prompts."""
         import pandas as pd
@@ -96,17 +99,18 @@ class Effect:
 
 
 @reads_model
+@takes(**ABLATION)
 def intervene(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
-    neurons: Iterable[tuple[int, int]],
+    prompts: Prompts,
+    neurons: Neurons,
     *,
     how: Ablation = "zero",
     factor: float = 2.0,
     position: Position = "all",
     controls: int = 5,
-    others: Mapping[str, Iterable[tuple[int, int]]] | None = None,
-    corpus: Sequence[Prompt] | None = None,
+    others: Mapping[str, Neurons] | None = None,
+    corpus: Prompts | None = None,
     seed: int = 0,
 ) -> Effect:
     """Change a set of neurons and measure the answers, beside random sets of the same size.
@@ -126,8 +130,10 @@ def intervene(
         ValueError: for an unknown option or a neuron that the model does not have.
     """
     shape = capabilities(model).shape
+    prompts = as_prompts(prompts)
+    corpus = None if corpus is None else as_prompts(corpus, "corpus")
     chosen = validated_set(neurons, shape)
-    named = {name: validated_set(of_name, shape) for name, of_name in (others or {}).items()}
+    named = _named_sets(others, shape)
     random = [random_like(chosen, shape, seed=seed + draw) for draw in range(controls)]
     sets = [chosen, *random, *named.values()]
     before, after = measure_ablation(
@@ -148,6 +154,15 @@ def intervene(
     )  # fmt: skip
 
 
-def validated_set(neurons: Iterable[tuple[int, int]], shape: tuple[int, int]) -> frozenset[Neuron]:
+def _named_sets(
+    others: Mapping[str, Neurons] | None, shape: tuple[int, int]
+) -> dict[str, frozenset[Neuron]]:
+    """More sets to measure, by name."""
+    if others is not None and not isinstance(others, Mapping):
+        raise wrong("others", others, "sets of neurons by name, as in {'French': neurons}")
+    return {name: validated_set(of_name, shape) for name, of_name in (others or {}).items()}
+
+
+def validated_set(neurons: Neurons, shape: tuple[int, int]) -> frozenset[Neuron]:
     """The neurons as a set, possibly empty; ValueError if the model lacks one of them."""
     return frozenset(validate_neurons(neurons, shape, allow_empty=True))

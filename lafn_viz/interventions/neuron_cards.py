@@ -18,7 +18,7 @@ Caveat: one neuron rarely changes a fact's answer alone. An effect that is small
 shows nothing, and other neurons may stand in for this one (see `degenerate`).
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,18 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_result,
+    a_seed,
+    one_of,
+    or_none,
+    real,
+    takes,
+    whole,
+)
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.interventions.intervene import Effect
 from lafn_viz.interventions.neuron_lens import read_neuron
@@ -37,7 +48,14 @@ from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokenizing import token_text
 from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, mask_of, require_finite, validate_neurons
+from lafn_viz.neurons.neuron_sets import (
+    Neuron,
+    Neurons,
+    as_neuron,
+    mask_of,
+    require_finite,
+    validate_neurons,
+)
 from lafn_viz.neurons.overlap_result import Overlap
 
 if TYPE_CHECKING:
@@ -82,6 +100,7 @@ class NeuronCard:
         """The languages of the prompts, in the order of the prompts."""
         return tuple(dict.fromkeys(prompt.language for prompt in self.prompts))
 
+    @takes(of=one_of(("attribution", "activation")))
     def table(self, of: Literal["attribution", "activation"] = "attribution") -> "pd.DataFrame":
         """One row per language, one column per paraphrase: the mean over facts."""
         frame = self.to_frame()
@@ -116,9 +135,13 @@ class NeuronCard:
 
 
 @reads_model
+@takes(
+    neuron=as_neuron, scores=or_none(a_result(NeuronScores)), n_tokens=whole(1),
+    n_prompts=whole(1), controls=whole(0), seed=a_seed, max_rows=whole(1),
+)  # fmt: skip
 def neuron_card(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     neuron: tuple[int, int],
     *,
     scores: NeuronScores | None = None,
@@ -145,10 +168,8 @@ def neuron_card(
     """
     caps = capabilities(model)
     (own,) = validate_neurons([neuron], caps.shape)
-    for name, given in (("n_tokens", n_tokens), ("n_prompts", n_prompts), ("max_rows", max_rows)):
-        if given < 1:
-            raise ValueError(f"{name}={given}; give 1 or more")
-    if not 0 <= controls < caps.d_mlp:
+    prompts = as_prompts(prompts)
+    if controls >= caps.d_mlp:
         raise ValueError(f"controls={controls}; give 0 to {caps.d_mlp - 1}")
     if scores is None:
         scores = attribute(model, prompts)
@@ -224,11 +245,15 @@ def _strongest_prompts(
     return {language: tuple(ranked[language][:n]) for language in languages}
 
 
+@takes(
+    scores=a_result(NeuronScores), overlap=or_none(a_result(Overlap)), top=whole(1),
+    share=real(above=0, below=1), known_only=a_flag,
+)  # fmt: skip
 def neuron_table(
     scores: NeuronScores,
     *,
     overlap: Overlap | None = None,
-    among: Iterable[tuple[int, int]] | None = None,
+    among: Neurons | None = None,
     top: int = 500,
     share: float = 0.02,
     known_only: bool = True,
@@ -248,8 +273,6 @@ def neuron_table(
     import pandas as pd
 
     require_finite(scores)
-    if top < 1 or not 0 < share < 1:
-        raise ValueError(f"top={top}, share={share}; give at least 1, and a share between 0 and 1")
     rows = _rows_by_language(scores, known_only)
     _, n_layers, d_mlp = scores.values.shape
     if overlap is not None and overlap.shape != (n_layers, d_mlp):
@@ -264,7 +287,8 @@ def neuron_table(
     mean = flat[[number for numbers in rows.values() for number in numbers]].mean(0)
     order = mean.argsort(descending=True, stable=True)
     if among is not None:
-        order = order[mask_of(among, (n_layers, d_mlp)).flatten()[order]]
+        chosen = validate_neurons(among, (n_layers, d_mlp), allow_empty=True)
+        order = order[mask_of(chosen, (n_layers, d_mlp)).flatten()[order]]
     order = order[:top]
     columns: dict[str, Any] = {
         "layer": (order // d_mlp).numpy(),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lafn_viz.core.arguments import takes, whole
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
@@ -41,9 +43,10 @@ class Generation:
 
 
 @reads_model
+@takes(max_prompts=whole(1))
 def generate(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     *,
     references: Sequence[Sequence[int] | None] | None = None,
     max_prompts: int = 128,
@@ -56,6 +59,7 @@ def generate(
     Args:
         references: tokens to compare with in place of a prompt's answer.
     """
+    prompts = as_prompts(prompts)
     encoded = [encode(model, prompt) for prompt in prompts]
     answers = [item.answer for item in encoded]
     if references is not None:
@@ -79,9 +83,10 @@ def generate(
 
 
 @reads_model
+@takes(k=whole(), max_prompts=whole(1))
 def next_tokens(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     *,
     k: int = 5,
     max_prompts: int = 128,
@@ -98,6 +103,7 @@ def next_tokens(
     Raises:
         ValueError: for no prompts, or a k that is not from 1 to the size of the vocabulary.
     """
+    prompts = as_prompts(prompts)
     # The weights may have rows beyond the last token that has a name.
     size = min(len(model.tokenizer), model.original_model.config.vocab_size)
     if not 1 <= k <= size:

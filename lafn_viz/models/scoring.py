@@ -17,7 +17,6 @@ Everything that scores an answer uses one of two kernels:
 An answer is *known* where greedy decoding writes it: no token is likelier than any of its own.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt, prompt_columns
 from lafn_viz.models.batching import Padded, batches
 from lafn_viz.models.calls import reads_model
@@ -180,13 +181,15 @@ class AnswerScores:
 
 
 @reads_model
+@takes(max_prompts=whole(1))
 def score_answers(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     *,
     max_prompts: int = 256,
 ) -> AnswerScores:
     """Score each prompt's answer, at most `max_prompts` in one batch (this bounds the memory)."""
+    prompts = as_prompts(prompts)
     log_prob = torch.empty(len(prompts))
     rank = torch.empty(len(prompts), dtype=torch.long)
     caps = capabilities(model)

@@ -6,18 +6,26 @@ of which is in the set. The same seed gives the same neurons.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
+from lafn_viz.core.arguments import a_seed, some_wholes, takes, wrong
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, validate_neurons
 
 
-def random_like(
-    neurons: Iterable[tuple[int, int]], shape: tuple[int, int], *, seed: int
-) -> frozenset[Neuron]:
+def _shape(name: str, given: Any) -> tuple[int, int]:
+    """Read the shape of a model: layers, and neurons in each."""
+    sizes = some_wholes(1)(name, given)
+    if len(sizes) != 2:
+        raise wrong(name, given, "(layers, neurons a layer), as in scores.values.shape[1:]")
+    return sizes[0], sizes[1]
+
+
+@takes(shape=_shape, seed=a_seed)
+def random_like(neurons: Neurons, shape: tuple[int, int], *, seed: int) -> frozenset[Neuron]:
     """Draw as many random neurons of the same layers as the set has, none of them in the set.
 
     Raises:

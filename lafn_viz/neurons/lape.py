@@ -21,7 +21,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lafn_viz.core.arguments import real, takes
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
@@ -66,9 +68,10 @@ class Lape:
 
 
 @reads_model
+@takes(share=real(above=0, below=1), percentile=real(above=0, below=1))
 def lape(
     model: "TransformerBridge",
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     *,
     share: float = 0.01,
     percentile: float = 0.95,
@@ -85,9 +88,7 @@ def lape(
     Raises:
         ValueError: for a single language, or a share or percentile outside 0 to 1.
     """
-    for name, value in (("share", share), ("percentile", percentile)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name}={value}; it must be above 0 and below 1")
+    prompts = as_prompts(prompts)
     by_language, n_tokens = _frequencies(model, prompts)
     languages = tuple(by_language)
     if len(languages) < 2:

@@ -11,15 +11,28 @@ left out and counted. The same settings serve every language.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import (
+    Reader,
+    a_result,
+    in_order,
+    or_none,
+    real,
+    scalar,
+    some_results,
+    takes,
+    whole,
+    wrong,
+)
+from lafn_viz.core.messages import quoted
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.languages import code_or_tag
 
@@ -80,22 +93,77 @@ class NeuronSet:
         )
 
 
+# What `as_neurons` reads.
+Neurons: TypeAlias = NeuronSet | Iterable[tuple[int, int]] | Tensor
+_WANTED = "(layer, neuron) pairs, such as those of one set that select_neurons() returns"
+
+
+def as_neurons(given: Any, name: str = "neurons") -> list[Neuron]:
+    """Read neurons: pairs, one `Neuron`, a `NeuronSet`, a mask [layer, neuron], or a table.
+
+    Raises:
+        ValueError: for anything else; whether a model has them says `validate_neurons`.
+    """
+    if isinstance(given, NeuronSet):
+        return sorted(given.neurons)
+    if isinstance(given, Neuron):
+        return [given]
+    if isinstance(given, Tensor) and given.dtype == torch.bool and given.ndim == 2:
+        return sorted(neurons_of(given))
+    if {"layer", "neuron"} <= set(getattr(given, "columns", ())):
+        given = list(zip(given["layer"], given["neuron"], strict=True))
+    pairs = list(given) if isinstance(given, Set) else in_order(_rows(given))
+    if pairs is None:
+        raise wrong(name, given, _WANTED)
+    return [_pair(f"{name}[{place}]", pair) for place, pair in enumerate(pairs)]
+
+
+def as_neuron_sets(given: Any, name: str = "sets") -> tuple[NeuronSet, ...]:
+    """Read the neuron sets of several facts or languages; ValueError for anything else."""
+    sets: tuple[NeuronSet, ...] = some_results(NeuronSet)(name, given)
+    return sets
+
+
+def _rows(given: Any) -> Any:
+    """The rows of a table of numbers [neuron, 2]; anything else as it is."""
+    is_table = getattr(given, "ndim", 0) == 2 and not hasattr(given, "columns")
+    return given.tolist() if is_table else given
+
+
+def _pair(name: str, given: Any) -> Neuron:
+    members = [scalar(member) for member in in_order(given) or ()]
+    if len(members) != 2 or not all(isinstance(member, int) for member in members):
+        raise wrong(name, given, _WANTED)
+    return Neuron(*members)  # type: ignore[arg-type]
+
+
+def as_neuron(name: str, given: Any) -> Neuron:
+    """Read one neuron: a (layer, neuron) pair, or a set of one."""
+    try:
+        return _pair(name, given)
+    except ValueError:
+        neurons = as_neurons(given, name)
+    if len(neurons) != 1:
+        raise ValueError(f"{name} holds {len(neurons)} neurons; give one, as in (0, 123)")
+    return neurons[0]
+
+
 def validate_neurons(
-    neurons: Iterable[tuple[int, int]], shape: tuple[int, int], *, allow_empty: bool = False
+    neurons: Neurons, shape: tuple[int, int], *, allow_empty: bool = False
 ) -> list[Neuron]:
-    """Return the neurons if the model has them all.
+    """Return the neurons (see `as_neurons`) if the model has them all.
 
     Raises:
         ValueError: for a neuron that the model does not have, and for no neurons at all unless
             `allow_empty` is true.
     """
     n_layers, d_mlp = shape
-    listed = [Neuron(*pair) for pair in neurons]
-    wrong = [tuple(n) for n in listed if not (0 <= n[0] < n_layers and 0 <= n[1] < d_mlp)]
-    if wrong or not (listed or allow_empty):
+    listed = as_neurons(neurons)
+    missing = [tuple(n) for n in listed if not (0 <= n[0] < n_layers and 0 <= n[1] < d_mlp)]
+    if missing or not (listed or allow_empty):
         raise ValueError(
-            f"neurons={wrong}; give {'' if allow_empty else 'at least one '}(layer, neuron), "
-            f"layers from 0 to {n_layers - 1}, neurons from 0 to {d_mlp - 1}"
+            f"neurons={quoted(missing)}; give {'' if allow_empty else 'at least one '}(layer, "
+            f"neuron), layers from 0 to {n_layers - 1}, neurons from 0 to {d_mlp - 1}"
         )
     return listed
 
@@ -123,6 +191,14 @@ def neurons_of(mask: Bool[Tensor, "layer neuron"]) -> frozenset[Neuron]:
     return frozenset(Neuron(*pair) for pair in mask.nonzero().tolist())
 
 
+_SHARE = real(least=0, below=1)
+SELECTION: dict[str, Reader] = {  # the options of `select_neurons`
+    "threshold": or_none(_SHARE), "top": or_none(whole(1)), "fraction": or_none(_SHARE),
+    "share": _SHARE,
+}  # fmt: skip
+
+
+@takes(scores=a_result(NeuronScores), **SELECTION)
 def select_neurons(
     scores: NeuronScores,
     *,
@@ -146,7 +222,6 @@ def select_neurons(
             is not finite.
     """
     kept = keep_best(scores, threshold=threshold, top=top, fraction=fraction)
-    _check_share("share", share)
     groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for row, prompt in enumerate(scores.prompts):
         groups[prompt.fact_id, prompt.relation, prompt.language].append(row)
@@ -186,8 +261,6 @@ def keep_best(
         )
     if threshold is None and top is None and fraction is None:
         threshold = 0.2
-    _check_share("threshold", threshold)
-    _check_share("fraction", fraction)
     require_finite(scores)
     values = scores.values.flatten(1)
     if threshold is not None:
@@ -212,8 +285,3 @@ def require_finite(scores: NeuronScores) -> None:
             f"the scores of prompt {scores.prompts[bad].text!r} are not all numbers; "
             "attribute it again in float32"
         )
-
-
-def _check_share(name: str, value: float | None) -> None:
-    if value is not None and not 0 <= value < 1:
-        raise ValueError(f"{name}={value}; it must be at least 0 and below 1")

@@ -13,6 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_seed,
+    a_text,
+    bootstrap_draws,
+    or_none,
+    some_texts,
+    takes,
+    whole,
+)
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
@@ -82,10 +92,13 @@ class Overlap:
         """The script of each language."""
         return tuple(script_of(language) for language in self.languages)
 
+    @takes(fact=a_text)
     def known_in(self, fact: str) -> tuple[str, ...]:
         """Return the languages that took part in a fact."""
+        require_one_of("fact", fact, self.facts)
         return tuple(language for language in self.languages if (fact, language) in self.sets)
 
+    @takes(language=a_text)
     def neurons_in(self, language: str) -> dict[str, frozenset[Neuron]]:
         """Return the neurons of each fact in a language, for the facts known in it.
 
@@ -95,6 +108,7 @@ class Overlap:
         (code,) = require_languages(language, self.languages)
         return {fact: s.neurons for (fact, held_in), s in self.sets.items() if held_in == code}
 
+    @takes(language=a_text)
     def specific_to(self, language: str) -> dict[str, frozenset[Neuron]]:
         """Return the neurons of each fact that this language holds and no other.
 
@@ -106,7 +120,10 @@ class Overlap:
             fact: neurons for (fact, held_in), neurons in self.specific.items() if held_in == code
         }
 
-    def of(self, *, relation: str | None = None, facts: Iterable[str] | None = None) -> "Overlap":
+    @takes(facts=or_none(some_texts))
+    def of(
+        self, *, relation: str | None = None, facts: str | Iterable[str] | None = None
+    ) -> "Overlap":
         """Return the overlap of some of the facts; their other-fact control stays the same."""
         wanted = set(self.facts if facts is None else facts)
         unknown = sorted(wanted - set(self.facts))
@@ -135,8 +152,9 @@ class Overlap:
             left_out=tuple(key for key in self.left_out if key[0] in kept),
         )
 
+    @takes(draws=whole(1), seed=a_seed)
     def intersections(
-        self, *, facts: Iterable[str] | None = None, draws: int = 20, seed: int = 0
+        self, *, facts: str | Iterable[str] | None = None, draws: int = 20, seed: int = 0
     ) -> "pd.DataFrame":
         """Count the neurons that exactly these languages hold: the rows of an UpSet plot.
 
@@ -210,6 +228,7 @@ class Overlap:
             )
         return linkage(squareform(distance, checks=False), "average")
 
+    @takes(across_scripts=a_flag)
     def by_fact(self, *, across_scripts: bool = False) -> dict[str, Float[np.ndarray, " fact"]]:
         """Mean over pairs of different languages, or only of different scripts, for each fact."""
         scripts = np.array(self.scripts)
@@ -219,6 +238,7 @@ class Overlap:
         named = {"same fact": self.same_fact, "other fact": self.other_fact, "chance": self.chance}
         return {name: mean_of_finite(values[:, pairs], 1) for name, values in named.items()}
 
+    @takes(across_scripts=a_flag, draws=bootstrap_draws, seed=a_seed)
     def summary(
         self, *, across_scripts: bool = False, draws: int = 2000, seed: int = 0
     ) -> "pd.DataFrame":

@@ -17,20 +17,22 @@ it and listed; they do not count as disagreement.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, masks_of, neurons_of
+from lafn_viz.core.arguments import or_none, takes, whole
+from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, as_neuron_sets, masks_of, neurons_of
 from lafn_viz.neurons.overlap_result import Overlap
 
 Tables = Float[np.ndarray, "fact language language"]
 
 
-def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> Overlap:
+@takes(min_languages=or_none(whole()))
+def overlap(sets: NeuronSet | Iterable[NeuronSet], *, min_languages: int | None = None) -> Overlap:
     """Compare the neuron sets of one or more facts between languages.
 
     Args:
@@ -46,6 +48,7 @@ def overlap(sets: Sequence[NeuronSet], *, min_languages: int | None = None) -> O
         raise ValueError(
             f"min_languages={min_languages}; one language shares nothing, give 2 or more"
         )
+    sets = as_neuron_sets(sets)
     known = _known_sets(sets)
     languages = tuple(dict.fromkeys(s.language for s in sets))
     shape = sets[0].shape

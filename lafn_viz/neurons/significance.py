@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.arguments import a_result, a_seed, real, takes, whole
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import q_values
 from lafn_viz.neurons.null_models import NULLS, STATISTICS, FactSets
@@ -61,6 +62,7 @@ class Significance:
         shares = ", ".join(f"{row.statistic} {row.share:.0%}" for row in rows.itertuples())
         return f"Significance({len(self.facts)} facts above {NULLS[1]} with q < 0.05: {shares})"
 
+    @takes(alpha=real(above=0, most=1))
     def summary(self, *, alpha: float = 0.05) -> "pd.DataFrame":
         """One row a statistic and null model: means, and the share of facts with q below alpha."""
         import pandas as pd
@@ -95,6 +97,7 @@ class Significance:
         return pd.DataFrame(rows, columns=columns)
 
 
+@takes(overlap=a_result(Overlap), n_permutations=whole(), seed=a_seed)
 def significance(overlap: Overlap, *, n_permutations: int = 1000, seed: int = 0) -> Significance:
     """Test every fact's agnostic and shared neurons, and every pair of languages.
 

@@ -11,7 +11,7 @@ that holds at a single threshold is a choice, not a finding.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,9 +19,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_result,
+    a_seed,
+    in_order,
+    one_of,
+    or_none,
+    scalar,
+    takes,
+    whole,
+    wrong,
+)
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import quantile_interval
-from lafn_viz.neurons.neuron_sets import Neuron, keep_best, select_neurons
+from lafn_viz.neurons.neuron_sets import SELECTION, Neuron, keep_best, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.overlaps import jaccard_index, overlap
 
@@ -71,6 +83,10 @@ class Stability:
         )  # fmt: skip
 
 
+@takes(
+    scores=a_result(NeuronScores), **SELECTION, min_languages=or_none(whole()), draws=whole(2),
+    seed=a_seed,
+)  # fmt: skip
 def stability(
     scores: NeuronScores,
     *,
@@ -172,9 +188,13 @@ def _agnostic_shares(
     }
 
 
+@takes(
+    scores=a_result(NeuronScores), by=one_of(get_args(Choice)), share=SELECTION["share"],
+    min_languages=or_none(whole()), across_scripts=a_flag,
+)  # fmt: skip
 def threshold_curve(
     scores: NeuronScores,
-    values: Iterable[float],
+    values: float | Iterable[float],
     *,
     by: Choice = "fraction",
     share: float = 0.5,
@@ -192,7 +212,7 @@ def threshold_curve(
     import pandas as pd
 
     tables = []
-    for value in values:
+    for value in _thresholds(by, values):
         sets = select_neurons(scores, share=share, **{by: value})  # type: ignore[arg-type]
         result = overlap(sets, min_languages=min_languages)
         table = result.summary(across_scripts=across_scripts)
@@ -202,3 +222,11 @@ def threshold_curve(
     if not tables:
         raise ValueError("there are no thresholds; give at least one")
     return pd.concat(tables, ignore_index=True)
+
+
+def _thresholds(by: Choice, values: float | Iterable[float]) -> list[float]:
+    """Each value of the option, checked before anything is computed."""
+    given = in_order(values) if scalar(values) is None else [values]
+    if given is None:
+        raise wrong("values", values, f"a list of values of {by}")
+    return [SELECTION[by](by, value) for value in given]

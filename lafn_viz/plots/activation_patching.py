@@ -5,11 +5,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lafn_viz.interventions.activation_patching import WHATS, WHERES, Trace
+from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import styled
 
 TITLES = {"layer input": "what enters the layer", "neurons": "what its neurons do"}
 
 
+@draws(Trace)
 def subject_trace(trace: Trace) -> go.Figure:
     """Draw how often the values of another subject, patched in at one place, lead to its answer."""
     figure = make_subplots(

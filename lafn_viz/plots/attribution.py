@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import or_none, some_results, some_texts, takes, whole, wrong
 from lafn_viz.datasets.languages import language_name
-from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
+from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import (
     AGNOSTIC,
     CONTROL,
@@ -62,9 +64,9 @@ def _edges(width: int, bins: int) -> Int[np.ndarray, " edge"]:
     return np.linspace(0, width, min(bins, width) + 1).round().astype(int)
 
 
-def attribution_strip(
-    scores: NeuronScores, *, agnostic: Iterable[tuple[int, int]] = (), bins: int = 48
-) -> go.Figure:
+@draws(NeuronScores)
+@takes(bins=whole(1))
+def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int = 48) -> go.Figure:
     """Draw the attribution of one fact in every layer and language, the strongest neuron per bin.
 
     The neurons of a layer stand side by side in `bins` bins. A bin shows the score with the largest
@@ -83,7 +85,7 @@ def attribution_strip(
     marked = sorted(
         {
             layer * bins + int(np.searchsorted(_edges(width, bins), neuron, "right")) - 1
-            for layer, neuron in agnostic
+            for layer, neuron in as_neurons(agnostic, "agnostic")
         }
     )
     languages = strongest.languages
@@ -160,15 +162,19 @@ def _lay_out_strip(figure: go.Figure, n_layers: int, bins: int) -> None:
     )
 
 
-def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
+@draws(NeuronScores, several=True)
+def completeness_curve(scores: NeuronScores | Iterable[NeuronScores]) -> go.Figure:
     """Draw by how much the scores miss the sum they should have, over the points on each path.
 
     Each of `scores` is one point: the median over its prompts and layers, with the range from the
     10th to the 90th percentile. A line joins those of one quadrature rule; `n_steps="auto"` stands
     alone.
     """
+    runs: tuple[NeuronScores, ...] = some_results(NeuronScores)("scores", scores)
+    if not runs:
+        raise ValueError("there are no scores; give those of attribute(), with several n_steps")
     rows: dict[str, list[tuple[float, ...]]] = {}
-    for run in scores:
+    for run in runs:
         options = run.provenance.options
         error = run.relative_error.numpy()
         if "n_steps" not in options or not np.isfinite(error).all():
@@ -209,7 +215,7 @@ def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
         title_text="completeness error (share of F(w) − F(b))", type="log", exponentformat="power"
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
-    worst = max(float(run.relative_error.max()) for run in scores)
+    worst = max(float(run.relative_error.max()) for run in runs)
     return styled(
         figure,
         title="Do the scores add up?",
@@ -219,6 +225,15 @@ def completeness_curve(scores: Sequence[NeuronScores]) -> go.Figure:
     )
 
 
+def _two_names(name: str, given: Any) -> tuple[str, ...]:
+    names = some_texts(name, given)
+    if len(names) != 2:
+        raise wrong(name, given, "two names, as in ('IG', 'AMIG')")
+    return names
+
+
+@draws(NeuronScores, also=("second",))
+@takes(names=or_none(_two_names), top=whole(1))
 def method_scatter(
     first: NeuronScores,
     second: NeuronScores,

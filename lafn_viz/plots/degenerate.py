@@ -11,6 +11,7 @@ from jaxtyping import Float
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.degenerate import Degenerate
 from lafn_viz.interventions.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
+from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, asked_of, styled
 
 TOGETHER = "#009E73"  # pairs that do more together than their neurons do one by one
@@ -19,6 +20,7 @@ WIDTHS = (5, 3.5, 2, 1)  # of the lines, from the pairs that cost most to those 
 JUDGES = {P: SPECIFIC, DKN: AGNOSTIC, TOP: OFTEN, RANDOM: CONTROL}
 
 
+@draws(Degenerate)
 def degenerate_graph(result: Degenerate) -> go.Figure:
     """Draw candidate neurons by layer and attribution; lines join the degenerate pairs.
 
@@ -184,6 +186,7 @@ class _Curve(NamedTuple):
     band: tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]] | None = None
 
 
+@draws(FactCheck)
 def fact_checking_roc(check: FactCheck) -> go.Figure:
     """Draw how well degenerate neurons, and three controls, tell true answers from false ones."""
     figure = go.Figure()

@@ -4,19 +4,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import cycle
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lafn_viz.core.arguments import a_mapping, in_order, scalar, some_results, takes, whole, wrong
+from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.editing.edit import Edit
-from lafn_viz.editing.evaluation.answers import ALL, METRICS, Evaluation, Metric
+from lafn_viz.editing.evaluation.answers import ALL, EVALUATOR, METRIC, METRICS, Evaluation, Metric
 from lafn_viz.editing.evaluation.metrics import AnswerMetric
+from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
 
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
 
+@takes(edits=a_mapping)
 def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
     """Draw the loss of each edit while its values were optimised; a control comes second.
 
@@ -24,7 +29,7 @@ def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
     """
     figure = go.Figure()
     for (name, edit), colour in zip(edits.items(), cycle(COLOURS), strict=False):
-        curve = edit.curve if isinstance(edit, Edit) else list(edit)
+        curve = edit.curve if isinstance(edit, Edit) else _losses(name, edit)
         steps = list(range(1, len(curve) + 1))
         label = escape(name, quote=False)
         figure.add_scatter(x=steps, y=curve, name=label, mode="lines", line={"color": colour})
@@ -40,6 +45,16 @@ def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
     )
 
 
+def _losses(name: str, given: Any) -> list[float]:
+    """Read the losses of an edit that is still being made."""
+    losses = in_order(given)
+    if losses is None or None in map(scalar, losses):
+        raise wrong(f"edits[{quoted(name)}]", given, "an Edit, or its losses so far")
+    return losses
+
+
+@draws(Edit)
+@takes(top=whole(1))
 def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
     """Draw the values with the largest magnitude of an edit as bars, in the order of neurons."""
     order = edit.values.abs().argsort(descending=True)[:top].tolist()
@@ -65,6 +80,17 @@ def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
     )
 
 
+def _edits_by_name(name: str, given: Any) -> dict[str, Sequence[Edit]]:
+    """Read edits of several sizes by name, at least one of each name."""
+    by_name = {
+        key: some_results(Edit)(name, edits) for key, edits in a_mapping(name, given).items()
+    }
+    if not by_name or not all(by_name.values()):
+        raise wrong(name, given, "edits of several sizes by name, at least one of each")
+    return by_name
+
+
+@takes(edits=_edits_by_name)
 def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
     """Draw the loss of the new object over the number of neurons; a control comes second."""
     figure = go.Figure()
@@ -92,6 +118,8 @@ def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
     )
 
 
+@draws(Evaluation)
+@takes(metric=METRIC, evaluator=EVALUATOR)
 def edit_matrix(
     evaluation: Evaluation,
     metric: Metric = "reliability",
@@ -130,6 +158,8 @@ def edit_matrix(
     return figure
 
 
+@draws(Evaluation, by_name=True)
+@takes(evaluator=EVALUATOR)
 def editor_comparison(
     evaluations: Mapping[str, Evaluation], evaluator: AnswerMetric = "exact_match"
 ) -> go.Figure:

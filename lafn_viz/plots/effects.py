@@ -8,11 +8,14 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from plotly.subplots import make_subplots
 
+from lafn_viz.core.arguments import one_of, results_by_name, takes
+from lafn_viz.core.options import require_one_of
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.effects import Effects
 from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.neurons.overlap_result import Overlap
+from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
 
 CONTRASTS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
@@ -20,6 +23,8 @@ SPLITS = {"trained": "told in<br>this language", "held-out pair": "told in<br>ot
 UNITS = {"p": "change of P(correct)", "log_p": "change of log P(correct), nats"}
 
 
+@draws(Effects)
+@takes(of=one_of(("p", "log_p")))
 def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
     """Draw each set's effect in every language, with 95% intervals over facts, and its controls."""
     table = effects.summary(by_language=True)
@@ -80,6 +85,8 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
     return figure.update_layout(margin={"t": top})
 
 
+@draws(Effects)
+@takes(of=one_of(("p", "log_p")))
 def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> go.Figure:
     """Draw what neurons found in one language (rows) do in another (columns) when ablated.
 
@@ -135,6 +142,8 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
     return figure.update_layout(margin={"l": 110, "b": 110})
 
 
+@draws(AnswerScores, by_name=True)
+@takes(overlaps=results_by_name(Overlap))
 def transfer_and_sharing(
     known: Mapping[str, AnswerScores], overlaps: Mapping[str, Overlap]
 ) -> go.Figure:
@@ -143,6 +152,7 @@ def transfer_and_sharing(
     Left: share of prompts answered, by what training showed (`Prompt.split`). Right: overlap of a
     fact's neurons between languages with different scripts. 95% intervals over facts.
     """
+    require_one_of("name of known", known, tuple(overlaps))
     figure = make_subplots(
         rows=1,
         cols=2,

@@ -9,8 +9,10 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from plotly.subplots import make_subplots
 
+from lafn_viz.core.arguments import takes, whole
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.neuron_cards import NeuronCard
+from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import (
     AGNOSTIC,
     CONTROL,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 LINE = 24  # pixels per row
 
 
+@draws(NeuronCard)
+@takes(n_tokens=whole(1))
 def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
     """Draw a neuron by language, the tokens it promotes and demotes, and the answers without it.
 

@@ -7,14 +7,18 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lafn_viz.core.arguments import a_mapping, a_text, takes, whole, wrong
+from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.neurons.overlap_result import Overlap
+from lafn_viz.plots.drawn import a_table, draws
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@draws(Overlap)
 def overlap_heatmap(overlap: Overlap) -> go.Figure:
     """Draw the mean Jaccard of each pair of languages, for the same fact and for another one."""
     names = [language_name(code) for code in overlap.languages]
@@ -62,6 +66,7 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
     )
 
 
+@draws(Overlap)
 def layer_distribution(overlap: Overlap) -> go.Figure:
     """Draw the numbers of agnostic and specific neurons of a fact, layer by layer."""
     frame = overlap.per_layer()
@@ -104,6 +109,16 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
     )
 
 
+def _summaries_by_name(name: str, given: Any) -> dict[str, Any]:
+    """Read tables of `Overlap.summary` by name, at least one."""
+    read = a_table("Overlap.summary()", "comparison", "jaccard", "low", "high")
+    by_name = {key: read(name, table) for key, table in a_mapping(name, given).items()}
+    if not by_name:
+        raise wrong(name, given, "tables of Overlap.summary() by name")
+    return by_name
+
+
+@takes(summaries=_summaries_by_name, title=a_text, caption=a_text)
 def model_comparison(
     summaries: Mapping[str, "pd.DataFrame"],
     *,
@@ -158,6 +173,7 @@ def model_comparison(
     )
 
 
+@draws(Overlap)
 def language_tree(overlap: Overlap) -> go.Figure:
     """Draw languages clustered by the neurons they share, beside their overlap in that order."""
     from scipy.cluster.hierarchy import dendrogram
@@ -220,8 +236,14 @@ def language_tree(overlap: Overlap) -> go.Figure:
     return figure.update_layout(margin={"l": 100, "b": 100})
 
 
+@draws(Overlap)
+@takes(top=whole(1), min_degree=whole(1))
 def upset(
-    overlap: Overlap, *, facts: Iterable[str] | None = None, top: int = 18, min_degree: int = 2
+    overlap: Overlap,
+    *,
+    facts: str | Iterable[str] | None = None,
+    top: int = 18,
+    min_degree: int = 2,
 ) -> go.Figure:
     """Draw how many neurons are in exactly which languages, for the most frequent combinations.
 
@@ -234,7 +256,7 @@ def upset(
     Raises:
         ValueError: if no neuron is in that many languages.
     """
-    chosen = overlap.facts if facts is None else tuple(facts)
+    chosen = overlap.facts if facts is None else require_one_of("fact", facts, overlap.facts)
     table = overlap.intersections(facts=chosen)
     table = table[table["degree"] >= min_degree].head(top).reset_index(drop=True)
     if table.empty:

@@ -6,6 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lafn_viz.core.arguments import takes
+from lafn_viz.plots.drawn import a_table
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
 
 if TYPE_CHECKING:
@@ -27,12 +29,15 @@ PANELS = (
 )
 
 
+@takes(table=a_table("score_methods() for one position"))
 def planted_recovery(table: "pd.DataFrame") -> go.Figure:
     """Draw the share of planted neurons among each method's top neurons, and of decoys.
 
     `table` is that of `score_methods` for one position; "random" is the control.
     """
-    missing = {"position", "recall", "recall_low", "decoys", "decoys_high"} - set(table.columns)
+    ends = ("", "_low", "_high")
+    needed = {"position", *(f"{panel.column}{end}" for panel in PANELS for end in ends)}
+    missing = needed - set(table.columns)
     if missing or table["position"].nunique() != 1:
         raise ValueError(
             f"a table without {', '.join(sorted(missing)) or 'exactly one position'}; give that of "

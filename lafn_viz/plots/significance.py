@@ -1,17 +1,23 @@
 """Figures of whether an overlap is more than chance, and of its threshold."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import plotly.graph_objects as go
 
+from lafn_viz.core.arguments import one_of, takes, whole
+from lafn_viz.core.messages import quoted
 from lafn_viz.neurons.significance import NULLS, STATISTICS, Significance
+from lafn_viz.neurons.stability import Choice
+from lafn_viz.plots.drawn import a_table, draws
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, styled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@draws(Significance)
+@takes(statistic=one_of(STATISTICS), top=whole(1))
 def significance_ladder(
     found: Significance, *, statistic: str = "across scripts", top: int = 40
 ) -> go.Figure:
@@ -70,9 +76,15 @@ def significance_ladder(
     return figure.update_layout(margin={"b": 110, "t": 140})
 
 
+@takes(table=a_table("threshold_curve()", "comparison", "jaccard", "low", "high"))
 def threshold_lines(table: "pd.DataFrame") -> go.Figure:
     """Draw the overlap and its controls over the threshold, from `threshold_curve()`."""
     option = str(table.columns[0])
+    if option not in get_args(Choice):
+        raise ValueError(
+            f"a table by {quoted(option)}; give the table of threshold_curve(), whose first column "
+            f"is {' or '.join(get_args(Choice))}"
+        )
     colours = {"same fact": AGNOSTIC, "other fact": SPECIFIC, "chance": CONTROL}
     figure = go.Figure()
     for name, colour in colours.items():

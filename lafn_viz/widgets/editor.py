@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, get_args
 import ipywidgets as w
 
 from lafn_viz import plots
+from lafn_viz.core.arguments import a_path, or_none, takes
+from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.counterfactuals import counterfactual_case
-from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
@@ -43,12 +44,13 @@ class LiveEditor(Explorer):
         answers: what the model writes about the selected edit, `AnswerTables`.
     """
 
+    @takes(root=or_none(a_path))
     def __init__(
         self,
         model: "TransformerBridge | str" = "embedded",
-        facts: FactSet | None = None,
+        facts: Facts | None = None,
         *,
-        root: Path | None = None,
+        root: str | Path | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -58,7 +60,7 @@ class LiveEditor(Explorer):
             "Values are added to a few neurons where the subject is read; no weight changes.",
             causal=True,
         )
-        self.root = root
+        self.root = None if root is None else Path(root)
         # Edits do not fit another model: the stack of each waits until its model is chosen again.
         self._stacks: defaultdict[str, EditStack] = defaultdict(EditStack)
         self._weights = ""  # of the model that is chosen

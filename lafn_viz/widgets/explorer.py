@@ -11,8 +11,9 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
+from lafn_viz.core.arguments import real, takes
+from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
-from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.calls import holds_a_model, require_model
 from lafn_viz.models.loading import load_model
@@ -67,16 +68,17 @@ class Explorer(w.VBox):
     def __init__(
         self,
         model: "TransformerBridge | str | Path",
-        facts: FactSet | None,
+        facts: Facts | None,
         *,
         title: str,
         about: str,
         causal: bool = False,
     ) -> None:
         require_model(model, or_name=True)
+        chosen = load_facts().filter(leaking=False) if facts is None else as_facts(facts)
         super().__init__()
         model = str(model) if isinstance(model, Path) else model
-        self.facts = load_facts().filter(leaking=False) if facts is None else facts
+        self.facts = chosen
         self.model: TransformerBridge | None = None
         self.lock = threading.RLock()
         self.tasks: dict[str, Task] = {}
@@ -178,6 +180,7 @@ class Explorer(w.VBox):
             self._hide_progress()
             self.status.say("Cancelled.")
 
+    @takes(seconds=real(above=0))
     def wait(self, seconds: float = 120) -> None:
         """Block until all work is done (for scripts and tests).
 

@@ -8,7 +8,7 @@ import ipywidgets as w
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
@@ -165,7 +165,7 @@ class NeuronExplorer(Explorer):
     """
 
     def __init__(
-        self, model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None
+        self, model: "TransformerBridge | str" = "embedded", facts: Facts | None = None
     ) -> None:
         super().__init__(
             model,

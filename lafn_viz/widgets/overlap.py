@@ -7,7 +7,8 @@ import ipywidgets as w
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.datasets.facts import FactSet
+from lafn_viz.core.arguments import takes, whole
+from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.stages import locate
 from lafn_viz.interventions.neuron_cards import neuron_table
@@ -46,13 +47,16 @@ class OverlapExplorer(Explorer):
         shared: the neurons that the two chosen languages share.
     """
 
+    @takes(n_others=whole(0))
     def __init__(
         self,
         model: "TransformerBridge | str" = "embedded",
-        facts: FactSet | None = None,
+        facts: Facts | None = None,
         *,
         n_others: int = 5,
     ) -> None:
+        if facts is not None and len(as_facts(facts).languages) < 2:
+            raise ValueError("an overlap needs two languages or more; these facts have one")
         super().__init__(
             model,
             facts,
@@ -61,8 +65,6 @@ class OverlapExplorer(Explorer):
             "heatmap, or choose two languages, for the neurons that they share; click a neuron "
             "for its card.",
         )
-        if len(self.facts.languages) < 2:
-            raise ValueError("an overlap needs two languages or more; these facts have one")
         self.n_others = n_others
         self.overlap: Overlap | None = None
         self.shared: frozenset[Neuron] = frozenset()

@@ -7,7 +7,8 @@ import ipywidgets as w
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.arguments import Facts
+from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import language_name, separator_of
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities
@@ -40,7 +41,7 @@ class PromptExplorer(Explorer):
     """
 
     def __init__(
-        self, model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None
+        self, model: "TransformerBridge | str" = "embedded", facts: Facts | None = None
     ) -> None:
         super().__init__(
             model,

@@ -115,7 +115,7 @@ def test_every_relation_can_be_edited_and_too_many_edits_are_refused(facts):
         lv.counterfactual_cases(facts, n=9999)
     with pytest.raises(ValueError, match="unknown relation 'mayor'"):
         lv.counterfactual_cases(facts, relation="mayor")
-    with pytest.raises(ValueError, match="n=0, neighbours=3; give n of 1"):
+    with pytest.raises(ValueError, match="n=0; give a whole number of 1 or more"):
         lv.counterfactual_cases(facts, n=0)
 
 

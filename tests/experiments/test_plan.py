@@ -33,7 +33,7 @@ def test_options_replace_parts_of_a_plan():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"top": 0}, "per_shard=32, top=0, controls=5; give 1 or more"),
+        ({"top": 0}, "top=0; give a whole number of 1 or more"),
         ({"select": {"best": 3}}, "unknown option of select_neurons 'best'; there are threshold"),
         ({"min_languages": 1}, "min_languages=1; one language shares nothing"),
     ],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lafn_viz.core.arguments import or_none, real, some_wholes, takes, whole
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+@takes(
+    layers=or_none(some_wholes(0)), limit=real(above=0), steps=whole(1), rate=real(above=0),
+    divergence=real(least=0),
+)  # fmt: skip
 def fine_tuning(
     *,
-    layers: Sequence[int] | None = None,
+    layers: int | Sequence[int] | None = None,
     limit: float = 0.2,
     steps: int = 30,
     rate: float = 0.07,
@@ -46,9 +51,11 @@ def fine_tuning(
         divergence: weight of the Kullback-Leibler divergence on the prompts to keep.
     """
 
+    chosen = None if layers is None else some_wholes(0)("layers", layers)
+
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        tuned = range(capabilities(model).n_layers) if layers is None else layers
+        tuned = range(capabilities(model).n_layers) if chosen is None else chosen
         edit_loss = EditLoss(
             model,
             case.prompts("edit", languages=languages),
@@ -74,6 +81,6 @@ def fine_tuning(
         return WeightEdit({i: (moved[i] * scale[i]).detach().cpu() for i in moved})
 
     options = {
-        "layers": layers, "limit": limit, "steps": steps, "rate": rate, "divergence": divergence,
+        "layers": chosen, "limit": limit, "steps": steps, "rate": rate, "divergence": divergence,
     }  # fmt: skip
     return Editor("fine-tuning", edit, options)

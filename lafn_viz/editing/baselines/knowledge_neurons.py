@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
+from lafn_viz.core.arguments import real, takes, whole
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+_SHARE = real(least=0, below=1)
+
+
+@takes(old=real(), new=real(), threshold=_SHARE, share=_SHARE)
 def knowledge_neurons(
     *, old: float = 0.1, new: float = 0.8, threshold: float = 0.2, share: float = 0.5
 ) -> Editor:
@@ -71,6 +76,7 @@ def knowledge_neurons(
     return Editor("knowledge neurons", edit, options)
 
 
+@takes(factor=real(), threshold=_SHARE, share=_SHARE, min_languages=whole(1))
 def scaled(
     factor: float, *, threshold: float = 0.2, share: float = 0.5, min_languages: int = 2
 ) -> Editor:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Unpack
 
 import torch
 
+from lafn_viz.core.arguments import a_flag, a_result, a_seed, takes
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
-from lafn_viz.editing.optimise import EditOptions, edit_case
+from lafn_viz.editing.optimise import EDIT_OPTIONS, EditOptions, edit_case
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+@takes(gate=a_flag, **EDIT_OPTIONS)
 def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor:
     """LU-LAFNs: one vector of values for all languages.
 
@@ -46,6 +48,7 @@ def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> E
     return Editor("language-agnostic", edit, {"gate": gate, **options})
 
 
+@takes(like=a_result(Editor), seed=a_seed)
 def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
     """The same optimisation on random neurons, as many in each layer as another editor changes.
 
@@ -67,6 +70,7 @@ def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
     return Editor("random neurons", edit, {**like.options, "seed": seed})
 
 
+@takes(gate=a_flag, **EDIT_OPTIONS)
 def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor:
     """Edit each language by itself, on its own neurons, and add all their values together.
 

@@ -15,14 +15,15 @@ a case has as many keys as languages.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.arguments import Reader, one_of, real, some_wholes, takes, whole
+from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.weight_edits import (
     WeightEdit,
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+_SEARCH: dict[str, Reader] = {
+    "position": one_of(get_args(EditPosition)), "divergence": real(least=0),
+    "decay": real(least=0), "evaluations": whole(1),
+}  # fmt: skip
+
+
+@takes(layer=whole(0), **_SEARCH)
 def rome(
     *,
     layer: int = 0,
@@ -47,7 +55,7 @@ def rome(
     divergence: float = 0.0625,
     decay: float = 1e-3,
     evaluations: int = 24,
-    corpus: Sequence[Prompt] | None = None,
+    corpus: Prompts | None = None,
 ) -> Editor:
     """ROME: a rank-one change for the key and target value of each language, one after the other.
 
@@ -59,12 +67,14 @@ def rome(
         corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
     """
 
+    stays = None if corpus is None else as_prompts(corpus, "corpus")
+
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         target_values = TargetValues(model, case, languages, position)
         residuals = target_values.residuals(layer, divergence, decay, evaluations)
         keys = target_values.mean(hook_post(layer))
-        moment = second_moments(model, corpus)[layer]
+        moment = second_moments(model, stays)[layer]
         return WeightEdit({layer: rank_one(moment, keys, residuals)})
 
     options = {
@@ -74,15 +84,16 @@ def rome(
     return Editor("ROME", edit, options)
 
 
+@takes(layers=some_wholes(0), weight=real(above=0), **_SEARCH)
 def memit(
     *,
-    layers: Sequence[int] = (0,),
+    layers: int | Sequence[int] = (0,),
     position: EditPosition = "subject_last",
     weight: float = 10.0,
     divergence: float = 0.0625,
     decay: float = 1e-3,
     evaluations: int = 24,
-    corpus: Sequence[Prompt] | None = None,
+    corpus: Prompts | None = None,
 ) -> Editor:
     """MEMIT: one least-squares change for all languages, and for all cases edited together.
 
@@ -93,17 +104,21 @@ def memit(
         divergence, decay, evaluations: of the search for the target values.
         corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
     """
-    last = max(layers)
+    changed = some_wholes(0)("layers", layers)
+    if not changed:
+        raise ValueError("layers=(); give at least one layer")
+    last = max(changed)
+    stays = None if corpus is None else as_prompts(corpus, "corpus")
 
     def solve(model: "TransformerBridge", of_cases: Sequence[TargetValues]) -> WeightEdit:
         def block_outputs() -> Tensor:
             return torch.cat([values.mean(hook_block_out(last)) for values in of_cases])
 
-        moments = second_moments(model, corpus)
+        moments = second_moments(model, stays)
         residuals = [values.residuals(last, divergence, decay, evaluations) for values in of_cases]
         target = block_outputs() + torch.cat(residuals)
         changes: dict[int, Tensor] = {}
-        for layer in sorted(layers):
+        for layer in sorted(changed):
             with WeightEdit(changes).applied(model):
                 missing = target - block_outputs()
                 keys = torch.cat([values.mean(hook_post(layer)) for values in of_cases])
@@ -121,7 +136,7 @@ def memit(
         return solve(model, [TargetValues(model, case, case.languages, position) for case in cases])
 
     options = {
-        "layers": tuple(layers), "position": position, "weight": weight, "divergence": divergence,
+        "layers": changed, "position": position, "weight": weight, "divergence": divergence,
         "decay": decay, "evaluations": evaluations,
     }  # fmt: skip
     return Editor("MEMIT", edit, options, edit_all)

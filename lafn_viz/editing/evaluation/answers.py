@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from lafn_viz.core.options import require_one_of
+from lafn_viz.core.arguments import a_flag, one_of, takes
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS, AnswerMetric
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["reliability", "generality", "locality", "same subject", "portability"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+METRIC, EVALUATOR = one_of(METRICS), one_of(ANSWER_METRICS)  # readers
 ALL = "all"  # in place of a language: edited in all languages at once
 
 
@@ -42,9 +43,9 @@ class Answered:
     token_accuracy_before: float
     token_accuracy: float
 
+    @takes(evaluator=EVALUATOR, before=a_flag)
     def score(self, evaluator: AnswerMetric, *, before: bool = False) -> float:
         """The score of the answer after the edit (or before it), in [0, 1], best over aliases."""
-        require_one_of("evaluator", evaluator, tuple(ANSWER_METRICS))
         metric = ANSWER_METRICS[evaluator]
         if metric is None:
             return self.token_accuracy_before if before else self.token_accuracy
@@ -83,6 +84,7 @@ class Evaluation:
             rows.append({"editor": self.editor, **row})
         return pd.DataFrame(rows)
 
+    @takes(evaluator=EVALUATOR)
     def summary(self, evaluator: AnswerMetric = "exact_match") -> "pd.DataFrame":
         """One row for each metric: its mean over cases, with a 95% bootstrap interval.
 
@@ -110,13 +112,13 @@ class Evaluation:
                 )  # fmt: skip
         return pd.DataFrame(rows)
 
+    @takes(metric=METRIC, evaluator=EVALUATOR)
     def matrix(
         self, metric: Metric = "reliability", evaluator: AnswerMetric = "exact_match"
     ) -> "pd.DataFrame":
         """Mean over cases, by the language edited (rows, "all" last) and the language asked in."""
         import pandas as pd
 
-        require_one_of("metric", metric, METRICS)
         scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for answer in self.answers:
             if answer.metric == metric:
@@ -130,6 +132,7 @@ class Evaluation:
             columns=pd.Index(languages, name="asked in"),
         )  # fmt: skip
 
+    @takes(evaluator=EVALUATOR)
     def conflict(self, evaluator: AnswerMetric = "exact_match") -> "pd.DataFrame":
         """One row for each language: its reliability edited alone and with all other languages.
 

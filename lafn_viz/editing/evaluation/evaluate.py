@@ -22,7 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lafn_viz.core.arguments import a_flag, a_path, a_result, or_none, some_texts, takes, whole
 from lafn_viz.core.options import plain
+from lafn_viz.datasets.arguments import Cases, as_cases
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, Role
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
@@ -47,12 +49,16 @@ _METRIC_OF_ROLE: dict[Role, Metric] = {
 
 
 @reads_model
+@takes(
+    editor=a_result(Editor), languages=or_none(some_texts), together=a_flag, alone=a_flag,
+    at_once=a_flag, file=or_none(a_path), progress=a_flag, max_prompts=whole(1),
+)  # fmt: skip
 def evaluate(
     model: "TransformerBridge",
     editor: Editor,
-    cases: EditSet | Iterable[EditCase],
+    cases: Cases,
     *,
-    languages: Iterable[str] | None = None,
+    languages: str | Iterable[str] | None = None,
     together: bool = True,
     alone: bool = False,
     at_once: bool = False,
@@ -84,7 +90,7 @@ def evaluate(
     """
     from tqdm.auto import tqdm
 
-    chosen = cases if isinstance(cases, EditSet) else EditSet(tuple(cases))
+    chosen = as_cases(cases)
     chosen = chosen if languages is None else chosen.filter(languages=languages)
     _require_something_to_do(chosen, together, alone, at_once)
     if capabilities(model).masked:

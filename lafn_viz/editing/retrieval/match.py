@@ -2,10 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+from lafn_viz.core.options import require_one_of
 
 Rule = Literal["exact", "normalised", "alias", "fuzzy"]
 MATCH_RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+def some_rules(name: str, given: Any) -> tuple[Rule, ...]:
+    """Read one rule or several; ValueError for a rule that does not exist."""
+    chosen = require_one_of("rule", given, MATCH_RULES)
+    return tuple(rule for rule in MATCH_RULES if rule in chosen)
 
 
 @dataclass(frozen=True)

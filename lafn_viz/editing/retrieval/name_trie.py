@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lafn_viz.core.arguments import some_texts, wrong
 from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.editing.retrieval.folding import Folded, fold, skip
@@ -85,11 +86,18 @@ class NameTrie:
 
 def read_names(names: Mapping[str, Mapping[str, str | Sequence[str]]]) -> Iterator[Name]:
     """The names of {key: {language: names}}. Raises ValueError for a blank name, or none at all."""
+    if not isinstance(names, Mapping):
+        raise wrong("names", names, "names by key and language, as in {'FR': {'en': 'France'}}")
     if not names:
         raise ValueError("no subject is given; a matcher needs names, as {key: {language: [name]}}")
     for key, languages in names.items():
+        if not isinstance(languages, Mapping):
+            raise wrong(
+                f"names[{quoted(key)}]", languages, "names by language, as in {'en': 'France'}"
+            )
         for language, given in languages.items():
-            for number, name in enumerate([given] if isinstance(given, str) else given):
+            of_language = some_texts(f"names[{quoted(key)}][{quoted(language)}]", given)
+            for number, name in enumerate(of_language):
                 folded = fold(name)
                 if not name.strip() or not (folded.words or name.isprintable()):
                     raise ValueError(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from rapidfuzz import fuzz
 
+from lafn_viz.core.arguments import a_text, or_none, real, takes
 from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.datasets.names import uses_capitals, written_small
 from lafn_viz.datasets.text import letters_of, nfc
@@ -43,6 +44,7 @@ from lafn_viz.editing.retrieval.match import (
     longest_win,
     order,
     overlaps,
+    some_rules,
 )
 from lafn_viz.editing.retrieval.name_trie import NameTrie, Place, read_names
 
@@ -68,20 +70,16 @@ class SubjectMatcher:
         ValueError: for no names at all, a blank name, an unknown rule, or a score outside [0, 1].
     """
 
+    @takes(rules=some_rules, min_score=real(least=0, most=1), language=or_none(a_text))
     def __init__(
         self,
         names: Mapping[str, Mapping[str, str | Sequence[str]]],
         *,
-        rules: Sequence[Rule] = MATCH_RULES,
+        rules: Rule | Sequence[Rule] = MATCH_RULES,
         min_score: float = 0.7,
         language: str | None = None,
     ) -> None:
-        for rule in (rules,) if isinstance(rules, str) else rules:
-            if rule not in MATCH_RULES:
-                raise ValueError(f"unknown rule {rule!r}; there are {', '.join(MATCH_RULES)}")
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score is {min_score}; give a similarity from 0 to 1")
-        self.rules = tuple(rule for rule in MATCH_RULES if rule in rules)
+        self.rules: tuple[Rule, ...] = tuple(rules)  # type: ignore[arg-type]
         self.min_score = min_score
         self.language = None if language is None else code_or_tag(language)
         self._names = tuple(read_names(names))
@@ -92,6 +90,7 @@ class SubjectMatcher:
         keys = {name.key for name in self._names}
         return f"SubjectMatcher({len(keys)} subjects, {len(self._names)} names, rules={self.rules})"
 
+    @takes(text=a_text, language=or_none(a_text))
     def find(self, text: str, *, language: str | None = None) -> list[Match]:
         """At most one match for each subject, best rule first, then in the order of the text.
 
@@ -105,6 +104,7 @@ class SubjectMatcher:
             best.setdefault(match.key, match)
         return list(best.values())
 
+    @takes(text=a_text, language=or_none(a_text))
     def explain(self, text: str, *, language: str | None = None) -> "pd.DataFrame":
         """The best candidate of every rule and subject, whether it fires, and why not.
 

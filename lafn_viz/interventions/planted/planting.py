@@ -35,7 +35,19 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import torch
 
+from lafn_viz.core.arguments import (
+    a_path,
+    a_seed,
+    a_text,
+    or_none,
+    real,
+    some_texts,
+    some_wholes,
+    takes,
+    whole,
+)
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.datasets.languages import code_or_tag
@@ -135,16 +147,21 @@ class Planted:
         )
 
 
+@takes(
+    relation=a_text, n_facts=whole(), languages=or_none(some_texts), n_agnostic=whole(),
+    n_specific=whole(), layers=some_wholes(0), probability=real(), seed=a_seed,
+    folder=or_none(a_path),
+)  # fmt: skip
 def plant(
     model: str | Path = "embedded",
     *,
-    facts: FactSet | None = None,
+    facts: Facts | None = None,
     relation: str = "capital",
     n_facts: int = 3,
-    languages: Sequence[str] | None = None,
+    languages: str | Sequence[str] | None = None,
     n_agnostic: int = 10,
     n_specific: int = 2,
-    layers: Sequence[int] = (1, 2, 3),
+    layers: int | Sequence[int] = (1, 2, 3),
     probability: float = 0.9,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -168,17 +185,19 @@ def plant(
     Raises:
         ValueError: for an option out of its range, a model of another kind, or too few subjects.
     """
-    facts = load_facts() if facts is None else facts
+    facts = load_facts() if facts is None else as_facts(facts)
+    languages = None if languages is None else some_texts("languages", languages)
+    chosen = some_wholes(0)("layers", layers)
     if n_facts < 2 or n_agnostic < 1 or n_specific < 1 or not 0 < probability < 1:
         raise ValueError(
             f"n_facts={n_facts}, n_agnostic={n_agnostic}, n_specific={n_specific}, "
             f"probability={probability}; give at least 2 facts, 1 neuron of each kind, and a "
             "probability between 0 and 1"
         )
-    base = _load_base(model, layers)
+    base = _load_base(model, chosen)
     rng = np.random.default_rng(seed)
     new = choose_new_facts(base, facts, relation, n_facts, languages, rng)
-    neurons, d_mlp = _place_neurons(new, n_agnostic, n_specific, layers, int(base.cfg.d_mlp))
+    neurons, d_mlp = _place_neurons(new, n_agnostic, n_specific, chosen, int(base.cfg.d_mlp))
     original = _transformers_model(model)
     wide = widen_ffn(original, d_mlp)
     examples = DetectorExamples.of(base, facts, new, relation, rng)
@@ -201,7 +220,7 @@ def plant(
         drift=drift(base, planted_model, facts.filter(languages=new.languages), rng),
         provenance=provenance(
             base, "plant", seed=seed, relation=relation, n_facts=n_facts, n_agnostic=n_agnostic,
-            n_specific=n_specific, layers=tuple(layers), probability=probability,
+            n_specific=n_specific, layers=chosen, probability=probability,
             languages=new.languages, level=level,
         ),
     )  # fmt: skip

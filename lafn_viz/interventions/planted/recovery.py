@@ -26,10 +26,21 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import Method, Target, attribute
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_result,
+    a_seed,
+    one_of,
+    or_none,
+    results_by_name,
+    takes,
+    whole,
+)
+from lafn_viz.core.options import require_one_of
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.planting import Planted
-from lafn_viz.models.tokens import Position
+from lafn_viz.models.tokens import POSITIONS, Position
 from lafn_viz.neurons.neuron_sets import NeuronSet, mask_of, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.overlaps import overlap
@@ -47,10 +58,24 @@ RankingMethod = Literal[
     Method, "integrated_gradients_mean", "direct_effect_mean", "ablation", "random"
 ]
 
+RANKING_METHODS: tuple[RankingMethod, ...] = get_args(RankingMethod)
 
+
+def _methods(name: str, given: Any) -> Any:
+    """Read the names of methods, at least one."""
+    methods = require_one_of("method", given, RANKING_METHODS)
+    if not methods:
+        raise ValueError("there are no methods; give at least one")
+    return methods
+
+
+@takes(
+    planted=a_result(Planted), position=one_of(POSITIONS),
+    target=one_of(get_args(Target)), seed=a_seed, progress=a_flag,
+)  # fmt: skip
 def method_scores(
     planted: Planted,
-    methods: Sequence[RankingMethod] = get_args(RankingMethod),
+    methods: RankingMethod | Sequence[RankingMethod] = RANKING_METHODS,
     *,
     position: Position = "answer",
     target: Target = "probability",
@@ -73,9 +98,13 @@ def method_scores(
     Returns:
         The scores of each method, for `score_methods` and `score_overlap`.
     """
-    return {name: _attribute(planted, name, position, target, seed, progress) for name in methods}
+    names: tuple[RankingMethod, ...] = _methods("methods", methods)
+    return {name: _attribute(planted, name, position, target, seed, progress) for name in names}
 
 
+@takes(
+    planted=a_result(Planted), scores=results_by_name(NeuronScores), top=whole(1), seed=a_seed
+)  # fmt: skip
 def score_methods(
     planted: Planted, scores: Mapping[str, NeuronScores], *, top: int = 20, seed: int = 0
 ) -> "pd.DataFrame":
@@ -207,6 +236,10 @@ def _recovery(
             }
 
 
+@takes(
+    planted=a_result(Planted), scores=results_by_name(NeuronScores), top=whole(1),
+    min_languages=or_none(whole()), seed=a_seed,
+)  # fmt: skip
 def score_overlap(
     planted: Planted,
     scores: Mapping[str, NeuronScores],
