@@ -47,7 +47,7 @@ Schema = Literal["auto", "mzsre", "bizsre", "bmike53", "mlake"]
 # The languages of MLaKE; the name of a file holds one of them, beside other short words.
 _MLAKE_LANGUAGES = ("en", "zh", "ja", "fr", "de")
 # The form of a language tag: other fields of a record are no language's part.
-_TAG = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})*")
+_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z]{2,4})*")
 
 
 @takes(schema=one_of(get_args(Schema)), languages=or_none(some_texts))
@@ -156,7 +156,7 @@ def _blocks(where: str, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if not _TAG.fullmatch(key) or block is None:
             continue
         if not isinstance(block, dict):
-            if key == "id" or isinstance(block, int | float):  # a number of the record
+            if key.lower() == "id" or isinstance(block, int | float):  # a number of the record
                 continue
             raise FactError(
                 f"{where}, field {key!r}: {quoted(block)}, but a language's part is an object"

@@ -124,7 +124,7 @@ class Prompt:
             ValueError: if the text does not hold the subject, or text or answer are empty, or for
                 an unknown language.
         """
-        text, subject, language = nfc(text), nfc(subject), language_code(language)
+        text, subject, language = nfc(text), nfc(subject).strip(), language_code(language)
         span = find_name(text, subject, language)
         if span is None:
             raise ValueError(
@@ -224,7 +224,7 @@ class FactSet:
 
     def __getitem__(self, fact_id: str) -> Fact:
         for fact in self.facts:
-            if fact.id == fact_id:
+            if fact.id == nfc(fact_id):
                 return fact
         first = quoted(self.facts[0].id) if self.facts else "none"
         raise KeyError(f"no fact {described(fact_id)} here; ids look like {first}")

@@ -96,6 +96,8 @@ def language_code(tag: str) -> str:
     Raises:
         ValueError: for what is no language tag, or a language that CLDR does not know.
     """
+    if not isinstance(tag, str):
+        raise ValueError(f"a language is {quoted(tag)}; give a tag of BCP 47, as in 'en'")
     parts = _parts(tag)
     if parts is None and _PRIVATE.fullmatch(private := tag.strip().lower().replace("_", "-")):
         return private

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 import regex
 
 from lafn_viz.datasets.text import (
+    POINTS,
     UNSEEN,
     cased_letters_of,
     is_edge,
@@ -29,6 +30,8 @@ from lafn_viz.datasets.text import (
 )
 
 _AFTER_HYPHEN, _BEFORE_HYPHEN = regex.compile(r"(?<=\w[-‐‑־])"), regex.compile(r"[-‐‑־]\w")
+# A character that is not seen, to hold the place of a point.
+_NOTHING = "\u2060"
 # See `_rank`.
 _BEST = (False, False, False, False)
 
@@ -92,6 +95,9 @@ def _name_spans(text: str, name: str, language: str) -> Iterator[tuple[int, int]
     def read(text: str) -> str:
         return " ".join(letters_of(text, language).split())
 
+    if (POINTS.search(text) is None) != (POINTS.search(name) is None):
+        # Where only one of the two writes points, they do not count.
+        text, name = POINTS.sub(_NOTHING, text), POINTS.sub("", name)
     wanted = read(name)
     if wanted not in read(text):  # most texts, and quickly seen
         return
@@ -99,7 +105,13 @@ def _name_spans(text: str, name: str, language: str) -> Iterator[tuple[int, int]
     for start, end in occurrences(letters, wanted):
         span = (places[start][0], places[end - 1][1])
         if read(text[slice(*span)]) == wanted:
-            yield span
+            yield span[0], _after_nothing(text, span[1])
+
+
+def _after_nothing(text: str, place: int) -> int:
+    while text.startswith(_NOTHING, place):
+        place += 1
+    return place
 
 
 def _places(text: str, language: str) -> tuple[str, list[tuple[int, int]]]:

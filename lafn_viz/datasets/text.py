@@ -65,7 +65,7 @@ _LETTERS_OF: dict[str, dict[int, Any]] = {
     "ro": str.maketrans("şţŞŢ", "șțȘȚ"),
 }  # fmt: skip
 _OUTER_LETTER = re.compile("^'+|'+$")
-_POINTS = regex.compile(
+POINTS = regex.compile(
     r"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0656-\u065f\u0670"
     r"\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u0730-\u074a]|(?<=\p{Cyrillic})[\u0300\u0301]"
 )
@@ -76,6 +76,8 @@ _HAN_OR_KANA = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 _NO_SPACES = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 _KATAKANA = r"[\p{Katakana}ー]"
 _UNSPACED = regex.compile(rf"[{_NO_SPACES}\p{{Katakana}}]")
+# A space that separates no words.
+_NO_SPACE = regex.compile(rf"(?<=[{_NO_SPACES}]\p{{M}}{{0,12}}) (?=[{_NO_SPACES}])")
 # Where a word may begin or end.
 _EDGE = regex.compile(
     rf"(?!\p{{M}})(?:(?<!\w)|(?!\w)|(?<=[{_NO_SPACES}]\p{{M}}{{0,12}})|(?=[{_NO_SPACES}])"
@@ -103,7 +105,8 @@ def normal(text: str, language: str = "") -> str:
     """
     letters = letters_of(without_ends(text), language)
     # An apostrophe that is left at an end is a letter (ʻokina); NFKC makes brackets, as of ⑴.
-    return without_ends(" ".join(_OUTER_LETTER.sub("ʼ", letters).split()))
+    spaced = " ".join(_OUTER_LETTER.sub("ʼ", letters).split())
+    return without_ends(_NO_SPACE.sub("", spaced))
 
 
 def comparable(one: str, other: str, language: str = "") -> tuple[str, str]:
@@ -112,7 +115,7 @@ def comparable(one: str, other: str, language: str = "") -> tuple[str, str]:
     They are without points (Arabic, Hebrew, Cyrillic stress) if one of the texts writes none.
     """
     pair = normal(one, language), normal(other, language)
-    bare = _POINTS.sub("", pair[0]), _POINTS.sub("", pair[1])
+    bare = POINTS.sub("", pair[0]), POINTS.sub("", pair[1])
     return bare if pair[0] == bare[0] or pair[1] == bare[1] else pair
 
 

@@ -205,6 +205,9 @@ def test_wrong_paths_schemas_and_languages_get_a_sentence(tmp_path):
         lv.load_edit_cases(path, schema="mlake")
     assert lv.load_edit_cases(path, schema="bizsre", languages="cz")[0].id == "bizsre/1"
     assert lv.load_edit_cases(path, languages="cz").languages == ("cs",)
+    capitals = {key.upper(): block for key, block in pair("zh-hans").items()}
+    path = written(tmp_path / "capitals.json", [capitals])
+    assert lv.load_edit_cases(path, languages="ZH_CN").languages == ("zh",)
 
 
 def test_strange_texts_are_kept_as_they_are(tmp_path):

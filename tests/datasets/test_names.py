@@ -32,6 +32,10 @@ from lafn_viz.datasets.names import find_name
         ("de", "Die Hauptstadt [Japan]s ist", "Japan"),
         ("fi", "[Japani]n pääkaupunki", "Japani"),
         ("ar", "عاصمة ال[يابان] هي", "يابان"),
+        ("ar", "ما عاصمة [عُمان]؟", "عمان"),
+        ("ar", "ما عاصمة [عمان]؟", "عُمان"),
+        ("he", "מה בירת [יִשְׂרָאֵל]?", "ישראל"),
+        ("ru", "Где [за́мок]?", "замок"),
         ("hi", "[जापान] की राजधानी", "जापान"),
         ("bn", "[ভারত]ের রাজধানী", "ভারত"),
         ("ko", "[일본]의 수도는", "일본"),
@@ -65,3 +69,8 @@ def test_where_a_name_stands(language, text, name):
 )
 def test_a_name_that_does_not_stand_there(text, name):
     assert find_name(text, name) is None
+
+
+def test_blanks_around_a_subject_are_no_part_of_it():
+    prompt = lv.Prompt.of("The capital of Niger is", "Niamey", subject=" Niger ")
+    assert prompt == lv.Prompt.of("The capital of Niger is", "Niamey", subject="Niger")

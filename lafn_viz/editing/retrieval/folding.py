@@ -1,10 +1,11 @@
 """Fold a text into words that compare equal however they are written, with their places in it.
 
 1. A text is read in **clusters**, a character with the marks on it, so that no span cuts an accent.
-2. Each cluster is **folded**: NFKC, casefold, digits of every script as 0-9; accents of Latin and
-   Greek letters, Arabic vowel signs and hamzas, Hebrew points and the Devanagari nukta dropped.
-   Vowel signs and letters that distinguish words stay (Devanagari, Thai, й). Invisible characters
-   (bidirectional controls, joiners, tatweel) are dropped and split no word.
+2. Each cluster is **folded**. What makes no difference to a reader goes (see `datasets.text`: case,
+   width, digits of other scripts, forms of apostrophes), and so do accents of Latin and Greek
+   letters, Arabic vowel signs and hamzas, Hebrew points and the Devanagari nukta. Vowel signs and
+   letters that distinguish words stay (Devanagari, Thai, й). Invisible characters (bidirectional
+   controls, joiners, tatweel) are dropped and split no word.
 3. Clusters make **words**: runs of letters, marks and digits. Scripts without spaces (Han,
    Hiragana, Thai, Lao, Khmer, Burmese, Tibetan) make each cluster a word; Katakana, in which
    borrowed words are written, makes words of runs. All else (punctuation, space, NUL) separates.
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import regex
+
+from lafn_viz.datasets.text import letters_of
 
 # Scripts that put no spaces between words; 〆 belongs to none.
 _UNSPACED = regex.compile(
@@ -111,18 +114,19 @@ def _clusters(text: str) -> list[tuple[int, int]]:
 @cache  # has at most as many entries as there are characters
 def _is_mark(character: str) -> bool:
     """Whether a character belongs to the cluster of the one before it."""
-    # Like marks: the later parts of Korean syllables, and the voicing marks of narrow Katakana.
+    # Like marks: the later parts of Korean syllables, the voicing marks of narrow Katakana, and the
+    # joiner that makes another letter of a Malayalam or Bengali consonant.
     return (
         unicodedata.category(character)[0] == "M"
         or "\u1160" <= character <= "\u11ff"
-        or character in "\uff9e\uff9f"
+        or character in "\uff9e\uff9f\u200d"
     )
 
 
 @lru_cache(maxsize=1 << 16)
 def _folded_cluster(cluster: str) -> tuple[str, str]:
     """What a cluster folds to, and its kind: word, katakana, unspaced, separator or unseen."""
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cluster).casefold())
+    plain = unicodedata.normalize("NFKC", letters_of(cluster))
     kept = []
     base = ""
     for character in unicodedata.normalize("NFD", plain):

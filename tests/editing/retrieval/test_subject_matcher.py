@@ -140,6 +140,9 @@ OTHERWISE = [
     ("th", "สถานีดับเพลิงทูเดย์", "ใครสร้างสถานีดับเพลิงทูเดยท์", "fuzzy", "สถานีดับเพลิงทูเดยท์"),
     ("ko", "일본", "일본의 수도", "fuzzy", "일본의"),
     ("en", "!!!", "Who sings in !!! now?", "exact", "!!!"),
+    ("uz", "Oʻzbekiston", "Poytaxt: O'zbekiston", "normalised", "O'zbekiston"),
+    ("ml", "അവൻ", "ഇത് അവന്\u200d ആണ്", "normalised", "അവന്\u200d"),
+    ("ja", "ガーナ", "ｶﾞｰﾅの首都", "normalised", "ｶﾞｰﾅ"),
     ("de", "Straße", "AN DER STRASSE", "normalised", "STRASSE"),
 ]  # fmt: skip
 
