@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.models.checkpoint import CheckpointError
 from lafn_viz.models.hooks import (
     HOOK_UNEMBED,
     Hooks,
@@ -39,6 +40,7 @@ from lafn_viz.models.hooks import (
     hook_written,
     hooked,
 )
+from lafn_viz.models.trials import context_limit, probe_tokens
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -76,6 +78,7 @@ class ModelCapabilities:
         supports_growing_batch: whether rows may be appended to the batch between layers.
         supports_logits_to_keep: whether the model can compute the logits of the last positions
             alone.
+        context_length: number of tokens that the model reads at most; None for no such limit.
         window: number of positions that sliding-window attention sees; None for all.
         unembedding: None where the un-embedding is more than a matrix, a bias and a cap.
     """
@@ -90,6 +93,7 @@ class ModelCapabilities:
     ablation_token: int | None
     supports_growing_batch: bool
     supports_logits_to_keep: bool
+    context_length: int | None
     window: int | None
     unembedding: Unembedding | None
 
@@ -115,7 +119,7 @@ def capabilities(model: "TransformerBridge") -> ModelCapabilities:
         masked = any(name.endswith("MaskedLM") for name in hf.config.architectures or [])
         mask, end = (getattr(model.tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
         if masked and mask is None:
-            raise ValueError(
+            raise CheckpointError(
                 f"{type(hf).__name__} fills masks, but its tokenizer has no mask token; "
                 "save the model's own tokenizer beside it"
             )
@@ -131,6 +135,7 @@ def capabilities(model: "TransformerBridge") -> ModelCapabilities:
             ablation_token=mask if masked else end,
             supports_growing_batch=_supports_growing_batch(model, n_layers, masked),
             supports_logits_to_keep="logits_to_keep" in inspect.signature(hf.forward).parameters,
+            context_length=context_limit(hf),
             window=getattr(hf.config, "sliding_window", None) or None,
             unembedding=_unembedding(model),
         )
@@ -162,8 +167,7 @@ def provenance(
 
 def context_length(model: "TransformerBridge") -> int | None:
     """Number of tokens that the model reads at most; None where it has no such limit (BLOOM)."""
-    limit = getattr(model.original_model.config, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) else None
+    return capabilities(model).context_length
 
 
 def special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -191,13 +195,6 @@ def _hash(module: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _probe_tokens(model: "TransformerBridge") -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = int(model.original_model.config.vocab_size)
-    tokens = torch.randint(0, vocabulary, (2, 5), generator=generator)
-    return tokens.to(next(model.original_model.parameters()).device)
-
-
 def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
     """Return d_mlp, after proving that neurons times down projection is the FFN's output.
 
@@ -208,7 +205,7 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
     names = list(zip(posts, outputs, strict=True))
     for layer, (post, output) in enumerate(names):
         if post not in model.hook_dict or output not in model.hook_dict:
-            raise ValueError(
+            raise CheckpointError(
                 f"{kind} has no {post} or no {output}: its layer {layer} has no plain "
                 "feed-forward network (mixtures of experts are not supported)"
             )
@@ -226,14 +223,16 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
         )
         rest = silent if bias is None else silent - bias
         if not exact or rest.abs().max() / scale > 1e-2:
-            raise ValueError(
+            raise CheckpointError(
                 f"self-test failed in layer {layer} of {kind}: {post} through the down projection "
                 f"does not give the FFN's output, so it is not the layer's neurons; "
                 "this model cannot be attributed"
             )
         widths.add(int(neurons.shape[-1]))
     if len(widths) != 1:
-        raise ValueError(f"{kind} has layers of {sorted(widths)} neurons; one width is supported")
+        raise CheckpointError(
+            f"{kind} has layers of {sorted(widths)} neurons; one width is supported"
+        )
     return widths.pop()
 
 
@@ -251,7 +250,7 @@ def _values_at(
 
     hooks: Hooks = [*((name, silence) for name in silenced), *((name, keep) for name in names)]
     with torch.no_grad(), hooked(model, hooks):
-        model(_probe_tokens(model))
+        model(probe_tokens(model.original_model))
     # A hook runs under its canonical name, which may be another than the one asked for.
     return {name: values[str(model.hook_dict[name].name)] for name in names}
 
@@ -274,7 +273,7 @@ def _unembedding(model: "TransformerBridge") -> Unembedding | None:
         cap=getattr(model.original_model.config, "final_logit_softcapping", None),
     )
     with torch.no_grad(), hooked(model, [(HOOK_UNEMBED, keep)]):
-        logits = model(_probe_tokens(model))
+        logits = model(probe_tokens(model.original_model))
     if len(hidden) != 1 or unembedding.weight.shape[-1] != hidden[0].shape[-1]:
         return None
     ours = unembedding.logits(hidden[0])
@@ -287,7 +286,7 @@ def _unembedding(model: "TransformerBridge") -> Unembedding | None:
 
 def _supports_growing_batch(model: "TransformerBridge", n_layers: int, masked: bool) -> bool:
     """Whether rows appended at the input of every layer come out like those they are copies of."""
-    tokens = _probe_tokens(model)
+    tokens = probe_tokens(model.original_model)
     weight = next(model.original_model.parameters())
 
     def append(value: Tensor, hook: Any) -> Tensor:

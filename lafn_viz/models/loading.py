@@ -5,7 +5,8 @@
    read.
 2. Its files are checked before and after transformers reads them (see `checkpoint`).
 3. Parameters are frozen: every gradient in this package is taken with respect to activations.
-4. A self-test proves that the hooks are where they should be (see `capabilities`).
+4. A self-test proves that the hooks are where they should be (see `capabilities`), and that the
+   model reads texts in all the ways that later calls need (see `trials`).
 
 A model that fails a check is refused with one sentence.
 """
@@ -24,6 +25,7 @@ from lafn_viz.models.capabilities import capabilities, special_tokens
 from lafn_viz.models.checkpoint import CheckpointError, check_files, check_weights
 from lafn_viz.models.packaged import EMBEDDED, PACKAGED, packaged_folder, quiet
 from lafn_viz.models.placement import as_device, as_dtype
+from lafn_viz.models.trials import check_reading, read_alone
 from lafn_viz.models.vocabulary import check_tokenizer
 
 if TYPE_CHECKING:
@@ -64,9 +66,19 @@ def load_model(
     n_tensors = check_files(Path(source)) if local else None
     with quiet():
         model, tokenizer = _read(source, n_tensors, dtype, trust_remote_code)
-        bridge = _boot(source, model, tokenizer, device, dtype, trust_remote_code)
+        try:
+            logits = read_alone(model.to(device))
+            bridge = _boot(source, model, tokenizer, device, dtype, trust_remote_code)
+            check_reading(bridge, logits, masked=capabilities(bridge).masked)
+        except CheckpointError:
+            raise
+        # An architecture may fail in any way that a bridge or a number type leads it to.
+        except Exception as error:
+            raise ValueError(
+                f"self-test failed: {type(model).__name__} cannot be read in {dtype} "
+                f"({_reason(error)}); try another dtype, or take a model of another family"
+            ) from error
     bridge.cfg.model_name = str(name)
-    capabilities(bridge)
     return bridge
 
 
@@ -193,14 +205,14 @@ def _boot(
     try:
         bridge = TransformerBridge.boot_transformers(
             source,
-            hf_model=model.to(device),
+            hf_model=model,
             tokenizer=tokenizer,
             device=device,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
         )
     except Exception as error:
-        raise ValueError(
+        raise CheckpointError(
             f"TransformerLens has no bridge for {names[0]} ({_reason(error)}); "
             "models of the GPT-2, BLOOM, XGLM, Llama, Qwen, Gemma, BERT, RoBERTa and similar "
             "families have one"
