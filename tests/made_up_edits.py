@@ -7,6 +7,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import hook_post
 from lafn_viz.neurons.neuron_sets import Neuron
 
 NAMES = {
@@ -56,3 +57,33 @@ def ids(model, text):
 def logits(model, tokens, **options):
     with torch.no_grad():
         return model(tokens, **options)
+
+
+def where(model, edit, prompt):
+    """The token from which on an edit acts in a prompt, by its letters; None if it does not."""
+    names = [name for names in edit.names.values() for name in names]
+    read = [model.tokenizer.decode(prompt[: i + 1]) for i in range(len(prompt))]
+    ends = [i for i, text in enumerate(read) if any(name in text for name in names)]
+    if not ends:
+        return None
+    return len(prompt) - 1 if edit.position == "answer" else ends[0]
+
+
+def plain_read(model, edits, tokens, n_prompt):
+    """Logits of one pass over one text, with values added by hand where the prompt asks for it."""
+    hooks = []
+    for edit in edits:
+        first = where(model, edit, tokens[:n_prompt])
+        if first is None:
+            continue
+        rows = slice(first, first + 1 if edit.position == "subject_last" else None)
+        for layer, added in edit.added(capabilities(model).d_mlp).items():
+
+            def add(value, hook, rows=rows, added=added):
+                value = value.clone()
+                value[:, rows] += added.to(value)
+                return value
+
+            hooks.append((hook_post(layer), add))
+    with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+        return model.original_model(torch.tensor([tokens])).logits[0]

@@ -37,6 +37,7 @@ from lafn_viz.models.hooks import (
     hook_post,
     hooked,
 )
+from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.scoring import ChunkedAnswerLogProb, answer_log_prob, is_likeliest
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class OnePass:
         """Return the model's options for rows of these prompts: a prefix and an attention mask."""
         options: dict[str, Any] = {}
         if prefix:
-            options["past_key_values"] = prefix_cache(prefix, owner)
+            texts = ReadTexts.unchanged(self.batch.tokens[:, : prefix[0][0].shape[-2]])
+            options["past_key_values"] = prefix_cache(prefix, owner, texts)
         if mask:
             past = prefix[0][0].shape[-2] if prefix else 0
             like = next(self.model.original_model.parameters())

@@ -27,13 +27,15 @@ from lafn_viz.core.arguments import (
     takes,
 )
 from lafn_viz.core.messages import quoted, shown
-from lafn_viz.editing.applied import EditsInThreads, Find, Fired
+from lafn_viz.editing.applied import Find, Fired
+from lafn_viz.editing.applied_block import EditsInThreads
 from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule, some_rules
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import require_model
-from lafn_viz.models.hooks import ADDING_HOOKS, hooked
+from lafn_viz.models.generate_calls import watched
+from lafn_viz.models.hooks import ADDING_HOOKS, hooked, uncompiled
 from lafn_viz.models.tokenizing import as_read
 
 if TYPE_CHECKING:
@@ -189,15 +191,19 @@ class EditCache:
         if self._edits:
             next(iter(self)).require(model)
         applied = EditsInThreads(model, self, self._find_as_read(model))
-        with ADDING_HOOKS:
-            handle = model.original_model.register_forward_pre_hook(
-                applied.before_pass, with_kwargs=True
-            )
-        try:
-            with hooked(model, applied.hooks(), in_every_thread=True):
-                yield applied.fired
-        finally:
-            handle.remove()
+        module = model.original_model
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(uncompiled())
+            stack.enter_context(watched(model))
+            with ADDING_HOOKS:
+                before = module.register_forward_pre_hook(applied.before_pass, with_kwargs=True)
+                stack.callback(before.remove)
+                after = module.register_forward_hook(
+                    applied.after_pass, with_kwargs=True, always_call=True
+                )
+                stack.callback(after.remove)
+            stack.enter_context(hooked(model, applied.hooks(), in_every_thread=True))
+            yield applied.fired
 
     @takes(folder=a_path)
     def save(self, folder: str | Path) -> None:

@@ -24,6 +24,7 @@ from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import prefix_cache
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written, hooked
+from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.scoring import all_by_row, is_likeliest, sum_by_row, token_log_prob
 from lafn_viz.models.tokens import Encoded, encode
 
@@ -132,6 +133,7 @@ class EditedForward:
         """Read what stands before each start once, and keep its keys and values."""
         widest = max(starts)
         has_prefix = torch.zeros(len(read), widest, dtype=torch.bool, device=self.device)
+        prefix_tokens = torch.zeros(len(read), widest, dtype=torch.long, device=self.device)
         groups: dict[int, list[int]] = defaultdict(list)
         for i, start in enumerate(starts):
             groups[start].append(i)
@@ -151,6 +153,8 @@ class EditedForward:
                 keys[rows, :, widest - start :] = layer.keys
                 values[rows, :, widest - start :] = layer.values
             has_prefix[rows, widest - start :] = True
+            prefix_tokens[rows, widest - start :] = tokens
+        self.prefix_texts = ReadTexts.unchanged(prefix_tokens, has_prefix)
         width = self.tokens.shape[1]
         causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
         attended = torch.cat(
@@ -215,7 +219,7 @@ class EditedForward:
         if self.prefix:
             rows, steps = (torch.arange(n, device=self.device) for n in self.tokens.shape)
             options = {
-                "past_key_values": prefix_cache(self.prefix, rows),
+                "past_key_values": prefix_cache(self.prefix, rows, self.prefix_texts),
                 "attention_mask": self.mask,
                 "position_ids": self.starts[:, None] + steps,
             }

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.read_texts import ReadTexts, remember
 from lafn_viz.models.tokens import POSITIONS, Encoded, Position, encode_all
 
 if TYPE_CHECKING:
@@ -177,12 +178,15 @@ def _side_by_side(
     )
 
 
-def prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]) -> Any:
+def prefix_cache(
+    prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"], texts: ReadTexts
+) -> Any:
     """Cache that gives each row of a batch the prefix of the prompt it comes from.
 
     Args:
         prefix: keys and values of each layer, [prompt, head, position, d_head].
         owner: the prompt of each row. A batch that grows layer by layer uses the first rows.
+        texts: the prefixes themselves.
     """
     from transformers.cache_utils import Cache, DynamicLayer
 
@@ -202,4 +206,6 @@ def prefix_cache(prefix: list[tuple[Tensor, Tensor]], owner: Int[Tensor, " row"]
                 keys, values = self.keys[rows], self.values[rows]
             return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
 
-    return Cache(layers=[PrefixLayer(keys, values) for keys, values in prefix])
+    cache = Cache(layers=[PrefixLayer(keys, values) for keys, values in prefix])
+    remember(cache, texts.rows(owner.tolist()))
+    return cache

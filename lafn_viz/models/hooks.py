@@ -23,6 +23,8 @@ Hooks = list[tuple[str, Callable[..., Any]]]
 # torch numbers hooks without a lock: of two that are added at once, one could take the other's
 # place.
 ADDING_HOOKS = threading.Lock()
+_STANCES: list[Any] = []  # of torch, one for each block that wants no compiled passes
+_CHANGING_STANCE = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -125,3 +127,23 @@ def attention_mask(
     return torch.zeros(1, 1, queries, keys, dtype=like.dtype, device=like.device).masked_fill(
         ~allowed, lowest
     )
+
+
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run compiled models uncompiled in this block: compiled code does not see hooks added later.
+
+    `generate` of transformers compiles too, on a GPU with a static cache.
+    """
+    with _CHANGING_STANCE:
+        _STANCES.append(torch.compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        with (
+            _CHANGING_STANCE
+        ):  # blocks may end in any order; the first stance knows what was before
+            if len(_STANCES) == 1:
+                _STANCES.pop().__exit__(None, None, None)
+            else:
+                _STANCES.pop(1)

@@ -1,0 +1,100 @@
+"""The edits of one `with` block, in whichever thread the model reads meanwhile."""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from torch import Tensor
+
+from lafn_viz.editing.applied import AppliedEdits, Find, Fired, signature_of
+from lafn_viz.editing.edit import Edit, EditError
+from lafn_viz.models.calls import current_call
+from lafn_viz.models.hooks import Hooks
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+class EditsInThreads:
+    """The edits of one block, in every thread that uses the model while the block is open.
+
+    A public call has the edits that its own thread applied: what others apply meanwhile changes no
+    result of it. A pass of the user's own has all edits, also in another thread, as when a streamer
+    generates in one. Each thread has its own `AppliedEdits`, because each reads its own texts.
+
+    `fired` lists the edits that act on the texts that were read last, in whichever thread.
+    """
+
+    def __init__(self, model: "TransformerBridge", edits: Iterable[Edit], find: Find) -> None:
+        self.fired: list[Fired] = []
+        self._model, self._edits, self._find = model, tuple(edits), find
+        self._signatures = {signature_of(edit) for edit in self._edits}
+        self._owner = threading.get_ident()
+        self._of_thread = threading.local()
+        self._hooks: Hooks = [(name, self._adds(name)) for name in self._mine()[1]]
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        raise EditError(
+            "a model cannot be copied while edits are applied to it; copy it outside the context, "
+            "and apply the edits to the copy"
+        )
+
+    def hooks(self) -> Hooks:
+        """Hooks on the neurons that add the values of what has fired."""
+        return self._hooks
+
+    def before_pass(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward pre-hook of the model: find out which edits act on which rows."""
+        if self._act and self._hooks:
+            self._require_whole(module)
+            blocks = [
+                getattr(hook, "__self__", None) for hook in module._forward_pre_hooks.values()
+            ]
+            others = [
+                signature
+                for block in blocks
+                if isinstance(block, EditsInThreads) and block._act
+                for signature in block._signatures
+            ]
+            edits, _ = self._mine()
+            edits.before_pass(module, args, kwargs, others=others)
+            self.fired[:] = edits.fired
+
+    def after_pass(self, module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """A forward hook of the model: its key/value cache keeps what was read with which edits."""
+        if self._act:
+            self._mine()[0].after_pass(output)
+
+    def _require_whole(self, module: Any) -> None:
+        """Refuse a copy of the model, and a model without the hooks that add the values."""
+        if module is not self._model.original_model:
+            raise EditError(
+                "this is a copy of the model that the edits are applied to; load the model anew, "
+                "and apply the edits to it"
+            )
+        for name, add in self._hooks:
+            if not any(hook.user_hook is add for hook in self._model.hook_dict[name].fwd_hooks):
+                raise EditError(
+                    "the hooks of the edits were removed from the model; apply the edits again"
+                )
+
+    @property
+    def _act(self) -> bool:
+        """Whether the edits act in the pass that this thread is in."""
+        return threading.get_ident() == self._owner or current_call(self._model) is None
+
+    def _mine(self) -> tuple[AppliedEdits, dict[str, Callable[..., Tensor | None]]]:
+        """The edits as this thread has applied them, and their hooks by name."""
+        if not hasattr(self._of_thread, "mine"):
+            edits = AppliedEdits(self._model, self._edits, self._find)
+            self._of_thread.mine = edits, dict(edits.hooks())
+        mine: tuple[AppliedEdits, dict[str, Callable[..., Tensor | None]]] = self._of_thread.mine
+        return mine
+
+    def _adds(self, name: str) -> Callable[..., Tensor | None]:
+        """A hook that runs this thread's own hook of a name."""
+
+        def add(value: Tensor, hook: Any) -> Tensor | None:
+            return self._mine()[1][name](value, hook) if self._act else None
+
+        return add
