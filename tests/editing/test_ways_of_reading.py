@@ -13,7 +13,7 @@ from lafn_viz.editing.cache import EditCache, edited
 from lafn_viz.editing.edit import EditError
 
 TEXT = "The capital of Japan is"
-WORDS = ["The capital of", "Japan", "is", "Peru", "and", "now Lima", "it"]
+WORDS = ["The capital of", "Japan", "is", "Peru", "日本", "and", "now Lima", "Pérou", "it"]
 TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
 POSITIONS = ["from_subject", "subject_last", "answer"]
 WAYS = [
