@@ -8,6 +8,7 @@ from lafn_viz.attribution.scores import (
 )
 from lafn_viz.core.json_records import FactError as FactError
 from lafn_viz.core.provenance import Provenance as Provenance
+from lafn_viz.core.skipped import SkippedWarning as SkippedWarning
 from lafn_viz.datasets.counterfactuals import (
     counterfactual_case as counterfactual_case,
     counterfactual_cases as counterfactual_cases,

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -187,13 +188,18 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
 
 def _gallery(out: Path, png: bool) -> int:
     from lafn_viz.app.gallery import gallery
+    from lafn_viz.core.skipped import SkippedWarning
 
     _make_folder(out)
-    made = gallery(out, png=png, progress=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkippedWarning)  # printed below, one a line
+        made = gallery(out, png=png, progress=True)
+    for name, reason in made.left_out.items():
+        print(f"lafn-viz: {name} is left out: {reason}", file=sys.stderr)
     if made.without_pictures:
         print(f"lafn-viz: {made.without_pictures}", file=sys.stderr)
     print(f"{len(made.pages)} figures: {made.index}")
-    return 0
+    return 1 if made.left_out else 0
 
 
 def _sweep(

@@ -6,8 +6,8 @@ that do. Pages open without a network (one plotly.js beside them). Pictures need
 browser; if one is missing, they are left out and the reason is returned.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -19,6 +19,7 @@ from lafn_viz.app.results import FEW_LANGUAGES, Results
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.quadrature import Quadrature
 from lafn_viz.core.options import require_one_of
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.counterfactuals import counterfactual_cases
 from lafn_viz.datasets.languages import outside_latin
 from lafn_viz.editing import baselines
@@ -168,11 +169,13 @@ class Gallery:
     """The files of a gallery: `index` shows all figures, `pages` are those of each.
 
     `without_pictures` is the reason for leaving out pictures that were asked for, or empty.
+    `left_out` has the reason for each figure that could not be drawn.
     """
 
     index: Path
     pages: tuple[Path, ...]
     without_pictures: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def gallery(
@@ -194,18 +197,26 @@ def gallery(
 
     Raises:
         ValueError: for a name that is no figure.
+        Exception: that of the first figure, if none can be drawn.
+
+    Warns:
+        SkippedWarning: naming the figures that cannot be drawn; the others are there.
     """
     chosen = tuple(FIGURES) if names is None else require_one_of("figure", names, tuple(FIGURES))
     results = Results() if results is None else results
     out.mkdir(parents=True, exist_ok=True)
-    figures = {}
+    figures, skipped = {}, Skipped("figure")
     for name in tqdm(chosen, disable=not progress, desc="gallery", unit="figure"):
-        figures[name] = FIGURES[name](results)
-        figures[name].write_html(
-            out / f"{name}.html", include_plotlyjs="directory", config=plots.CONFIG
-        )
+        with skipped.unless_it_fails(name):
+            figure = FIGURES[name](results)
+            figure.write_html(
+                out / f"{name}.html", include_plotlyjs="directory", config=plots.CONFIG
+            )
+            figures[name] = figure
+    skipped.report(len(chosen))
     without_pictures = write_pictures(figures, out) if png else ""
     index = out / "index.html"
     page = index_page(figures, pictures=png and not without_pictures)
     index.write_text(page, encoding="utf-8")
-    return Gallery(index, tuple(out / f"{name}.html" for name in figures), without_pictures)
+    pages = tuple(out / f"{name}.html" for name in figures)
+    return Gallery(index, pages, without_pictures, skipped.reasons)

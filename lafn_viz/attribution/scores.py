@@ -1,6 +1,6 @@
 """The result of an attribution: a score for every prompt, layer and neuron."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,11 @@ class NeuronScores:
         chosen = [i for i, prompt in enumerate(self.prompts) if keep(prompt)]
         if not chosen:
             raise ValueError("no prompt of these scores fits `keep`; give one that keeps a prompt")
+        return self.at(chosen)
+
+    def at(self, numbers: Sequence[int]) -> "NeuronScores":
+        """Return the scores of the prompts of these numbers."""
+        chosen = list(numbers)
         return replace(
             self,
             values=self.values[chosen],

@@ -5,7 +5,8 @@
    all, so that a process that is killed loses some seconds of work.
 
 Each edit is made on the model without the other edits. In the cache, only edits of one subject add
-up.
+up. A case that cannot be edited is left out and named in a warning; called again with the same
+folder once it is mended, only its edit is made.
 """
 
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from lafn_viz.core.arguments import a_flag, a_path, or_none, some_texts, takes
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Cases, as_cases
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.cache import EditCache
@@ -48,6 +50,10 @@ def edit_cases(
     Raises:
         EditError: for a folder that holds no cache, edits of another model, or edits of these cases
             with other answers; and if two cases edit one relation of one subject.
+        Exception: that of the first case, if none can be edited.
+
+    Warns:
+        SkippedWarning: naming the cases that cannot be edited, with the reason.
     """
     from tqdm.auto import tqdm
 
@@ -61,20 +67,22 @@ def edit_cases(
         if key in done:
             _require_same_answers(place, done[key], case)
     rest = [case for key, case in cases_by_key.items() if key not in done]
-    saved = time.monotonic()
+    saved, skipped = time.monotonic(), Skipped("case")
     bar = tqdm(
         rest, initial=len(cases_by_key) - len(rest), total=len(cases_by_key),
         disable=not progress, desc="edits", unit="edit",
     )  # fmt: skip
     try:
         for case in bar:
-            cache.add(edit_case(model, case, **options))
+            with skipped.unless_it_fails(case.id):
+                cache.add(edit_case(model, case, **options))
             if place is not None and time.monotonic() - saved > SAVE_EVERY:
                 cache.save(place)
                 saved = time.monotonic()
     finally:
         if place is not None:
             cache.save(place)
+    skipped.report(len(cases_by_key))
     return cache
 
 

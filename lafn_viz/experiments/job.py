@@ -3,7 +3,7 @@
 A `Job` and a `ModelSource` can be sent to another process.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from lafn_viz.experiments.plan import Plan
 from lafn_viz.experiments.rows import case_rows, fact_rows, failed_item
 from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, ItemResult
 from lafn_viz.experiments.stages import split_prompts
-from lafn_viz.models.batching import batches
+from lafn_viz.models.batching import require_readable
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.loading import load_model
 
@@ -144,7 +144,7 @@ class Job:
         try:
             _, held_out = split_prompts(replace(self.facts, facts=(fact,)))
             if held_out:
-                deque(batches(model, held_out, position=self.plan.position), maxlen=0)
+                require_readable(model, held_out, position=self.plan.position)
         except Exception:
             return False
         return True

@@ -40,7 +40,7 @@ from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, require_finite
+from lafn_viz.neurons.neuron_sets import Neuron, with_finite_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,13 +180,16 @@ def find_degenerate(
         seed: of the random neurons.
 
     Raises:
-        ValueError: for an option out of its range or a score that is not a number.
+        ValueError: for an option out of its range, or scores of which no prompt's are all numbers.
+
+    Warns:
+        SkippedWarning: naming the prompts with a score that is not a number, which are left out.
     """
     options = SearchOptions(
         top=top, t_low=t_low, t_high=t_high, max_size=max_size, max_sets=max_sets, of=of,
         position=position, controls=controls, seed=seed,
     )  # fmt: skip
-    require_finite(scores)
+    scores = with_finite_scores(scores)
     source = provenance(
         model, "find_degenerate", **vars(options),
         attribution=scores.provenance.method,

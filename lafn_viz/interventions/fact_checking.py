@@ -20,8 +20,8 @@ neurons are not.
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -46,17 +46,18 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.core.stats import bootstrap, quantile_interval
 from lafn_viz.datasets.arguments import Facts, as_facts
-from lafn_viz.datasets.facts import Prompt, prompt_columns
+from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate, find_degenerate
 from lafn_viz.interventions.degenerate_search import SEARCH, Of
-from lafn_viz.interventions.false_answers import FalseAnswers, true_and_false
+from lafn_viz.interventions.false_answers import FalseAnswers, readable_facts, true_and_false
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import provenance
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, mask_of
+from lafn_viz.neurons.neuron_sets import Neuron, mask_of, require_finite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,17 +250,22 @@ def check_facts(
 
     Raises:
         ValueError: for an option out of its range or too few facts, prompts or objects.
+
+    Warns:
+        SkippedWarning: naming the facts that the model cannot be asked, and those with a score that
+            is not a number. The others are judged as they would be without them.
     """
     paraphrases = None if paraphrases is None else some_wholes(0)("paraphrases", paraphrases)
-    pool = as_facts(facts).filter(relation=relation, languages=languages)
-    drawn = (
-        pool if max_facts is None or max_facts >= len(pool) else pool.sample(max_facts, seed=seed)
-    )
-    asked = [p for p in drawn.prompts() if paraphrases is None or p.paraphrase in paraphrases]
-    true, false = true_and_false(model, pool, asked, false_answers, seed)
-    train, test = _split(list(dict.fromkeys(p.fact_id for p in true)), train_share, seed)
+    chosen = as_facts(facts).filter(relation=relation, languages=languages)
+    skipped = Skipped("fact")
+    pool = readable_facts(model, chosen, paraphrases, position, skipped)
     options: dict[str, Any] = {"method": method, "position": position, "progress": progress}
-    of_true, of_false = (attribute(model, candidates, **options) for candidates in (true, false))
+    of_true, of_false = _attributed(
+        model, pool, paraphrases, max_facts, false_answers, seed, skipped, options
+    )
+    skipped.report(len(chosen))
+    true, false = of_true.prompts, of_false.prompts
+    train, test = _split(list(dict.fromkeys(p.fact_id for p in true)), train_share, seed)
     settings: dict[str, Any] = {
         "top": top, "t_low": t_low, "t_high": t_high, "max_size": max_size, "of": of,
         "position": position,
@@ -291,6 +297,38 @@ def check_facts(
             attribution=method, **settings,
         ),
     )  # fmt: skip
+
+
+def _attributed(
+    model: "TransformerBridge",
+    pool: FactSet,
+    paraphrases: Sequence[int] | None,
+    max_facts: int | None,
+    false_answers: FalseAnswers,
+    seed: int,
+    skipped: Skipped,
+    options: Mapping[str, Any],
+) -> tuple[NeuronScores, NeuronScores]:
+    """The scores of the true and of the false candidates, without facts whose are no numbers."""
+    drawn = (
+        pool if max_facts is None or max_facts >= len(pool) else pool.sample(max_facts, seed=seed)
+    )
+    asked = [p for p in drawn.prompts() if paraphrases is None or p.paraphrase in paraphrases]
+    candidates = true_and_false(model, pool, asked, false_answers, seed)
+    of_true, of_false = (attribute(model, prompts, **options) for prompts in candidates)
+    bad = set()
+    for part in (of_true, of_false):
+        for number in (~torch.isfinite(part.values).flatten(1).all(1)).nonzero().flatten().tolist():
+            bad.add(part.prompts[number].fact_id)
+            with skipped.unless_it_fails(part.prompts[number].fact_id):
+                require_finite(part.at([number]))
+    if not bad:
+        return of_true, of_false
+    # Without them from the start: false answers and the draw depend on the facts that there are.
+    rest = replace(pool, facts=tuple(fact for fact in pool if fact.id not in bad))
+    if not rest.facts:
+        skipped.report(len(pool))
+    return _attributed(model, rest, paraphrases, max_facts, false_answers, seed, skipped, options)
 
 
 def _split(

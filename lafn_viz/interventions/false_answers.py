@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.facts import FactSet, Prompt
 from lafn_viz.datasets.text import normal
+from lafn_viz.models.batching import require_readable
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
+from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -22,6 +25,31 @@ FalseAnswers = Literal["random", "plausible"]
 
 
 @reads_model
+def readable_facts(
+    model: "TransformerBridge",
+    pool: FactSet,
+    paraphrases: Sequence[int] | None,
+    position: Position,
+    skipped: Skipped,
+) -> FactSet:
+    """The facts whose prompts the model can be asked, in these paraphrases.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    readable = []
+    for fact in pool:
+        with skipped.unless_it_fails(fact.id):
+            prompts = replace(pool, facts=(fact,)).prompts()
+            asked = [p for p in prompts if paraphrases is None or p.paraphrase in paraphrases]
+            if asked:
+                require_readable(model, asked, position=position)
+            readable.append(fact)
+    if not readable:
+        skipped.report(len(pool))
+    return replace(pool, facts=tuple(readable))
+
+
 def true_and_false(
     model: "TransformerBridge",
     pool: FactSet,

@@ -53,8 +53,8 @@ from lafn_viz.neurons.neuron_sets import (
     Neurons,
     as_neuron,
     mask_of,
-    require_finite,
     validate_neurons,
+    with_finite_scores,
 )
 from lafn_viz.neurons.overlap_result import Overlap
 
@@ -267,12 +267,15 @@ def neuron_table(
     the mean attribution in each language, under its code.
 
     Raises:
-        ValueError: if the model answers none of the prompts, for a score that is not a number, or
-            for an option out of its range.
+        ValueError: if the model answers none of the prompts, for scores of which no prompt's are
+            all numbers, or for an option out of its range.
+
+    Warns:
+        SkippedWarning: naming the prompts with a score that is not a number, which are left out.
     """
     import pandas as pd
 
-    require_finite(scores)
+    scores = with_finite_scores(scores)
     rows = _rows_by_language(scores, known_only)
     _, n_layers, d_mlp = scores.values.shape
     if overlap is not None and overlap.shape != (n_layers, d_mlp):

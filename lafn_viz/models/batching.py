@@ -98,6 +98,14 @@ def batches(
             )
 
 
+def require_readable(
+    model: "TransformerBridge", prompts: Sequence[Prompt], *, position: Position = "all"
+) -> None:
+    """Raise for the first prompt that cannot be put into a batch, as `batches` does."""
+    for _ in batches(model, prompts, position=position):
+        pass
+
+
 @dataclass(frozen=True)
 class Padded:
     """Prompts of different lengths, padded at their end to rows of one length.

@@ -34,6 +34,7 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.languages import code_or_tag
 
 if TYPE_CHECKING:
@@ -285,3 +286,22 @@ def require_finite(scores: NeuronScores) -> None:
             f"the scores of prompt {scores.prompts[bad].text!r} are not all numbers; "
             "attribute it again in float32"
         )
+
+
+def with_finite_scores(scores: NeuronScores) -> NeuronScores:
+    """Return the scores of the prompts whose scores are all finite; warn of the others.
+
+    Raises:
+        ValueError: if no prompt is left.
+    """
+    finite = torch.isfinite(scores.values).flatten(1).all(1).tolist()
+    if all(finite):
+        return scores
+    skipped = Skipped("prompt")
+    for number, prompt in enumerate(scores.prompts):
+        with skipped.unless_it_fails(
+            f"{prompt.fact_id}, {prompt.language}, paraphrase {prompt.paraphrase}"
+        ):
+            require_finite(scores.at([number]))
+    skipped.report(len(scores.prompts))
+    return scores.at([number for number, is_finite in enumerate(finite) if is_finite])

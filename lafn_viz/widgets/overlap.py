@@ -6,14 +6,17 @@ import ipywidgets as w
 
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.methods import Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import takes, whole
+from lafn_viz.core.messages import listed
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.stages import locate
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities
-from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.neurons.neuron_sets import Neuron, require_finite
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 N_KEPT = 24  # facts whose scores are kept besides those that are shown
-ScoresKey = tuple[str, str, str]  # the model's weights, method and fact
+ScoresKey = tuple[str, Method, str]  # the model's weights, method and fact
 VIEWS = {
     "Heatmap": "heatmap",
     "Languages together": "upset",
@@ -70,6 +73,8 @@ class OverlapExplorer(Explorer):
         self.shared: frozenset[Neuron] = frozenset()
         self._kept: dict[ScoresKey, NeuronScores] = {}
         self._shown: list[ScoresKey] = []  # the fact that is chosen, then its control
+        self._n_facts = 0  # how many these will be
+        self._left_out = Skipped("fact")  # what could not be attributed for the control
         self._updating_pair = False  # a click sets both lists; the neurons are listed once
         self._make_controls()
         self.children = (
@@ -120,29 +125,46 @@ class OverlapExplorer(Explorer):
         # The control is the next facts in the list, so that a fact always has the same control.
         ids = [other.id for other in self.facts.filter(relation=fact.relation)]
         place = ids.index(fact.id)
-        chosen = (ids[place:] + ids[:place])[: 1 + self.n_others]
         weights = capabilities(model).weights
-        self._shown = keys = [(weights, method, fact_id) for fact_id in chosen]
+        own, *others = [(weights, method, fact_id) for fact_id in ids[place:] + ids[:place]]
+        n_facts = 1 + min(self.n_others, len(others))
+        self._shown = shown = [own]
+        self._n_facts, self._left_out = n_facts, Skipped("fact")
+        left_out = self._left_out
         self.panel.clear()
         self.overlap = None
 
         def compute(task: Task) -> None:
-            for i, key in enumerate(keys):
+            if own not in self._kept:
+                task.step(0.0, f"Attributing {fact.relation} of {fact.subject_id}")
+                self._kept[own] = self._attribute(model, own)
+                task.step(1 / n_facts, "Attributing its control")
+                self.guarded(self._draw)()
+            for key in others:
+                if len(shown) == n_facts:
+                    break
+                if key not in self._kept:
+                    task.step(len(shown) / n_facts, f"Attributing {key[2]}")
+                    # A fact that cannot be attributed is no control; the next one is.
+                    with left_out.unless_it_fails(key[2]):
+                        self._kept[key] = self._attribute(model, key)
                 if key in self._kept:
-                    continue
-                other = self.facts[key[2]]
-                task.step(i / len(keys), f"Attributing {other.relation} of {other.subject_id}")
-                facts = self.facts.filter(relation=other.relation, subjects=other.subject_id)
-                # Held-out paraphrases are left for measuring what is done to these neurons.
-                prompts = facts.prompts(splits=["trained", "held-out pair"])
-                self._kept[key] = attribute(model, prompts, method=method)
-                if not i:
-                    task.step(1 / len(keys), "Attributing its control")
-                    self.guarded(self._draw)()
-            for key in [key for key in self._kept if key not in keys][:-N_KEPT]:
+                    shown.append(key)
+            for key in [key for key in self._kept if key not in shown][:-N_KEPT]:
                 del self._kept[key]
 
         self.submit("scores", compute, lambda _: self._draw())
+
+    def _attribute(self, model: "TransformerBridge", key: ScoresKey) -> NeuronScores:
+        """Attribute one fact. Raises ValueError for scores that are not numbers."""
+        _, method, fact_id = key
+        fact = self.facts[fact_id]
+        facts = self.facts.filter(relation=fact.relation, subjects=fact.subject_id)
+        # Held-out paraphrases are left for measuring what is done to these neurons.
+        prompts = facts.prompts(splits=["trained", "held-out pair"])
+        scores = attribute(model, prompts, method=method)
+        require_finite(scores)
+        return scores
 
     def _scores(self) -> list[NeuronScores]:
         """Return the scores that are computed, in the languages that are checked; the fact first.
@@ -176,10 +198,12 @@ class OverlapExplorer(Explorer):
         else:
             figure = plots.attribution_strip(scores[0], agnostic=agnostic)
         self.figure.show(figure)
-        n_expected, n_others = len(self._shown) - 1, len(scores) - 1
+        n_expected, n_others = self._n_facts - 1, len(scores) - 1
         control = f"Control: {n_others} other fact{'' if n_others == 1 else 's'}."
         if n_others < n_expected and self.waiting("scores"):
             control = f"Its control, {n_expected} other facts, follows …"
+        if self._left_out.reasons:
+            control += f" Facts that cannot be attributed: {listed(self._left_out.reasons)}."
         self.status.say(f"{fact}: {len(agnostic)} neurons in {least} languages or more. {control}")
         self._list_shared()
 

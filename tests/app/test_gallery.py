@@ -93,6 +93,24 @@ def test_unknown_figures_are_named(tmp_path):
         gallery(tmp_path, names=["pie"])
 
 
+def test_a_figure_that_fails_keeps_the_others(results, tmp_path, monkeypatch, capsys):
+    def fail(results):
+        raise RuntimeError("no numbers")
+
+    names = ["overlap_heatmap", "upset"]
+    whole = gallery(tmp_path / "whole", names=names[:1], png=False, results=results)
+    monkeypatch.setitem(FIGURES, "upset", fail)
+    with pytest.warns(lv.SkippedWarning, match=r"1 of 2 figures left out: 'upset' \(no numbers\)"):
+        made = gallery(tmp_path / "made", names=names, png=False, results=results)
+    assert [page.stem for page in made.pages] == names[:1]
+    assert made.index.read_text("utf-8") == whole.index.read_text("utf-8")
+    monkeypatch.setattr(module, "gallery", lambda out, **options: made)
+    assert main(["gallery", "--out", str(tmp_path)]) == 1
+    output = capsys.readouterr()
+    assert output.err == "lafn-viz: upset is left out: no numbers\n"
+    assert "1 figures" in output.out
+
+
 def test_command(monkeypatch, tmp_path, capsys):
     asked = []
 

@@ -1,6 +1,9 @@
 """Many edits: finished ones are kept when the process is killed."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 import lafn_viz as lv
 from lafn_viz.editing import many
@@ -52,3 +55,29 @@ def test_bad_input(embedded, tiny, cases, facts, tmp_path):
     (tmp_path / "not").mkdir()
     with pytest.raises(FileNotFoundError, match="there is no"):
         lv.edit_cases(embedded, cases, folder=tmp_path / "not", progress=False, **FEW)
+
+
+@pytest.mark.slow
+def test_a_bad_case_takes_no_other_edit_with_it(embedded, cases, tmp_path):
+    good = lv.edit_cases(embedded, list(cases)[::2], progress=False, **FEW)
+    (question, *_) = cases[1].edit["en"]
+    long = lv.Prompt.of("Japan " * 300 + "is", question.answer, subject="Japan")
+    bad = replace(cases[1], edit={"en": (long,)})
+    folder = tmp_path / "edits"
+    with pytest.warns(lv.SkippedWarning, match=r"1 of 3 cases left out: .* tokens with its answer"):
+        cache = lv.edit_cases(
+            embedded, [cases[0], bad, cases[2]], folder=folder, progress=False, **FEW
+        )
+    for edit, expected in zip(cache, good, strict=True):
+        assert edit.key == expected.key
+        torch.testing.assert_close(edit.values, expected.values, rtol=0, atol=0)
+    # Once it is mended, it alone is edited.
+    made = []
+    mended = lv.edit_cases(
+        embedded, cases, folder=folder, progress=False, **FEW,
+        on_step=lambda number, loss: made.extend([number] if number == 1 else []),
+    )  # fmt: skip
+    assert len(made) == 1
+    assert {edit.key for edit in mended} == {case.key for case in cases}
+    with pytest.raises(ValueError, match="tokens with its answer"):
+        lv.edit_cases(embedded, [bad], progress=False, **FEW)

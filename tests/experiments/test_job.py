@@ -22,7 +22,7 @@ def bad_facts(good: lv.Fact) -> list[lv.Fact]:
         "too long": {"subject": dict.fromkeys(good.subject, long)},
         "too long in one language": {"subject": {**good.subject, "fr": long}},
         "no paraphrases in one language": {
-            "subject": {**good.subject, "xx": "A"}, "object": {**good.object, "xx": "B"},
+            "subject": {**good.subject, "sw": "A"}, "object": {**good.object, "sw": "B"},
         },
         "no answer in one language": {"object": {**good.object, "fr": " "}},
         "no name of the object": {"object": {"en": "Rome"}},

@@ -5,6 +5,7 @@ import re
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from made_up import scores_of
@@ -181,9 +182,23 @@ def test_bad_options_and_scores_are_refused(tiny):
     for options in ({"t_low": 0.5}, {"top": 1}, {"max_size": 1}, {"t_high": 1.0}):
         with pytest.raises(ValueError, match="; give"):
             lv.find_degenerate(model, scores, **options)
-    scores.values[1, 0, 0] = torch.nan
+    scores.values[:, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"'A is' are not all numbers"):
         lv.find_degenerate(model, scores)
+
+
+def test_a_prompt_with_a_score_that_is_no_number_is_left_out(tiny, made_up):
+    made_up(lambda gone: 0.8 * (0.3 if {A, B} <= gone else 1.0))
+    scores = scores_over([A, B, C], n=3, languages=["en", "fr", "fr"])
+    (_, expected) = lv.find_degenerate(tiny("gpt2"), scores.at([0, 1]))
+    scores.values[2, 0, 0] = torch.nan
+    with pytest.warns(lv.SkippedWarning, match=r"1 of 3 prompts left out: 'r/A, fr, paraphrase 2'"):
+        (_, found) = lv.find_degenerate(tiny("gpt2"), scores)
+    assert repr(found) == repr(expected)
+    pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame(), check_exact=True)
+    with pytest.warns(lv.SkippedWarning, match="1 of 3 prompts"):
+        table = lv.neuron_table(scores)
+    pd.testing.assert_frame_equal(table, lv.neuron_table(scores.at([0, 1])), check_exact=True)
 
 
 def test_graph_draws_each_pair_between_its_neurons(tiny, made_up):

@@ -286,3 +286,38 @@ def test_a_real_model_is_checked_from_end_to_end(embedded, facts):
     mean = np.mean([direct.values[0, n.layer, n.neuron].item() for n in check.top])
     assert check.scores[check.judges.index(TOP), 0] == pytest.approx(mean, rel=1e-3, abs=1e-6)
     assert {p.fact_id for one in check.found for p in one.prompts} <= set(check.train)
+
+
+def test_bad_facts_leave_the_verdict_as_it_is_without_them(embedded, facts, monkeypatch):
+    some = facts.filter(relation="capital", languages=["en", "fr"], leaking=False).sample(6)
+    good = some.facts[0]
+    long, other = dict.fromkeys(good.subject, "Japan " * 300), {**good.object, "sw": "B"}
+    no_number = dataclasses.replace(good, id="nan", subject_id="nan")
+    bad = (
+        dataclasses.replace(good, id="long", subject_id="long", subject=long),
+        dataclasses.replace(
+            good, id="no texts", subject_id="x", subject={**good.subject, "sw": "A"}, object=other
+        ),
+        no_number,
+    )
+    usual = fact_checking.attribute
+
+    def attribute(model, prompts, **options):
+        scores = usual(model, prompts, **options)
+        scores.values[[prompt.fact_id == "nan" for prompt in prompts], 0, 0] = torch.nan
+        return scores
+
+    monkeypatch.setattr(fact_checking, "attribute", attribute)
+    options = {"paraphrases": (0,), "method": "activation", "max_facts": 4, "controls": 2}
+    expected = lv.check_facts(embedded, some, "capital", **options)
+    mixed = dataclasses.replace(
+        some, facts=(bad[0], *some.facts[:3], bad[1], *some.facts[3:], bad[2])
+    )
+    with pytest.warns(lv.SkippedWarning, match="of 9 facts left out: 'long'"):
+        found = lv.check_facts(embedded, mixed, "capital", **options)
+    assert (found.train, found.test, found.prompts) == (
+        expected.train, expected.test, expected.prompts
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    with pytest.raises(ValueError, match="tokens with its answer"):
+        lv.check_facts(embedded, dataclasses.replace(some, facts=bad[:1]), "capital", **options)

@@ -132,3 +132,20 @@ def test_facts_that_cannot_be_explored(embedded, capitals, facts, message):
     chosen = capitals.filter(**facts) if facts else replace(capitals, facts=())
     with pytest.raises(ValueError, match=message):
         lv.OverlapExplorer(embedded, chosen) if facts else lv.NeuronExplorer(embedded, chosen)
+
+
+def test_a_fact_that_cannot_be_attributed_is_no_control(embedded, capitals):
+    some = capitals.filter(relation="capital", languages=["en", "fr"], subjects=["FR", "JP", "PE"])
+    good = some.facts[1]
+    bad = replace(
+        good, id="capital/bad", subject_id="bad", subject=dict.fromkeys(good.subject, "Peru " * 300)
+    )
+    shown = []
+    for facts in (some, replace(some, facts=(some.facts[0], bad, *some.facts[1:]))):
+        explorer = lv.OverlapExplorer(embedded, facts, n_others=2)
+        explorer.wait()
+        shown.append(explorer)
+    assert shown[0].overlap.to_frame().equals(shown[1].overlap.to_frame())
+    assert "Control: 2 other facts." in shown[1].status.text
+    assert "capital/bad" in shown[1].status.text
+    assert not shown[1].status.is_error

@@ -1,8 +1,8 @@
 """The result of an evaluation: every answer before and after every edit, and its scores."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -55,17 +55,22 @@ class Answered:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Every answer to every question after every edit of one editor."""
+    """Every answer to every question after every edit of one editor.
+
+    `left_out` has the reason for each case that could not be evaluated, by its id.
+    """
 
     editor: str
     answers: tuple[Answered, ...]
     provenance: Provenance
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         cases = {answer.case for answer in self.answers}
         means = self.summary().set_index("metric")["mean"]
         shown = ", ".join(f"{metric} {mean:.3f}" for metric, mean in means.items())
-        return f"Evaluation({self.editor}, {len(cases)} cases, exact match: {shown})"
+        left_out = f" ({len(self.left_out)} left out)" if self.left_out else ""
+        return f"Evaluation({self.editor}, {len(cases)} cases{left_out}, exact match: {shown})"
 
     def to_frame(self) -> "pd.DataFrame":
         """One row for each edit and question: the texts before and after, and all their scores."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from lafn_viz.core.arguments import a_flag, a_path, a_result, or_none, some_texts, takes, whole
 from lafn_viz.core.options import plain
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Cases, as_cases
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, Role
 from lafn_viz.datasets.edit_sets import EditSet
@@ -83,10 +84,16 @@ def evaluate(
         max_prompts: in one batch, which bounds the memory.
 
     Raises:
-        ValueError: for no cases, neither `together` nor `alone`, `at_once` with `alone`, a question
-            that is longer than the model reads, or a file of another evaluation, of an earlier
-            version, or with a line that cannot be read (FactError, naming the line).
+        ValueError: for no cases, neither `together` nor `alone`, `at_once` with `alone`, or a file
+            of another evaluation, of an earlier version, or with a line that cannot be read
+            (FactError, naming the line).
         FileNotFoundError: for a folder in place of the file.
+        Exception: that of the first case, if none can be evaluated.
+
+    Warns:
+        SkippedWarning: naming the cases that cannot be evaluated, such as one with a question that
+            is longer than the model reads. `Evaluation.left_out` has them too; the answers to the
+            others are those of an evaluation without them.
     """
     from tqdm.auto import tqdm
 
@@ -95,26 +102,31 @@ def evaluate(
     _require_something_to_do(chosen, together, alone, at_once)
     if capabilities(model).masked:
         raise ValueError("editors are evaluated by what a model writes; give a causal model")
-    _require_short_questions(model, chosen)
+    skipped = Skipped("case")
+    usable = _readable_cases(model, chosen, skipped, edited_at_once=at_once)
     source = provenance(
         model, "evaluate", editor=editor.name, cases=[case.id for case in chosen],
         languages=list(chosen.languages), together=together, alone=alone, at_once=at_once,
         **{f"editor_{name}": plain(value) for name, value in editor.options.items()},
     )  # fmt: skip
     journal = EvaluationJournal(
-        None if file is None else Path(file), source, edited_with=chosen.cases if at_once else ()
+        None if file is None else Path(file), source, edited_with=usable if at_once else ()
     )
-    if at_once and any(journal.answers_of(case) is None for case in chosen):
-        all_edits = editor.together(model, list(chosen))
+    if at_once and any(journal.answers_of(case) is None for case in usable):
+        all_edits = editor.together(model, usable)
         editor = replace(editor, edit=lambda model, case, languages: all_edits)
     answers: list[Answered] = []
-    for case in tqdm(chosen, desc=editor.name, disable=not progress, unit="edit"):
+    for case in tqdm(usable, desc=editor.name, disable=not progress, unit="edit"):
         answers_of_case = journal.answers_of(case)
         if answers_of_case is None:
-            answers_of_case = _evaluate_case(model, editor, case, together, alone, max_prompts)
+            with skipped.unless_it_fails(case.id):
+                answers_of_case = _evaluate_case(model, editor, case, together, alone, max_prompts)
+            if answers_of_case is None:
+                continue
             journal.add(case, answers_of_case)
         answers += answers_of_case
-    return Evaluation(editor.name, tuple(answers), source)
+    skipped.report(len(chosen))
+    return Evaluation(editor.name, tuple(answers), source, skipped.reasons)
 
 
 def _require_something_to_do(cases: EditSet, together: bool, alone: bool, at_once: bool) -> None:
@@ -130,14 +142,29 @@ def _require_something_to_do(cases: EditSet, together: bool, alone: bool, at_onc
         )
 
 
-def _require_short_questions(model: "TransformerBridge", cases: EditSet) -> None:
-    """Refuse a question that is longer than the model reads, before any edit is made."""
+def _readable_cases(
+    model: "TransformerBridge", cases: EditSet, skipped: Skipped, *, edited_at_once: bool
+) -> list[EditCase]:
+    """The cases without a question that is longer than the model reads, before any edit is made.
+
+    Of cases that are edited at once every question is read: one bad edit would spoil them all.
+
+    Raises:
+        ValueError: if no case is left.
+    """
     limit = context_length(model) or 0
+    readable = []
     for case in cases:
-        for prompt in (prompt for role in ROLES for prompt in case.prompts(role)):
-            # No token is shorter than a byte, so few questions have to be encoded to know.
-            if len((prompt.text + prompt.continuation).encode()) >= limit > 0:
-                encode(model, prompt)
+        with skipped.unless_it_fails(case.id):
+            for prompt in (prompt for role in ROLES for prompt in case.prompts(role)):
+                # No token is shorter than a byte, so few questions have to be encoded to know.
+                n_bytes = len((prompt.text + prompt.continuation).encode())
+                if edited_at_once or n_bytes >= limit > 0:
+                    encode(model, prompt)
+            readable.append(case)
+    if not readable:
+        skipped.report(len(cases))
+    return readable
 
 
 def _evaluate_case(

@@ -37,11 +37,12 @@ from lafn_viz.core.arguments import (
     whole,
 )
 from lafn_viz.core.options import require_one_of
+from lafn_viz.core.skipped import Skipped
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.tokens import POSITIONS, Position
-from lafn_viz.neurons.neuron_sets import NeuronSet, mask_of, select_neurons
+from lafn_viz.neurons.neuron_sets import NeuronSet, mask_of, require_finite, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.overlaps import overlap
 
@@ -97,9 +98,21 @@ def method_scores(
 
     Returns:
         The scores of each method, for `score_methods` and `score_overlap`.
+
+    Raises:
+        ValueError: for an unknown method or position.
+
+    Warns:
+        SkippedWarning: naming the methods that fail; the others have their scores.
     """
     names: tuple[RankingMethod, ...] = _methods("methods", methods)
-    return {name: _attribute(planted, name, position, target, seed, progress) for name in names}
+    scores: dict[str, NeuronScores] = {}
+    skipped = Skipped("method")
+    for name in names:
+        with skipped.unless_it_fails(name):
+            scores[name] = _attribute(planted, name, position, target, seed, progress)
+    skipped.report(len(names))
+    return scores
 
 
 @takes(
@@ -126,13 +139,16 @@ def score_methods(
         `planted`.
 
     Raises:
-        ValueError: for scores of other prompts.
+        ValueError: for scores of other prompts, or if no method has scores that are all numbers.
+
+    Warns:
+        SkippedWarning: naming the methods with a score that is not a number, which have no row.
     """
     import pandas as pd
 
     _require_planted_prompts(planted, scores)
     rows = []
-    for method, of_method in scores.items():
+    for method, of_method in _finite_ones(scores).items():
         cases = pd.DataFrame(_recovery(planted, of_method.values, top))
         count, position = cases.pop("planted").mean(), of_method.provenance.options["position"]
         row = {"method": method, "position": position, "n": len(cases), "planted": count}
@@ -148,6 +164,17 @@ def _require_planted_prompts(planted: Planted, scores: Mapping[str, NeuronScores
                 f"the scores of {method!r} are of other prompts; attribute planted.prompts, or use "
                 "method_scores(planted)"
             )
+
+
+def _finite_ones(scores: Mapping[str, NeuronScores]) -> dict[str, NeuronScores]:
+    """The scores of the methods that have no score that is not a number; warn of the others."""
+    finite, skipped = {}, Skipped("method")
+    for method, of_method in scores.items():
+        with skipped.unless_it_fails(method):
+            require_finite(of_method)
+            finite[method] = of_method
+    skipped.report(len(scores))
+    return finite
 
 
 def _means(cases: "pd.DataFrame", seed: int) -> dict[str, float]:
@@ -269,13 +296,16 @@ def score_overlap(
         (fact, language) pairs (specific).
 
     Raises:
-        ValueError: for scores of other prompts.
+        ValueError: for scores of other prompts, or if no method has scores that are all numbers.
+
+    Warns:
+        SkippedWarning: naming the methods with a score that is not a number, which have no row.
     """
     import pandas as pd
 
     _require_planted_prompts(planted, scores)
     rows = []
-    for method, of_method in scores.items():
+    for method, of_method in _finite_ones(scores).items():
         sets = select_neurons(of_method, top=top)
         shared = overlap(sets, min_languages=min_languages)
         for kind in ("agnostic", "specific"):

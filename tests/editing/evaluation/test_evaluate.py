@@ -91,15 +91,45 @@ def test_bad_input(embedded, cases):
         evaluate(embedded, NOTHING, cases, languages=["xx"])
 
 
-def test_a_question_longer_than_the_model_reads_is_refused_before_any_edit(embedded, cases):
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_case_that_cannot_be_asked_takes_no_other_with_it(embedded, cases, tmp_path, at_once):
+    options = {"at_once": at_once, "progress": False}
     long = lv.Prompt.of("Japan " * 200 + "is", "Rome", subject="Japan")
-    case = replace(cases[0], portability={"en": (long,)})
+    bad = replace(cases[0], portability={"en": (long,)})
+    edited = []
 
     def edit(model, case, languages):
-        raise AssertionError("an edit was made")
+        edited.append(case.id)
+        return Nothing()
 
+    editor = Editor("e", edit, edit_all=lambda model, cases: edit(model, cases[-1], ()))
+    alone = evaluate(embedded, editor, [cases[1]], **options)
+    edited.clear()
+    file = tmp_path / "answers.jsonl"
+    with pytest.warns(lv.SkippedWarning, match=r"1 of 2 cases left out: .* 201 tokens with its"):
+        report = evaluate(embedded, editor, [bad, cases[1]], file=file, **options)
+    assert report.answers == alone.answers
+    assert list(report.left_out) == [bad.id]
+    assert "1 cases (1 left out)" in repr(report)
+    assert edited == [cases[1].id]  # it is seen before an edit is made
+    # Once it is mended, the other is not done again, unless it was edited with it.
+    edited.clear()
+    mended = evaluate(embedded, editor, cases, file=file, **options)
+    assert mended.left_out == {}
+    assert edited == [cases[1 if at_once else 0].id]
     with pytest.raises(ValueError, match=r"201 tokens with its answer, but .* at most 128"):
-        evaluate(embedded, Editor("e", edit), [cases[1], case], progress=False)
+        evaluate(embedded, editor, [bad], **options)
+
+
+def test_an_editor_that_fails_for_one_case_keeps_the_others(embedded, cases):
+    def edit(model, case, languages):
+        if case.id == cases[0].id:
+            raise RuntimeError("the loss is not a number")
+        return Nothing()
+
+    with pytest.warns(lv.SkippedWarning, match=r"left out: .* \(the loss is not a number\)"):
+        report = evaluate(embedded, Editor("nothing", edit), cases, progress=False)
+    assert report.answers == evaluate(embedded, NOTHING, [cases[1]], progress=False).answers
 
 
 def test_a_text_ends_where_the_model_reads_no_further(tiny):

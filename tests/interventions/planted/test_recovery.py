@@ -1,9 +1,12 @@
 """Integrated gradients finds planted neurons; random scores and decoy-prone methods do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import lafn_viz as lv
+from lafn_viz.interventions.planted import recovery
 from lafn_viz.plots import planted_recovery
 
 pytestmark = pytest.mark.slow
@@ -66,3 +69,20 @@ def test_random_scores_name_their_seed(scores):
     source = scores["random"].provenance
     assert source.seed == 0
     assert source.options == {"position": "answer"}
+
+
+def test_a_method_that_fails_keeps_the_others(planted, scores, table, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(recovery, "_ablated", fail)
+    with pytest.warns(lv.SkippedWarning, match=r"1 of 2 methods .* 'ablation' \(out of memory\)"):
+        found = lv.method_scores(planted, ["ablation", "activation"])
+    assert list(found) == ["activation"]
+    assert found["activation"].values.equal(scores["activation"].values)
+    values = scores["gradient"].values.clone()
+    values[0, 0, 0] = float("nan")
+    damaged = {**scores, "gradient": replace(scores["gradient"], values=values)}
+    with pytest.warns(lv.SkippedWarning, match="1 of 4 methods left out: 'gradient'"):
+        found = lv.score_methods(planted, damaged)
+    assert found.equals(table.drop(index="gradient"))
