@@ -17,6 +17,7 @@ from lafn_viz.plots.editing import (
     edits_by_size,
 )
 from lafn_viz.plots.effects import effects_by_language, effects_matrix, transfer_and_sharing
+from lafn_viz.plots.exported import keep_figures
 from lafn_viz.plots.neuron_cards import neuron_card
 from lafn_viz.plots.overlaps import (
     language_tree,
@@ -55,3 +56,5 @@ __all__ = [
     "transfer_and_sharing",
     "upset",
 ]
+
+keep_figures()

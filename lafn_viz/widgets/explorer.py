@@ -20,8 +20,8 @@ from lafn_viz.models.loading import load_model
 from lafn_viz.models.packaged import EMBEDDED
 from lafn_viz.plots.style import language_colour
 from lafn_viz.widgets.background import Task, Worker
-from lafn_viz.widgets.figure import STATIC
-from lafn_viz.widgets.html import class_name, row
+from lafn_viz.widgets.exported import COPIES, Kept
+from lafn_viz.widgets.html import STATIC, class_name, row
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -48,9 +48,14 @@ class Status(anywidget.AnyWidget):
         """Show a sentence in place of the last one."""
         with self.hold_sync():
             self.text, self.is_error = text, error
+        COPIES.changed()
+
+    def kept_html(self) -> str:
+        """Return the line as HTML for an exported page."""
+        return f"<p>{escape(self.text)}</p>"
 
 
-class Explorer(w.VBox):
+class Explorer(Kept, w.VBox):
     """A column of controls and figures about one model and its facts.
 
     A subclass builds its controls, then calls `start`; `begin` runs when the model is loaded, and
@@ -220,6 +225,7 @@ class Explorer(w.VBox):
                     handler()
             except Exception as error:
                 self.show_error(error)
+            COPIES.changed()
 
         return run
 

@@ -6,8 +6,6 @@ was.
 """
 
 import json
-from html import unescape
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -15,11 +13,12 @@ import plotly.graph_objects as go
 import traitlets
 
 from lafn_viz.plots import CONFIG
+from lafn_viz.plots.exported import description, figure_html
+from lafn_viz.widgets.exported import COPIES, Kept
+from lafn_viz.widgets.html import STATIC
 
-STATIC = Path(__file__).parent / "static"
 
-
-class FigureView(anywidget.AnyWidget):
+class FigureView(Kept, anywidget.AnyWidget):
     """Shows a figure in the light or dark theme of the page.
 
     `clicked` is {"curve", "row", "column", "click"}: the trace, the place in it (of a trace without
@@ -48,8 +47,13 @@ class FigureView(anywidget.AnyWidget):
             else:
                 drawn = json.loads(figure.to_json())
                 self.figure = json.dumps({**drawn, "config": CONFIG}, ensure_ascii=False)
-                self.label = _description(figure)
+                self.label = description(drawn)
             self.revision += 1
+        COPIES.changed()
+
+    def kept_html(self) -> str:
+        """Return HTML that draws the figure in an exported page."""
+        return figure_html(json.loads(self.figure)) if self.figure else ""
 
     def _send_library(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         """Send plotly.js when the page asks for it."""
@@ -57,10 +61,3 @@ class FigureView(anywidget.AnyWidget):
             from plotly.offline import get_plotlyjs
 
             self.send({"kind": "plotly", "code": get_plotlyjs()})
-
-
-def _description(figure: go.Figure) -> str:
-    """Return title and caption as plain text, for readers who do not see the figure."""
-    title = figure.layout.title
-    parts = [title.text, title.subtitle.text if title.subtitle else None]
-    return ". ".join(unescape(part.replace("<br>", " ")) for part in parts if part)

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
 import ipywidgets as w
+
+STATIC = Path(__file__).parent / "static"  # scripts and style sheets
 
 
 def row(*widgets: w.Widget) -> w.HBox:

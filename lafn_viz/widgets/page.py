@@ -9,6 +9,7 @@ import ipywidgets as w
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.widgets.editor import LiveEditor
 from lafn_viz.widgets.explorer import Explorer
+from lafn_viz.widgets.exported import Kept
 from lafn_viz.widgets.neuron import NeuronExplorer
 from lafn_viz.widgets.overlap import OverlapExplorer
 from lafn_viz.widgets.prompt import PromptExplorer
@@ -24,13 +25,17 @@ EXPLORERS: dict[str, Callable[..., Explorer]] = {
 }
 
 
+class Tabs(Kept, w.Tab):
+    """A tab for each explorer."""
+
+
 def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None) -> w.Tab:
     """Return a tab for each explorer; an explorer is built when its tab is first opened.
 
     Edits are saved in folders inside the working folder.
     """
     places = [w.VBox() for _ in EXPLORERS]
-    tabs = w.Tab(places, titles=list(EXPLORERS))
+    tabs = Tabs(places, titles=list(EXPLORERS))
     tabs.add_class("lafn-page")
 
     def build(*_: object) -> None:

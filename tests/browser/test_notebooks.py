@@ -9,6 +9,7 @@ from servers import browser_required, why_no_browser
 pytestmark = pytest.mark.slow
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+EXPORTED = ("00_quickstart", "08_explore")  # one with figures, one with explorers
 FIGURE = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -17,13 +18,13 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_from_first_cell_to_last(path, request, tmp_path):
     in_lab = browser_required() or why_no_browser() is None
-    outputs = run_in_lab(path, request) if in_lab else run_bare(path, tmp_path)
+    outputs = run_in_lab(path, request, tmp_path) if in_lab else run_bare(path, tmp_path)
     assert not [output for output in outputs if output["output_type"] == "error"]
     # An explorer is a widget, which holds its own figures.
     assert sum(FIGURE in o.get("data", {}) or WIDGET in o.get("data", {}) for o in outputs) >= 3
 
 
-def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
+def run_in_lab(path: Path, request: pytest.FixtureRequest, tmp_path: Path) -> list[dict]:
     """Run the notebook in JupyterLab until all figures are drawn; return its outputs."""
     page, lab = request.getfixturevalue("page"), request.getfixturevalue("lab")
     from driving import (
@@ -43,7 +44,25 @@ def run_in_lab(path: Path, request: pytest.FixtureRequest) -> list[dict]:
     wait_for_plots(page, max(3, sum(FIGURE in output.get("data", {}) for output in outputs)))
     show_whole_notebook(page)
     end_session(page, lab.address)
+    if path.stem in EXPORTED:
+        check_exported(page, tmp_path)
     return outputs
+
+
+def check_exported(page, folder: Path) -> None:
+    """Export the open notebook: all its figures are drawn where there is no kernel."""
+    import nbformat
+    from driving import Watch
+    from exporting import exported_page, open_exported
+
+    content = page.evaluate(
+        "() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())"
+    )
+    drawn = page.locator(".js-plotly-plot").count()
+    page, watch = page.context.new_page(), Watch()
+    watch.attach(page)
+    open_exported(page, exported_page(nbformat.reads(content, as_version=4)), folder, figures=drawn)
+    watch.check()
 
 
 def run_bare(path: Path, folder: Path) -> list[dict]:

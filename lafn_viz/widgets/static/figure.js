@@ -12,6 +12,8 @@ function plotly(model) {
       const module = { exports: {} };
       new Function("module", "exports", "define", message.code)(module, module.exports, undefined);
       resolve(module.exports);
+      // A kernel answers: what stands for the widgets in exported pages is hidden.
+      document.documentElement.classList.add("lafn-live");
     };
     model.on("msg:custom", receive);
     model.send({ kind: "plotly" });
@@ -95,6 +97,7 @@ async function render({ model, el }) {
   let gone = false;
   let drawing = Promise.resolve();
   let clicks = 0;
+  plotly(model).catch(() => {}); // at once: until a kernel answers, the page shows copies
 
   const draw = async (anew) => {
     const text = model.get("figure");
