@@ -4,10 +4,10 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lafn_viz.app.addresses import others_can_read
 from lafn_viz.app.serving import APP_PORT, LAB_PORT
 
 if TYPE_CHECKING:
@@ -139,10 +139,9 @@ def _add_app(commands: Any) -> None:
     app = commands.add_parser("app", help="serve the explorers as one page")
     _add_server_options(app, usual_port=APP_PORT)
     add = app.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: this computer alone)")
     add(
         "--no-token", dest="token", action="store_false",
-        help="let in anyone who can reach the page",
+        help="let in anyone who can reach the page, also other users of this computer",
     )  # fmt: skip
     add(
         "--theme", choices=("auto", "light", "dark"), default="auto",
@@ -152,7 +151,20 @@ def _add_app(commands: Any) -> None:
 
 def _add_server_options(command: argparse.ArgumentParser, *, usual_port: int) -> None:
     add = command.add_argument
-    add("--port", type=int, help=f"port to listen on (default: {usual_port}, or a free one)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this computer alone)")
+    add(
+        "--port", type=int,
+        help=f"port to listen on; 0 takes a free one (default: {usual_port}, or a free one)",
+    )  # fmt: skip
+    add(
+        "--base-url", default="/", metavar="PATH",
+        help="path of the first page, for a proxy that passes it on unchanged (default: /)",
+    )  # fmt: skip
+    add(
+        "--allow-host", action="append", dest="allow_hosts", default=[], metavar="NAME",
+        help="also answer requests for this host name, such as that of a proxy; repeat it for "
+        "several names",
+    )  # fmt: skip
     add(
         "--no-browser", dest="browser", action="store_false",
         help="print the address without opening a browser",
@@ -279,15 +291,20 @@ def _print_store(store: "lv.Store") -> None:
 def _lab(**options: Any) -> int:
     from lafn_viz.app.serving import serve_lab
 
-    serve_lab(**options)
+    # JupyterLab prints its address with the token to this stream.
+    serve_lab(**options, show_token=not others_can_read(sys.stderr), say=_say)
     return 0
 
 
 def _app(**options: Any) -> int:
     from lafn_viz.app.serving import serve_app
 
-    serve_app(**options, say=partial(print, flush=True))
+    serve_app(**options, show_token=not others_can_read(sys.stdout), say=_say)
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _make_folder(out: Path) -> None:

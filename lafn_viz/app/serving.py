@@ -3,16 +3,17 @@
 1. The **notebooks** are in `notebooks/` of a checkout. An installed package contains copies, which
    are written to a folder of the user before they are opened; existing files are kept.
 2. The **page** is the short notebook `app/app.ipynb`, served by Voilà with the package's own
-   template: the page loads nothing from other machines, and a reader cannot run code (Voilà passes
-   only widget messages to the kernel).
+   template (`voila_page`): the page loads nothing from other machines, and a reader cannot run code
+   (Voilà passes only widget messages to the kernel).
 3. By default the page answers on this computer only, and only to a random token. Without a token,
    it still refuses host names that are not this computer's, so that a web page cannot reach it
-   under a host name of its own (DNS rebinding).
+   under a host name of its own (DNS rebinding). Behind a proxy it answers the names given.
+4. The token is told to the person who starts the server, and to nobody else: no log that others
+   may read holds it.
 
 Each open page has its own Python process, which ends when the page is closed.
 """
 
-import errno
 import html
 import importlib.util
 import logging
@@ -22,28 +23,17 @@ import shutil
 import socket
 import tempfile
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
+from lafn_viz.app.addresses import LOCAL, Address, choose_address, write_private
+from lafn_viz.app.voila_page import Theme, run_page
 from lafn_viz.core.paths import is_installed, notebooks_folder
 
-Theme = Literal["auto", "light", "dark"]
-
 LOG = logging.getLogger(__name__)
-APP = Path(__file__).resolve().parent  # app.ipynb and its template are beside this file
 APP_PORT = 8866
 LAB_PORT = 8888
-LOCAL = "127.0.0.1"
-# The JupyterLab extensions that the page needs. Others in the user's environment are left out: they
-# take time to load, and some break outside JupyterLab.
-EXTENSIONS = [
-    "@jupyter-widgets/jupyterlab-manager",
-    "@voila-dashboards/widgets-manager8",
-    "anywidget",
-]
-# Seconds after which the process of a page ends that was lost without being closed.
-CULL_AFTER = 1800
+TOKEN = "LAFN_VIZ_TOKEN"  # the environment variable
 
 
 def shipped_notebooks() -> list[Path]:
@@ -88,34 +78,76 @@ def notebooks_to_open(folder: Path | None = None) -> Path:
     return folder
 
 
-def serve_lab(folder: Path | None = None, *, port: int | None = None, browser: bool = True) -> None:
+def serve_lab(
+    folder: Path | None = None,
+    *,
+    host: str = LOCAL,
+    port: int | None = None,
+    base_url: str = "/",
+    allow_hosts: Sequence[str] = (),
+    browser: bool = True,
+    show_token: bool = True,
+    say: Callable[[str], object] = LOG.info,
+) -> None:
     """Open the notebooks in JupyterLab, and return when it is stopped (Ctrl-C).
 
     Args:
         folder: the folder for copies of the notebooks; see `notebooks_to_open`.
-        port: the port to listen on; by default 8888, or a free one if that is taken.
+        host: the address to listen on; "0.0.0.0" is every network this computer is in.
+        port: the port to listen on; by default 8888, or a free one if that is taken; 0 for a free
+            one.
+        base_url: the path of the first page, for a proxy that keeps a prefix.
+        allow_hosts: names that a proxy asks for, besides this computer's own.
         browser: whether to open a browser. The address is printed either way.
+        show_token: whether JupyterLab may print its token; otherwise a private file holds it.
+        say: called with a line that names that file.
 
     Raises:
-        ValueError: for a port that is taken or invalid, for a folder that cannot be written to, or
-            if JupyterLab is not installed.
+        ValueError: for a port, host, path or name that cannot be used, for a folder that cannot be
+            written to, or if JupyterLab is not installed.
     """
     _require_installed("jupyterlab", "ipywidgets", "anywidget")
-    port = _port(LOCAL, port, LAB_PORT)
+    address = choose_address(host, port, LAB_PORT, base_url, allow_hosts)
     opened = notebooks_to_open(folder).resolve()
 
     from jupyterlab.labapp import LabApp
 
-    arguments = [f"--ServerApp.root_dir={opened}", f"--port={port}", "--ServerApp.port_retries=0"]
-    LabApp.launch_instance(arguments if browser else [*arguments, "--no-browser"])
+    arguments = [f"--ServerApp.root_dir={opened}", *_lab_options(address)]
+    if not browser:
+        arguments.append("--no-browser")
+    with tempfile.TemporaryDirectory(prefix="lafn_viz") as private:
+        if not show_token:
+            secret = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(32)
+            # Not on the command line of a process: only in this list.
+            arguments.append(f"--IdentityProvider.token={secret}")
+            _say_where_token_is(say, f"{address.url}lab?token={secret}", Path(private))
+        LabApp.launch_instance(arguments)
+
+
+def _lab_options(address: Address) -> list[str]:
+    """Return JupyterLab's options for an address."""
+    options = [f"--port={address.port}", "--ServerApp.port_retries=0"]
+    if address.host != LOCAL:
+        options.append(f"--ServerApp.ip={address.host}")
+    if address.base_url != "/":
+        options.append(f"--ServerApp.base_url={address.base_url}")
+    if address.allowed_hosts:
+        names = ("localhost", socket.gethostname(), *address.allowed_hosts)
+        options += ["--ServerApp.allow_remote_access=False", "--ServerApp.trust_xheaders=True"]
+        options += [f"--ServerApp.local_hostnames={name}" for name in names]
+        options.append(f"--ServerApp.allow_origin_pat={address.origins}")
+    return options
 
 
 def serve_app(
     *,
     host: str = LOCAL,
     port: int | None = None,
+    base_url: str = "/",
+    allow_hosts: Sequence[str] = (),
     browser: bool = True,
     token: bool = True,
+    show_token: bool = False,
     theme: Theme = "auto",
     say: Callable[[str], object] = LOG.info,
 ) -> None:
@@ -123,25 +155,37 @@ def serve_app(
 
     Args:
         host: the address to listen on; "0.0.0.0" is every network this computer is in.
-        port: the port to listen on; by default 8866, or a free one if that is taken.
+        port: the port to listen on; by default 8866, or a free one if that is taken; 0 for a free
+            one.
+        base_url: the path of the page, for a proxy that keeps a prefix.
+        allow_hosts: names that a proxy asks for, besides this computer's own. With them, a server
+            on a network answers no other names.
         browser: whether to open a browser.
-        token: whether the page asks for a random token, which is part of the address.
+        token: whether the page asks for a token, which is part of the address: the one in the
+            environment variable `LAFN_VIZ_TOKEN`, or a random one.
+        show_token: whether `say` may be told a random token; otherwise a private file holds it.
         theme: the colours; "auto" follows the reader's system.
         say: called with each line for the person who started it: once the page answers, its
             address.
 
     Raises:
-        ValueError: for a port or host that cannot be used, or if Voilà is not installed.
+        ValueError: for a port, host, path, name or token that cannot be used, or if Voilà is not
+            installed.
     """
     _require_installed("voila", "ipywidgets", "anywidget", "itables")
-    port = _port(host, port, APP_PORT)
-    secret = secrets.token_urlsafe(32) if token else ""
-    address = f"http://{_host_in_address(host)}:{port}/" + (f"?token={secret}" if secret else "")
+    address = choose_address(host, port, APP_PORT, base_url, allow_hosts)
+    given = _given_token() if token else ""
+    secret = (given or secrets.token_urlsafe(32)) if token else ""
+    full = address.url + (f"?token={secret}" if secret else "")
 
     def ready() -> None:
-        if not secret and not _is_this_computer(host):
+        if not secret and not address.is_local:
             say(f"Anyone who can reach {host} can use this page: it asks for no token.")
-        say(f"lafn_viz is at {address}")
+        say(f"lafn_viz is at {full if show_token and not given else address.url}")
+        if given:
+            say(f"It asks for the token in {TOKEN}.")
+        elif secret and not show_token:
+            _say_where_token_is(say, full, Path(private))
         say("Stop it with Ctrl-C.")
         if browser:
             webbrowser.open(redirect.as_uri())
@@ -149,86 +193,33 @@ def serve_app(
     with tempfile.TemporaryDirectory(prefix="lafn_viz") as private:
         # A browser gets its address on the command line, where others could read the token. A
         # private file leads it to the page instead.
-        redirect = Path(private) / "open.html"
-        redirect.write_text(
-            f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(address)}">'
-            f'<a href="{html.escape(address)}">lafn_viz</a>',
-            encoding="utf-8",
+        redirect = write_private(
+            Path(private) / "open.html",
+            f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(full)}">'
+            f'<a href="{html.escape(full)}">lafn_viz</a>',
         )
-        _run_voila(host, port, secret, theme, ready)
+        run_page(address, secret, theme, ready)
 
 
-def _run_voila(host: str, port: int, secret: str, theme: Theme, ready: Callable[[], None]) -> None:
-    """Run Voilà on the page until it is stopped, and call `ready` once it answers requests.
+def _given_token() -> str:
+    """Return the token in the environment, which the pages' own processes do not inherit.
 
-    The secret is on no command line, since others can read those.
+    Raises:
+        ValueError: if it is too short to keep others out.
     """
-    from tornado.ioloop import IOLoop
-    from voila.app import Voila
-
-    # Voilà looks for templates in these folders; the package's own come first.
-    paths = [str(APP), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
-    app = Voila(config=_voila_config(host, port, secret, theme))
-    app.initialize([])
-    # Tornado and Jupyter disagree on the longest ping timeout; the warning helps no reader.
-    logging.getLogger("tornado.general").addFilter(
-        lambda record: "websocket_ping_timeout" not in record.getMessage()
-    )
-    # Voilà first listens and then runs the loop, which calls this.
-    IOLoop.current().add_callback(ready)
-    app.start()
+    given = os.environ.pop(TOKEN, "")
+    if given and len(given) < 16:
+        raise ValueError(
+            f"the token in {TOKEN} has {len(given)} characters; give 16 or more, or unset it for a "
+            "random one"
+        )
+    return given
 
 
-def _voila_config(host: str, port: int, secret: str, theme: Theme) -> Any:
-    """Return the whole configuration of Voilà.
-
-    The user's own settings are ignored: another template would load fonts from a CDN.
-    """
-    import zmq
-    from traitlets.config import Config
-    from voila.paths import STATIC_ROOT
-
-    page = {
-        "template": "lafn_viz",
-        "theme": "dark" if theme == "dark" else "light",
-        "resources": {"lafn_viz_theme": theme},
-        "allow_template_override": "NO",
-        "allow_theme_override": "NO",
-        "extension_allowlist": EXTENSIONS,
-        "file_allowlist": [],
-        "show_tracebacks": True,
-    }
-    # Error pages need these, and Voilà does not set them.
-    tornado: dict[str, Any] = {
-        "static_path": STATIC_ROOT,
-        "static_url_prefix": "/voila/static/",
-    }
-    if _is_this_computer(host):
-        tornado["allow_remote_access"] = False
-    server = {
-        "ip": host,
-        "port": port,
-        "port_retries": 0,
-        "token": secret,
-        "notebook_path": str(APP / "app.ipynb"),
-        "open_browser": False,
-        "config_file_paths": [],
-        "log_level": "ERROR",
-        "tornado_settings": tornado,
-    }
-    kernels = {
-        # Files that the reader saves go to the current folder, not to the package.
-        "root_dir": os.getcwd(),
-        "cull_idle_timeout": CULL_AFTER,
-        "cull_interval": 60,
-    }
-    return Config(
-        VoilaConfiguration=page,
-        Voila=server,
-        MappingKernelManager=kernels,
-        KernelManager={"transport_encryption": "auto"} if zmq.has("curve") else {},
-    )
+def _say_where_token_is(say: Callable[[str], object], address: str, folder: Path) -> None:
+    """Write the address with its token to a file in a private folder, and say where."""
+    path = write_private(folder / "address", address + "\n")
+    say(f"The address with its token is in {path}: only you can read that file.")
 
 
 def _require_installed(*modules: str) -> None:
@@ -239,57 +230,3 @@ def _require_installed(*modules: str) -> None:
                 f"this needs {name}, which is not installed; "
                 "install it with: pip install 'lafn_viz[notebook]'"
             )
-
-
-def _host_in_address(host: str) -> str:
-    """Return the host as it is written in an address."""
-    if host in ("0.0.0.0", "::", ""):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
-
-
-def _is_this_computer(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _port(host: str, port: int | None, usual: int) -> int:
-    """Return the port to listen on: `port` if given, else the usual one, else any free one.
-
-    Raises:
-        ValueError: if the port given is invalid or cannot be used, or if the host is no address of
-            this computer.
-    """
-    if port is not None and not 0 < port < 65536:
-        raise ValueError(f"{port} is no port; give one from 1 to 65535, or none for a free one")
-    for candidate in (usual, 0) if port is None else (port,):
-        try:
-            return _bind(host, candidate)
-        except socket.gaierror:
-            break
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                break
-            if port is None:
-                continue
-            why = "is taken" if error.errno == errno.EADDRINUSE else "may not be used"
-            raise ValueError(
-                f"port {port} {why} ({error.strerror}); "
-                "give another with --port, or none for a free one"
-            ) from None
-    raise ValueError(
-        f"{host!r} is no address of this computer; "
-        f"give {LOCAL} for this computer alone, or 0.0.0.0 for all its networks"
-    )
-
-
-def _bind(host: str, port: int) -> int:
-    """Bind a port for a moment and return it; 0 gives a free one. Raises OSError."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with socket.socket(family, kind, protocol) as held:
-        if os.name == "posix":
-            # As the servers do: a port that was released a moment ago counts as free.
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(address)
-        return int(held.getsockname()[1])

@@ -4,8 +4,7 @@ A widget lives in a kernel: an exported page shows nothing of it, or asks a CDN 
 not draw its figures without the kernel. So each widget that is shown (`Kept`) is followed by an
 output of HTML with its figures, tables, texts and chosen values.
 
-1. While a kernel is there, the HTML is hidden: figure.js sets a class on the page when the kernel
-   answers it.
+1. Where a front end has the widget's kernel, the HTML is hidden: figure.js marks the notebook.
 2. The HTML follows the widget: it is written again when the widget has been at rest for a moment,
    and at the end of each cell.
 3. Where nobody is watching (`jupyter nbconvert --execute`), a cell ends only when the work of the

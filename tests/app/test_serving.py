@@ -1,5 +1,7 @@
 """What `lafn-viz lab` and `lafn-viz app` do before they serve anything."""
 
+import logging
+import os
 import socket
 import sys
 import tomllib
@@ -7,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lafn_viz.app import serving
+from lafn_viz.app import serving, voila_page
+from lafn_viz.app.addresses import bind
 from lafn_viz.cli import main
 from lafn_viz.core import paths
 
@@ -28,7 +31,7 @@ def served(monkeypatch):
     """The arguments that JupyterLab and Voilà are started with, instead of starting them."""
     started = []
     monkeypatch.setattr("jupyterlab.labapp.LabApp.launch_instance", started.append)
-    monkeypatch.setattr(serving, "_run_voila", lambda *given: started.append(given))
+    monkeypatch.setattr(serving, "run_page", lambda *given: started.append(given))
     return started
 
 
@@ -69,7 +72,7 @@ def test_wheel_carries_every_notebook_and_the_page():
         assert carried.get(f"notebooks/{path.name}") == f"lafn_viz/notebooks/{path.name}"
     assert carried.get("notebooks/solutions") == "lafn_viz/notebooks/solutions"
     for name in ("app.ipynb", "voila/templates/lafn_viz/index.html.j2"):
-        assert (serving.APP / name).is_file()
+        assert (voila_page.APP / name).is_file()
 
 
 def test_lab_opens_the_folder_on_the_port(served, tmp_path):
@@ -82,14 +85,66 @@ def test_lab_opens_the_folder_on_the_port(served, tmp_path):
     assert "--no-browser" not in served[1]
 
 
+def test_lab_answers_the_names_and_the_path_of_a_proxy(served, tmp_path):
+    options = ["--base-url", "team", "--allow-host", "viz.example", "--host", "0.0.0.0"]
+    assert main(["lab", str(tmp_path), *options]) == 0
+    (arguments,) = served
+    for expected in (
+        "--ServerApp.ip=0.0.0.0",
+        "--ServerApp.base_url=/team/",
+        "--ServerApp.allow_remote_access=False",
+        "--ServerApp.local_hostnames=viz.example",
+    ):
+        assert expected in arguments
+    assert not [argument for argument in arguments if "token" in argument]
+
+
+def test_lab_prints_no_token_where_others_read_it(served, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lafn_viz.cli.others_can_read", lambda stream: True)
+    said = []
+    monkeypatch.setattr("lafn_viz.cli._say", lambda line: said.append((line, read(line))))
+
+    def read(line: str) -> str:
+        return Path(line.split(" is in ")[1].split(":")[0]).read_text()
+
+    assert main(["lab", str(tmp_path), "--base-url", "team"]) == 0
+    (argument,) = [option for option in served[0] if option.startswith("--IdentityProvider.token=")]
+    token = argument.split("=")[1]
+    ((line, address),) = said
+    assert token not in line
+    assert address.endswith(f"/team/lab?token={token}\n")
+
+
+def test_a_token_may_be_given_in_the_environment(served, monkeypatch, capsys):
+    monkeypatch.setenv("LAFN_VIZ_TOKEN", "sixteen letters!")
+    assert main(["app", "--no-browser"]) == 0
+    _, token, _, ready = served[0]
+    assert token == "sixteen letters!"
+    assert "LAFN_VIZ_TOKEN" not in os.environ  # the pages' processes do not see it
+    ready()
+    output = capsys.readouterr().out
+    assert "It asks for the token in LAFN_VIZ_TOKEN." in output
+    assert "sixteen" not in output
+    monkeypatch.setenv("LAFN_VIZ_TOKEN", "short")
+    assert main(["app", "--no-browser"]) == 2
+    assert "has 5 characters; give 16 or more" in capsys.readouterr().err
+
+
+def test_a_token_is_taken_out_of_every_line_of_the_log():
+    record = logging.LogRecord("x", 30, "", 0, "GET %s (%s)", ("/?token=abc", "me"), None)
+    assert voila_page._fit_to_print(record, secret="abc")
+    assert record.getMessage() == "GET /?token=[secret] (me)"
+    assert voila_page._fit_to_print(record, secret="")
+
+
 def test_app_has_a_new_token_each_time_unless_told_to_have_none(served):
     for options in ([], [], ["--no-token", "--host", "127.0.0.2", "--theme", "dark"]):
         assert main(["app", "--no-browser", *options]) == 0
-    (host, _, first, theme, _), (_, _, second, _, _), last = served
-    assert (host, theme) == ("127.0.0.1", "auto")
+    (address, first, theme, _), (_, second, _, _), last = served
+    assert (address.host, theme) == ("127.0.0.1", "auto")
     assert len(first) >= 32
     assert first != second
-    assert (last[0], last[2], last[3]) == ("127.0.0.2", "", "dark")
+    assert (last[0].host, last[1], last[2]) == ("127.0.0.2", "", "dark")
 
 
 @pytest.mark.parametrize(
@@ -102,9 +157,9 @@ def test_app_has_a_new_token_each_time_unless_told_to_have_none(served):
     ],
 )
 def test_address_and_a_warning_are_printed_once_the_page_answers(served, capsys, options, warned):
-    assert main(["app", "--no-browser", "--port", str(free := serving._bind("", 0)), *options]) == 0
+    assert main(["app", "--no-browser", "--port", str(free := bind("", 0)), *options]) == 0
     assert not capsys.readouterr().out
-    _, _, token, _, ready = served[0]
+    _, token, _, ready = served[0]
     ready()
     output = capsys.readouterr().out
     assert f":{free}/" in output
@@ -115,7 +170,7 @@ def test_address_and_a_warning_are_printed_once_the_page_answers(served, capsys,
 def test_without_a_port_a_free_one_is_taken(served, taken, monkeypatch):
     monkeypatch.setattr(serving, "APP_PORT", taken)
     assert main(["app", "--no-browser"]) == 0
-    port = served[0][1]
+    port = served[0][0].port
     assert port != taken
     assert 0 < port < 65536
 
@@ -125,7 +180,7 @@ def test_without_a_port_a_free_one_is_taken(served, taken, monkeypatch):
     ("arguments", "says"),
     [
         (["--port", "{taken}"], "port {taken} is taken"),
-        (["--port", "70000"], "70000 is no port; give one from 1 to 65535"),
+        (["--port", "70000"], "70000 is no port; give one from 1 to 65535, or 0 for a free one"),
     ],
 )
 def test_port_that_cannot_be_used_gets_one_sentence(

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, Playwright
 
 SIZE = {"width": 1280, "height": 1000}
-HERE = ("127.0.0.1", "localhost")
+PROXY_NAME = "viz.example"  # leads to this computer, as the name of a proxy
+HERE = ("127.0.0.1", "localhost", PROXY_NAME)
 FLAGS = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -24,7 +25,8 @@ FLAGS = (
     "--disable-quic",
     "--no-first-run",
     # No name but this computer's can be resolved: a request to the network fails at once.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    f"--host-resolver-rules=MAP {PROXY_NAME} 127.0.0.1, MAP * ~NOTFOUND, "
+    "EXCLUDE localhost, EXCLUDE 127.0.0.1",
 )
 # The plot: the element itself, or the first one in it.
 PLOT = """

@@ -91,10 +91,16 @@ def fresh_environment(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen, Path]]:
-    """Run a command in `folder`; at the end it is asked to stop, and killed if it does not."""
+def running(
+    command: list[str], folder: Path, *, readable: bool = False
+) -> Iterator[tuple[subprocess.Popen, Path]]:
+    """Run a command in `folder`; at the end it is asked to stop, and killed if it does not.
+
+    Its output goes to a file that only this user can read, unless it is to be `readable`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
+    log.touch(mode=0o644 if readable else 0o600)
     with log.open("w") as out:
         process = subprocess.Popen(
             command,
@@ -143,11 +149,31 @@ def status(address: str, **headers: str) -> int:
         return error.code
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a server answers to a request."""
+
+    status: int
+    text: str
+
+
+def body(address: str, **headers: str) -> Answer:
+    """Return the status and the text of a page."""
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return Answer(response.status, response.read().decode())
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, error.read().decode())
+
+
 @contextlib.contextmanager
-def app_server(folder: Path, *options: str) -> Iterator[Server]:
+def app_server(folder: Path, *options: str, readable: bool = False) -> Iterator[Server]:
     """Run the app by its command, on a free port."""
     command = [sys.executable, "-m", "lafn_viz.cli", "app", "--no-browser"]
-    with running([*command, f"--port={free_port()}", *options], folder) as (process, log):
+    command += [f"--port={free_port()}", *options]
+    with running(command, folder, readable=readable) as (process, log):
+        wait_until_it_says("Stop it with Ctrl-C", process, log)
         address = wait_until_it_says(r"http://\S+", process, log)
         yield Server(address, folder, log, process)
 

@@ -12,8 +12,6 @@ function plotly(model) {
       const module = { exports: {} };
       new Function("module", "exports", "define", message.code)(module, module.exports, undefined);
       resolve(module.exports);
-      // A kernel answers: what stands for the widgets in exported pages is hidden.
-      document.documentElement.classList.add("lafn-live");
     };
     model.on("msg:custom", receive);
     model.send({ kind: "plotly" });
@@ -97,7 +95,13 @@ async function render({ model, el }) {
   let gone = false;
   let drawing = Promise.resolve();
   let clicks = 0;
-  plotly(model).catch(() => {}); // at once: until a kernel answers, the page shows copies
+
+  // With a kernel, the copies for exported pages (widgets/exported.py) are hidden.
+  const hideCopies = () => {
+    if (gone) return;
+    if (!el.isConnected) setTimeout(hideCopies, 100);
+    else (el.closest(".jp-Notebook") ?? document.body).classList.add("lafn-live");
+  };
 
   const draw = async (anew) => {
     const text = model.get("figure");
@@ -105,6 +109,7 @@ async function render({ model, el }) {
     el.hidden = !text;
     if (gone || !text) return;
     const drawer = await plotly(model);
+    hideCopies(); // a kernel has sent it
     await untilShown(el);
     if (gone || text !== model.get("figure")) return;
     const figure = themed(JSON.parse(text));
@@ -120,6 +125,9 @@ async function render({ model, el }) {
       model.save_changes();
     });
   };
+  const manager = model.widget_manager;
+  if (manager?.kernel || manager?.comm_manager) hideCopies();
+
   // One drawing after the other: of two at a time in one plot the first is lost.
   const next = (anew) => {
     drawing = drawing
