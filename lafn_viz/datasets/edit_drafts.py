@@ -12,8 +12,8 @@ from lafn_viz.core.messages import quoted, shown
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.datasets.languages import separator_of
 from lafn_viz.datasets.names import find_name
+from lafn_viz.datasets.seam import separator_at
 from lafn_viz.datasets.text import nfc, same_text
 
 log = logging.getLogger("lafn_viz.datasets.edit_readers")
@@ -155,6 +155,6 @@ def make_prompt(
         answer=answer,
         subject=subject,
         subject_span=find_name(text, subject, language),
-        separator=separator_of(language),
+        separator=separator_at(text, answer, language),
         **more,
     )

@@ -29,13 +29,15 @@ from lafn_viz.core.arguments import (
 from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import described, listed, quoted
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.languages import (
-    by_code,
-    language_code,
-    require_languages,
-    separator_of,
-)
+from lafn_viz.datasets.languages import by_code, language_code, require_languages
 from lafn_viz.datasets.names import find_name, is_named
+from lafn_viz.datasets.seam import (
+    answer_alone,
+    require_open,
+    separator_at,
+    text_before,
+    unseen_before,
+)
 from lafn_viz.datasets.text import nfc, same_text
 
 if TYPE_CHECKING:
@@ -63,6 +65,9 @@ class Prompt:
     `split` says what the embedded model was trained on: this prompt ("trained"), not this
     paraphrase, or not this fact in this language. `aliases` are other names of the answer.
 
+    Blanks where text and answer meet are no part of either: they are one with the separator (see
+    `lafn_viz.datasets.seam`). A text may end in a line break, which needs no separator.
+
     All texts are kept in normal form C (NFC), because models read hardly any other: a name in NFD,
     as file systems and some tools write it, has other tokens and gets another probability.
     """
@@ -84,11 +89,12 @@ class Prompt:
             a_text(name, getattr(self, name))
         object.__setattr__(self, "aliases", some_texts("aliases", self.aliases))
         object.__setattr__(self, "language", language_code(self.language))
-        if not self.text.strip():
-            raise ValueError(f"a prompt with the answer {self.answer!r} has an empty text")
         if self.subject_span is not None:
             object.__setattr__(self, "subject_span", _a_span("subject_span", self.subject_span))
         self._compose()
+        self._join()
+        if not self.text.strip():
+            raise ValueError(f"a prompt with the answer {self.answer!r} has an empty text")
         if self.subject_span is not None:
             start, end = self.subject_span
             if not self.subject.strip() or not same_text(
@@ -98,7 +104,7 @@ class Prompt:
                     f"prompt {self.text!r} does not hold its subject {self.subject!r} at "
                     f"characters {start}:{end}; give the span where it stands, or use Prompt.of()"
                 )
-        if not self.answer.strip():
+        if not self.answer:
             raise ValueError(f"prompt {self.text!r} has an empty answer; give at least one letter")
 
     def _compose(self) -> None:
@@ -110,6 +116,23 @@ class Prompt:
             object.__setattr__(self, name, nfc(getattr(self, name)))
         object.__setattr__(self, "aliases", tuple(map(nfc, self.aliases)))
 
+    def _join(self) -> None:
+        """Leave out the blanks between text and answer, which belong to the separator."""
+        ends = self.text[:1], self.text[-1:], self.answer[:1], self.answer[-1:]
+        if all(map(str.isalnum, ends)):  # as most are
+            return
+        unseen = unseen_before(self.text)
+        text, answer = text_before(self.text)[unseen:], answer_alone(self.answer)
+        blanks = not (self.text.endswith(text) and self.answer.startswith(answer))
+        if self.separator in ("", " ") and (blanks or text[-1:].isspace()):
+            separator = separator_at(self.text, self.answer, self.language)
+            object.__setattr__(self, "separator", separator)
+        if unseen and self.subject_span is not None:
+            start, end = self.subject_span
+            object.__setattr__(self, "subject_span", (start - unseen, end - unseen))
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "answer", answer)
+
     @classmethod
     @takes(text=a_text, answer=a_text, subject=a_text, language=a_text, relation=a_text)
     def of(
@@ -120,9 +143,13 @@ class Prompt:
         `find_name` says which place counts if the subject stands in the text several times, inside
         another word, or written in another way.
 
+        The separator is seen from the text's end and the answer's beginning (see `seam`), also
+        where the language is left out. A text that names its answer after the subject gets a
+        warning.
+
         Raises:
-            ValueError: if the text does not hold the subject, or text or answer are empty, or for
-                an unknown language.
+            ValueError: if the text does not hold the subject or already ends in the answer, if text
+                or answer are empty, or for an unknown language.
         """
         text, subject, language = nfc(text), nfc(subject).strip(), language_code(language)
         span = find_name(text, subject, language)
@@ -130,7 +157,7 @@ class Prompt:
             raise ValueError(
                 f"subject {subject!r} is not in the prompt {text!r}; write it as the prompt does"
             )
-        return cls(
+        prompt = cls(
             fact_id=f"{relation}/{subject}",
             relation=relation,
             language=language,
@@ -139,8 +166,10 @@ class Prompt:
             answer=answer,
             subject=subject,
             subject_span=span,
-            separator=separator_of(language),
+            separator=separator_at(text, answer, language),
         )
+        require_open(text, span, prompt.answer, language)
+        return prompt
 
     @property
     def continuation(self) -> str:
@@ -374,16 +403,17 @@ def _only(fact: Fact, languages: Sequence[str]) -> Fact:
 def _fill(fact: Fact, language: str, number: int, text: str, split: Split) -> Prompt:
     subject = fact.subject[language]
     start = text.index("{subject}")
+    text, answer = text.replace("{subject}", subject), fact.object[language]
     return Prompt(
         fact_id=fact.id,
         relation=fact.relation,
         language=language,
         paraphrase=number,
-        text=text.replace("{subject}", subject),
-        answer=fact.object[language],
+        text=text,
+        answer=answer,
         subject=subject,
         subject_span=(start, start + len(subject)),
-        separator=separator_of(language),
+        separator=separator_at(text, answer, language),
         split=split,
     )
 

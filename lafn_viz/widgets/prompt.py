@@ -9,7 +9,8 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.facts import Prompt
-from lafn_viz.datasets.languages import language_name, separator_of
+from lafn_viz.datasets.languages import language_name
+from lafn_viz.datasets.seam import answer_alone, ends_in_answer, separator_at, text_before
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.generation import next_tokens
@@ -86,7 +87,7 @@ class PromptExplorer(Explorer):
         prompt = Prompt(
             fact_id="own", relation="own", language=code, paraphrase=0, text=text,
             answer=self.answer.value, subject="", subject_span=None,
-            separator=separator_of(code),
+            separator=separator_at(text, self.answer.value, code),
         )  # fmt: skip
         method = self.method.value
 
@@ -114,4 +115,23 @@ class PromptExplorer(Explorer):
         self.status.say(
             f"P({prompt.answer}) = {float(scores.target_prob[0]):.1%}"
             + ("" if scores.known[0] else "; it is not what the model would write")
+            + _about_seam(self.text.value, self.answer.value, prompt)
         )
+
+
+def _about_seam(text: str, answer: str, prompt: Prompt) -> str:
+    """What is left out of a typed prompt and answer, or stands in both, in a sentence."""
+    said = ""
+    if text_before(text) != text and prompt.separator.isspace():
+        said += (
+            ". The text ends in a blank, which the answer's first token already has: it is left out"
+        )
+    elif text_before(text) != text:
+        said += (
+            ". The text ends in a blank, which does not stand before this answer: it is left out"
+        )
+    if answer_alone(answer) != answer:
+        said += ". The blanks around the answer are left out"
+    if ends_in_answer(prompt.text, prompt.answer, prompt.language):
+        said += ". The text already ends in the answer, which is asked for once more"
+    return said

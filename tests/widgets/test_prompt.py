@@ -39,3 +39,18 @@ def test_the_card_of_another_method_is_removed(embedded, capitals):
     explorer.wait()
     assert explorer.panel.card is None
     assert explorer.panel.figure.figure == ""
+
+
+def test_what_a_typed_blank_means_is_said(embedded, capitals):
+    explorer = lv.PromptExplorer(embedded, capitals)
+    explorer.wait()
+    said = "The text ends in a blank, which the answer's first token already has: it is left out"
+    assert said not in explorer.status.text
+    plain = explorer.scores.values
+    explorer.text.value += " "
+    explorer.wait()
+    assert said in explorer.status.text
+    assert torch.equal(explorer.scores.values, plain)
+    explorer.text.value = "The capital of France is Paris"
+    explorer.wait()
+    assert "already ends in the answer" in explorer.status.text
