@@ -207,7 +207,7 @@ def _check_neurons(model: "TransformerBridge", n_layers: int) -> int:
         if post not in model.hook_dict or output not in model.hook_dict:
             raise CheckpointError(
                 f"{kind} has no {post} or no {output}: its layer {layer} has no plain "
-                "feed-forward network (mixtures of experts are not supported)"
+                "feed-forward network (no mixtures of experts or state-space models)"
             )
     values = _values_at(model, [name for pair in names for name in pair])
     silent_values = _values_at(

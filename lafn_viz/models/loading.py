@@ -22,9 +22,16 @@ import torch
 from lafn_viz.core.json_records import is_file, is_folder
 from lafn_viz.core.messages import quoted
 from lafn_viz.models.capabilities import capabilities, special_tokens
-from lafn_viz.models.checkpoint import CheckpointError, check_files, check_weights
-from lafn_viz.models.packaged import EMBEDDED, PACKAGED, packaged_folder, quiet
+from lafn_viz.models.checkpoint import (
+    CheckpointError,
+    check_config,
+    check_files,
+    check_weights,
+    is_masked,
+)
+from lafn_viz.models.packaged import PACKAGED, packaged_folder, quiet
 from lafn_viz.models.placement import as_device, as_dtype
+from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.models.trials import check_reading, read_alone
 from lafn_viz.models.vocabulary import check_tokenizer
 
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
 
 # name or owner/name, as the hub gives them.
 _HUB_NAME = re.compile(r"(?=.{1,96}\Z)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
-_LONGEST_REASON = 300  # characters quoted of an error of another library
+_LONGEST_REASON = 150  # characters quoted of an error of another library
 
 
 def load_model(
@@ -64,7 +71,7 @@ def load_model(
     device, dtype = as_device(device), as_dtype(dtype)
     source, local = resolve(str(name))
     n_tensors = check_files(Path(source)) if local else None
-    with quiet():
+    with quiet(), plain_modes():
         model, tokenizer = _read(source, n_tensors, dtype, trust_remote_code)
         try:
             logits = read_alone(model.to(device))
@@ -139,13 +146,19 @@ def _read(
     source: str, n_tensors: int | None, dtype: torch.dtype, trust_remote_code: bool
 ) -> tuple[Any, Any]:
     """Model and tokenizer of a folder whose weights hold `n_tensors`, or (None) of a hub name."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        AutoTokenizer,
+    )
 
     local = n_tensors is not None
     options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
     part = "config.json"
     try:
         config = AutoConfig.from_pretrained(source, **options)
+        check_config(config)
         # Before any layer is built: a damaged number would ask for a billion of them.
         if n_tensors is not None and not 1 <= config.num_hidden_layers <= n_tensors:
             raise ValueError(
@@ -154,7 +167,8 @@ def _read(
         part = "tokenizer"
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         part = "weights"
-        model, loading_info = _model_class(config).from_pretrained(
+        kind = AutoModelForMaskedLM if is_masked(config) else AutoModelForCausalLM
+        model, loading_info = kind.from_pretrained(
             source,
             config=config,
             use_safetensors=True,
@@ -168,13 +182,15 @@ def _read(
         check_tokenizer(model, tokenizer)
     # Damaged and foreign files make transformers and tokenizers raise errors of any kind.
     except Exception as error:
-        reason = _reason(error)
+        own = isinstance(error, CheckpointError)
+        reason = str(error) if own else _reason(error)
         if "ignore_mismatched_sizes" in reason:
             reason = "their shapes are not those that config.json says"
-        if not isinstance(error, CheckpointError):
+        elif "trust_remote_code" in str(error):
+            reason = "it names Python code of its own; if you trust it, pass trust_remote_code=True"
+        elif not own:
             reason += (
-                f" (give {', '.join(EMBEDDED)}, or a folder or hub name with config.json, "
-                "safetensors weights and a tokenizer)"
+                "; give a folder or hub name with config.json, safetensors weights and a tokenizer"
             )
         where = f"from the folder {source}" if local else f"{source!r} from the model hub"
         raise ValueError(
@@ -195,8 +211,8 @@ def _boot(
     from transformer_lens.model_bridge import TransformerBridge
 
     # XLM-R is RoBERTa with another vocabulary; TransformerLens knows it by that name alone.
-    names = model.config.architectures or [type(model).__name__]
-    model.config.architectures = [name.replace("XLMRoberta", "Roberta") for name in names]
+    name = type(model).__name__
+    model.config.architectures = [name.replace("XLMRoberta", "Roberta")]
     # A tokenizer with BOS would be read anew, to put BOS before every text, which many models were
     # not trained with; one without an end of text would get a token that the model has no row for.
     named = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
@@ -212,8 +228,10 @@ def _boot(
             trust_remote_code=trust_remote_code,
         )
     except Exception as error:
+        unknown = "Available architectures" in str(error)  # a list of all that it knows
+        reason = "" if unknown else f" ({_reason(error)})"
         raise CheckpointError(
-            f"TransformerLens has no bridge for {names[0]} ({_reason(error)}); "
+            f"TransformerLens has no bridge for {name}{reason}; "
             "models of the GPT-2, BLOOM, XGLM, Llama, Qwen, Gemma, BERT, RoBERTa and similar "
             "families have one"
         ) from error
@@ -230,14 +248,6 @@ def _boot(
     for parameter in bridge.original_model.parameters():
         parameter.requires_grad_(False)
     return bridge
-
-
-def _model_class(config: Any) -> Any:
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
-
-    names = config.architectures or []
-    masked = any(name.endswith("ForMaskedLM") for name in names)
-    return AutoModelForMaskedLM if masked else AutoModelForCausalLM
 
 
 def _reason(error: Exception) -> str:

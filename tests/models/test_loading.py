@@ -65,3 +65,18 @@ def test_a_model_that_is_not_causal_gets_a_sentence(tmp_path, tokenizer):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="could not load a language model from the folder"):
         lv.load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: torch.device("meta"),
+    ],
+)
+def test_a_model_is_the_same_in_whatever_mode_it_is_loaded(folder, tiny, prompts, mode):
+    with mode():
+        model = lv.load_model(folder("gpt2"))
+    values = [lv.attribute(m, prompts[:1]).values for m in (model, tiny("gpt2"))]
+    assert torch.equal(*values)
