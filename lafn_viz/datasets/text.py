@@ -29,7 +29,7 @@ from lafn_viz.core.arguments import a_text, takes
 # syllable, the Sinhala full stop, and the marks of Armenian and Spanish questions and exclamations.
 _ENDS = (
     r"\s\p{Terminal_Punctuation}[\p{Default_Ignorable_Code_Point}--[\u200c\u200d]]"
-    r"\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Quotation_Mark}´`·…‥\u0f0b\u0df4\u055b\u055c\u055e¿¡—―"
+    r"\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Quotation_Mark}´`❛❜❝❞·…‥⋯჻॰\u0f0b\u0df4\u055b\u055c\u055e¿¡—―"
 )
 _FIRST_LETTER = regex.compile(rf"[^{_ENDS}]", regex.V1)
 _LAST_LETTER = regex.compile(rf"(?r)[^{_ENDS}]", regex.V1)
@@ -40,7 +40,7 @@ _WITH_JOINER = {
 }  # fmt: skip
 _HAS_JOINER = re.compile("|".join(_WITH_JOINER))
 # Scripts in which a joiner changes the form of a letter, and so spells.
-_JOINING = r"[\p{Arabic}\p{Syriac}\p{Mongolian}\p{Nko}\p{Mandaic}]"
+_JOINING = r"[[\p{Arabic}\p{Syriac}\p{Mongolian}\p{Nko}\p{Mandaic}]&&\p{L}]"
 UNSEEN = regex.compile(
     r"[\p{Default_Ignorable_Code_Point}--[\u200c\u200d]]"
     rf"|[\u200c\u200d](?<!(?:{_JOINING}\p{{M}}{{0,12}}|\p{{ccc=9}}).)"
@@ -56,6 +56,8 @@ _SIGNS = (
     | dict.fromkeys("‧∙•・･", "·")
     | {"ـ": "", "İ": "i"}
 )
+# The dot of İ stays when other programs make it small.
+_DOTTED_I = re.compile("i\u0307+")
 _SIGN = re.compile(f"[{''.join(_SIGNS)}]")
 _TURKISH = str.maketrans({"I": "ı"})
 _PERSIAN = str.maketrans({"ي": "ی", "ك": "ک"})
@@ -129,16 +131,17 @@ def same_text(one: str, other: str, language: str = "") -> bool:
 
 def letters_of(text: str, language: str = "") -> str:
     """Return the letters, marks and signs of a text without case, each written in one way."""
-    return unicodedata.normalize("NFC", cased_letters_of(text, language).casefold())
+    return nfc(cased_letters_of(text, language).casefold())
 
 
 def cased_letters_of(text: str, language: str = "") -> str:
     """Return the letters, marks and signs of a text, each written in one way."""
     own = _LETTERS_OF.get(language.split("-")[0])
     if not text.isascii():
-        text = _HAS_JOINER.sub(lambda match: _WITH_JOINER[match.group()], text)
-        text = _one_sign(unicodedata.normalize("NFC", UNSEEN.sub("", text)))
-        text = _one_sign(unicodedata.normalize("NFKC", text)).replace("i\u0307", "i")
+        text = _HAS_JOINER.sub(lambda match: _WITH_JOINER[match.group()], nfc(text))
+        text = _one_sign(nfc(UNSEEN.sub("", text)))
+        text = UNSEEN.sub("", _one_sign(unicodedata.normalize("NFKC", text)))
+        text = _DOTTED_I.sub("i", text)
         text = _OTHER_DIGIT.sub(lambda match: str(unicodedata.decimal(match.group())), text)
     return text if own is None else text.translate(own)
 

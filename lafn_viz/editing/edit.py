@@ -12,6 +12,7 @@ from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import by_code
+from lafn_viz.datasets.text import nfc
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
@@ -53,8 +54,11 @@ class Edit:
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        for name in ("names", "old", "new"):
-            object.__setattr__(self, name, by_code(getattr(self, name)))
+        names = {key: tuple(map(nfc, given)) for key, given in by_code(self.names).items()}
+        object.__setattr__(self, "names", names)
+        for name in ("old", "new"):
+            answers = by_code(getattr(self, name)).items()
+            object.__setattr__(self, name, {language: nfc(text) for language, text in answers})
 
     def __repr__(self) -> str:
         name, new = next(iter(self.names.values())), next(iter(self.new.values()))

@@ -3,9 +3,11 @@
 import unicodedata
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
 from lafn_viz.datasets.names import find_name
+from lafn_viz.datasets.text import letters_of, same_text
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,20 @@ def test_where_a_name_stands(language, text, name):
 )
 def test_a_name_that_does_not_stand_there(text, name):
     assert find_name(text, name) is None
+
+
+LETTERS = st.text("aB éßİıΣ'’-·.٣عُمانйё½ﬁदि़्കല്日ガｶﾞ한มี\u200b\u00ad", max_size=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(before=LETTERS, name=LETTERS, after=LETTERS)
+def test_what_is_found_is_the_name_and_a_name_of_its_own_is_always_found(before, name, after):
+    text = f"{before} {name} {after}"
+    span = find_name(text, name)
+    if span is not None:
+        assert same_text(text[slice(*span)], name)
+    elif (letters := letters_of(name).strip()) and unicodedata.category(letters[0])[0] != "M":
+        raise AssertionError("the name stands there letter by letter, between spaces")
 
 
 def test_blanks_around_a_subject_are_no_part_of_it():

@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from lafn_viz.datasets.text import (
     characters,
@@ -87,7 +88,7 @@ SAME = [
     ("el", "σοφός", ["ΣΟΦΌΣ", "σοφόσ", "«σοφός»"]),
     ("ro", "București", ["Bucureşti", "BUCUREȘTI"]),
     ("fr", "Côte d’Ivoire", ["CÔTE D'IVOIRE", "Côte dʼIvoire", "Côte\u00a0d´Ivoire"]),
-    ("es", "Madrid", ["¿Madrid?", "¡Madrid!", "(Madrid)", "Madrid…", "‹Madrid›"]),
+    ("es", "Madrid", ["¿Madrid?", "¡Madrid!", "(Madrid)", "Madrid…", "‹Madrid›", "❝Madrid❞"]),
     ("de", "Rom", ["„Rom“", "»Rom«", "‚Rom‘.", "[Rom]", "“Rom.”"]),
     ("pt", "Guiné-Bissau", ["Guiné‑Bissau", "Guiné–Bissau", "Gui\u00adné-Bissau"]),
     ("uz", "Oʻzbekiston", ["O‘zbekiston", "O'zbekiston"]),
@@ -147,6 +148,23 @@ def test_ways_to_write_one_text(language, text, others):
 )
 def test_letters_and_marks_that_make_another_text(language, one, other):
     assert not same_text(one, other, language)
+
+
+LETTERS = st.text("aB éßİıςΣ'’ʻ-‐·()«».。；٣عُمانגשׁйё½ﬁदि़्കല്ন日ガｶﾞ한มี\u200c\u0301", max_size=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=LETTERS, unseen=st.sampled_from("\u200b\ufeff\u00ad\u200e\u2060"), place=st.integers(0, 8)
+)
+def test_the_normal_form_of_any_text(text, unseen, place):
+    form = normal(text, "tr")
+    assert normal(form, "tr") == form
+    for encoded in ("NFC", "NFD"):
+        assert normal(unicodedata.normalize(encoded, text), "tr") == form
+    words_of_it = text.split(" ")
+    words_of_it.insert(place, unseen)
+    assert normal(" \u00a0".join(words_of_it), "tr") == form
 
 
 def test_letters_with_their_marks_are_counted():
