@@ -1,10 +1,11 @@
 """Keep many edits, and apply each where its subject is read.
 
 1. The cache holds edits by (subject, relation); a matcher knows the names of all their subjects.
-2. While the cache is `applied`, every text that the model begins to read is searched for them once
-   (see `applied`). Each row of a batch gets its own edits, from its own position on.
-3. Tokens that follow through a key/value cache keep the edits of their row: the prompt decides, not
-   what the model writes.
+2. While the cache is `applied`, every text that the model reads is searched for them, as a whole
+   even where it is read in pieces (see `applied`). Each row of a batch gets its own edits, from its
+   own position on.
+3. In `generate` the prompt decides, not what the model writes: tokens that follow keep the edits of
+   their row.
 
 Hooks on the neurons add the values. Weights never change, and the hooks are removed at the end,
 also after an exception. Edits of several relations of one subject add up. On disk an edit is plain

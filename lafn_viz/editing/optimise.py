@@ -158,10 +158,9 @@ def edit_case(
         layers: where to look for neurons; all unless given.
         position: where values are added: "subject_last", at the subject's last token (the paper);
             "from_subject", at it and every later token; "answer", at the prompt's last token and
-            every later one. (In attribution, "answer" is the prompt's last token alone.) The last
-            token of a prompt is known only if the prompt is read alone, as `generate` reads it.
-            `score_answers` reads a prompt together with its answer, so score "answer" edits through
-            `evaluate` or `EditedForward`.
+            every later one. (In attribution, "answer" is the prompt's last token alone.) Where a
+            prompt ends is known in `generate`, `score_answers` and `evaluate`; `model(...)` takes
+            the last token of what it reads first.
         keep: prompts whose answers shall stay; those of the case unless given, or, if it has none,
             the subject's name alone.
         divergence: weight of the Kullback-Leibler divergence on these prompts, and on what follows

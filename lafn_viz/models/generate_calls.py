@@ -2,7 +2,8 @@
 
 A pass does not say whether its tokens are a piece of a prompt, or what the model has written. Only
 the call of `generate` knows. While a model is `watched`, `generate` of transformers and of
-TransformerLens note their prompt, and `generate_call` returns it within the call.
+TransformerLens note their prompt, and `generate_call` returns it within the call. Code that reads
+prompts together with their answers says by `prompts_given` where they end.
 """
 
 import contextlib
@@ -105,6 +106,13 @@ def generate_call(model: "TransformerBridge") -> GenerateCall | None:
     return call if call is not None and call.model is model else None
 
 
+def prompts_given(
+    model: "TransformerBridge", prompts: Int[Tensor, "row pos"]
+) -> contextlib.AbstractContextManager[None]:
+    """In this block the model reads these prompts, and answers behind them."""
+    return _in_progress(GenerateCall(model, prompts, None, is_assistant=False))
+
+
 @contextlib.contextmanager
 def watched(model: "TransformerBridge") -> Iterator[None]:
     """Let calls of the model's `generate` note their prompt, in a `with` block."""
@@ -162,21 +170,21 @@ def _generate_of_transformers(
         model,
         given if is_prompt and kwargs.get("inputs_embeds") is None else None,
         kwargs.get("attention_mask"),
-        bool(getattr(config, "is_assistant", False)),
+        is_assistant=bool(getattr(config, "is_assistant", False)),
     )
     with _in_progress(call):
         return method(*args, **kwargs)
 
 
 def _generate_of_lens(model: Any, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with _in_progress(GenerateCall(model, None, None, False)):
+    with _in_progress(GenerateCall(model, None, None, is_assistant=False)):
         return method(*args, **kwargs)
 
 
 def _stream_of_lens(
     model: Any, method: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Iterator[Any]:
-    call = GenerateCall(model, None, None, False)
+    call = GenerateCall(model, None, None, is_assistant=False)
     stream = method(*args, **kwargs)
     while True:
         with _in_progress(call):

@@ -196,12 +196,10 @@ def _attended(
     later = torch.ones_like(allowed[0]).triu(n_cached + 1)
     itself, ahead = allowed.diagonal(n_cached, 1, 2), (allowed & later).any(-1)
     real = itself & ~ahead
-    # What is padding attends to nothing, or to everything.
-    known_padding = ~itself | allowed.all(-1)
     last_and_new = torch.cat([cached[:, -1:], real], 1)
     neighbours = last_and_new[:, 1:] & last_and_new[:, :-1]
     attends_before = allowed.diagonal(n_cached - 1, 1, 2)
-    if not bool((real | known_padding).all()) or bool((neighbours & ~attends_before).any()):
+    if bool((itself & ahead).any()) or bool((neighbours & ~attends_before).any()):
         return None
     return real
 

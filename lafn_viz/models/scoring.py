@@ -31,6 +31,7 @@ from lafn_viz.datasets.facts import Prompt, prompt_columns
 from lafn_viz.models.batching import Padded, batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import Unembedding, capabilities, provenance
+from lafn_viz.models.generate_calls import prompts_given
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked
 
 if TYPE_CHECKING:
@@ -201,7 +202,8 @@ def score_answers(
             keep = {"logits_to_keep": batch.answers.shape[1]} if keeps else {}
             # Prompts that differ only in the answer's last token, or behind a mask, run once.
             tokens, row = batch.tokens.unique(dim=0, return_inverse=True)
-            with hooked(model, hooks):
+            n_prompt = tokens.shape[1] if caps.masked else batch.predicts + 1
+            with hooked(model, hooks), prompts_given(model, tokens[:, :n_prompt]):
                 logits = model(tokens, **keep)
             logits = (logits if keeps else logits[:, batch.predicted]).float()[row]
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()

@@ -9,8 +9,11 @@ import transformers as hf
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from made_up_edits import an_edit, ids, plain_read
 
+import lafn_viz as lv
+from lafn_viz.editing.applied import edits_paused
 from lafn_viz.editing.cache import EditCache, edited
 from lafn_viz.editing.edit import EditError
+from lafn_viz.models.tokens import encode
 
 TEXT = "The capital of Japan is"
 WORDS = ["The capital of", "Japan", "is", "Peru", "日本", "and", "now Lima", "Pérou", "it"]
@@ -339,8 +342,6 @@ def test_what_cannot_be_as_a_plain_read_is_refused(tiny):
 
 def plain_read_paused(model, edits, prompt):
     """A plain read, within the context of the same edits."""
-    from lafn_viz.editing.applied import edits_paused
-
     with edits_paused():
         return plain_read(model, edits, prompt, len(prompt))
 
@@ -359,6 +360,19 @@ def test_a_cache_that_was_read_with_other_edits_is_refused(tiny):
     close(read, plain_read(model, [japan], text, len(text))[tokens.shape[1] :])
     with edited(model, peru), pytest.raises(EditError, match=r"does not act there"):
         model.original_model(more, past_key_values=past)
+
+
+def test_answers_are_scored_with_an_edit_from_the_end_of_their_prompt(tiny):
+    """A score reads the tokens of an answer too, behind the prompt."""
+    model = tiny("llama")
+    prompt = lv.Prompt.of(TEXT, "no such place", subject="Japan")
+    (edit, _), answer = two_edits(model, "answer"), encode(model, prompt).answer
+    text = tokens_of(model, TEXT)
+    logits = plain_read(model, [edit], text + list(answer[:-1]), len(text))[len(text) - 1 :]
+    expected = logits.log_softmax(-1)[range(len(answer)), list(answer)].sum()
+    with edited(model, edit):
+        close(lv.score_answers(model, [prompt]).log_prob[0], expected)
+    assert len(answer) > 2
 
 
 def test_an_edit_at_the_answer_asks_where_the_prompt_ends(tiny):
