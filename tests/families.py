@@ -57,3 +57,40 @@ FAMILIES: dict[str, Callable[[], hf.PreTrainedModel]] = {
     "xlm-roberta": lambda: hf.XLMRobertaForMaskedLM(hf.XLMRobertaConfig(**BOTH_SIDES)),
 }
 MASKED = ("bert", "roberta", "xlm-roberta")
+
+# Families that are tried by loading and scoring alone; d_mlp is 4 d_model in most.
+OLD_NAMES = {"vocab_size": VOCABULARY, "n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 4}
+FURTHER: dict[str, Callable[[], hf.PreTrainedModel]] = {
+    "gptj": lambda: hf.GPTJForCausalLM(hf.GPTJConfig(**OLD_NAMES, rotary_dim=4)),
+    "codegen": lambda: hf.CodeGenForCausalLM(hf.CodeGenConfig(**OLD_NAMES, rotary_dim=4)),
+    "gpt_bigcode": lambda: hf.GPTBigCodeForCausalLM(hf.GPTBigCodeConfig(**OLD_NAMES)),
+    "gpt_neo": lambda: hf.GPTNeoForCausalLM(
+        hf.GPTNeoConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1]],
+            max_position_embeddings=128,
+        )
+    ),
+    "falcon": lambda: hf.FalconForCausalLM(
+        hf.FalconConfig(
+            vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4
+        )
+    ),
+    "mpt": lambda: hf.MptForCausalLM(
+        hf.MptConfig(
+            vocab_size=VOCABULARY,
+            d_model=32,
+            n_heads=4,
+            n_layers=2,
+            expansion_ratio=2,
+            max_seq_len=24,
+        )
+    ),
+    "phi": lambda: hf.PhiForCausalLM(hf.PhiConfig(**SIZES)),
+    "stablelm": lambda: hf.StableLmForCausalLM(hf.StableLmConfig(**GROUPED)),
+    "cohere": lambda: hf.CohereForCausalLM(hf.CohereConfig(**GROUPED)),
+    "olmo2": lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**GROUPED)),
+}

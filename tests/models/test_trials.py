@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers as hf
-from families import FAMILIES, GROUPED, SIZES
+from families import FAMILIES, FURTHER, GROUPED, SIZES
 
 import lafn_viz as lv
 from lafn_viz.models.capabilities import context_length
@@ -38,13 +38,22 @@ def test_a_prompt_of_the_whole_context_is_read_and_one_of_a_token_more_refused(t
         lv.score_answers(model, [more])
 
 
-def test_alibi_reads_as_far_as_its_table(tmp_path, tokenizer):
-    config = hf.MptConfig(
-        vocab_size=600, d_model=32, n_heads=4, n_layers=2, expansion_ratio=2, max_seq_len=24
-    )
-    hf.MptForCausalLM(config).save_pretrained(tmp_path)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FURTHER)
+def test_other_families_that_load_score_as_transformers_does(tmp_path, tokenizer, family):
+    torch.manual_seed(0)
+    FURTHER[family]().save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    assert context_length(lv.load_model(tmp_path)) == 24
+    model = lv.load_model(tmp_path)
+    prompt = lv.Prompt.of("The capital of France is", "Paris", subject="France")
+    item = encode(model, prompt)
+    alone = hf.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    with torch.no_grad():
+        log_probs = alone(torch.tensor([item.read])).logits[0].float().log_softmax(-1)
+    expected = sum(log_probs[item.predicts + k, token] for k, token in enumerate(item.answer))
+    assert lv.score_answers(model, [prompt]).log_prob.item() == pytest.approx(expected.item(), 1e-4)
+    assert lv.attribute(model, [prompt], method="gradient").values.isfinite().all()
+    assert context_length(model) == {"mpt": 24, "falcon": 2048}.get(family, 128)
 
 
 def test_a_causal_model_that_reads_both_sides_is_refused(refused):
