@@ -6,6 +6,7 @@ line.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -206,12 +207,30 @@ def _run_generate(
     for i, text in enumerate(texts):
         tokens[i, width - len(text) :] = torch.tensor(text)
         mask[i, width - len(text) :] = 1
-    with torch.no_grad():
+    with torch.no_grad(), _nothing_but_greedy(model.original_model):
         return model.original_model.generate(
             tokens.to(device), attention_mask=mask.to(device), max_new_tokens=length,
             do_sample=False, num_beams=1, pad_token_id=model.tokenizer.eos_token_id or 0,
             return_dict_in_generate=True, **options,
         )  # fmt: skip
+
+
+@contextmanager
+def _nothing_but_greedy(hf: Any) -> Iterator[None]:
+    """Set aside what a model's own generation_config.json does to the likeliest tokens.
+
+    Many models for conversations come with a penalty on repetition or with tokens to suppress,
+    which `generate` applies even without sampling.
+    """
+    from transformers import GenerationConfig
+
+    own = hf.generation_config
+    kept = ("eos_token_id", "use_cache", "cache_implementation")
+    hf.generation_config = GenerationConfig(**{name: getattr(own, name, None) for name in kept})
+    try:
+        yield
+    finally:
+        hf.generation_config = own
 
 
 def _forcing(forced: Sequence[Sequence[int]], width: int) -> Any:

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from families import FAMILIES
@@ -76,3 +78,24 @@ def test_prompts_positions_end_where_a_causal_model_begins_to_answer(tiny, promp
     assert torch.equal(masked.prompt.long(), masked.mask)
     with pytest.raises(ValueError, match="no prompts"):
         next(padded(tiny("gpt2"), []))
+
+
+def test_padding_matters_neither_by_side_nor_by_token(tiny, prompts, monkeypatch):
+    """Also a token for padding that was added to the tokenizer alone has no effect."""
+    for family in ("llama", "bert"):
+        model = tiny(family)
+        rows = model.original_model.get_input_embeddings().num_embeddings
+        expected = lv.score_answers(model, prompts)
+        card = lv.neuron_card(model, prompts, 1, 3)
+        tokenizer = copy.deepcopy(model.tokenizer)
+        tokenizer.add_special_tokens({"pad_token": "[PADDING]"})
+        tokenizer.padding_side = "left"
+        assert tokenizer.pad_token_id >= rows
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "tokenizer", tokenizer)
+            for batch in padded(model, prompts):
+                assert int(batch.tokens.max()) < rows
+                scored = log_prob_of(model, batch, [])
+                torch.testing.assert_close(scored, expected.log_prob[batch.index])
+            again = lv.neuron_card(model, prompts, 1, 3)
+        torch.testing.assert_close(again.activation, card.activation)

@@ -53,3 +53,17 @@ def test_next_tokens_refuse_what_they_cannot_give(tiny, prompts):
         next_tokens(tiny("gpt2"), prompts, k=0)
     with pytest.raises(ValueError, match="no prompts"):
         next_tokens(tiny("gpt2"), [])
+
+
+def test_decoding_is_greedy_whatever_the_model_comes_with(tiny, prompts, monkeypatch):
+    model = tiny("llama")
+    plain, likeliest = generate(model, prompts), next_tokens(model, prompts)
+    own = model.original_model.generation_config
+    for name, value in {
+        "repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "temperature": 0.7,
+        "suppress_tokens": [written.tokens[0] for written in plain], "do_sample": True,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(own, name, value)
+    assert generate(model, prompts) == plain
+    assert next_tokens(model, prompts) == likeliest
+    assert model.original_model.generation_config is own

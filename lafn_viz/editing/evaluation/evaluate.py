@@ -152,6 +152,7 @@ def _readable_cases(
     Raises:
         ValueError: if no case is left.
     """
+    n_special = len(capabilities(model).special_prefix) + 1  # and a space in front of a text
     limit = context_length(model) or 0
     readable = []
     for case in cases:
@@ -159,7 +160,7 @@ def _readable_cases(
             for prompt in (prompt for role in ROLES for prompt in case.prompts(role)):
                 # No token is shorter than a byte, so few questions have to be encoded to know.
                 n_bytes = len((prompt.text + prompt.continuation).encode())
-                if edited_at_once or n_bytes >= limit > 0:
+                if edited_at_once or n_bytes + n_special >= limit > 0:
                     encode(model, prompt)
             readable.append(case)
     if not readable:
