@@ -31,7 +31,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.core.stats import bootstrap
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.neurons.neuron_sets import Neuron
 
 Neurons = list[tuple[int, int]]
@@ -58,7 +58,7 @@ def made(model, fact: lv.Fact, facts: lv.FactSet, located: int) -> lv.Edit:
         loss=0.0,
         divergence=0.0,
         prompts=tuple(own),
-        provenance=lv.Provenance("none", capabilities(model).weights, "benchmark"),
+        provenance=lv.Provenance("none", weights_of(model), "benchmark"),
     )
 
 

@@ -20,7 +20,7 @@ from lafn_viz.datasets.text import shows_answer
 from lafn_viz.editing import cache_files
 from lafn_viz.editing.evaluation.answers import Answered
 from lafn_viz.editing.evaluation.evaluate import evaluate
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import weights_of
 from lafn_viz.neurons.neuron_sets import Neuron
 
 FACTS = [
@@ -267,7 +267,7 @@ def test_an_edit_of_other_types_is_named_by_its_field(saved, tmp_path, change, s
 
 def test_an_edit_of_a_neuron_that_the_model_does_not_have(tiny):
     model = tiny("gpt2")
-    edit = replace(an_edit(capabilities(model).weights), neurons=(Neuron(0, 3), Neuron(9, 1)))
+    edit = replace(an_edit(weights_of(model)), neurons=(Neuron(0, 3), Neuron(9, 1)))
     with (
         pytest.raises(lv.EditError, match=r"is damaged: neurons=\[\(9, 1\)\]"),
         lv.edited(model, edit),

@@ -15,7 +15,7 @@ from lafn_viz.datasets.languages import by_code
 from lafn_viz.datasets.text import nfc
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.models.calls import reads_model
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ class Edit:
     @reads_model
     def require(self, model: "TransformerBridge") -> None:
         """Raise EditError for any other model than the one that the edit was made for."""
-        caps, source = capabilities(model), self.provenance
-        if source.weights != caps.weights:
+        weights, source = weights_of(model), self.provenance
+        if source.weights != weights:
             raise EditError(
                 f"{self!r} was made for the model {quoted(source.model)} "
                 f"({shown(source.weights[:8])}), not for "
-                f"this one ({caps.weights[:8]}); edit the fact anew on this model"
+                f"this one ({weights[:8]}); edit the fact anew on this model"
             )
         try:
-            validate_neurons(self.neurons, caps.shape)
+            validate_neurons(self.neurons, capabilities(model).shape)
         except ValueError as error:
             raise EditError(f"{self!r} is damaged: {error}") from None
 

@@ -22,7 +22,7 @@ from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.optimise import EDIT_OPTIONS, EditOptions, edit_case
 from lafn_viz.models.calls import reads_model
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import weights_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -60,7 +60,7 @@ def edit_cases(
     cases = as_cases(cases)
     place = None if folder is None else Path(folder)
     cache = EditCache() if place is None or not place.exists() else EditCache.load(place)
-    _require_same_model(place, cache, capabilities(model).weights)
+    _require_same_model(place, cache, weights_of(model))
     done = {edit.key: edit for edit in cache}
     cases_by_key = _by_key(cases)
     for key, case in cases_by_key.items():

@@ -45,7 +45,7 @@ from lafn_viz.datasets.facts import Prompt
 from lafn_viz.interventions.intervene import Effect
 from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.calls import reads_model
-from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.capabilities import capabilities, provenance, weights_of
 from lafn_viz.models.tokenizing import token_text
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import (
@@ -173,7 +173,7 @@ def neuron_card(
         raise ValueError(f"controls={controls}; give 0 to {caps.d_mlp - 1}")
     if scores is None:
         scores = attribute(model, prompts)
-    _check_scores(scores, prompts, caps.weights)
+    _check_scores(scores, prompts, weights_of(model))
     drawn = [random_like([own], caps.shape, seed=seed + draw) for draw in range(controls)]
     others = [random.neuron for neurons in drawn for random in neurons]
     readout = read_neuron(model, prompts, own, others, max_rows)

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -40,6 +39,7 @@ from lafn_viz.models.hooks import (
     hook_written,
     hooked,
 )
+from lafn_viz.models.remembered import Remembered, numbers_of, structure_of
 from lafn_viz.models.trials import context_limit, probe_tokens
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class ModelCapabilities:
     Attributes:
         n_layers: number of layers.
         d_mlp: neurons in each layer.
-        weights: SHA-256 of all weights.
         masked: whether the model fills masks and reads both sides (BERT); else it is causal.
         special_prefix, special_suffix: special tokens that the tokenizer puts before and after a
             text. A causal model reads no suffix: its texts go on.
@@ -85,7 +84,6 @@ class ModelCapabilities:
 
     n_layers: int
     d_mlp: int
-    weights: str
     masked: bool
     special_prefix: tuple[int, ...]
     special_suffix: tuple[int, ...]
@@ -103,43 +101,69 @@ class ModelCapabilities:
         return self.n_layers, self.d_mlp
 
 
-_CAPABILITIES: "WeakKeyDictionary[TransformerBridge, ModelCapabilities]" = WeakKeyDictionary()
+_CAPABILITIES: Remembered[ModelCapabilities] = Remembered(
+    lambda model: (structure_of(model), _has_bias(model))
+)
+_WEIGHTS: Remembered[str] = Remembered(numbers_of, in_calls=True)
 
 
 def capabilities(model: "TransformerBridge") -> ModelCapabilities:
-    """Return what a model lets us do; found out on the first call, then remembered.
+    """Return what a model lets us do; found out on the first call, and anew where it has changed.
 
     Raises:
         ValueError: if `hook_post` is not the input of the down projection (every score would be
             about something other than a neuron), or if a masked model has no mask token.
     """
-    if model not in _CAPABILITIES:
-        hf = model.original_model
-        n_layers = int(model.cfg.n_layers)
-        masked = any(name.endswith("MaskedLM") for name in hf.config.architectures or [])
-        mask, end = (getattr(model.tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
-        if masked and mask is None:
-            raise CheckpointError(
-                f"{type(hf).__name__} fills masks, but its tokenizer has no mask token; "
-                "save the model's own tokenizer beside it"
-            )
-        prefix, suffix = special_tokens(model.tokenizer)
-        _CAPABILITIES[model] = ModelCapabilities(
-            n_layers=n_layers,
-            d_mlp=_check_neurons(model, n_layers),
-            weights=_hash(hf),
-            masked=masked,
-            special_prefix=prefix,
-            special_suffix=suffix,
-            mask_token=mask if masked else None,
-            ablation_token=mask if masked else end,
-            supports_growing_batch=_supports_growing_batch(model, n_layers, masked),
-            supports_logits_to_keep="logits_to_keep" in inspect.signature(hf.forward).parameters,
-            context_length=context_limit(hf),
-            window=getattr(hf.config, "sliding_window", None) or None,
-            unembedding=_unembedding(model),
+    return _CAPABILITIES.get(model, _found_out)
+
+
+def weights_of(model: "TransformerBridge") -> str:
+    """SHA-256 of all weights, as they are now."""
+    return _WEIGHTS.get(model, lambda model: _hash(model.original_model))
+
+
+def _found_out(model: "TransformerBridge") -> ModelCapabilities:
+    """Find out what a model lets us do."""
+    hf = model.original_model
+    _require_usable_weights(hf)
+    n_layers = int(model.cfg.n_layers)
+    masked = any(name.endswith("MaskedLM") for name in hf.config.architectures or [])
+    mask, end = (getattr(model.tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
+    if masked and mask is None:
+        raise CheckpointError(
+            f"{type(hf).__name__} fills masks, but its tokenizer has no mask token; "
+            "save the model's own tokenizer beside it"
         )
-    return _CAPABILITIES[model]
+    prefix, suffix = special_tokens(model.tokenizer)
+    return ModelCapabilities(
+        n_layers=n_layers,
+        d_mlp=_check_neurons(model, n_layers),
+        masked=masked,
+        special_prefix=prefix,
+        special_suffix=suffix,
+        mask_token=mask if masked else None,
+        ablation_token=mask if masked else end,
+        supports_growing_batch=_supports_growing_batch(model, n_layers, masked),
+        supports_logits_to_keep="logits_to_keep" in inspect.signature(hf.forward).parameters,
+        context_length=context_limit(hf),
+        window=getattr(hf.config, "sliding_window", None) or None,
+        unembedding=_unembedding(model),
+    )
+
+
+def _require_usable_weights(hf: torch.nn.Module) -> None:
+    """Refuse weights without numbers, or without gradients through them, with ValueError."""
+    weights = list(hf.parameters())
+    if any(weight.is_meta for weight in weights):
+        raise ValueError(
+            "the model's weights are on the device 'meta', which keeps no numbers; load the model "
+            "again, on a device that does"
+        )
+    if any(weight.is_inference() for weight in weights):
+        raise ValueError(
+            "the model was made inside torch.inference_mode(), so no gradient goes through its "
+            "weights; make it outside, or load it by lv.load_model"
+        )
 
 
 def require_causal(model: "TransformerBridge") -> None:
@@ -157,7 +181,7 @@ def provenance(
     """Provenance of a result that was computed from this model."""
     return Provenance(
         model=str(getattr(model.cfg, "model_name", "unnamed")),
-        weights=capabilities(model).weights,
+        weights=weights_of(model),
         method=method,
         options=options,
         seed=seed,
@@ -255,6 +279,12 @@ def _values_at(
     return {name: values[str(model.hook_dict[name].name)] for name in names}
 
 
+def _has_bias(model: "TransformerBridge") -> bool:
+    """Whether the un-embedding adds a bias: TransformerLens gives one of zeros where none is."""
+    bias = getattr(model.original_model.get_output_embeddings(), "bias", None)
+    return bias is not None and not bias.is_meta and bool(bias.any())
+
+
 def _unembedding(model: "TransformerBridge") -> Unembedding | None:
     """The un-embedding as a matrix, a bias and a cap, or None if it is more than that."""
     hidden: list[Tensor] = []
@@ -265,11 +295,9 @@ def _unembedding(model: "TransformerBridge") -> Unembedding | None:
     output = model.original_model.get_output_embeddings()
     if output is None or HOOK_UNEMBED not in model.hook_dict:
         return None
-    bias = getattr(output, "bias", None)
     unembedding = Unembedding(
         weight=output.weight,
-        # TransformerLens gives a bias of zeros to a model that has none.
-        bias=bias if bias is not None and bias.any() else None,
+        bias=output.bias if _has_bias(model) else None,
         cap=getattr(model.original_model.config, "final_logit_softcapping", None),
     )
     with torch.no_grad(), hooked(model, [(HOOK_UNEMBED, keep)]):

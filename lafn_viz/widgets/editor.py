@@ -14,7 +14,7 @@ from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.editing.optimise import edit_case, n_evaluations
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.widgets.answers import AnswerTables
 from lafn_viz.widgets.background import Task
@@ -151,7 +151,7 @@ class LiveEditor(Explorer):
         """Show the edits of the model that was loaded."""
         assert self.model is not None
         caps = capabilities(self.model)
-        previous, self._weights = self.stack, caps.weights
+        previous, self._weights = self.stack, weights_of(self.model)
         self.n_neurons.max = caps.n_layers * caps.d_mlp
         self.curve.show(None)
         self._show_stack(previous)

@@ -1,6 +1,5 @@
 """What all explorers share: the choice of a model, background work, the status line, languages."""
 
-import functools
 import threading
 from collections.abc import Callable, Sequence
 from html import escape
@@ -16,8 +15,10 @@ from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.calls import holds_a_model, require_model
-from lafn_viz.models.loading import load_model
+from lafn_viz.models.capabilities import weights_of
+from lafn_viz.models.loading import load_model, resolve
 from lafn_viz.models.packaged import EMBEDDED
+from lafn_viz.models.remembered import structure_of
 from lafn_viz.plots.style import language_colour
 from lafn_viz.widgets.background import Task, Worker
 from lafn_viz.widgets.exported import COPIES, Kept
@@ -29,10 +30,28 @@ if TYPE_CHECKING:
 WORKER = Worker()  # shared by all explorers of a page
 
 
-@functools.cache
+# By name: the model, and what it and its files were when it was loaded.
+_LOADED: dict[str, tuple["TransformerBridge", Any]] = {}
+
+
 def loaded(name: str) -> "TransformerBridge":
-    """Load a model by its name, once for all explorers."""
-    return load_model(name)
+    """Load a model by its name, once for all explorers.
+
+    It is loaded anew where its files have changed since, or the model itself: a user may reach it
+    through an explorer.
+    """
+    if name not in _LOADED or _LOADED[name][1] != _state(name, _LOADED[name][0]):
+        model = load_model(name)
+        _LOADED[name] = model, _state(name, model)
+    return _LOADED[name][0]
+
+
+def _state(name: str, model: "TransformerBridge") -> tuple[Any, ...]:
+    """What a model and its files are, to be compared with `==`."""
+    source, is_local = resolve(name)
+    files = sorted(Path(source).iterdir()) if is_local else []
+    dates = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    return dates, structure_of(model), weights_of(model)
 
 
 class Status(anywidget.AnyWidget):
@@ -121,7 +140,10 @@ class Explorer(Kept, w.VBox):
 
         def compute(task: Task) -> "TransformerBridge":
             task.step(0.0, "Loading the model")
-            return loaded(chosen) if isinstance(chosen, str) else chosen
+            model = loaded(chosen) if isinstance(chosen, str) else chosen
+            # `begin` asks for it under the explorer's lock, where it should not wait for others.
+            weights_of(model)
+            return model
 
         def show(model: "TransformerBridge") -> None:
             self.model = model

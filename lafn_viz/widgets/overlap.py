@@ -15,7 +15,7 @@ from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.stages import locate
 from lafn_viz.interventions.neuron_cards import neuron_table
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import weights_of
 from lafn_viz.neurons.neuron_sets import Neuron, require_finite
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.widgets.background import Task
@@ -125,7 +125,7 @@ class OverlapExplorer(Explorer):
         # The control is the next facts in the list, so that a fact always has the same control.
         ids = [other.id for other in self.facts.filter(relation=fact.relation)]
         place = ids.index(fact.id)
-        weights = capabilities(model).weights
+        weights = weights_of(model)
         own, *others = [(weights, method, fact_id) for fact_id in ids[place:] + ids[:place]]
         n_facts = 1 + min(self.n_others, len(others))
         self._shown = shown = [own]

@@ -8,7 +8,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.editing.cache import EditCache, edited
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import weights_of
 from lafn_viz.neurons.neuron_sets import Neuron
 
 SUBJECTS = ["AT", "CN", "EE", "FR", "GR"]
@@ -33,7 +33,7 @@ def an_edit(model, facts, subject, relation, neurons, *, position="from_subject"
         loss=0.9,
         divergence=0.1,
         prompts=tuple(p for p in found.prompts() if p.split != "held-out paraphrase"),
-        provenance=lv.Provenance("made-up", capabilities(model).weights, "lafn_edit"),
+        provenance=lv.Provenance("made-up", weights_of(model), "lafn_edit"),
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 
 import lafn_viz as lv
 from lafn_viz.models import capabilities as module
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, weights_of
 
 
 def test_families_without_a_growing_batch_are_found_by_trying(tiny):
@@ -16,8 +16,8 @@ def test_families_without_a_growing_batch_are_found_by_trying(tiny):
 
 def test_weights_hash_tells_models_apart(tiny, folder):
     again = lv.load_model(folder("gpt2"))
-    assert capabilities(again).weights == capabilities(tiny("gpt2")).weights
-    assert capabilities(again).weights != capabilities(tiny("llama")).weights
+    assert weights_of(again) == weights_of(tiny("gpt2"))
+    assert weights_of(again) != weights_of(tiny("llama"))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import weights_of
 from lafn_viz.widgets import editor as editor_module, explorer as explorer_module
 
 LANGUAGES = ["en", "fr", "zh"]
@@ -51,7 +51,7 @@ def edits_made_once(edits_made, monkeypatch) -> None:
     real = editor_module.edit_case
 
     def edit_case(model, case, *, n_neurons, position, on_step):
-        weights = capabilities(model).weights
+        weights = weights_of(model)
         key = weights, case.key, str(case.edit), n_neurons, position
         if key not in edits_made:
             edits_made[key] = real(

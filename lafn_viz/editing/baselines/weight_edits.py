@@ -33,8 +33,9 @@ from lafn_viz.datasets.facts import Prompt
 from lafn_viz.editing.loss import EditLoss, LBFGSSearch
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import held, reads_model, require_model
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.models.hooks import down_weight, hook_written
+from lafn_viz.models.remembered import Remembered
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -44,9 +45,7 @@ N_CORPUS = 2000  # about as many prompts of the embedded facts make the moments 
 # By layer: the weights as they were, and the changes that are applied to them now, in order.
 _LayerState = dict[int, tuple[Tensor, dict[object, Tensor]]]
 _APPLIED: "WeakKeyDictionary[TransformerBridge, _LayerState]" = WeakKeyDictionary()
-_MOMENTS: "WeakKeyDictionary[TransformerBridge, Float[Tensor, 'layer neuron neuron']]" = (
-    WeakKeyDictionary()
-)
+_MOMENTS: "Remembered[Float[Tensor, 'layer neuron neuron']]" = Remembered(weights_of)
 
 
 @dataclass(frozen=True)
@@ -112,10 +111,7 @@ def second_moments(
     Without a corpus, evenly spaced prompts of the embedded facts are read, once for each model.
     """
     if corpus is None:
-        if model not in _MOMENTS:
-            prompts = load_facts().prompts()
-            _MOMENTS[model] = second_moments(model, prompts[:: max(1, len(prompts) // N_CORPUS)])
-        return _MOMENTS[model]
+        return _MOMENTS.get(model, _moments_of_embedded_facts)
     n_layers, d_mlp = capabilities(model).shape
     total, count = torch.zeros(n_layers, d_mlp, d_mlp), 0
     for batch in batches(model, corpus, position="all"):
@@ -125,6 +121,13 @@ def second_moments(
             total[layer] += (keys.T @ keys).cpu()
         count += run.activations[0].shape[0] * run.activations[0].shape[1]
     return total / count
+
+
+def _moments_of_embedded_facts(
+    model: "TransformerBridge",
+) -> Float[Tensor, "layer neuron neuron"]:
+    prompts = load_facts().prompts()
+    return second_moments(model, prompts[:: max(1, len(prompts) // N_CORPUS)])
 
 
 def optimise_residuals(
