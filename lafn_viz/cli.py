@@ -113,7 +113,7 @@ def _add_sweep(commands: Any) -> None:
     add("--max-rows", type=int, help="rows in memory at once (default: 256)")
     run = sweep.add_argument_group("how to run it")
     add = run.add_argument
-    add("--retry", action="store_true", help="do again what failed")
+    add("--retry", action="store_true", help="do again what failed, or was mended since")
     add("--backend", help="local or ray (default: local)")
     add("--workers", type=int, help="workers on Ray (default: one per GPU, or one per CPU)")
     add("--address", help="address of a Ray cluster; auto for the one on this machine")

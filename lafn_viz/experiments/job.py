@@ -3,15 +3,18 @@
 A `Job` and a `ModelSource` can be sent to another process.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
 from lafn_viz.attribution.methods import Method
+from lafn_viz.core.files import checksum_of
 from lafn_viz.core.provenance import PACKAGE_VERSION
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import Fact, FactSet
@@ -25,6 +28,9 @@ from lafn_viz.models.loading import load_model
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+
+CHECKSUM_LENGTH = 16  # characters that are kept of each checksum
 
 
 @dataclass(frozen=True)
@@ -106,9 +112,14 @@ class Job:
         n_facts = len(self.facts)
         try:
             if number >= n_facts:
-                return case_rows(model, self.cases[number - n_facts], self.plan)
-            fact, control = self.facts.facts[number], self._control_fact(model, number)
-            return fact_rows(model, self.facts, fact, control, self.plan, number=number)
+                result = case_rows(model, self.cases[number - n_facts], self.plan)
+                return replace(result, inputs=self.inputs(number, 1))
+            fact, (control, n_looked_at) = (
+                self.facts.facts[number],
+                self._control_fact(model, number),
+            )
+            result = fact_rows(model, self.facts, fact, control, self.plan, number=number)
+            return replace(result, inputs=self.inputs(number, 1 + n_looked_at))
         except Exception as error:
             name = str(model.cfg.model_name)
             return self.failed(name, number, error=type(error).__name__, reason=str(error))
@@ -118,15 +129,35 @@ class Job:
         tables = FACT_TABLES if number < len(self.facts) else CASE_TABLES
         return failed_item(model, self.name(number), tables, error=error, reason=reason)
 
-    def _control_fact(self, model: "TransformerBridge", number: int) -> Fact | None:
-        """The next fact of the same relation that the model can be asked, or None.
+    def inputs(self, number: int, count: int) -> tuple[str, ...]:
+        """The first so many checksums of what an item's result comes from.
+
+        They are those of its own record and then, for a fact, of the others of its relation in the
+        order in which a control is looked for.
+        """
+        n_facts = len(self.facts)
+        if number >= n_facts:
+            return (_checksum(asdict(self.cases[number - n_facts])),)[:count]
+        facts = islice(chain([self.facts.facts[number]], self._others(number)), count)
+        return tuple(_checksum(asdict(fact), self._texts(fact)) for fact in facts)
+
+    def _texts(self, fact: Fact) -> list[dict[str, Any]]:
+        """The paraphrases that ask for a fact."""
+        keys = [(fact.relation, language) for language in fact.languages]
+        paraphrases = self.facts.paraphrases
+        return [asdict(paraphrases[key]) for key in keys if key in paraphrases]
+
+    def _control_fact(self, model: "TransformerBridge", number: int) -> tuple[Fact | None, int]:
+        """The next fact of the same relation that the model can be asked; how many were looked at.
 
         After the last fact comes the first. A fact that cannot be asked has its own failure; the
         others have the control that they would have without it.
         """
-        return next(
-            (fact for fact in self._others(number) if self._can_be_asked(model, fact)), None
-        )
+        n_looked_at = 0
+        for n_looked_at, fact in enumerate(self._others(number), 1):
+            if self._can_be_asked(model, fact):
+                return fact, n_looked_at
+        return None, n_looked_at
 
     def _others(self, number: int) -> Iterator[Fact]:
         """The other facts of the same relation: those after this one, then those before it."""
@@ -148,3 +179,8 @@ class Job:
         except Exception:
             return False
         return True
+
+
+def _checksum(*records: Any) -> str:
+    text = json.dumps(records, ensure_ascii=False, sort_keys=True)
+    return checksum_of(text)[:CHECKSUM_LENGTH]

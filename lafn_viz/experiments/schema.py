@@ -75,10 +75,15 @@ Tables = Mapping[str, "pa.Table"]
 
 @dataclass(frozen=True)
 class ItemResult:
-    """The result of one item: rows of some tables and, if kept, all scores by method."""
+    """The result of one item: rows of some tables and, if kept, all scores by method.
+
+    `inputs` are the checksums of what it comes from: its own record, then those of the other facts
+    that were looked at.
+    """
 
     tables: Tables
     dense: Mapping[str, Tensor] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
 
 
 def dense_file(number: int) -> str:
@@ -125,6 +130,24 @@ def table_of(name: str, frame: "pd.DataFrame", *, nulls: Iterable[str] = ()) -> 
     ordered = frame.reindex(columns=columns.names)
     table = pa.Table.from_pandas(ordered, schema=columns, preserve_index=False)
     return table.replace_schema_metadata(None)
+
+
+def packed(table: "pa.Table") -> bytes:
+    """A table as bytes, for the journal."""
+    import pyarrow as pa
+
+    table = table.replace_schema_metadata(None)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def unpacked(content: bytes) -> "pa.Table":
+    """The table that `packed` made bytes of."""
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(content).read_all()
 
 
 def sets_of(

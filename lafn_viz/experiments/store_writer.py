@@ -7,6 +7,9 @@
 3. When every item of a shard is in the journal, its tables are written under their own names, then
    the shard's own file, which makes it count. Only then are the items deleted from the journal.
 4. When every shard is written, the journal is removed.
+5. A retry takes the failed items out again. If facts or edits were mended since, it also takes out
+   each item whose inputs have changed: its own record, or a fact that it was compared with. Their
+   checksums are kept with each item, in the journal and in the shard's own file.
 
 What a shard's files hold depends on its items alone, and not on which process computed them, when,
 or in which order: a sweep that was killed a hundred times leaves the same bytes as one that never
@@ -23,17 +26,29 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from lafn_viz.core.files import checksum, write_json, write_whole
-from lafn_viz.experiments.schema import OWNER, SCHEMA, ItemResult, Tables, dense_file
+from lafn_viz.experiments.schema import (
+    OWNER,
+    SCHEMA,
+    ItemResult,
+    Tables,
+    dense_file,
+    packed,
+    unpacked,
+)
 from lafn_viz.experiments.shards import Shard
-from lafn_viz.experiments.store import StoreError, read_head
+from lafn_viz.experiments.store import StoreError
+from lafn_viz.experiments.store_head import compare_head, write_head
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 JOURNAL = "journal.sqlite"
+INPUTS = "inputs"  # the part of an item in the journal that is no table
 
 # From the tables of a shard's items to all tables that are written of it.
 Finish = Callable[[Tables], Tables]
+# The checksums of what an item comes from, by its number: the first so many of them.
+Inputs = Callable[[int, int], Sequence[str]]
 
 
 class StoreWriter:
@@ -52,8 +67,11 @@ class StoreWriter:
     ) -> None:
         self.folder, self.shards, self.finish = folder, shards, finish
         self._shard_of = {number: k for k, shard in enumerate(shards) for number in shard.numbers}
-        # Each file's metadata: the same whether or not the sweep was interrupted.
-        self._metadata = json.dumps({"schema": SCHEMA, **head}, ensure_ascii=False, sort_keys=True)
+        # Each file's metadata: the same whether or not the sweep was interrupted or mended.
+        source = {name: head[name] for name in head if name not in ("facts", "cases")}
+        self._metadata = json.dumps(
+            {"schema": SCHEMA, **source}, ensure_ascii=False, sort_keys=True
+        )
         with _explain_errors(folder):
             self._journal = sqlite3.connect(folder / JOURNAL, isolation_level=None)
             self._journal.execute(
@@ -78,40 +96,67 @@ class StoreWriter:
                 write_whole(
                     self.folder / dense_file(number), lambda file: _save(file, result.dense)
                 )
-            self._insert([(number, name, _packed(table)) for name, table in result.tables.items()])
+            self._insert(
+                [
+                    *((number, name, packed(table)) for name, table in result.tables.items()),
+                    (number, INPUTS, json.dumps(result.inputs).encode()),
+                ]
+            )
             self.done.add(number)
             self._write_if_whole(self._shard_of[number])
 
-    def retry(self) -> int:
-        """Take the items that failed out of the store, to be done again. Returns their number."""
-        with _explain_errors(self.folder):
-            return sum(self._reopen(k) for k in range(len(self.shards)))
+    def retry(self, inputs: Inputs | None = None) -> int:
+        """Take the items that failed out of the store, to be done again. Returns their number.
 
-    def _reopen(self, k: int) -> int:
-        """Put what did not fail in a shard back into the journal. Returns how many items failed."""
+        Args:
+            inputs: the checksums of what an item comes from, by its number and how many there are;
+                where they differ from those that are kept, the item is done again, too.
+        """
+        with _explain_errors(self.folder):
+            return sum(self._reopen(k, inputs) for k in range(len(self.shards)))
+
+    def _reopen(self, k: int, inputs: Inputs | None) -> int:
+        """Put what stays of a shard back into the journal. Returns how many items are done anew."""
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         shard = self.shards[k]
+
+        def changed(number: int, kept: Sequence[str]) -> bool:
+            current = None if inputs is None else list(inputs(number, len(kept)))
+            return current is not None and (not kept or current != list(kept))
+
         if not self._is_written(k):
-            failed = [n for n in shard.numbers if n in self.done and self._has_failed(n)]
-            self._delete(failed)
+            here = [number for number in shard.numbers if number in self.done]
+            again = [n for n in here if self._has_failed(n) or changed(n, self._inputs(n))]
+            self._delete(again)
         else:
+            record = json.loads(self._record(k).read_text("utf-8"))
+            if tuple(record["items"]) != shard.items:
+                raise StoreError(
+                    f"{self.folder} holds other facts or edits than these, or in another order; "
+                    "give another folder, or the same ones, mended"
+                )
+            kept = record.get("inputs") or [()] * len(shard.items)
             tables = {name: pq.read_table(self._file(name, k)) for name in shard.tables}
             failed_items = set(tables["failures"]["item"].to_pylist())
-            failed = [n for n in shard.numbers if shard.items[n - shard.first] in failed_items]
-            if failed:
+            numbered = list(zip(shard.numbers, shard.items, kept, strict=True))
+            again = [n for n, item, sums in numbered if item in failed_items or changed(n, sums)]
+            if again:
+                rest = [entry for entry in numbered if entry[0] not in again]
                 self._insert(
                     [
-                        (number, name, _packed(table.filter(pc.equal(table[OWNER[name]], item))))
-                        for number, item in zip(shard.numbers, shard.items, strict=True)
+                        (number, name, packed(table.filter(pc.equal(table[OWNER[name]], item))))
+                        for number, item, _ in rest
                         for name, table in tables.items()
-                        if item not in failed_items
                     ]
+                    + [(number, INPUTS, json.dumps(sums).encode()) for number, _, sums in rest]
                 )
                 self._record(k).unlink()
-        self.done -= set(failed)
-        return len(failed)
+        for number in again:
+            (self.folder / dense_file(number)).unlink(missing_ok=True)
+        self.done -= set(again)
+        return len(again)
 
     def close(self) -> None:
         """Close the store, and remove the journal if every shard is written."""
@@ -142,13 +187,22 @@ class StoreWriter:
             write_whole(self._file(name, k), write)
             files.append(self._file(name, k))
         sums = {file.relative_to(self.folder).as_posix(): checksum(file) for file in files}
-        write_json(self._record(k), {"items": shard.items, "files": sums})
+        inputs = [self._inputs(number) for number in shard.numbers]
+        write_json(self._record(k), {"items": shard.items, "inputs": inputs, "files": sums})
         self._delete(shard.numbers)
 
     def _tables(self, number: int) -> dict[str, "pa.Table"]:
         """The tables of an item in the journal."""
-        rows = self._journal.execute("SELECT part, content FROM found WHERE item = ?", [number])
-        return {name: _unpacked(content) for name, content in rows}
+        rows = self._journal.execute(
+            "SELECT part, content FROM found WHERE item = ? AND part != ?", [number, INPUTS]
+        )
+        return {name: unpacked(content) for name, content in rows}
+
+    def _inputs(self, number: int) -> list[str]:
+        """The checksums of what an item in the journal comes from; none of an earlier version."""
+        query = "SELECT content FROM found WHERE item = ? AND part = ?"
+        row = self._journal.execute(query, [number, INPUTS]).fetchone()
+        return [] if row is None else json.loads(row[0])
 
     def _has_failed(self, number: int) -> bool:
         return len(self._tables(number)["failures"]) > 0
@@ -187,6 +241,8 @@ def open_writer(
     head: Mapping[str, Any],
     shards: Sequence[Shard],
     finish: Finish,
+    *,
+    retry_with: Inputs | None = None,
 ) -> Iterator[StoreWriter]:
     """Open a store for this run alone, and close it at the end.
 
@@ -194,6 +250,8 @@ def open_writer(
         head: the model, options, facts and cases of the sweep. A store can be continued only with
             the same.
         finish: from the tables of a shard's items to all tables that are written of it.
+        retry_with: take out what failed and, if facts or edits were mended, each item whose inputs
+            have changed (see `StoreWriter.retry`).
 
     Raises:
         StoreError: if another run is writing to the folder, if it holds another sweep or something
@@ -212,9 +270,16 @@ def open_writer(
             ) from None
     try:
         with _explain_errors(folder):
-            _write_or_compare_head(folder, head, len(shards))
+            for unfinished in folder.glob("**/.*.tmp"):
+                unfinished.unlink()
+            mended = compare_head(folder, head, len(shards), may_mend=retry_with is not None)
         writer = StoreWriter(folder, head, shards, finish)
         try:
+            if retry_with is not None:
+                writer.retry(retry_with if mended else None)
+            if mended:  # last: a run that dies before begins again here
+                with _explain_errors(folder):
+                    write_head(folder, head, len(shards))
             yield writer
         finally:
             writer.close()
@@ -234,55 +299,7 @@ def _explain_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _write_or_compare_head(folder: Path, head: Mapping[str, Any], n_shards: int) -> None:
-    """Write `sweep.json` in an empty folder; in a store, require the same sweep."""
-    for unfinished in folder.glob("**/.*.tmp"):
-        unfinished.unlink()
-    expected = json.loads(json.dumps({"schema": SCHEMA, **head, "shards": n_shards}))
-    existing = read_head(folder)
-    if existing is None:
-        others = [path.name for path in folder.iterdir() if path.name != ".lock"]
-        if others:
-            raise StoreError(
-                f"{folder} is not empty and holds no sweep ({sorted(others)[0]}, ...); give "
-                "another folder"
-            )
-        write_json(folder / "sweep.json", expected)
-    elif existing != expected:
-        differences = ", ".join(_differences(existing, expected))
-        raise StoreError(
-            f"{folder} holds another sweep (its {differences} differ); give another folder, or "
-            "sweep with the same model, facts and options as before"
-        )
-
-
-def _differences(existing: Any, expected: Any, name: str = "") -> Iterator[str]:
-    """Yield the names of the fields that differ, such as options.seed."""
-    if isinstance(existing, dict) and isinstance(expected, dict):
-        for key in dict.fromkeys([*expected, *existing]):
-            inner = f"{name}.{key}".strip(".")
-            yield from _differences(existing.get(key), expected.get(key), inner)
-    elif existing != expected:
-        yield name
-
-
 def _save(file: Path, dense: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     save_file({name: values.contiguous() for name, values in dense.items()}, file)
-
-
-def _packed(table: "pa.Table") -> bytes:
-    import pyarrow as pa
-
-    table = table.replace_schema_metadata(None)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def _unpacked(content: bytes) -> "pa.Table":
-    import pyarrow as pa
-
-    return pa.ipc.open_stream(content).read_all()

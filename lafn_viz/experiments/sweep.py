@@ -83,7 +83,8 @@ def sweep(
         device, dtype: of the model, if it is given by name; by default a GPU if there is one.
         workers: how many on Ray; by default one per GPU, or per CPU.
         address: of a Ray cluster, "auto" for one that runs on this machine.
-        retry: do again what failed.
+        retry: do again what failed. The facts and cases may be mended (their ids and order stay):
+            what has changed, and what was compared with it, is done again, too.
         progress: show a bar, with rate and time left.
         options: parts of the plan that replace those of `plan`: `methods`, `position`, `target`,
             `n_steps`, `max_rows`, `select`, `min_languages`, `top`, `dense`, `changed`, `how`,
@@ -117,9 +118,8 @@ def sweep(
         def add_overlap(tables: Tables) -> Tables:
             return _with_overlap(tables, head["model"], job.plan)
 
-        with open_writer(Path(out), head, shards, add_overlap) as writer:
-            if retry:
-                writer.retry()
+        retry_with = job.inputs if retry else None
+        with open_writer(Path(out), head, shards, add_overlap, retry_with=retry_with) as writer:
             todo = [number for number in range(len(job)) if number not in writer.done]
             n_failed = 0
             with tqdm(

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import lafn_viz as lv
+from lafn_viz.experiments.job import Job
 
 QUICK = {"methods": ["activation"], "controls": 1, "progress": False}
 
@@ -46,6 +47,7 @@ def odd_facts(good: lv.Fact) -> list[lv.Fact]:
     ]
 
 
+@pytest.mark.slow
 def test_bad_facts_are_recorded_and_the_others_are_as_without_them(embedded, some, tmp_path):
     good = (*some, *odd_facts(some.facts[0]))
     bad = bad_facts(some.facts[0])
@@ -62,3 +64,37 @@ def test_bad_facts_are_recorded_and_the_others_are_as_without_them(embedded, som
         frame = store.read(table)
         frame = frame[~frame["fact_id"].str.startswith("bad")].reset_index(drop=True)
         pd.testing.assert_frame_equal(frame, clean.read(table), check_exact=True)
+
+
+def files_of(store: lv.Store) -> dict[str, bytes]:
+    return {
+        path.relative_to(store.folder).as_posix(): path.read_bytes()
+        for path in store.folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_a_mended_fact_is_all_that_is_done_again(embedded, some, tmp_path, monkeypatch):
+    options = {**QUICK, "per_shard": 2, "dense": True}
+    clean = lv.sweep(embedded, some, tmp_path / "clean", **options)
+    bad = replace(some.facts[1], subject=dict.fromkeys(some.facts[1].subject, "Japan " * 300))
+    broken = replace(some, facts=(some.facts[0], bad, some.facts[2]))
+    store = lv.sweep(embedded, broken, tmp_path / "store", **options)
+    assert list(store.failures["item"].unique()) == [bad.id]
+    with pytest.raises(lv.StoreError, match=r"facts.checksum differ\); .* or retry \(--retry\)"):
+        lv.sweep(embedded, some, store.folder, **options)
+    done, usual = [], Job.run
+    monkeypatch.setattr(
+        Job, "run", lambda job, model, number: done.append(number) or usual(job, model, number)
+    )
+    mended = lv.sweep(embedded, some, store.folder, retry=True, **options)
+    # The first fact had another control while this one could not be asked.
+    assert done == [0, 1]
+    assert files_of(mended) == files_of(clean)
+    done.clear()
+    lv.sweep(embedded, some, store.folder, retry=True, **options)
+    assert done == []
+    other = replace(some, facts=some.facts[::-1])
+    with pytest.raises(lv.StoreError, match="other facts or edits than these, or in another order"):
+        lv.sweep(embedded, other, store.folder, retry=True, **options)

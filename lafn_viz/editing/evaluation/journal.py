@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lafn_viz.core.files import checksum_of
+from lafn_viz.core.files import checksum_of, write_whole
 from lafn_viz.core.json_records import (
     FactError,
     as_object,
@@ -81,8 +81,8 @@ class EvaluationJournal:
     def _open(self, file: Path, options: dict[str, Any]) -> None:
         head = json.loads(json.dumps(options))
         if not file.exists() or (file.is_file() and not file.stat().st_size):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(head, ensure_ascii=False) + "\n", encoding="utf-8")
+            first = json.dumps(head, ensure_ascii=False) + "\n"
+            write_whole(file, lambda beside: beside.write_text(first, encoding="utf-8"))
             return
         raw = read_bytes(file, give="a file to keep what is done in")
         *lines, unfinished = raw.split(b"\n")
