@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # Blocks that nobody types: data that a page describes, and directives of the site.
-SHOWN = ("", "json")
+SHOWN = ("", "json", "nginx", "dockerfile")
 SHELLS = ("sh", "bash", "shell", "console")
 # A sentence that names one of these with an argument names a command.
 PROGRAMS = (

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from documentation import ROOT, SHELLS, SHOWN, blocks, commands, pages, shell_lines
+from traitlets.config import Config
 
 import lafn_viz as lv
 from lafn_viz import cli
@@ -89,6 +90,25 @@ def of_conda(words: list[str]) -> None:
     assert (ROOT / words[4]).is_file()
 
 
+def of_nbconvert(words: list[str]) -> None:
+    """`jupyter nbconvert`: it has these options and formats, and the notebook is there."""
+    from nbconvert import HTMLExporter
+    from nbconvert.exporters import get_export_names
+    from nbconvert.nbconvertapp import NbConvertApp
+    from nbconvert.preprocessors import ExecutePreprocessor
+
+    owners = {"HTMLExporter": HTMLExporter, "ExecutePreprocessor": ExecutePreprocessor}
+    for option, value in zip(words[2:], [*words[3:], ""], strict=True):
+        if owned := re.match(r"--(\w+)\.(\w+)=", option):
+            assert owned[2] in owners[owned[1]].class_traits(config=True), option
+        elif option == "--to":
+            assert value in get_export_names()
+        elif option.startswith("--"):
+            assert option[2:] in NbConvertApp.flags, option
+        elif option.endswith(".ipynb"):
+            assert (ROOT / "notebooks" / option).is_file()
+
+
 def of_tools(words: list[str]) -> None:
     """A tool in `.venv`: its arguments are options, or files of this project."""
     paths = [word for word in words[1:] if "/" in word]
@@ -101,8 +121,10 @@ KNOWN: dict[str, Callable[[list[str]], None] | str] = {
     r"make ": of_make,
     r"python (benchmarks|docs)/\w+\.py": of_a_script,
     r"pip install ": of_pip,
+    r"jupyter nbconvert ": of_nbconvert,
     r"conda ": of_conda,
     r"\.venv/bin/(python|ruff) ": of_tools,
+    r"docker ": "needs Docker; the page says that these lines were not run",
     r"ray start ": "needs several machines; test_ray_backend.py starts several nodes on this one",
     r"(head=|srun |sleep )": "needs Slurm; the page says that these lines were not run",
 }
@@ -155,6 +177,8 @@ NOT_RUN = {
     r"make ": "sets up an environment or runs all tests; the CI does",
     r"pip install ": "asks a package index; `make dist` installs the wheel in a new environment",
     r"lafn-viz (lab|app)": "stays until it is stopped; test_serving.py and tests/browser start it",
+    r"jupyter nbconvert ": "runs a notebook for minutes; tests/browser/test_exports.py exports one",
+    r"docker ": "needs Docker, see KNOWN",
     r"python benchmarks/": "measures, by hand on a quiet machine; its options are read above",
     r"(ray start|head=|srun|sleep) ?": "needs a cluster, see KNOWN",
 }
@@ -223,7 +247,8 @@ def test_the_examples_of_a_page_run_one_after_the_other(name, few_facts, tmp_pat
         for kind, text in blocks(PAGES["docs/howto/facts.md"]):
             if kind == "json" and ('"texts"' in text) == (example == "paraphrases"):
                 write_lines(text, tmp_path)
-    names: dict[str, object] = {"__name__": "__main__"}
+    # A configuration of Jupyter asks for its options by this name.
+    names: dict[str, object] = {"__name__": "__main__", "get_config": Config}
     for kind, text in blocks(PAGES[name]):
         if kind in SHELLS and "#SBATCH" not in text:
             for line in shell_lines(small(text)):

@@ -34,8 +34,15 @@ def run_page(address: Address, secret: str, theme: Theme, ready: Callable[[], No
 
     The secret is on no command line, since others can read those.
     """
+    from jupyter_server.auth import PasswordIdentityProvider
     from tornado.ioloop import IOLoop
     from voila.app import Voila
+
+    class Identity(PasswordIdentityProvider):
+        def get_token(self, handler: Any) -> str | None:
+            # A proxy sends the token in this header; that in the address may be its own.
+            sent = self.auth_header_pat.match(handler.request.headers.get("Authorization", ""))
+            return str(sent[2]) if sent else super().get_token(handler)
 
     class Server(Voila):
         def init_handlers(self) -> list[Any]:
@@ -56,7 +63,7 @@ def run_page(address: Address, secret: str, theme: Theme, ready: Callable[[], No
     # Voilà looks for templates in these folders; the package's own come first.
     paths = [str(APP), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
-    app = Server(config=configuration(address, secret, theme))
+    app = Server(config=configuration(address, secret, theme), identity_provider_class=Identity)
     app.initialize([])
     for name in ("tornado.access", "tornado.application", "tornado.general", app.log.name):
         logging.getLogger(name).addFilter(partial(_fit_to_print, secret=secret))
