@@ -86,7 +86,7 @@ def test_padding_matters_neither_by_side_nor_by_token(tiny, prompts, monkeypatch
         model = tiny(family)
         rows = model.original_model.get_input_embeddings().num_embeddings
         expected = lv.score_answers(model, prompts)
-        card = lv.neuron_card(model, prompts, 1, 3)
+        card = lv.neuron_card(model, prompts, (1, 3))
         tokenizer = copy.deepcopy(model.tokenizer)
         tokenizer.add_special_tokens({"pad_token": "[PADDING]"})
         tokenizer.padding_side = "left"
@@ -97,5 +97,5 @@ def test_padding_matters_neither_by_side_nor_by_token(tiny, prompts, monkeypatch
                 assert int(batch.tokens.max()) < rows
                 scored = log_prob_of(model, batch, [])
                 torch.testing.assert_close(scored, expected.log_prob[batch.index])
-            again = lv.neuron_card(model, prompts, 1, 3)
+            again = lv.neuron_card(model, prompts, (1, 3))
         torch.testing.assert_close(again.activation, card.activation)
