@@ -19,18 +19,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import regex
+
 from lafn_viz.core.arguments import a_path, or_none, some_texts, takes
 from lafn_viz.core.json_records import FactError, inside_of, is_folder, record_text, records
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
 from lafn_viz.datasets.languages import language_code, require_languages, separator_of
-from lafn_viz.datasets.text import shows_answer, without_ends
+from lafn_viz.datasets.text import shows_answer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+# What may follow the object. A closing quote or bracket may not: it opens before the object.
+_SENTENCE_END = regex.compile(r"[\s\p{Terminal_Punctuation}·\u0f0b\u0df4]*")
 
 Set = Literal["mlama", "mpararel"]
 
@@ -129,7 +134,7 @@ def _prefix(pattern: str, language: str) -> tuple[str, str | None]:
     if pattern.count("[Y]") != 1:
         return "", "object not named once"
     before, after = pattern.split("[Y]")
-    if without_ends(after) or "[X]" not in before:
+    if not _SENTENCE_END.fullmatch(after) or "[X]" not in before:
         return "", "object not last"
     if separator_of(language) and not before[-1].isspace():
         return "", "object joined to a word"

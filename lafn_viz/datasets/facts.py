@@ -10,6 +10,7 @@ data/README.md).
 """
 
 import random
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -47,9 +48,12 @@ Split = Literal["trained", "held-out paraphrase", "held-out pair"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
+_wholes = some_wholes(0)  # made once, not for each prompt
+
+
 def _a_span(name: str, given: Any) -> tuple[int, ...]:
     """Read (start, end) in characters."""
-    ends = some_wholes(0)(name, given)
+    ends = _wholes(name, given)
     if len(ends) != 2:
         raise wrong(name, given, "(start, end) in characters of the text, or None")
     return ends
@@ -109,6 +113,9 @@ class Prompt:
 
     def _compose(self) -> None:
         """Bring all texts to NFC, and the span with them."""
+        texts = (self.text, self.answer, self.subject, *self.aliases)
+        if all(unicodedata.is_normalized("NFC", text) for text in texts):
+            return
         if self.subject_span is not None:
             start, end = (len(nfc(self.text[:place])) for place in self.subject_span)
             object.__setattr__(self, "subject_span", (start, end))

@@ -74,10 +74,11 @@ POINTS = regex.compile(
 
 # Two characters of these tell a name; others are spelled with more.
 _HAN_OR_KANA = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
-# Scripts with nothing between words. Katakana, in which borrowed words are written, makes runs.
+# Scripts with nothing between words.
 _NO_SPACES = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+# Borrowed words are written in runs of Katakana.
 _KATAKANA = r"[\p{Katakana}ー]"
-_UNSPACED = regex.compile(rf"[{_NO_SPACES}\p{{Katakana}}]")
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 # A space that separates no words.
 _NO_SPACE = regex.compile(rf"(?<=[{_NO_SPACES}]\p{{M}}{{0,12}}) (?=[{_NO_SPACES}])")
 # Where a word may begin or end.
