@@ -82,6 +82,25 @@ def damaged(draw: st.DrawFn, raw: bytes) -> bytes:
     )  # fmt: skip
 
 
+def answered_in_a_sentence(error: Exception) -> bool:
+    """Whether an error is of a kind that a caller's mistake gets, in one sentence that is short."""
+    if type(error).__module__ == "builtins" and not isinstance(
+        error, ValueError | TypeError | KeyError | FileNotFoundError
+    ):
+        return False
+    said = str(error.args[0]) if error.args else ""
+    # What Python, numpy or torch would say of a value inside of a function.
+    foreign = (
+        "object is not",
+        "has no attribute",
+        "unhashable",
+        "ambiguous",
+        "0-d array",
+        "null b",
+    )
+    return 12 < len(said) <= 300 and said.isprintable() and not any(x in said for x in foreign)
+
+
 def read_or_refused(read: Callable[[], T], *told: object) -> T | None:
     """What was read, or None where that was refused as it should be: in one sentence that can be
     read, is short and says where, with an error of this package's own.

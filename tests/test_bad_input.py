@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +113,11 @@ def said() -> dict[str, str]:
 def test_one_sentence_says_what_was_given_and_what_is_allowed(said, call):
     assert said[call].startswith(CALLS[call])
     assert "\n" not in said[call]
+
+
+@pytest.mark.slow
+def test_every_public_call_answers_wrong_values_in_a_sentence_before_it_reads_the_model(tmp_path):
+    script = Path(__file__).with_name("bad_calls.py")
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""

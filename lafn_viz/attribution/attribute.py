@@ -44,7 +44,7 @@ from lafn_viz.attribution.path_integral import scale_of
 from lafn_viz.attribution.quadrature import Quadrature
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.core.arguments import a_flag, one_of, real, scalar, some_texts, takes, whole, wrong
-from lafn_viz.core.messages import described, told
+from lafn_viz.core.messages import described
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.models.batching import Batch, batches
@@ -163,7 +163,7 @@ def check_options(
         n_steps = int(steps)
     if (target == "logit_difference") != (foil is not None):
         raise ValueError(
-            f"target={target!r} with {told('foil', foil)}; a foil belongs to "
+            f"target={target!r} with foil={described(foil)}; a foil belongs to "
             "target='logit_difference', and to no other"
         )
     return n_steps
@@ -208,7 +208,7 @@ def _baselines(
         if not torch.isfinite(baseline).all():
             raise ValueError("the baseline holds values that are not numbers; give finite ones")
         return baseline.float().expand(full)
-    if baseline != "mean":
+    if not isinstance(baseline, str) or baseline != "mean":
         raise ValueError(
             f"unknown baseline {described(baseline)}; there are {', '.join(get_args(Baseline))}, "
             "or a tensor (a baseline for each token is method='amig')"

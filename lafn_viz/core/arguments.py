@@ -177,6 +177,22 @@ def some_texts(name: str, given: Any) -> tuple[str, ...]:
     return tuple(items)
 
 
+def some_languages(name: str, given: Any) -> tuple[str, ...]:
+    """Read the tag of one language or of several, at least one."""
+    tags = some_texts(name, given)
+    if not tags:
+        raise wrong(name, given, "at least one language, as in 'en' or ['en', 'fr']")
+    return tags
+
+
+def texts_by_name(name: str, given: Any) -> dict[str, str]:
+    """Read texts by name, such as names by language."""
+    by_name = a_mapping(name, given)
+    for key, value in by_name.items():
+        a_text(f"{name}[{key!r}]", value)
+    return by_name
+
+
 def some_wholes(least: int | None = None) -> Reader:
     """Return a reader of one whole number or several."""
     wanted = f"a list of whole numbers{_between(least, None)}"
@@ -196,7 +212,7 @@ def some_wholes(least: int | None = None) -> Reader:
 
 def a_path(name: str, given: Any) -> Path:
     """Read the path of a file or folder; "~" is the home folder."""
-    if not isinstance(given, str | Path) or not str(given).strip():
+    if not isinstance(given, str | Path) or not str(given).strip() or "\0" in str(given):
         raise wrong(name, given, "a path, as in 'folder/file'")
     return Path(given).expanduser()
 

@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Iterable, Mapping
+from inspect import isroutine
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 2, 60, 30, 60
 _SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 4
+_VOWELS = (*"AEIOUaeiou", "nd")  # also an ndarray
 _LONGEST_LIST = 600  # characters of names in one message
 
 
@@ -29,18 +31,21 @@ def told(name: str, value: Any) -> str:
 
 def described(value: Any) -> str:
     """Return a plain value as Python writes it, and anything else by its kind: `an Overlap`."""
+    if getattr(value, "ndim", None) == 0:  # a number of numpy or torch
+        value = value.item()
     if _is_plain(value):
-        return quoted(value)
+        return quoted(str(value) if isinstance(value, Path) else value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    kind = type(value).__name__
-    shape = getattr(value, "shape", None)
-    of_shape = f" of shape {tuple(shape)}" if isinstance(shape, tuple) else ""
-    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}{of_shape}"
+    kind = "function" if callable(value) and isroutine(value) else type(value).__name__
+    of_shape = f" of shape {tuple(value.shape)}" if hasattr(value, "ndim") else ""
+    return f"{'an' if kind.startswith(_VOWELS) else 'a'} {kind}{of_shape}"
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
     """Whether a value is short and clear as Python writes it."""
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
     if value is None or type(value) in (bool, int, float, str, bytes):
         return True
     if depth > 2 or not isinstance(value, tuple | list | set | frozenset | dict):

@@ -16,8 +16,10 @@ def require_one_of(
     Args:
         what: what a name is, for the message, as in "language".
     """
-    several = not isinstance(given, str) and isinstance(given, Iterable)
-    names: tuple[Any, ...] = tuple(given) if several else (given,)
+    try:
+        names: tuple[Any, ...] = (given,) if isinstance(given, str) else tuple(given)
+    except TypeError:  # one thing that is no name
+        names = (given,)
     for name in names:
         if not isinstance(name, str) or name not in allowed:
             near = nearest(name, allowed)

@@ -17,7 +17,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lafn_viz.core.arguments import a_seed, a_text, or_none, some_texts, takes, whole, wrong
+from lafn_viz.core.arguments import (
+    a_seed,
+    a_text,
+    or_none,
+    some_languages,
+    some_texts,
+    takes,
+    whole,
+    wrong,
+)
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.edit_cases import EditCase
@@ -31,7 +40,7 @@ from lafn_viz.datasets.text import same_text, shows_answer
 KEEP = 2  # paraphrases of each other relation and language
 
 
-@takes(subject=a_text, relation=a_text, languages=or_none(some_texts))
+@takes(subject=a_text, relation=a_text, languages=or_none(some_languages))
 def counterfactual_case(
     facts: Facts,
     *,

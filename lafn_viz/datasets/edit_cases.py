@@ -22,7 +22,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from lafn_viz.core.arguments import one_of, or_none, some_texts, takes
+from lafn_viz.core.arguments import (
+    a_mapping,
+    a_text,
+    in_order,
+    one_of,
+    or_none,
+    some_texts,
+    takes,
+    texts_by_name,
+    wrong,
+)
 from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import by_code, language_code
 from lafn_viz.datasets.text import nfc
@@ -30,6 +40,17 @@ from lafn_viz.datasets.text import nfc
 Role = Literal["edit", "rephrased", "locality", "portability"]
 ROLES: tuple[Role, ...] = get_args(Role)
 Questions = dict[str, tuple[Prompt, ...]]
+
+
+def _questions(name: str, given: Any) -> Questions:
+    """Read the prompts of each language."""
+    by_language = a_mapping(name, given)
+    for language, prompts in by_language.items():
+        listed = [prompts] if isinstance(prompts, Prompt) else in_order(prompts)
+        if listed is None or not all(isinstance(prompt, Prompt) for prompt in listed):
+            raise wrong(f"{name}[{language!r}]", prompts, "a tuple of prompts")
+        by_language[language] = tuple(listed)
+    return by_language
 
 
 @dataclass(frozen=True)
@@ -62,11 +83,13 @@ class EditCase:
     relation: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("id", "source", "subject_id", "relation"):
+            a_text(name, getattr(self, name))
         for name in ("subject", "old"):
-            names = by_code(getattr(self, name)).items()
+            names = by_code(texts_by_name(name, getattr(self, name))).items()
             object.__setattr__(self, name, {language: nfc(text) for language, text in names})
         for name in (*ROLES, "keep"):
-            object.__setattr__(self, name, by_code(getattr(self, name)))
+            object.__setattr__(self, name, by_code(_questions(name, getattr(self, name))))
         if not self.edit or not all(self.edit.values()):
             raise ValueError(f"case {self.id!r} edits no question; give one in each language")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
-from lafn_viz.core.arguments import or_none, scalar, some_texts, takes, whole
+from lafn_viz.core.arguments import in_order, or_none, scalar, some_texts, takes, whole, wrong
 from lafn_viz.core.messages import described, quoted
 from lafn_viz.datasets.edit_cases import ROLES, EditCase
 from lafn_viz.datasets.edit_lint import lint
@@ -19,6 +19,12 @@ class EditSet:
     """Edit cases, by number or id: `filter` chooses among them, `lint` finds their faults."""
 
     cases: tuple[EditCase, ...]
+
+    def __post_init__(self) -> None:
+        cases = [self.cases] if isinstance(self.cases, EditCase) else in_order(self.cases)
+        if cases is None or not all(isinstance(case, EditCase) for case in cases):
+            raise wrong("cases", self.cases, "EditCases, as counterfactual_case() makes")
+        object.__setattr__(self, "cases", tuple(cases))
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -39,7 +45,7 @@ class EditSet:
         if isinstance(place, int) and -len(self) <= place < len(self):
             return self.cases[place]
         for case in self.cases:
-            if case.id == key:
+            if isinstance(key, str) and case.id == key:
                 return case
         first = quoted(self.cases[0].id) if self.cases else "none"
         raise KeyError(f"no case {described(key)} here; ids look like {first}")

@@ -12,7 +12,7 @@ data/README.md).
 import random
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,10 +20,13 @@ from lafn_viz.core.arguments import (
     a_flag,
     a_seed,
     a_text,
+    in_order,
+    one_of,
     or_none,
     some_texts,
     some_wholes,
     takes,
+    texts_by_name,
     whole,
     wrong,
 )
@@ -92,6 +95,8 @@ class Prompt:
         for name in ("fact_id", "relation", "language", "text", "answer", "subject", "separator"):
             a_text(name, getattr(self, name))
         object.__setattr__(self, "aliases", some_texts("aliases", self.aliases))
+        object.__setattr__(self, "paraphrase", whole(0)("paraphrase", self.paraphrase))
+        one_of(SPLITS)("split", self.split)
         object.__setattr__(self, "language", language_code(self.language))
         if self.subject_span is not None:
             object.__setattr__(self, "subject_span", _a_span("subject_span", self.subject_span))
@@ -204,13 +209,14 @@ class Fact:
     object: dict[str, str]
 
     def __post_init__(self) -> None:
-        for name in ("id", "relation", "subject_id", "object_id"):
-            object.__setattr__(self, name, nfc(getattr(self, name)))
+        for name in ("id", "relation", "subject_id", "object_id", "source"):
+            object.__setattr__(self, name, nfc(a_text(name, getattr(self, name))))
         for name in ("subject", "object"):
-            names = by_code(getattr(self, name)).items()
+            names = by_code(texts_by_name(name, getattr(self, name))).items()
             object.__setattr__(self, name, {language: nfc(text) for language, text in names})
         for name in ("leaks", "held_out"):
-            object.__setattr__(self, name, tuple(map(language_code, getattr(self, name))))
+            tags = some_texts(name, getattr(self, name))
+            object.__setattr__(self, name, tuple(map(language_code, tags)))
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -231,9 +237,10 @@ class Paraphrases:
     texts: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "relation", nfc(self.relation))
-        object.__setattr__(self, "language", language_code(self.language))
-        object.__setattr__(self, "texts", tuple(map(nfc, self.texts)))
+        object.__setattr__(self, "relation", nfc(a_text("relation", self.relation)))
+        language = a_text("language", self.language)
+        object.__setattr__(self, "language", language_code(language))
+        object.__setattr__(self, "texts", tuple(map(nfc, some_texts("texts", self.texts))))
 
 
 @dataclass(frozen=True)
@@ -244,6 +251,13 @@ class FactSet:
     paraphrases: dict[tuple[str, str], Paraphrases]
 
     def __post_init__(self) -> None:
+        facts = [self.facts] if isinstance(self.facts, Fact) else in_order(self.facts)
+        if facts is None or not all(isinstance(fact, Fact) for fact in facts):
+            raise wrong("facts", self.facts, "a tuple of Fact, as load_facts() makes it")
+        rows = self.paraphrases.values() if isinstance(self.paraphrases, Mapping) else [None]
+        if not all(isinstance(row, Paraphrases) for row in rows):
+            raise wrong("paraphrases", self.paraphrases, "those of other facts: facts.paraphrases")
+        object.__setattr__(self, "facts", tuple(facts))
         keyed = {(row.relation, row.language): row for row in self.paraphrases.values()}
         if len(keyed) < len(self.paraphrases):
             raise ValueError(

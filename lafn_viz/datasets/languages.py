@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, TypeVar
 
+from lafn_viz.core.arguments import some_texts
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
 
@@ -137,7 +138,7 @@ def require_languages(given: str | Iterable[str], allowed: Sequence[str]) -> tup
     Raises:
         ValueError: for another language, listing the allowed ones.
     """
-    codes = dict.fromkeys(map(code_or_tag, (given,) if isinstance(given, str) else given))
+    codes = dict.fromkeys(map(code_or_tag, some_texts("languages", given)))
     for code in codes:
         if code not in allowed and (named := _named(code)) in allowed:
             raise ValueError(f"unknown language {quoted(code)}; give its code, {named!r}")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.facts import Prompt
@@ -89,6 +90,7 @@ class Edit:
         except ValueError as error:
             raise EditError(f"{self!r} is damaged: {error}") from None
 
+    @takes(d_mlp=whole(1))
     def added(self, d_mlp: int) -> dict[int, Float[Tensor, " neuron"]]:
         """By layer: what is added to each of its neurons, zero to those that stay."""
         table = {layer: torch.zeros(d_mlp) for layer, _ in self.neurons}

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from lafn_viz.core.arguments import a_flag, a_path, or_none, some_texts, takes
+from lafn_viz.core.arguments import a_flag, a_path, or_none, some_languages, takes
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Cases, as_cases
 from lafn_viz.datasets.edit_cases import EditCase
@@ -31,7 +31,7 @@ SAVE_EVERY = 10.0  # seconds
 
 
 @reads_model
-@takes(**EDIT_OPTIONS, languages=or_none(some_texts), folder=or_none(a_path), progress=a_flag)
+@takes(**EDIT_OPTIONS, languages=or_none(some_languages), folder=or_none(a_path), progress=a_flag)
 def edit_cases(
     model: "TransformerBridge",
     cases: Cases,

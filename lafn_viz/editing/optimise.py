@@ -36,9 +36,11 @@ from torch import Tensor
 from lafn_viz.core.arguments import (
     Reader,
     a_function,
+    a_text,
     one_of,
     or_none,
     real,
+    some_languages,
     some_wholes,
     takes,
     whole,
@@ -94,7 +96,7 @@ class EditOptions(TypedDict, total=False):
 
 
 @reads_model
-@takes(**EDIT_OPTIONS)
+@takes(**EDIT_OPTIONS, subject=a_text, relation=a_text, languages=or_none(some_languages))
 def lafn_edit(
     model: "TransformerBridge",
     facts: Facts,
@@ -128,7 +130,7 @@ def lafn_edit(
 
 
 @reads_model
-@takes(**EDIT_OPTIONS)
+@takes(**EDIT_OPTIONS, languages=or_none(some_languages))
 def edit_case(
     model: "TransformerBridge",
     case: EditCase | EditSet | Iterable[EditCase],

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.core.arguments import a_flag, a_seed, or_none, some_wholes, takes, whole
+from lafn_viz.core.arguments import a_flag, a_seed, some_wholes, takes, whole
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.arguments import Facts, as_facts
@@ -27,6 +27,7 @@ from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.neuron_sets import SELECTION
 from lafn_viz.neurons.overlap_result import Overlap
+from lafn_viz.neurons.overlaps import a_min_languages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,7 @@ class Examination:
 
 @reads_model
 @takes(
-    fraction=SELECTION["fraction"], min_languages=or_none(whole()), controls=whole(0),
+    fraction=SELECTION["fraction"], min_languages=a_min_languages, controls=whole(0),
     seed=a_seed, progress=a_flag,
 )  # fmt: skip
 def examine(

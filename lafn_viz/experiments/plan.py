@@ -9,7 +9,7 @@ import torch
 from lafn_viz.attribution.attribute import Target, check_options
 from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.core.arguments import Reader, a_flag, a_mapping, a_seed, or_none, some_results, whole
+from lafn_viz.core.arguments import Reader, a_flag, a_mapping, a_seed, some_results, whole
 from lafn_viz.core.options import plain, require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.baselines.editor import Editor
@@ -18,6 +18,7 @@ from lafn_viz.experiments.stages import SelectOptions
 from lafn_viz.interventions.ablation import ABLATION, Ablation
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import select_neurons
+from lafn_viz.neurons.overlaps import a_min_languages
 
 AblatedSets = Literal["agnostic", "languages"]
 
@@ -54,7 +55,7 @@ _READERS: dict[str, Reader] = {
     "select": a_mapping, "top": whole(1), "dense": a_flag,
     "changed": _some_of("changed", get_args(AblatedSets)), "how": ABLATION["how"],
     "controls": whole(0), "editors": some_results(Editor), "alone": a_flag, "seed": a_seed,
-    "max_rows": whole(2), "per_shard": whole(1), "min_languages": or_none(whole()),
+    "max_rows": whole(2), "per_shard": whole(1), "min_languages": a_min_languages,
 }  # fmt: skip
 
 
@@ -109,10 +110,6 @@ class Plan:
         option_names = tuple(SelectOptions.__annotations__)
         require_one_of("option of select_neurons", tuple(self.select), option_names)
         select_neurons(_no_scores(), **self.select)
-        if self.min_languages is not None and self.min_languages < 2:
-            raise ValueError(
-                f"min_languages={self.min_languages}; one language shares nothing, give 2 or more"
-            )
 
     def with_options(self, **options: Unpack[PlanOptions]) -> "Plan":
         """A plan that differs in these options. `editors=None` leaves the editors as they are."""

@@ -33,6 +33,7 @@ from lafn_viz.experiments.stages import are_comparable
 from lafn_viz.experiments.store import Store
 from lafn_viz.experiments.store_writer import open_writer
 from lafn_viz.models.calls import require_model
+from lafn_viz.models.placement import as_dtype
 from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def sweep(
     plan: Plan | None = None,
     backend: Backend = "local",
     device: str | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str = torch.float32,
     workers: int | None = None,
     address: str | None = None,
     retry: bool = False,
@@ -101,7 +102,7 @@ def sweep(
     from tqdm.auto import tqdm
 
     require_model(model, or_name=True)
-    facts = None if facts is None else as_facts(facts)
+    facts, dtype = None if facts is None else as_facts(facts), as_dtype(dtype)
     edits = as_cases(cases).cases
     plan = (plan or Plan()).with_options(**options)
     if not edits:

@@ -39,7 +39,7 @@ from lafn_viz.core.arguments import (
     one_of,
     or_none,
     real,
-    some_texts,
+    some_languages,
     some_wholes,
     takes,
     whole,
@@ -51,7 +51,7 @@ from lafn_viz.core.stats import bootstrap, quantile_interval
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate, find_degenerate
-from lafn_viz.interventions.degenerate_search import SEARCH, Of
+from lafn_viz.interventions.degenerate_search import SEARCH, Of, SearchOptions
 from lafn_viz.interventions.false_answers import FalseAnswers, readable_facts, true_and_false
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import provenance
@@ -201,7 +201,8 @@ def fit_threshold(scores: Float[np.ndarray, " item"], truth: Bool[np.ndarray, " 
 
 @reads_model
 @takes(
-    **SEARCH, relation=a_text, languages=or_none(some_texts), paraphrases=or_none(some_wholes(0)),
+    **SEARCH, relation=a_text, languages=or_none(some_languages),
+    paraphrases=or_none(some_wholes(0)),
     max_facts=or_none(whole(1)), false_answers=one_of(get_args(FalseAnswers)),
     train_share=real(above=0, below=1), share=real(least=0, below=1), method=one_of(METHODS),
     progress=a_flag,
@@ -256,6 +257,12 @@ def check_facts(
             is not a number. The others are judged as they would be without them.
     """
     paraphrases = None if paraphrases is None else some_wholes(0)("paraphrases", paraphrases)
+    settings: dict[str, Any] = {
+        "top": top, "t_low": t_low, "t_high": t_high, "max_size": max_size, "of": of,
+        "position": position,
+    }  # fmt: skip
+    # Refused now, and not after minutes of attribution.
+    SearchOptions(**settings, max_sets=1, controls=controls, seed=seed)
     chosen = as_facts(facts).filter(relation=relation, languages=languages)
     skipped = Skipped("fact")
     pool = readable_facts(model, chosen, paraphrases, position, skipped)
@@ -266,10 +273,6 @@ def check_facts(
     skipped.report(len(chosen))
     true, false = of_true.prompts, of_false.prompts
     train, test = _split(list(dict.fromkeys(p.fact_id for p in true)), train_share, seed)
-    settings: dict[str, Any] = {
-        "top": top, "t_low": t_low, "t_high": t_high, "max_size": max_size, "of": of,
-        "position": position,
-    }  # fmt: skip
     of_train = of_true.select(lambda prompt: prompt.fact_id in train)
     results = find_degenerate(model, of_train, controls=0, progress=progress, **settings)
     neurons = _frequent(results, share)

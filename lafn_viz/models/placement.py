@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from lafn_viz.core.messages import quoted
+from lafn_viz.core.messages import quoted, told
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -49,5 +49,5 @@ def as_dtype(dtype: Any) -> torch.dtype:
     if isinstance(dtype, str | torch.dtype) and name in DTYPES:
         return DTYPES[name]
     raise ValueError(
-        f"dtype={quoted(dtype)}, but weights are read as {', '.join(DTYPES)}; give one of these"
+        f"{told('dtype', dtype)}, but weights are read as {', '.join(DTYPES)}; give one of these"
     )

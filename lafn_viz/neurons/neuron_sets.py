@@ -270,7 +270,7 @@ def keep_best(
     else:
         count = top if top is not None else round((fraction or 0) * values.shape[1])
         if not 1 <= count <= values.shape[1]:
-            raise ValueError(f"{count} neurons a prompt; choose 1 to {values.shape[1]}")
+            raise ValueError(f"{count} neurons a prompt; give 1 to {values.shape[1]}")
         kept = torch.zeros_like(values, dtype=torch.bool)
         kept.scatter_(1, values.topk(count).indices, True)
     # A neuron that is silent or speaks against the answer does not carry it. Without this condition

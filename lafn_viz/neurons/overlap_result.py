@@ -23,6 +23,7 @@ from lafn_viz.core.arguments import (
     takes,
     whole,
 )
+from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
@@ -120,23 +121,23 @@ class Overlap:
             fact: neurons for (fact, held_in), neurons in self.specific.items() if held_in == code
         }
 
-    @takes(facts=or_none(some_texts))
+    @takes(relation=or_none(a_text), facts=or_none(some_texts))
     def of(
         self, *, relation: str | None = None, facts: str | Iterable[str] | None = None
     ) -> "Overlap":
         """Return the overlap of some of the facts; their other-fact control stays the same."""
-        wanted = set(self.facts if facts is None else facts)
-        unknown = sorted(wanted - set(self.facts))
+        wanted = self.facts if facts is None else require_one_of("fact", facts, self.facts)
+        if relation is not None:
+            require_one_of("relation", relation, tuple(dict.fromkeys(self.relations)))
         rows = [
             row
             for row, (fact, named) in enumerate(zip(self.facts, self.relations, strict=True))
             if fact in wanted and relation in (None, named)
         ]
-        if unknown or not rows:
+        if not rows:
             raise ValueError(
-                f"relation={relation!r}, facts={sorted(wanted)[:5]}: "
-                + (f"{unknown[0]!r} is not in this overlap" if unknown else "no fact fits both")
-                + f"; it has {', '.join(self.facts[:5])}, ... of {', '.join(set(self.relations))}"
+                f"relation={quoted(relation)}, facts={quoted(wanted)}: no fact fits both; give "
+                "facts of this relation"
             )
         kept = {self.facts[row] for row in rows}
         return replace(

@@ -18,20 +18,29 @@ it and listed; they do not count as disagreement.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.core.arguments import or_none, takes, whole
+from lafn_viz.core.arguments import takes, whole
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, as_neuron_sets, masks_of, neurons_of
 from lafn_viz.neurons.overlap_result import Overlap
 
 Tables = Float[np.ndarray, "fact language language"]
 
 
-@takes(min_languages=or_none(whole()))
+def a_min_languages(name: str, given: Any) -> int | None:
+    """Read the number of languages from which on a neuron counts as agnostic; None for all."""
+    number = None if given is None else whole()(name, given)
+    if number is not None and number < 2:
+        raise ValueError(f"{name}={number}; one language shares nothing, give 2 or more")
+    return number
+
+
+@takes(min_languages=a_min_languages)
 def overlap(sets: NeuronSet | Iterable[NeuronSet], *, min_languages: int | None = None) -> Overlap:
     """Compare the neuron sets of one or more facts between languages.
 
@@ -44,10 +53,6 @@ def overlap(sets: NeuronSet | Iterable[NeuronSet], *, min_languages: int | None 
         ValueError: for no sets, two sets of one fact and language, a `min_languages` under 2, or
             when no fact is known in two languages.
     """
-    if min_languages is not None and min_languages < 2:
-        raise ValueError(
-            f"min_languages={min_languages}; one language shares nothing, give 2 or more"
-        )
     sets = as_neuron_sets(sets)
     known = _known_sets(sets)
     languages = tuple(dict.fromkeys(s.language for s in sets))

@@ -25,7 +25,6 @@ from lafn_viz.core.arguments import (
     a_seed,
     in_order,
     one_of,
-    or_none,
     scalar,
     takes,
     whole,
@@ -35,7 +34,7 @@ from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import quantile_interval
 from lafn_viz.neurons.neuron_sets import SELECTION, Neuron, keep_best, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
-from lafn_viz.neurons.overlaps import jaccard_index, overlap
+from lafn_viz.neurons.overlaps import a_min_languages, jaccard_index, overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +83,7 @@ class Stability:
 
 
 @takes(
-    scores=a_result(NeuronScores), **SELECTION, min_languages=or_none(whole()), draws=whole(2),
+    scores=a_result(NeuronScores), **SELECTION, min_languages=a_min_languages, draws=whole(2),
     seed=a_seed,
 )  # fmt: skip
 def stability(
@@ -190,7 +189,7 @@ def _agnostic_shares(
 
 @takes(
     scores=a_result(NeuronScores), by=one_of(get_args(Choice)), share=SELECTION["share"],
-    min_languages=or_none(whole()), across_scripts=a_flag,
+    min_languages=a_min_languages, across_scripts=a_flag,
 )  # fmt: skip
 def threshold_curve(
     scores: NeuronScores,

@@ -44,7 +44,7 @@ def test_a_fact_of_ones_own_has_no_paraphrases_by_itself(facts):
         ([ASKED, [ASKED]], r"prompts\[1\] is a list; give"), ([], "there are no prompts; give at"),
         (pd.DataFrame({"text": ["a"]}), r"prompts is a DataFrame of shape \(1, 1\); give"),
         (lv.Prompt, "prompts is the class Prompt; give"), ({"a": ASKED}, "prompts is a dict; give"),
-        (ASKED.of, "prompts is a method; give"),
+        (ASKED.of, "prompts is a function; give"),
     ],
 )  # fmt: skip
 def test_what_stands_for_no_prompts_is_named(given, told):

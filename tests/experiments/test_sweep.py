@@ -277,7 +277,7 @@ def test_shards_hold_one_relation_and_nearly_as_many_facts(facts):
         ({"target": "logit_difference"}, "a foil belongs to target='logit_difference'"),
         ({"min_languages": 1}, "min_languages=1; one language shares nothing"),
         ({"select": {"fraction": 1.5}}, "fraction=1.5; it must be at least 0 and below 1"),
-        ({"select": {"top": 0}}, "0 neurons a prompt; choose 1 to"),
+        ({"select": {"top": 0}}, "top=0; give a whole number"),
         ({"select": {"best": 3}}, "unknown option of select_neurons 'best'; there are threshold"),
         ({"backend": "ray"}, "a loaded model cannot be sent to Ray's workers"),
     ],

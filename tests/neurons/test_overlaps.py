@@ -160,7 +160,7 @@ def test_part_of_an_overlap_keeps_its_controls():
     np.testing.assert_array_equal(part.other_fact[0], whole.other_fact[0])
     assert set(part.agnostic) == {"A"}
     assert whole.of(relation="capital").facts == whole.facts
-    with pytest.raises(ValueError, match="'C' is not in this overlap"):
+    with pytest.raises(ValueError, match="unknown fact 'C'; there are A, B"):
         whole.of(facts=["C"])
 
 

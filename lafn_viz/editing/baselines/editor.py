@@ -40,6 +40,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from lafn_viz.core.arguments import a_function, a_mapping, a_text, or_none
+from lafn_viz.datasets.arguments import Cases, as_cases
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.editing.cache import EditCache
@@ -70,12 +72,18 @@ class Editor:
     options: Mapping[str, Any] = field(default_factory=dict)
     edit_all: Callable[["TransformerBridge", Sequence[EditCase]], Applicable] | None = None
 
+    def __post_init__(self) -> None:
+        a_text("name", self.name)
+        a_function("edit", self.edit)
+        or_none(a_function)("edit_all", self.edit_all)
+        a_mapping("options", self.options)
+
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         return f"Editor({self.name!r}{options})"
 
     @reads_model
-    def together(self, model: "TransformerBridge", cases: Sequence[EditCase]) -> Applicable:
+    def together(self, model: "TransformerBridge", cases: Cases) -> Applicable:
         """Edit many cases, each in all its languages, so that all are applied at once.
 
         Without `edit_all`, each case is edited on the model without the others; then the edits go
@@ -84,6 +92,7 @@ class Editor:
         Raises:
             ValueError: for edits of another kind, where the editor has no `edit_all`.
         """
+        cases = as_cases(cases).cases
         if self.edit_all is not None:
             return self.edit_all(model, cases)
         edits = [self.edit(model, case, case.languages) for case in cases]

@@ -22,7 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lafn_viz.core.arguments import a_flag, a_path, a_result, or_none, some_texts, takes, whole
+from lafn_viz.core.arguments import (
+    a_flag,
+    a_path,
+    a_result,
+    or_none,
+    some_languages,
+    takes,
+    whole,
+)
 from lafn_viz.core.options import plain
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Cases, as_cases
@@ -51,7 +59,7 @@ _METRIC_OF_ROLE: dict[Role, Metric] = {
 
 @reads_model
 @takes(
-    editor=a_result(Editor), languages=or_none(some_texts), together=a_flag, alone=a_flag,
+    editor=a_result(Editor), languages=or_none(some_languages), together=a_flag, alone=a_flag,
     at_once=a_flag, file=or_none(a_path), progress=a_flag, max_prompts=whole(1),
 )  # fmt: skip
 def evaluate(

@@ -41,6 +41,7 @@ from lafn_viz.core.arguments import (
     a_text,
     or_none,
     real,
+    some_languages,
     some_texts,
     some_wholes,
     takes,
@@ -148,7 +149,7 @@ class Planted:
 
 
 @takes(
-    relation=a_text, n_facts=whole(), languages=or_none(some_texts), n_agnostic=whole(),
+    relation=a_text, n_facts=whole(), languages=or_none(some_languages), n_agnostic=whole(),
     n_specific=whole(), layers=some_wholes(0), probability=real(), seed=a_seed,
     folder=or_none(a_path),
 )  # fmt: skip

@@ -31,7 +31,6 @@ from lafn_viz.core.arguments import (
     a_result,
     a_seed,
     one_of,
-    or_none,
     results_by_name,
     takes,
     whole,
@@ -44,7 +43,7 @@ from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.tokens import POSITIONS, Position
 from lafn_viz.neurons.neuron_sets import NeuronSet, mask_of, require_finite, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
-from lafn_viz.neurons.overlaps import overlap
+from lafn_viz.neurons.overlaps import a_min_languages, overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,7 +264,7 @@ def _recovery(
 
 @takes(
     planted=a_result(Planted), scores=results_by_name(NeuronScores), top=whole(1),
-    min_languages=or_none(whole()), seed=a_seed,
+    min_languages=a_min_languages, seed=a_seed,
 )  # fmt: skip
 def score_overlap(
     planted: Planted,
