@@ -203,10 +203,16 @@ def require_model(model: object, *, or_name: bool = False) -> None:
         return
     if not _is_bridge(model):
         raise TypeError(f"model is {_described(model)}")
-    if getattr(model, "tokenizer", None) is None:
+    tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is None:
         raise TypeError(
             "model has no tokenizer, and every text is read through one; load it by "
             "lv.load_model(name), or set model.tokenizer"
+        )
+    if not getattr(tokenizer, "is_fast", True):
+        raise TypeError(
+            f"the model's tokenizer, a {type(tokenizer).__name__}, is written in Python and "
+            "does not say which characters a token stands for; set model.tokenizer to a fast one"
         )
 
 

@@ -96,6 +96,13 @@ def test_a_tokenizer_without_offsets_is_refused(loaded):
         loaded(ByT5Tokenizer())
 
 
+def test_a_model_that_is_given_such_a_tokenizer_later_is_refused(loaded):
+    model = loaded(word_level(), rows=400)
+    model.tokenizer = ByT5Tokenizer()
+    with pytest.raises(TypeError, match="the model's tokenizer, a ByT5Tokenizer, is written in P"):
+        lv.score_answers(model, [prompt()])
+
+
 @pytest.fixture(scope="module")
 def more_words(folder, tmp_path_factory):
     path = shutil.copytree(folder("gpt2"), tmp_path_factory.mktemp("added") / "gpt2")
