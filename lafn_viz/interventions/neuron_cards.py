@@ -47,6 +47,7 @@ from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance, weights_of
 from lafn_viz.models.tokenizing import token_text
+from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import (
     Neuron,
@@ -249,6 +250,7 @@ def _strongest_prompts(
     scores=a_result(NeuronScores), overlap=or_none(a_result(Overlap)), top=whole(1),
     share=real(above=0, below=1), known_only=a_flag,
 )  # fmt: skip
+@plain_modes()
 def neuron_table(
     scores: NeuronScores,
     *,

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.arguments import a_seed, some_wholes, takes, wrong
+from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, validate_neurons
 
 
@@ -24,6 +25,7 @@ def _shape(name: str, given: Any) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
+@plain_modes()
 @takes(shape=_shape, seed=a_seed)
 def random_like(neurons: Neurons, shape: tuple[int, int], *, seed: int) -> frozenset[Neuron]:
     """Draw as many random neurons of the same layers as the set has, none of them in the set.

@@ -36,6 +36,7 @@ from lafn_viz.core.messages import quoted
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.languages import code_or_tag
+from lafn_viz.models.torch_modes import plain_modes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,6 +200,7 @@ SELECTION: dict[str, Reader] = {  # the options of `select_neurons`
 }  # fmt: skip
 
 
+@plain_modes()
 @takes(scores=a_result(NeuronScores), **SELECTION)
 def select_neurons(
     scores: NeuronScores,

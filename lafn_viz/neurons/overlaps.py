@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.core.arguments import takes, whole
+from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, as_neuron_sets, masks_of, neurons_of
 from lafn_viz.neurons.overlap_result import Overlap
 
@@ -40,6 +41,7 @@ def a_min_languages(name: str, given: Any) -> int | None:
     return number
 
 
+@plain_modes()
 @takes(min_languages=a_min_languages)
 def overlap(sets: NeuronSet | Iterable[NeuronSet], *, min_languages: int | None = None) -> Overlap:
     """Compare the neuron sets of one or more facts between languages.

@@ -27,6 +27,7 @@ from torch import Tensor
 from lafn_viz.core.arguments import a_result, a_seed, real, takes, whole
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import q_values
+from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.neurons.null_models import NULLS, STATISTICS, FactSets
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.pair_test import pair_p_values
@@ -97,6 +98,7 @@ class Significance:
         return pd.DataFrame(rows, columns=columns)
 
 
+@plain_modes()
 @takes(overlap=a_result(Overlap), n_permutations=whole(), seed=a_seed)
 def significance(overlap: Overlap, *, n_permutations: int = 1000, seed: int = 0) -> Significance:
     """Test every fact's agnostic and shared neurons, and every pair of languages.

@@ -32,6 +32,7 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import quantile_interval
+from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.neurons.neuron_sets import SELECTION, Neuron, keep_best, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.overlaps import a_min_languages, jaccard_index, overlap
@@ -86,6 +87,7 @@ class Stability:
     scores=a_result(NeuronScores), **SELECTION, min_languages=a_min_languages, draws=whole(2),
     seed=a_seed,
 )  # fmt: skip
+@plain_modes()
 def stability(
     scores: NeuronScores,
     *,
@@ -191,6 +193,7 @@ def _agnostic_shares(
     scores=a_result(NeuronScores), by=one_of(get_args(Choice)), share=SELECTION["share"],
     min_languages=a_min_languages, across_scripts=a_flag,
 )  # fmt: skip
+@plain_modes()
 def threshold_curve(
     scores: NeuronScores,
     values: float | Iterable[float],

@@ -3,7 +3,9 @@
 import contextlib
 import threading
 import warnings
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -123,6 +125,25 @@ def test_results_are_those_of_the_plain_call(tiny, plain, mode):
         if isinstance(value, torch.Tensor):
             assert not found[name].is_inference(), name
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["inference", "float64", "bfloat16", "meta_block", "autocast"])
+def test_so_are_those_of_calls_without_a_model(tiny, facts, mode):
+    of_one_relation = facts.filter(relation="capital", languages=["en", "zh"])
+    prompts = of_one_relation.filter(subjects=["FR", "JP", "PE"]).prompts()
+    scores = lv.attribute(tiny("gpt2"), prompts, method="activation")
+    scores = replace(scores, known=torch.ones(len(prompts), dtype=torch.bool))
+
+    def compared():
+        overlap = lv.overlap(lv.select_neurons(scores, top=20, share=0.1))
+        significance = lv.significance(overlap, n_permutations=100)
+        return overlap.to_frame(), significance.to_frame(), lv.stability(scores, top=20).to_frame()
+
+    expected = compared()
+    with MODES[mode]():
+        found = compared()
+    for ours, theirs in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
 
 
 def test_results_of_inference_mode_take_part_in_gradients(tiny, prompts):

@@ -41,6 +41,7 @@ from lafn_viz.core.stats import bootstrap
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.tokens import POSITIONS, Position
+from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.neurons.neuron_sets import NeuronSet, mask_of, require_finite, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.overlaps import a_min_languages, overlap
@@ -117,6 +118,7 @@ def method_scores(
 @takes(
     planted=a_result(Planted), scores=results_by_name(NeuronScores), top=whole(1), seed=a_seed
 )  # fmt: skip
+@plain_modes()
 def score_methods(
     planted: Planted, scores: Mapping[str, NeuronScores], *, top: int = 20, seed: int = 0
 ) -> "pd.DataFrame":
@@ -266,6 +268,7 @@ def _recovery(
     planted=a_result(Planted), scores=results_by_name(NeuronScores), top=whole(1),
     min_languages=a_min_languages, seed=a_seed,
 )  # fmt: skip
+@plain_modes()
 def score_overlap(
     planted: Planted,
     scores: Mapping[str, NeuronScores],
