@@ -173,10 +173,12 @@ def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def all_modules(model: "TransformerBridge") -> list[nn.Module]:
-    """All modules of a bridge and of the model in it; in a call those of its start.
+    """The modules of a bridge and of the model in it, without hook points; in a call, of its start.
 
-    They are walked through in a tenth of the time of `modules()`.
+    They are walked through in a tenth of the time of `modules()`, because every call does so.
     """
+    from transformer_lens.hook_points import HookPoint
+
     turn = _turn(model)
     if turn.is_calling and turn.modules:
         return turn.modules
@@ -186,7 +188,7 @@ def all_modules(model: "TransformerBridge") -> list[nn.Module]:
         module = stack.pop()
         if module is not None and module not in modules:
             modules[module] = None
-            stack += module._modules.values()
+            stack += [x for x in module._modules.values() if type(x) is not HookPoint]
     return list(modules)
 
 

@@ -151,8 +151,8 @@ def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
     tensors = {
         id(tensor): tensor
         for module in modules
-        for kept in (module._parameters, module._buffers)
-        for tensor in kept.values()
+        if module._parameters or module._buffers
+        for tensor in (*module._parameters.values(), *module._buffers.values())
         if tensor is not None
     }
     return list(tensors.values())
