@@ -1,7 +1,7 @@
 """What is found out about a model is kept for as long as the model stays as it was.
 
 A user may change a model between two calls. Two keys say whether it is the same still; both
-together take less than 1 ms for a model of the embedded one's size, and 3 ms for 135 million
+together take about 1 ms for the embedded model, and 5 ms for one of 30 layers and 135 million
 weights:
 
 - `structure_of`: its modules, the shapes, types and devices of its tensors, its settings and its
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PROBE = "a"  # any text: what stands around it are special tokens
-SAMPLED_ROWS, SAMPLED_COLUMNS = 2**15, 2**14  # rows of all matrices together, columns of each
+SAMPLED_ROWS, SAMPLED_COLUMNS = 2**14, 2**14  # rows of all matrices together, columns of each
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by size in bytes
 
 
