@@ -93,6 +93,17 @@ def test_every_form_of_import_is_read(tmp_path, text, used):
     assert imported_modules("lafn_viz.models.loading", file) == {used}
 
 
+def test_every_module_with_shapes_is_checked_while_tests_run(request):
+    checked = tuple(request.config.getoption("--jaxtyping-packages").split(",")[:-1])
+    with_shapes = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if "import jaxtyping" in (text := path.read_text()) or "from jaxtyping" in text
+    ]
+    assert with_shapes
+    assert [name for name in with_shapes if not f"{name}.".startswith(checked)] == []
+
+
 def test_importing_the_package_imports_no_heavy_library():
     script = "import lafn_viz, sys; print([m for m in ('torch', 'transformers', 'pandas', 'plotly')"
     script += " if m in sys.modules])"

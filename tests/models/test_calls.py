@@ -22,7 +22,7 @@ NO_MODELS = {
 }
 
 
-@pytest.mark.parametrize("given", NO_MODELS, ids=str)
+@pytest.mark.parametrize("given", NO_MODELS, ids=["name", "folder", "None", "number", "function"])
 def test_what_is_no_model_is_refused_in_one_sentence(given, prompts):
     for function in (lv.score_answers, lv.attribute, lv.next_tokens, lv.lape):
         with pytest.raises(TypeError) as error:
