@@ -24,7 +24,8 @@ from lafn_viz.datasets.fact_readers import (
     load_mlama as load_mlama,
     load_mpararel as load_mpararel,
 )
-from lafn_viz.datasets.facts import Fact as Fact, FactSet as FactSet, Prompt as Prompt
+from lafn_viz.datasets.facts import Fact as Fact, FactSet as FactSet
+from lafn_viz.datasets.prompts import Prompt as Prompt
 from lafn_viz.datasets.text import shows_answer as shows_answer
 from lafn_viz.editing import baselines as baselines
 from lafn_viz.editing.activation_matcher import (

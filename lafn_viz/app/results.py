@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.counterfactuals import counterfactual_cases
 from lafn_viz.datasets.fact_files import load_facts
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing import baselines
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.answers import Evaluation

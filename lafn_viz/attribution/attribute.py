@@ -46,7 +46,7 @@ from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.core.arguments import a_flag, one_of, real, scalar, some_texts, takes, whole, wrong
 from lafn_viz.core.messages import described
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import Batch, batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance

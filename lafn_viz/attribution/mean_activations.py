@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.tokens import Position

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lafn_viz.core.arguments import a_function, takes, whole
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.datasets.facts import Prompt, prompt_columns
+from lafn_viz.datasets.prompts import Prompt, prompt_columns
 
 if TYPE_CHECKING:
     import pandas as pd

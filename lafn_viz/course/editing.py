@@ -7,7 +7,8 @@ import torch
 
 from lafn_viz.course.grading import TOLERANCE, Wrong, check, members, number, recognise, run
 from lafn_viz.datasets.counterfactuals import counterfactual_case
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.cache import edited
 from lafn_viz.editing.edit import Edit
 from lafn_viz.models.calls import reads_model

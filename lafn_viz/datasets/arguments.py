@@ -17,7 +17,8 @@ from lafn_viz.core.arguments import in_order, wrong
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.fact_files import load_facts
-from lafn_viz.datasets.facts import Fact, FactSet, Prompt
+from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.prompts import Prompt
 
 Prompts: TypeAlias = Prompt | FactSet | Fact | Iterable[Prompt | Fact]
 Facts: TypeAlias = FactSet | Fact | Iterable[Fact]

@@ -33,8 +33,8 @@ from lafn_viz.core.arguments import (
     texts_by_name,
     wrong,
 )
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import by_code, language_code
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import nfc
 
 Role = Literal["edit", "rephrased", "locality", "portability"]

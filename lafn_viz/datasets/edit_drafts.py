@@ -11,8 +11,8 @@ from lafn_viz.core.json_records import FactError, as_text
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.names import find_name
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.seam import separator_at
 from lafn_viz.datasets.text import nfc, same_text
 

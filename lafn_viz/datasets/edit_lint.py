@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import regex
 
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, Role
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import outside_latin
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import holds_words, is_latin, is_whole, normal, same_text
 
 if TYPE_CHECKING:

@@ -38,8 +38,8 @@ from lafn_viz.core.json_records import (
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.datasets.edit_drafts import Draft, Drafts, field_text, field_texts, make_prompt
 from lafn_viz.datasets.edit_sets import EditSet
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import language_code
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import normal
 
 Schema = Literal["auto", "mzsre", "bizsre", "bmike53", "mlake"]

@@ -3,28 +3,25 @@
 1. A **fact** is (subject, relation, object), with the names of subject and object in each language.
 2. A **paraphrase** is a text of one relation in one language with `{subject}` in it; the answer
    comes next.
-3. A **prompt** is one paraphrase of one fact in one language.
+3. A **prompt** is one paraphrase of one fact in one language (see `prompts`).
 
 `fact_files` reads facts and paraphrases from files; the embedded ones come from Unicode CLDR (see
 data/README.md).
 """
 
 import random
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING
 
 from lafn_viz.core.arguments import (
     a_flag,
     a_seed,
     a_text,
     in_order,
-    one_of,
     or_none,
     some_texts,
-    some_wholes,
     takes,
     texts_by_name,
     whole,
@@ -34,159 +31,13 @@ from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import described, listed, quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.languages import by_code, language_code, require_languages
-from lafn_viz.datasets.names import find_name, is_named
-from lafn_viz.datasets.seam import (
-    answer_alone,
-    require_open,
-    separator_at,
-    text_before,
-    unseen_before,
-)
-from lafn_viz.datasets.text import nfc, same_text
+from lafn_viz.datasets.names import is_named
+from lafn_viz.datasets.prompts import SPLITS, Prompt, Split
+from lafn_viz.datasets.seam import separator_at
+from lafn_viz.datasets.text import nfc
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Split = Literal["trained", "held-out paraphrase", "held-out pair"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-
-
-_wholes = some_wholes(0)  # made once, not for each prompt
-
-
-def _a_span(name: str, given: Any) -> tuple[int, ...]:
-    """Read (start, end) in characters."""
-    ends = _wholes(name, given)
-    if len(ends) != 2:
-        raise wrong(name, given, "(start, end) in characters of the text, or None")
-    return ends
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One paraphrase of one fact in one language.
-
-    `subject_span` is (start, end) in characters of `text`, or None where the text does not name the
-    subject: then its answer can be scored, but nothing can be read at the subject.
-    `separator` stands between text and answer: a space, or nothing in languages without spaces.
-    `split` says what the embedded model was trained on: this prompt ("trained"), not this
-    paraphrase, or not this fact in this language. `aliases` are other names of the answer.
-
-    Blanks where text and answer meet are no part of either: they are one with the separator (see
-    `lafn_viz.datasets.seam`). A text may end in a line break, which needs no separator.
-
-    All texts are kept in normal form C (NFC), because models read hardly any other: a name in NFD,
-    as file systems and some tools write it, has other tokens and gets another probability.
-    """
-
-    fact_id: str
-    relation: str
-    language: str
-    paraphrase: int
-    text: str
-    answer: str
-    subject: str
-    subject_span: tuple[int, int] | None
-    separator: str = " "
-    split: Split = "trained"
-    aliases: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("fact_id", "relation", "language", "text", "answer", "subject", "separator"):
-            a_text(name, getattr(self, name))
-        object.__setattr__(self, "aliases", some_texts("aliases", self.aliases))
-        object.__setattr__(self, "paraphrase", whole(0)("paraphrase", self.paraphrase))
-        one_of(SPLITS)("split", self.split)
-        object.__setattr__(self, "language", language_code(self.language))
-        if self.subject_span is not None:
-            object.__setattr__(self, "subject_span", _a_span("subject_span", self.subject_span))
-        self._compose()
-        self._join()
-        if not self.text.strip():
-            raise ValueError(f"a prompt with the answer {self.answer!r} has an empty text")
-        if self.subject_span is not None:
-            start, end = self.subject_span
-            if not self.subject.strip() or not same_text(
-                self.text[start:end], self.subject, self.language
-            ):
-                raise ValueError(
-                    f"prompt {self.text!r} does not hold its subject {self.subject!r} at "
-                    f"characters {start}:{end}; give the span where it stands, or use Prompt.of()"
-                )
-        if not self.answer:
-            raise ValueError(f"prompt {self.text!r} has an empty answer; give at least one letter")
-
-    def _compose(self) -> None:
-        """Bring all texts to NFC, and the span with them."""
-        texts = (self.text, self.answer, self.subject, *self.aliases)
-        if all(unicodedata.is_normalized("NFC", text) for text in texts):
-            return
-        if self.subject_span is not None:
-            start, end = (len(nfc(self.text[:place])) for place in self.subject_span)
-            object.__setattr__(self, "subject_span", (start, end))
-        for name in ("text", "answer", "subject"):
-            object.__setattr__(self, name, nfc(getattr(self, name)))
-        object.__setattr__(self, "aliases", tuple(map(nfc, self.aliases)))
-
-    def _join(self) -> None:
-        """Leave out the blanks between text and answer, which belong to the separator."""
-        ends = self.text[:1], self.text[-1:], self.answer[:1], self.answer[-1:]
-        if all(map(str.isalnum, ends)):  # as most are
-            return
-        unseen = unseen_before(self.text)
-        text, answer = text_before(self.text)[unseen:], answer_alone(self.answer)
-        blanks = not (self.text.endswith(text) and self.answer.startswith(answer))
-        if self.separator in ("", " ") and (blanks or text[-1:].isspace()):
-            separator = separator_at(self.text, self.answer, self.language)
-            object.__setattr__(self, "separator", separator)
-        if unseen and self.subject_span is not None:
-            start, end = self.subject_span
-            object.__setattr__(self, "subject_span", (start - unseen, end - unseen))
-        object.__setattr__(self, "text", text)
-        object.__setattr__(self, "answer", answer)
-
-    @classmethod
-    @takes(text=a_text, answer=a_text, subject=a_text, language=a_text, relation=a_text)
-    def of(
-        cls, text: str, answer: str, *, subject: str, language: str = "en", relation: str = "own"
-    ) -> "Prompt":
-        """Make a prompt of your own, with the span of the subject in the text.
-
-        `find_name` says which place counts if the subject stands in the text several times, inside
-        another word, or written in another way.
-
-        The separator is seen from the text's end and the answer's beginning (see `seam`), also
-        where the language is left out. A text that names its answer after the subject gets a
-        warning.
-
-        Raises:
-            ValueError: if the text does not hold the subject or already ends in the answer, if text
-                or answer are empty, or for an unknown language.
-        """
-        text, subject, language = nfc(text), nfc(subject).strip(), language_code(language)
-        span = find_name(text, subject, language)
-        if span is None:
-            raise ValueError(
-                f"subject {subject!r} is not in the prompt {text!r}; write it as the prompt does"
-            )
-        prompt = cls(
-            fact_id=f"{relation}/{subject}",
-            relation=relation,
-            language=language,
-            paraphrase=0,
-            text=text,
-            answer=answer,
-            subject=subject,
-            subject_span=span,
-            separator=separator_at(text, answer, language),
-        )
-        require_open(text, span, prompt.answer, language)
-        return prompt
-
-    @property
-    def continuation(self) -> str:
-        """The answer with its separator, which the model has to write after `text`."""
-        return self.separator + self.answer
 
 
 @dataclass(frozen=True)
@@ -459,9 +310,3 @@ def trained_and_held_out(
             tuple(prompt for prompt in prompts if prompt.paraphrase in held_out),
         )
     return parts
-
-
-def prompt_columns(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
-    """Return the columns that name a prompt in every tidy frame."""
-    names = ("fact_id", "relation", "language", "paraphrase", "split", "text", "answer")
-    return {name: [getattr(prompt, name) for prompt in prompts] for name in names}

@@ -32,7 +32,7 @@ from torch.nn.functional import normalize
 
 from lafn_viz.core.arguments import a_function, a_text, or_none, real, takes, whole
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import normal
 from lafn_viz.editing.applied import Find, edits_paused
 from lafn_viz.editing.cache import Edits, as_edits

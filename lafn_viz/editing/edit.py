@@ -11,8 +11,8 @@ from torch import Tensor
 from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import by_code
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import nfc
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.models.calls import reads_model

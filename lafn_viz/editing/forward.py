@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import prefix_cache
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written, hooked

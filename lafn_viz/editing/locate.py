@@ -16,7 +16,7 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import Method
 from lafn_viz.core.arguments import some_wholes
 from lafn_viz.core.messages import quoted
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.neurons.neuron_sets import Neurons, mask_of, validate_neurons
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.forward import Added, EditedForward, EditPosition, WeightChanges
 from lafn_viz.models.hooks import hook_post
 

@@ -49,8 +49,8 @@ from lafn_viz.datasets.arguments import Facts, Prompts, as_case, as_prompts
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import require_languages
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.forward import EditPosition, acted_on
 from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring, largest

@@ -18,7 +18,8 @@ from torch import Tensor
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import Fact, FactSet, prompt_columns
+from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.prompts import prompt_columns
 from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.evaluate import evaluate

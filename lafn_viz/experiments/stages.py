@@ -16,7 +16,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.datasets.facts import FactSet, Prompt, trained_and_held_out
+from lafn_viz.datasets.facts import FactSet, trained_and_held_out
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import Ablation
 from lafn_viz.interventions.effects import Effects, effects
 from lafn_viz.models.calls import reads_model

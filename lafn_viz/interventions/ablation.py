@@ -24,7 +24,7 @@ from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.core.arguments import Reader, a_seed, one_of, real, whole
 from lafn_viz.core.files import checksum_of
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.tokens import POSITIONS, Position

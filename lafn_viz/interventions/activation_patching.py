@@ -29,7 +29,7 @@ from torch import Tensor
 from lafn_viz.core.arguments import a_seed, takes, whole
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import Hooks, hook_block, hook_post, hooked

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import a_flag, a_result, some_results, takes
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.degenerate_search import (
     SEARCH,
     Of,

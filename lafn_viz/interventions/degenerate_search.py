@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.arguments import Reader, a_seed, one_of, real, whole
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.models.tokens import POSITIONS, Position
 from lafn_viz.neurons.neuron_sets import Neuron, masks_of

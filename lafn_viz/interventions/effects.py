@@ -27,8 +27,8 @@ from lafn_viz.core.messages import quoted
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import require_languages
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import ABLATION, Ablation, ablation_options, measure_ablation
 from lafn_viz.interventions.intervene import validated_set
 from lafn_viz.models.calls import reads_model

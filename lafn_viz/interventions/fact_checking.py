@@ -49,7 +49,8 @@ from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.core.stats import bootstrap, quantile_interval
 from lafn_viz.datasets.arguments import Facts, as_facts
-from lafn_viz.datasets.facts import FactSet, Prompt, prompt_columns
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate, find_degenerate
 from lafn_viz.interventions.degenerate_search import SEARCH, Of, SearchOptions
 from lafn_viz.interventions.false_answers import FalseAnswers, readable_facts, true_and_false

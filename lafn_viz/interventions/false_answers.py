@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from lafn_viz.core.skipped import Skipped
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import normal
 from lafn_viz.models.batching import require_readable
 from lafn_viz.models.calls import reads_model

@@ -15,7 +15,7 @@ from lafn_viz.core.arguments import a_seed, bootstrap_draws, takes, wrong
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt, prompt_columns
+from lafn_viz.datasets.prompts import Prompt, prompt_columns
 from lafn_viz.interventions.ablation import ABLATION, Ablation, ablation_options, measure_ablation
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance

@@ -41,7 +41,7 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.intervene import Effect
 from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.calls import reads_model

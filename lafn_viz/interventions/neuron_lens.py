@@ -20,7 +20,7 @@ import torch.autograd.forward_ad as forward
 from jaxtyping import Float
 from torch import Tensor
 
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import Padded, padded
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import ModelCapabilities, capabilities

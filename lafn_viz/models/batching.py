@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.read_texts import ReadTexts, remember
 from lafn_viz.models.tokens import POSITIONS, Encoded, Position, encode_all

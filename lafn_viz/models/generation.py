@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lafn_viz.core.arguments import takes, whole
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, context_length

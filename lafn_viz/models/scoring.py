@@ -27,7 +27,7 @@ from torch import Tensor
 from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Prompts, as_prompts
-from lafn_viz.datasets.facts import Prompt, prompt_columns
+from lafn_viz.datasets.prompts import Prompt, prompt_columns
 from lafn_viz.models.batching import Padded, batches
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import Unembedding, capabilities, provenance

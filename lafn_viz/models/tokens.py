@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.capabilities import capabilities, context_length
 from lafn_viz.models.tokenizing import decode, tokenize
 from lafn_viz.models.vocabulary import check_words, unknown_words_told

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from lafn_viz.core.messages import listed, quoted
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.checkpoint import CheckpointError
 
 if TYPE_CHECKING:

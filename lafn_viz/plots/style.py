@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import code_or_tag
+from lafn_viz.datasets.prompts import Prompt
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 # Okabe-Ito has eight colours, too few for twelve languages. These are the nine of Paul Tol's

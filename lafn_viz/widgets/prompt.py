@@ -8,8 +8,8 @@ from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.arguments import Facts
-from lafn_viz.datasets.facts import Prompt
 from lafn_viz.datasets.languages import language_name
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.seam import answer_alone, ends_in_answer, separator_at, text_before
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities

@@ -23,7 +23,7 @@ from torch import Tensor
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.core.arguments import real, takes, whole
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.models.calls import reads_model

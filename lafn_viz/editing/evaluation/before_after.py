@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.metrics import exact_match
 from lafn_viz.models.calls import reads_model

@@ -36,7 +36,7 @@ from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Cases, as_cases
 from lafn_viz.datasets.edit_cases import ROLES, EditCase, Role
 from lafn_viz.datasets.edit_sets import EditSet
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import same_text
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation, Metric

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.tokens import encode
 
 if TYPE_CHECKING:

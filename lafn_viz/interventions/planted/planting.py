@@ -50,8 +50,9 @@ from lafn_viz.core.arguments import (
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import code_or_tag
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.planted.examples import HELD_OUT, DetectorExamples, ffn_inputs
 from lafn_viz.interventions.planted.new_facts import choose_new_facts
 from lafn_viz.interventions.planted.output_directions import OutputDirections

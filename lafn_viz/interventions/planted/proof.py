@@ -14,7 +14,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.datasets.facts import FactSet, Prompt
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.examples import HELD_OUT
 from lafn_viz.interventions.planted.weights import PlantedNeuron

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.datasets.facts import Prompt
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.planted.examples import DetectorExamples
 from lafn_viz.neurons.neuron_sets import Neuron
 
