@@ -70,10 +70,8 @@ from lafn_viz.interventions.effects import (
     Effects as Effects,
     effects as effects,
 )
-from lafn_viz.interventions.fact_checking import (
-    FactCheck as FactCheck,
-    check_facts as check_facts,
-)
+from lafn_viz.interventions.fact_check import FactCheck as FactCheck
+from lafn_viz.interventions.fact_checking import check_facts as check_facts
 from lafn_viz.interventions.intervene import (
     Effect as Effect,
     intervene as intervene,

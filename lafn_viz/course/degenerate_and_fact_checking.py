@@ -10,7 +10,7 @@ import torch
 
 from lafn_viz.course.grading import Wrong, check, number, run
 from lafn_viz.interventions.degenerate import Degenerate
-from lafn_viz.interventions.fact_checking import roc
+from lafn_viz.interventions.fact_check import roc
 from lafn_viz.interventions.intervene import Effect
 
 TOLERANCE = 1e-5

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.degenerate import Degenerate
-from lafn_viz.interventions.fact_checking import DKN, RANDOM, TOP, FactCheck, P, roc
+from lafn_viz.interventions.fact_check import DKN, RANDOM, TOP, FactCheck, P, roc
 from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, asked_of, styled
 

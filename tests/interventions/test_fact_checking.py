@@ -9,7 +9,7 @@ import torch
 import lafn_viz as lv
 from lafn_viz import plots
 from lafn_viz.interventions import fact_checking
-from lafn_viz.interventions.fact_checking import DKN, RANDOM, TOP, P, fit_threshold, roc
+from lafn_viz.interventions.fact_check import DKN, RANDOM, TOP, P, fit_threshold, roc
 from lafn_viz.interventions.false_answers import true_and_false
 from lafn_viz.neurons.neuron_sets import Neuron
 
