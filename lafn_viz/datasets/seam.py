@@ -5,8 +5,8 @@
    characters that are not seen. A line break or a tab is no blank: it separates by itself.
 2. The **separator** is a space, or nothing in a language without spaces. It is nothing, too, where
    the text itself is of a script without spaces (Han, kana, Thai), whatever language is stated,
-   and after an opening bracket or quote, a hyphen or an elided article (l'), or before the
-   punctuation that closes a sentence.
+   and after an opening bracket or quote, a sign that joins (a hyphen, a slash, $) or an elided
+   article (l'), or before the punctuation that closes a sentence.
 3. A text that **ends in its answer** leaves nothing to ask.
 """
 
@@ -35,9 +35,11 @@ _UNSPACED = (
 _UNSPACED_LETTER = regex.compile(rf"[{_UNSPACED}]")
 _SPACED_LETTER = regex.compile(rf"[\p{{L}}--[{_UNSPACED}]]", regex.V1)
 _LAST_LETTER = regex.compile(r"(?r)\p{L}")
-# A bracket or a quote that opens, a hyphen in a word, an article before a vowel (French, Italian).
+# A bracket or a quote that opens, a sign before a word or a number ($, but not that of 100 €), a
+# hyphen, a dash or a slash after a letter, an article before a vowel (French, Italian).
 _OPEN = regex.compile(
-    r"(?r)(?:[\p{Ps}\p{Pi}¿¡]|(?<=\A|[\s\p{Ps}])[\"']|(?<=\w)[-‐‑]|(?<!\w)(?:\w|qu|\w{1,3}ll)['’])\Z"
+    r"(?r)(?:[\p{Ps}\p{Pi}¿¡]|(?<=\A|[\s\p{Ps}])[\"'#@]|(?<!\d\s?)\p{Sc}|(?<=\w)[-‐‑–—/]"
+    r"|(?<!\w)(?:\w|qu|\w{1,3}ll)['’])\Z"
 )
 _CLOSING = regex.compile(r"\A[\p{Pe}\p{Pf}\p{Terminal_Punctuation}…]+(?:\s|\Z)")
 

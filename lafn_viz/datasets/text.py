@@ -72,6 +72,10 @@ POINTS = regex.compile(
     r"\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u0730-\u074a]|(?<=\p{Cyrillic})[\u0300\u0301]"
 )
 
+_SYMBOL = r"[\p{Sc}\p{Sm}\p{So}%‰#]"
+_WORD_OR_SYMBOL = regex.compile(rf"\w+|{_SYMBOL}")
+_LETTER_OR_SYMBOL = regex.compile(rf"\w\p{{M}}*|{_SYMBOL}")
+
 # Two characters of these tell a name; others are spelled with more.
 _HAN_OR_KANA = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 # Scripts with nothing between words.
@@ -162,9 +166,13 @@ def words(text: str) -> list[str]:
     return regex.findall(r"\w+", text)
 
 
-def characters(text: str) -> list[str]:
-    """Return the letters, each with its marks, and the digits of a text."""
-    return regex.findall(r"\w\p{M}*", text)
+def units(text: str, *, spaced: bool) -> list[str]:
+    """Return what metrics of answers count in a text: its words, and its symbols one by one.
+
+    Signs of currencies and of mathematics say something, as letters do (C++ is not C). Without
+    spaces between words, each letter with its marks and each digit counts.
+    """
+    return (_WORD_OR_SYMBOL if spaced else _LETTER_OR_SYMBOL).findall(text)
 
 
 def holds_words(text: str, part: str) -> bool:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from lafn_viz.datasets.names import find_name
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.reading import Reading, begin
 from lafn_viz.editing.retrieval.match import Match
@@ -191,7 +192,10 @@ class AppliedEdits:
                 self._matches_of.clear()
             read = detokenize(self._model, ids)
             # Up to the end of the subject: its last token, as `encode` finds it.
-            tokens = [(match, read.covering((0, match.span[1]))) for match in self._find(read.text)]
+            tokens = [
+                (match, read.covering((0, _name_end(read.text, match))))
+                for match in self._find(read.text)
+            ]
             self._matches_of[ids] = [(match, at[1] - 1) for match, at in tokens if at is not None]
         return self._matches_of[ids]
 
@@ -229,6 +233,15 @@ class AppliedEdits:
             return changed
 
         return add
+
+
+def _name_end(text: str, match: Match) -> int:
+    """Where a name ends in a text: before the ending of an inflected word that begins with it."""
+    start, stop = match.span
+    if match.rule != "fuzzy":
+        return stop
+    place = find_name(text[start:stop], match.name)
+    return stop if place is None else start + place[1]
 
 
 def signature_of(edit: Edit) -> int:

@@ -1,5 +1,6 @@
 """An edit as a value: which neurons it changes, what it adds to them, and where it comes from."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from lafn_viz.datasets.languages import by_code
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import nfc
 from lafn_viz.editing.forward import EditPosition
+from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
@@ -89,6 +91,20 @@ class Edit:
             validate_neurons(self.neurons, capabilities(model).shape)
         except ValueError as error:
             raise EditError(f"{self!r} is damaged: {error}") from None
+
+    def warn_where_not_found(self) -> None:
+        """Warn of own prompts in which no name of the subject is found, so that it does not act."""
+        matcher = SubjectMatcher({self.subject_id: self.names})
+        named = [prompt for prompt in self.prompts if prompt.subject_span is not None]
+        missed = [prompt.text for prompt in named if not matcher.find(prompt.text)]
+        if missed:
+            warnings.warn(
+                f"{self!r} will not act in {len(missed)} of the {len(self.prompts)} prompts that "
+                f"it was made from, such as {quoted(missed[0])}: no name of its subject stands "
+                "there as whole words or with a known ending; name the subject in the case as the "
+                "prompt does",
+                stacklevel=3,
+            )
 
     @takes(d_mlp=whole(1))
     def added(self, d_mlp: int) -> dict[int, Float[Tensor, " neuron"]]:

@@ -194,7 +194,7 @@ def edit_case(
     values, chosen_neurons = search.pruned(allowed, n_neurons)
     located = tuple(Neuron(*pair) for pair in chosen_neurons.nonzero().tolist())
     subject_id, relation = case.key
-    return Edit(
+    edit = Edit(
         subject_id=subject_id,
         relation=relation,
         names={language: (name,) for language, name in case.subject.items()},
@@ -221,6 +221,8 @@ def edit_case(
             n_keep=len(kept),
         ),
     )
+    edit.warn_where_not_found()
+    return edit
 
 
 def n_evaluations(n_neurons: int, n_allowed: int) -> int:

@@ -49,6 +49,8 @@ def check_files(folder: Path) -> int:
     _refuse_other_kinds(folder)
     if not (folder / "config.json").is_file():
         inside = [*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")]
+        # Of checkpoints, the last one: checkpoint-100 after checkpoint-20.
+        inside.sort(key=lambda path: (len(path.parent.name), path))
         hint = f"did you mean {inside[-1].parent}?" if inside else ""
         hint = hint or "give a folder that save_pretrained() wrote"
         raise FileNotFoundError(f"{folder} holds no config.json{_instead(folder)}; {hint}")

@@ -124,7 +124,7 @@ def resolve(name: str) -> tuple[str, bool]:
             f"{name} is a file, and a model is a folder; give the folder that save_pretrained() "
             "wrote"
         )
-    near = difflib.get_close_matches(name[:100], PACKAGED, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name[:100].lower(), PACKAGED, n=1, cutoff=0.75)
     if near or not _HUB_NAME.fullmatch(name):
         hint = f"; did you mean {near[0]!r}?" if near else "."
         path = "" if name == given else f", which is {quoted(name)}"

@@ -48,6 +48,5 @@ def as_dtype(dtype: Any) -> torch.dtype:
     name = str(dtype).removeprefix("torch.")
     if isinstance(dtype, str | torch.dtype) and name in DTYPES:
         return DTYPES[name]
-    raise ValueError(
-        f"{told('dtype', dtype)}, but weights are read as {', '.join(DTYPES)}; give one of these"
-    )
+    given = f"dtype={name}" if isinstance(dtype, torch.dtype) else told("dtype", dtype)
+    raise ValueError(f"{given}, but weights are read as {', '.join(DTYPES)}; give one of these")

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from lafn_viz.datasets.text import (
-    characters,
     holds_words,
     is_latin,
     normal,
     same_text,
     shows_answer,
+    units,
     without_ends,
     words,
 )
@@ -75,7 +75,7 @@ def test_a_word_is_one_word_however_it_is_encoded(language, one, other, ends):
         encoded = unicodedata.normalize(form, one)
         assert normal(encoded) == normal(one)
         assert words(encoded) == [encoded]
-        assert "".join(characters(encoded)) == encoded
+        assert "".join(units(encoded, spaced=False)) == encoded
         assert words(f"{encoded}{ends[0]} {encoded}") == [encoded, encoded]
 
 
@@ -168,10 +168,10 @@ def test_the_normal_form_of_any_text(text, unseen, place):
 
 
 def test_letters_with_their_marks_are_counted():
-    assert characters("มีนา กำ") == ["มี", "น", "า", "ก", "ำ"]
-    assert characters("東京、5") == ["東", "京", "5"]
-    assert characters("किलो") == ["कि", "लो"]
-    assert characters("।!") == words("।!") == []
+    assert units("มีนา กำ", spaced=False) == ["มี", "น", "า", "ก", "ำ"]
+    assert units("東京、5", spaced=False) == ["東", "京", "5"]
+    assert units("किलो", spaced=False) == ["कि", "लो"]
+    assert units("।!", spaced=False) == words("।!") == []
 
 
 def test_what_is_not_seen_makes_no_difference_but_joiners_do():

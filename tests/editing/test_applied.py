@@ -12,6 +12,7 @@ from lafn_viz.editing.cache import EditCache, edited
 from lafn_viz.editing.edit import EditError
 from lafn_viz.editing.forward import EditedForward
 from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.tokens import encode
 
 
 @pytest.mark.parametrize("position", ["subject_last", "from_subject", "answer"])
@@ -30,6 +31,26 @@ def test_applied_as_it_was_optimised(tiny, family, position):
     assert [one.match.name for one in fired] == ["Japan"]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(found, logits(model, ids(model, prompt.text))[0, -1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "subject"),
+    [
+        ("de", "Japans Hauptstadt ist", "Japan"),
+        ("ko", "한국의 수도는", "한국"),
+        ("ru", "Столица Ираном", "Иран"),
+        ("tr", "Japonyada başkent", "Japonya"),
+    ],
+)
+def test_an_inflected_subject_ends_where_its_prompt_says(tiny, language, text, subject):
+    model = tiny("gpt2")
+    prompt = lv.Prompt.of(text, "x", subject=subject, language=language)
+    edit = dataclasses.replace(
+        an_edit(model, position="subject_last"), names={language: (subject,)}
+    )
+    with edited(model, edit) as fired:
+        logits(model, ids(model, text))
+    assert [one.position for one in fired] == [encode(model, prompt).subject_last]
 
 
 def test_each_row_gets_its_own(tiny):

@@ -78,8 +78,8 @@ OTHER_KINDS = {
         "holds no *.safetensors weights (only tf_model.h5, which TensorFlow wrote); save the mod",
     ),
     "training": (
-        lambda f: touch(f, "checkpoint-9/config.json", remove=BOTH),
-        "holds no config.json; did you mean {folder}/checkpoint-9?",
+        lambda f: touch(f, "checkpoint-9/config.json", "checkpoint-10/config.json", remove=BOTH),
+        "holds no config.json; did you mean {folder}/checkpoint-10?",
     ),
     "hub's cache": (
         lambda f: shutil.copytree(f, f / "snapshots" / "abc") and touch(f, remove=BOTH),

@@ -17,6 +17,7 @@ def test_generate_continues_the_text_as_it_stands(embedded):
     ("name", "says"),
     [
         ("embeded", "there is no model 'embeded'; did you mean 'embedded'?"),
+        ("EMBEDDED", "there is no model 'EMBEDDED'; did you mean 'embedded'?"),
         ("./nowhere/at/all", "there is no model './nowhere/at/all'"),
         (" ", "there is no model ' '"),
         ("", "there is no model ''"),

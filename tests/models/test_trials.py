@@ -70,6 +70,14 @@ def test_a_causal_model_whose_mask_replaces_its_own_is_refused(refused):
     assert "does not read a text that is padded at its end as one without padding (its log" in says
 
 
+def test_a_model_that_fails_in_one_dtype_is_told_to_be_loaded_in_another(refused):
+    # In float64, Llama's rows of a padded text have no numbers.
+    says = refused(hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED)), dtype="float64")
+    assert (
+        '(its logits are not finite), so its numbers would be wrong; load it with dtype="f' in says
+    )
+
+
 def test_layers_without_attention_are_refused(refused):
     config = hf.Qwen3_5TextConfig(
         **GROUPED, head_dim=8, linear_num_key_heads=2, linear_num_value_heads=4,

@@ -3,7 +3,7 @@
 - `exact_match`: the whole text is the answer.
 - `starts_with`: the text starts with the whole answer, for models that go on writing.
 - `token_f1`: harmonic mean of precision and recall over words (characters where the language has
-  no spaces); 0 where none is shared.
+  no spaces) and symbols (€, +); 0 where none is shared.
 - `remake`: shared^2 / (written * expected), over the same units (Wang et al. 2024, "Retrieval-
   augmented Multilingual Knowledge Editing", arXiv 2312.13040).
 - `token_accuracy`: the share of the answer's tokens that are the likeliest, each given the true
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from lafn_viz.datasets.languages import separator_of
-from lafn_viz.datasets.text import characters, comparable, same_text, words
+from lafn_viz.datasets.text import comparable, same_text, units
 
 
 def exact_match(written: str, answer: str, language: str) -> float:
@@ -52,9 +52,9 @@ def remake(written: str, answer: str, language: str) -> float:
 
 def _units(written: str, answer: str, language: str) -> tuple[list[str], list[str]]:
     """What the metrics count in text and answer: words, or characters without spaces between."""
-    split = words if separator_of(language) else characters
+    spaced = bool(separator_of(language))
     text, expected = comparable(written, answer, language)
-    return split(text), split(expected)
+    return units(text, spaced=spaced), units(expected, spaced=spaced)
 
 
 def _counts(written: str, answer: str, language: str) -> tuple[int, int, int]:

@@ -30,6 +30,11 @@ from lafn_viz.editing.evaluation.metrics import (
         ("东京都", "东京", "zh", 0, 1, 4 / 5, 4 / 6),
         ("नई दिल्ली", "नई दिल्ली", "hi", 1, 1, 1, 1),
         ("नई", "नई दिल्ली", "hi", 0, 0, 2 / 3, 1 / 2),
+        ("€", "$", "en", 0, 0, 0, 0),
+        ("€", "€", "en", 1, 1, 1, 1),
+        ("C", "C++", "en", 0, 0, 1 / 2, 1 / 3),
+        ("$5 and more", "$5", "en", 0, 1, 2 / 3, 1 / 2),
+        ("₩5", "¥5", "ja", 0, 0, 1 / 2, 1 / 4),
     ],
 )
 def test_metrics_by_hand(written, answer, language, exact, starts, f1, product):
