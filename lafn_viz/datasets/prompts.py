@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lafn_viz.core.arguments import a_text, one_of, some_texts, some_wholes, takes, whole, wrong
+from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.languages import language_code
 from lafn_viz.datasets.names import find_name
 from lafn_viz.datasets.seam import (
@@ -64,7 +65,11 @@ class Prompt:
 
     def __post_init__(self) -> None:
         for name in ("fact_id", "relation", "language", "text", "answer", "subject", "separator"):
-            a_text(name, getattr(self, name))
+            if not _is_unicode(a_text(name, getattr(self, name))):
+                raise ValueError(
+                    f"{name}={quoted(getattr(self, name))} holds half of a surrogate pair, which "
+                    "is no text; read its file as UTF-8"
+                )
         object.__setattr__(self, "aliases", some_texts("aliases", self.aliases))
         object.__setattr__(self, "paraphrase", _a_number("paraphrase", self.paraphrase))
         _a_split("split", self.split)
@@ -164,3 +169,12 @@ def prompt_columns(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
     """Return the columns that name a prompt in every tidy frame."""
     names = ("fact_id", "relation", "language", "paraphrase", "split", "text", "answer")
     return {name: [getattr(prompt, name) for prompt in prompts] for name in names}
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8, and so a tokenizer, can write a text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

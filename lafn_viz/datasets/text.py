@@ -209,12 +209,16 @@ def shows_answer(subject: str, answer: str) -> bool:
     """Whether a subject gives its answer away, as "Japan" does "Japanese".
 
     It does if a word of each starts with the same four letters, without their accents. Scripts
-    without spaces share two characters (Han, kana) or four anywhere (Thai, Lao, Khmer, Burmese).
+    without spaces share two characters (Han, kana) or four anywhere (Thai, Lao, Khmer, Burmese), or
+    the whole of a shorter subject. So does an answer that is the subject itself.
     """
     subject, answer = _letters(subject), _letters(answer)
+    if subject and subject == answer:
+        return True
     length = 2 if _HAN_OR_KANA.search(subject) else 4
     if _UNSPACED.search(subject):
-        return not _pieces(subject, length).isdisjoint(_pieces(answer, length))
+        shared = not _pieces(subject, length).isdisjoint(_pieces(answer, length))
+        return shared or subject in answer
     starts = {word[:length] for word in words(subject) if len(word) >= length}
     return any(word[:length] in starts for word in words(answer))
 

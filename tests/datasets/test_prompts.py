@@ -19,6 +19,15 @@ def test_own_prompt_needs_its_subject_and_an_answer():
         lv.Prompt.of("The capital of France is", " ", subject="France")
 
 
+@pytest.mark.parametrize("place", ["text", "answer", "subject"])
+def test_half_of_a_surrogate_pair_is_refused_before_a_tokenizer_meets_it(place):
+    given = {"text": "Japan is", "answer": "x", "subject": "Japan"}
+    given[place] += "\ud83d"
+    given["text"] += given["subject"]
+    with pytest.raises(ValueError, match=r"ud83d.*' holds half of a surrogate pair, which is"):
+        lv.Prompt.of(given["text"], given["answer"], subject=given["subject"])
+
+
 def test_a_prompt_in_any_normal_form_reaches_the_model_in_nfc():
     def prompt(form: str) -> lv.Prompt:
         texts = [unicodedata.normalize(form, x) for x in ("É o Perú, é", "Perú", "Limá")]
