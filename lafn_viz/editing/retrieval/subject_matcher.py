@@ -160,9 +160,10 @@ class SubjectMatcher:
             return None
         if span is not None:
             return Occurrence(Match(name.key, rule, span, name.text, 1.0))
-        written = text[slice(*place.span)]
+        span = _span_with_signs(text, place)
+        written = text[slice(*span)]
         score = fuzz.ratio("".join(name.folded.words), "".join(fold(written).words)) / 100
-        match = Match(name.key, rule, place.span, name.text, score)
+        match = Match(name.key, rule, span, name.text, score)
         return Occurrence(match, _why_not_one_word(name, written, capitals))
 
     def _fuzzy_occurrences(
@@ -207,6 +208,17 @@ def _literal_span(text: str, place: Place) -> tuple[int, int] | None:
     # The same letters may be encoded otherwise (NFD).
     same = place.whole and nfc(text[slice(*place.span)]) == nfc(name.text)
     return place.span if same else None
+
+
+def _span_with_signs(text: str, place: Place) -> tuple[int, int]:
+    """Where a name stands in another case, with the signs at its ends if they are there (c++)."""
+    name = place.name
+    start = place.span[0] - (name.folded.starts[0] if name.folded.words else 0)
+    end = start + len(name.text)
+    if start < 0 or end <= place.span[1] or not place.whole:
+        return place.span
+    letters = letters_of(text[start:end], name.language)
+    return (start, end) if letters == letters_of(name.text, name.language) else place.span
 
 
 def _why_not_one_word(name: Name, written: str, capitals: bool) -> str:
