@@ -117,7 +117,8 @@ class AppliedEdits:
         self._now = None
         try:
             reading = begin(self._model, module, args, kwargs)
-            fired = self._fire(reading)
+            with edits_paused():  # the model may be tried first, as it is
+                fired = self._fire(reading)
             asked = [
                 (one.row, (self._signatures[one.edit.key], one.position), one.edit) for one in fired
             ]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from torch import nn
+from torch import Tensor, nn
 
 from lafn_viz.core.messages import quoted
 from lafn_viz.models.torch_modes import plain_modes
@@ -66,6 +66,7 @@ def call(model: "TransformerBridge") -> Iterator[None]:
             with _evaluating(turn.modules):
                 yield
         finally:
+            _let_go_of_graphs(turn.modules)
             turn.calling, turn.modules = False, []
 
 
@@ -170,6 +171,17 @@ def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _let_go_of_graphs(modules: Sequence[nn.Module]) -> None:
+    """Free what the last pass computed: TransformerLens keeps each layer's attention pattern.
+
+    With its graph it holds memory, and the model can be neither copied nor pickled.
+    """
+    for module in modules:
+        pattern = getattr(module, "_pattern", None)
+        if isinstance(pattern, Tensor) and pattern.grad_fn is not None:
+            module._pattern = pattern.detach()
 
 
 def all_modules(model: "TransformerBridge") -> list[nn.Module]:

@@ -127,6 +127,7 @@ def _found_out(model: "TransformerBridge") -> ModelCapabilities:
     hf = model.original_model
     _require_usable_weights(hf)
     n_layers = int(model.cfg.n_layers)
+    _require_own_layers(model, n_layers)
     masked = any(name.endswith("MaskedLM") for name in hf.config.architectures or [])
     mask, end = (getattr(model.tokenizer, f"{name}_token_id", None) for name in ("mask", "eos"))
     if masked and mask is None:
@@ -164,6 +165,29 @@ def _require_usable_weights(hf: torch.nn.Module) -> None:
             "the model was made inside torch.inference_mode(), so no gradient goes through its "
             "weights; make it outside, or load it by lv.load_model"
         )
+
+
+def _require_own_layers(model: "TransformerBridge", n_layers: int) -> None:
+    """Refuse layers that were put in another one's place: their hooks are those of other layers."""
+    kind = type(model.original_model).__name__
+    if len(model.blocks) != n_layers:
+        raise CheckpointError(
+            f"{kind} has {len(model.blocks)} layers, but model.cfg.n_layers is {n_layers}; {_ANEW}"
+        )
+    for layer, block in enumerate(model.blocks):
+        place = model.hook_dict.get(hook_post(layer))
+        if place is not None and all(module is not place for module in block.modules()):
+            raise _replaced(model, hook_post(layer))
+
+
+_ANEW = "save the changed transformers model in a folder and load that by lv.load_model"
+
+
+def _replaced(model: "TransformerBridge", hook: str) -> CheckpointError:
+    return CheckpointError(
+        f"{hook} is no part of {type(model.original_model).__name__} as it is now: a layer was "
+        f"replaced or moved after the model was loaded; {_ANEW}"
+    )
 
 
 def require_causal(model: "TransformerBridge") -> None:
@@ -276,7 +300,11 @@ def _values_at(
     with torch.no_grad(), hooked(model, hooks):
         model(probe_tokens(model.original_model))
     # A hook runs under its canonical name, which may be another than the one asked for.
-    return {name: values[str(model.hook_dict[name].name)] for name in names}
+    asked = {name: str(model.hook_dict[name].name) for name in names}
+    for name, canonical in asked.items():
+        if canonical not in values:
+            raise _replaced(model, name)
+    return {name: values[canonical] for name, canonical in asked.items()}
 
 
 def _has_bias(model: "TransformerBridge") -> bool:

@@ -6,6 +6,7 @@ import weakref
 
 import pytest
 import torch
+import transformers
 from made_up_edits import an_edit
 from one_layer import reads
 
@@ -139,6 +140,54 @@ def test_another_tokenizer_is_read_at_once(model, prompts):
     assert capabilities(model).ablation_token == model.tokenizer.eos_token_id
     model.tokenizer.add_special_tokens({"eos_token": "b"})
     assert capabilities(model).ablation_token == model.tokenizer.convert_tokens_to_ids("b")
+
+
+def swapped(layers):
+    layers[0], layers[1] = layers[1], layers[0]
+
+
+def dropped(layers):
+    del layers[-1]
+
+
+def shared(layers):
+    layers[1] = layers[0]
+
+
+def a_plain_one(layers):
+    layers[1] = _plain(layers)[1]
+
+
+def plain_neurons(layers):
+    layers[1].mlp = _plain(layers)[1].mlp
+
+
+def _plain(layers):
+    config = layers[0].original_component.attn.original_component.config
+    return transformers.GPT2LMHeadModel(config).transformer.h
+
+
+@pytest.mark.parametrize("change", [swapped, dropped, shared, a_plain_one, plain_neurons])
+def test_layers_that_are_not_in_their_own_place_are_refused(folder, prompts, change):
+    model = lv.load_model(folder("gpt2"))
+    lv.score_answers(model, prompts)
+    change(model.original_model.transformer.h)
+    with pytest.raises(ValueError, match="save the changed transformers model in a folder"):
+        lv.score_answers(model, prompts)
+
+
+def test_a_model_that_was_attributed_can_be_copied(folder, prompts):
+    model = lv.load_model(folder("gpt2"))
+    scores = lv.attribute(model, prompts)
+    copied = copy.deepcopy(model)
+    assert lv.attribute(copied, prompts).values.equal(scores.values)
+
+
+def test_a_model_that_changes_under_edits_is_tried_without_them(model, prompts):
+    with lv.edited(model, an_edit(model)):
+        expected = lv.score_answers(model, prompts).log_prob
+        with_names_of_old(model)
+        torch.testing.assert_close(lv.score_answers(model, prompts).log_prob, expected)
 
 
 def test_weights_put_back_are_the_weights_of_before(model):
