@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lafn_viz.app.addresses import others_can_read
 from lafn_viz.app.serving import APP_PORT, LAB_PORT
+from lafn_viz.core.provenance import PACKAGE_VERSION
 
 if TYPE_CHECKING:
     import lafn_viz as lv
@@ -24,6 +25,7 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; input that cannot be used is answered with one sentence and exit code 2."""
     parser = argparse.ArgumentParser(prog="lafn-viz", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE_VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
     for add in (_add_demo, _add_gallery, _add_sweep, _add_lab, _add_app):
         add(commands)

@@ -68,3 +68,9 @@ def test_a_sweep_reads_facts_from_two_files(tmp_path, capsys):
     assert store.head["options"]["select"] == {"fraction": 0.05}
     assert store.head["options"]["top"] == 100
     assert "1 of 1 items of embedded" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"lafn-viz {lv.__version__}\n"

@@ -17,6 +17,7 @@ For locality the reference is what the model wrote before the edit, true or fals
 how far a language's reliability falls when the other languages are edited too.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from lafn_viz.core.arguments import (
     takes,
     whole,
 )
+from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import plain
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Cases, as_cases
@@ -92,9 +94,9 @@ def evaluate(
         max_prompts: in one batch, which bounds the memory.
 
     Raises:
-        ValueError: for no cases, neither `together` nor `alone`, `at_once` with `alone`, or a file
-            of another evaluation, of an earlier version, or with a line that cannot be read
-            (FactError, naming the line).
+        ValueError: for no cases, two of one id, neither `together` nor `alone`, `at_once` with
+            `alone`, or a file of another evaluation, of an earlier version, or with a line that
+            cannot be read (FactError, naming the line).
         FileNotFoundError: for a folder in place of the file.
         Exception: that of the first case, if none can be evaluated.
 
@@ -147,6 +149,12 @@ def _require_something_to_do(cases: EditSet, together: bool, alone: bool, at_onc
     if at_once and alone:
         raise ValueError(
             "all cases at once are edited in all their languages; leave out alone=True"
+        )
+    (most_frequent, times), *_ = Counter(case.id for case in cases).most_common(1)
+    if times > 1:
+        raise ValueError(
+            f"{times} cases are named {quoted(most_frequent)}, and answers are counted by case; "
+            "leave out all but one, or rename them"
         )
 
 

@@ -83,6 +83,13 @@ def test_all_edits_at_once_are_made_before_the_first_question(embedded, cases, t
         evaluate(embedded, editor, cases, at_once=True, alone=True)
 
 
+def test_two_cases_of_one_name_are_refused(embedded, cases):
+    first, second = list(cases)[:2]
+    given = [first, replace(second, id=first.id)]
+    with pytest.raises(ValueError, match=f"2 cases are named '{first.id}'"):
+        evaluate(embedded, NOTHING, given, progress=False)
+
+
 def test_bad_input(embedded, cases):
     for options in ({"together": False}, {"cases": []}):
         with pytest.raises(ValueError, match="there is nothing to evaluate"):
