@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ from lafn_viz.core.arguments import (
     takes,
     whole,
 )
+from lafn_viz.core.messages import told
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
@@ -76,6 +77,15 @@ if TYPE_CHECKING:
 
 ROUNDS = 4  # of fitting detectors, with output directions learned between two of them
 OTHER_PROMPTS = 600  # of other facts of the relation, drawn at random
+
+
+def _a_name_or_folder(name: str, given: Any) -> str | Path:
+    """Read where a model is. A loaded model is none: its weights are read anew to be changed."""
+    if not isinstance(given, str | Path):
+        raise TypeError(
+            f"{told(name, given)}; give the name or the folder of a model, as in plant('embedded')"
+        )
+    return given
 
 
 @dataclass(frozen=True)
@@ -150,8 +160,8 @@ class Planted:
 
 
 @takes(
-    relation=a_text, n_facts=whole(), languages=or_none(some_languages), n_agnostic=whole(),
-    n_specific=whole(), layers=some_wholes(0), probability=real(), seed=a_seed,
+    model=_a_name_or_folder, relation=a_text, n_facts=whole(), languages=or_none(some_languages),
+    n_agnostic=whole(), n_specific=whole(), layers=some_wholes(0), probability=real(), seed=a_seed,
     folder=or_none(a_path),
 )  # fmt: skip
 def plant(
@@ -186,6 +196,7 @@ def plant(
 
     Raises:
         ValueError: for an option out of its range, a model of another kind, or too few subjects.
+        TypeError: for a loaded model.
     """
     facts = load_facts() if facts is None else as_facts(facts)
     languages = None if languages is None else some_texts("languages", languages)

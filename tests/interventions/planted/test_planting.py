@@ -120,7 +120,9 @@ def test_a_seed_decides(planted, monkeypatch):
     assert [f.id for f in one.facts] != [f.id for f in planted.facts]
 
 
-def test_what_cannot_be_planted_is_refused(tmp_path, folder):
+def test_what_cannot_be_planted_is_refused(tmp_path, folder, embedded):
+    with pytest.raises(TypeError, match="model is a TransformerBridge; give the name"):
+        lv.plant(embedded)
     with pytest.raises(ValueError, match="at least 2 facts"):
         lv.plant(n_facts=1)
     with pytest.raises(ValueError, match="with gelu"):
