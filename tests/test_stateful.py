@@ -142,7 +142,10 @@ def test_a_model_is_left_as_it_was(given):
 
         @rule(which=st.sampled_from([[0], [1], [0, 1]]))
         def enter_edits(self, which):
-            self.enter(lv.edited(model, *(edits[i] for i in which)))
+            """Edits of the weights as they were are refused while an editor has changed some."""
+            changed = any(change is not None for _, change in self.open)
+            with pytest.raises(lv.EditError) if changed else contextlib.nullcontext():
+                self.enter(lv.edited(model, *(edits[i] for i in which)))
 
         @rule(which=st.integers(0, 3))
         def enter_weights(self, which):
@@ -188,9 +191,13 @@ def test_a_model_is_left_as_it_was(given):
             with pytest.raises((type(error), lv.EditError) if self.open else type(error)):
                 lv.edit_case(model, cases[1], neurons=NEURONS, on_step=on_step)
 
+        @precondition(lambda self: all(change is None for _, change in self.open))
         @rule(at=st.integers(1, 5))
         def cancel(self, at):
-            """As an explorer does, whose work is in a thread of its own."""
+            """As an explorer does, whose work is in a thread of its own.
+
+            While an editor has changed weights, that thread would wait for the end of its block.
+            """
             worker, told = Worker(), []
 
             def compute(task):

@@ -115,9 +115,10 @@ class Prompt:
         if self.separator in ("", " ") and (blanks or text[-1:].isspace()):
             separator = separator_at(self.text, self.answer, self.language)
             object.__setattr__(self, "separator", separator)
-        if unseen and self.subject_span is not None:
-            start, end = self.subject_span
-            object.__setattr__(self, "subject_span", (start - unseen, end - unseen))
+        if self.subject_span is not None:
+            # A subject may itself begin or end in what is left out.
+            start, end = (min(max(0, place - unseen), len(text)) for place in self.subject_span)
+            object.__setattr__(self, "subject_span", (start, end))
         object.__setattr__(self, "text", text)
         object.__setattr__(self, "answer", answer)
 

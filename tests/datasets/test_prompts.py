@@ -49,3 +49,10 @@ def test_a_prompt_keeps_the_code_of_its_language(tag):
     prompt = lv.Prompt.of("日本的首都是", "东京", subject="日本", language=tag)
     assert prompt == lv.Prompt.of("日本的首都是", "东京", subject="日本", language="zh")
     assert (prompt.language, prompt.continuation) == ("zh", "东京")
+
+
+@pytest.mark.parametrize(("text", "span"), [("\u200fPeru:", (0, 5)), ("In Peru\u200f ", (3, 9))])
+def test_a_subject_may_begin_or_end_in_what_is_left_out_of_a_text(text, span):
+    prompt = lv.Prompt("own/1", "own", "en", 0, text, "Lima", "\u200fPeru\u200f", span)
+    assert prompt.text[slice(*prompt.subject_span)] == "Peru"
+    assert 0 <= prompt.subject_span[0] < prompt.subject_span[1] <= len(prompt.text)
