@@ -31,9 +31,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/lafn-viz demo --out demo
 
-# Small models gain more from processes than from threads. Of three processes on two cores, one mostly
-# waits for a browser or another program.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadscope \
+# Small models gain more from two processes than from two threads. A third one saves little, and
+# browsers and Ray then run into their time limits.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope \
 	--no-loadscope-reorder
 
 check: lint
