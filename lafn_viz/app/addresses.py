@@ -34,8 +34,8 @@ class Address:
     @property
     def url(self) -> str:
         """The address of the first page, without a token."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        name = socket.gethostname() if self.host in ("0.0.0.0", "::", "") else host
+        everywhere = self.host in ("0.0.0.0", "::", "")
+        name = socket.gethostname() if everywhere else _in_url(self.host)
         return f"http://{name}:{self.port}{self.base_url}"
 
     @property

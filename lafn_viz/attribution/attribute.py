@@ -25,7 +25,6 @@ A score says what moves F along this path, not what happens when a neuron is sil
 `intervene`).
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -44,7 +43,7 @@ from lafn_viz.attribution.path_integral import scale_of
 from lafn_viz.attribution.quadrature import Quadrature
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.core.arguments import a_flag, one_of, real, scalar, some_texts, takes, whole, wrong
-from lafn_viz.core.messages import described
+from lafn_viz.core.messages import described, warn
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import Batch, batches
@@ -310,11 +309,10 @@ def _warn_of_incompleteness(scores: NeuronScores, tolerance: float, n_steps: int
             if n_steps == "auto"
             else 'use n_steps="auto" or more steps'
         )
-        warnings.warn(
+        warn(
             f"{missed} of {share.numel()} (prompt, layer) pairs miss the completeness tolerance of "
             f"{tolerance:g}: their scores do not sum to what the layer does. The largest relative "
             f"error is {share.max():.3g}, in layer {layer} of {scores.prompts[prompt].text!r}; "
             f"{remedy}",
             CompletenessWarning,
-            stacklevel=5,  # beyond attribute() and its decorators
         )

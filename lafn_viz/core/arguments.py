@@ -243,9 +243,13 @@ def a_result(kind: type[Any]) -> Reader:
     return read
 
 
-def some_results(kind: type[Any]) -> Reader:
-    """Return a reader of several results, or of one in place of a list of one."""
-    wanted = f"a list of {kind.__name__}, as {RETURNED_BY[kind.__name__]} returns it"
+def some_results(kind: type[Any], wanted: str | None = None) -> Reader:
+    """Return a reader of several results, or of one in place of a list of one.
+
+    Args:
+        wanted: what the sentence asks for; by default a list, with the call that returns one.
+    """
+    wanted = wanted or f"a list of {kind.__name__}, as {RETURNED_BY[kind.__name__]} returns it"
 
     def read(name: str, given: Any) -> tuple[Any, ...]:
         items = [given] if isinstance(given, kind) else in_order(given)

@@ -1,6 +1,8 @@
-"""Put values and names into error messages: cut where they are long, escaped where unseen."""
+"""Put values and names into messages, cut where long and escaped where unseen; and warn."""
 
 import reprlib
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from inspect import isroutine
 from itertools import islice
@@ -39,7 +41,12 @@ def described(value: Any) -> str:
         return f"the class {value.__name__}"
     kind = "function" if callable(value) and isroutine(value) else type(value).__name__
     of_shape = f" of shape {tuple(value.shape)}" if hasattr(value, "ndim") else ""
-    return f"{'an' if kind.startswith(_VOWELS) else 'a'} {kind}{of_shape}"
+    return f"{with_article(kind)}{of_shape}"
+
+
+def with_article(kind: str) -> str:
+    """Return the name of a kind with its article: `an Overlap`, `a function`."""
+    return f"{'an' if kind.startswith(_VOWELS) else 'a'} {kind}"
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
@@ -64,3 +71,16 @@ def listed(names: Iterable[str]) -> str:
         first.append(shown(name))
         length += len(first[-1]) + 2
     return ", ".join(first) + (f" and {n_more} more" if n_more else "")
+
+
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called the package, however many of its functions lie between."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back and _is_inside(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inside(module: str) -> bool:
+    # The end of a `with` block in the package runs by way of contextlib.
+    return module.startswith("lafn_viz.") or module == "contextlib"

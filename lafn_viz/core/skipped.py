@@ -5,12 +5,10 @@ fails is left out and named in one warning at the end, with its reason; the othe
 those of a call without it. Where nothing is left, the first error is raised as it is.
 """
 
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lafn_viz.core.messages import quoted
+from lafn_viz.core.messages import quoted, warn
 
 N_NAMED = 5  # records that a warning names
 
@@ -67,12 +65,4 @@ class Skipped:
             f"{self._count} of {n_records} {self.kind}s left out: {'; '.join(named)}"
             f"{f'; and {more} more' if more else ''}"
         )
-        warnings.warn(SkippedWarning(message, self.reasons), stacklevel=_level_of_caller())
-
-
-def _level_of_caller() -> int:
-    """The level, as `warnings.warn` counts it where this is called, of code outside the package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("lafn_viz."):
-        level, frame = level + 1, frame.f_back
-    return level
+        warn(SkippedWarning(message, self.reasons))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
-from lafn_viz.core.arguments import in_order, wrong
+from lafn_viz.core.arguments import in_order, some_results, wrong
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.fact_files import load_facts
@@ -61,13 +61,7 @@ def as_facts(given: Any, name: str = "facts") -> FactSet:
     if isinstance(given, FactSet):
         facts = given
     else:
-        items = [given] if isinstance(given, Fact) else in_order(given)
-        if items is None:
-            raise wrong(name, given, _FACTS)
-        for place, item in enumerate(items):
-            if not isinstance(item, Fact):
-                raise wrong(f"{name}[{place}]", item, _FACTS)
-        facts = _embedded(items)
+        facts = _embedded(some_results(Fact, _FACTS)(name, given))
     if not len(facts):
         raise ValueError(f"there are no {name}; give at least one (load_facts())")
     return facts
@@ -104,13 +98,7 @@ def as_cases(given: Any, name: str = "cases") -> EditSet:
     """
     if isinstance(given, EditSet):
         return given
-    items = [given] if isinstance(given, EditCase) else in_order(given)
-    if items is None:
-        raise wrong(name, given, _CASES)
-    for place, item in enumerate(items):
-        if not isinstance(item, EditCase):
-            raise wrong(f"{name}[{place}]", item, _CASES)
-    return EditSet(tuple(items))
+    return EditSet(some_results(EditCase, _CASES)(name, given))
 
 
 def as_case(given: Any, name: str = "case") -> EditCase:

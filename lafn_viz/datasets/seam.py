@@ -10,13 +10,12 @@
 3. A text that **ends in its answer** leaves nothing to ask.
 """
 
-import warnings
-
 import regex
 
+from lafn_viz.core.messages import warn
 from lafn_viz.datasets.languages import separator_of
 from lafn_viz.datasets.names import find_name
-from lafn_viz.datasets.text import is_whole
+from lafn_viz.datasets.text import KATAKANA, NO_SPACES, is_whole
 
 # Soft hyphen, spaces of no width, marks of direction, byte order mark. Others that are not seen
 # spell (joiners) or come in pairs (embeddings).
@@ -28,10 +27,8 @@ _SPACE_AT_START = regex.compile(rf"\A[\s{_UNSEEN}]+")
 _SPACE_AT_END = regex.compile(rf"(?r)[\s{_UNSEEN}]+\Z")
 _BREAKS_AT_START = regex.compile(rf"\A[\s{_UNSEEN}]*[^\S\p{{Zs}}][\s{_UNSEEN}]*")
 
-_UNSPACED = (
-    r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-    r"\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}"
-)
+# With the scripts that put no spaces between words, those that put none before an answer.
+_UNSPACED = rf"{NO_SPACES}{KATAKANA}\p{{Bopomofo}}\p{{New_Tai_Lue}}\p{{Tai_Tham}}\p{{Tai_Viet}}"
 _UNSPACED_LETTER = regex.compile(rf"[{_UNSPACED}]")
 _SPACED_LETTER = regex.compile(rf"[\p{{L}}--[{_UNSPACED}]]", regex.V1)
 _LAST_LETTER = regex.compile(r"(?r)\p{L}")
@@ -93,10 +90,9 @@ def require_open(text: str, span: tuple[int, int], answer: str, language: str) -
             f"the prompt {text!r} already ends in its answer {answer!r}; leave it out there"
         )
     if _last_place(rest, answer_alone(answer), language) is not None:
-        warnings.warn(
+        warn(
             f"the prompt {text!r} names its answer {answer!r} after the subject, so a model can "
             "copy it",
-            stacklevel=3,
         )
 
 

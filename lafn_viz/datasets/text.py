@@ -79,16 +79,17 @@ _LETTER_OR_SYMBOL = regex.compile(rf"\w\p{{M}}*|{_SYMBOL}")
 # Two characters of these tell a name; others are spelled with more.
 _HAN_OR_KANA = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 # Scripts with nothing between words.
-_NO_SPACES = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+NO_SPACES = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 # Borrowed words are written in runs of Katakana.
-_KATAKANA = r"[\p{Katakana}ー]"
+KATAKANA = r"\p{Katakana}ー"
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 # A space that separates no words.
-_NO_SPACE = regex.compile(rf"(?<=[{_NO_SPACES}]\p{{M}}{{0,12}}) (?=[{_NO_SPACES}])")
+_NO_SPACE = regex.compile(rf"(?<=[{NO_SPACES}]\p{{M}}{{0,12}}) (?=[{NO_SPACES}])")
 # Where a word may begin or end.
 _EDGE = regex.compile(
-    rf"(?!\p{{M}})(?:(?<!\w)|(?!\w)|(?<=[{_NO_SPACES}]\p{{M}}{{0,12}})|(?=[{_NO_SPACES}])"
-    rf"|(?<={_KATAKANA}\p{{M}}{{0,12}})(?!{_KATAKANA})|(?<!{_KATAKANA}\p{{M}}{{0,12}})(?={_KATAKANA}))"
+    rf"(?!\p{{M}})(?:(?<!\w)|(?!\w)|(?<=[{NO_SPACES}]\p{{M}}{{0,12}})|(?=[{NO_SPACES}])"
+    rf"|(?<=[{KATAKANA}]\p{{M}}{{0,12}})(?![{KATAKANA}])"
+    rf"|(?<![{KATAKANA}]\p{{M}}{{0,12}})(?=[{KATAKANA}]))"
 )
 # Marks that a name is written with or without: accents, Arabic and Hebrew points, nuktas. The
 # voicing marks of kana are none of them.

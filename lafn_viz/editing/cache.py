@@ -36,7 +36,7 @@ from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule, some_rule
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import require_model
 from lafn_viz.models.generate_calls import watched
-from lafn_viz.models.hooks import ADDING_HOOKS, hooked, uncompiled
+from lafn_viz.models.hooks import ADDING_HOOKS, UNCOMPILED, hooked
 from lafn_viz.models.tokenizing import as_read
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class EditCache:
         applied = EditsInThreads(model, self, self._find_as_read(model))
         module = model.original_model
         with contextlib.ExitStack() as stack:
-            stack.enter_context(uncompiled())
+            stack.enter_context(UNCOMPILED)
             stack.enter_context(watched(model))
             with ADDING_HOOKS:
                 before = module.register_forward_pre_hook(applied.before_pass, with_kwargs=True)

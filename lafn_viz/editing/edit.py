@@ -1,6 +1,5 @@
 """An edit as a value: which neurons it changes, what it adds to them, and where it comes from."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.arguments import takes, whole
-from lafn_viz.core.messages import quoted, shown
+from lafn_viz.core.messages import quoted, shown, warn
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.languages import by_code
 from lafn_viz.datasets.prompts import Prompt
@@ -98,12 +97,11 @@ class Edit:
         named = [prompt for prompt in self.prompts if prompt.subject_span is not None]
         missed = [prompt.text for prompt in named if not matcher.find(prompt.text)]
         if missed:
-            warnings.warn(
+            warn(
                 f"{self!r} will not act in {len(missed)} of the {len(self.prompts)} prompts that "
                 f"it was made from, such as {quoted(missed[0])}: no name of its subject stands "
                 "there as whole words or with a known ending; name the subject in the case as the "
                 "prompt does",
-                stacklevel=3,
             )
 
     @takes(d_mlp=whole(1))

@@ -9,6 +9,7 @@ prompts together with their answers says by `prompts_given` where they end.
 import contextlib
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+
+from lafn_viz.core.shared import Shared
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -96,7 +99,7 @@ class GenerateCall:
 
 
 _CALL: ContextVar[GenerateCall | None] = ContextVar("generate_call", default=None)
-_WATCHED: "WeakKeyDictionary[TransformerBridge, int]" = WeakKeyDictionary()
+_WATCHED: "WeakKeyDictionary[TransformerBridge, Shared]" = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
@@ -113,33 +116,27 @@ def prompts_given(
     return _in_progress(GenerateCall(model, prompts, None, is_assistant=False))
 
 
-@contextlib.contextmanager
-def watched(model: "TransformerBridge") -> Iterator[None]:
+def watched(model: "TransformerBridge") -> Shared:
     """Let calls of the model's `generate` note their prompt, in a `with` block."""
     with _LOCK:
-        _WATCHED[model] = _WATCHED.get(model, 0) + 1
-        if _WATCHED[model] == 1:
-            _watch(model)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _WATCHED[model] -= 1
-            if not _WATCHED[model]:
-                _unwatch(model)
+        if model not in _WATCHED:
+            reference = weakref.ref(model)  # the model may go, although it is remembered here
+            _WATCHED[model] = Shared(lambda: _methods_wrapped(reference()))
+        return _WATCHED[model]
 
 
-def _watch(model: "TransformerBridge") -> None:
+@contextlib.contextmanager
+def _methods_wrapped(model: Any) -> Iterator[None]:
     for module, name, wrap in _methods(model):
         if (method := getattr(module, name, None)) is not None:  # a masked model has none
             vars(module)[name] = functools.partial(wrap, model, method)
-
-
-def _unwatch(model: "TransformerBridge") -> None:
-    for module, name, wrap in _methods(model):
-        wrapped = vars(module).get(name)
-        if isinstance(wrapped, functools.partial) and wrapped.func is wrap:
-            del vars(module)[name]
+    try:
+        yield
+    finally:
+        for module, name, wrap in _methods(model):
+            wrapped = vars(module).get(name)
+            if isinstance(wrapped, functools.partial) and wrapped.func is wrap:
+                del vars(module)[name]
 
 
 def _methods(model: "TransformerBridge") -> list[tuple[Any, str, Callable[..., Any]]]:

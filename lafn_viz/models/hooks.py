@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lafn_viz.core.shared import Shared
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -23,8 +25,6 @@ Hooks = list[tuple[str, Callable[..., Any]]]
 # torch numbers hooks without a lock: of two that are added at once, one could take the other's
 # place.
 ADDING_HOOKS = threading.Lock()
-_STANCES: list[Any] = []  # of torch, one for each block that wants no compiled passes
-_CHANGING_STANCE = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -129,21 +129,6 @@ def attention_mask(
     )
 
 
-@contextlib.contextmanager
-def uncompiled() -> Iterator[None]:
-    """Run compiled models uncompiled in this block: compiled code does not see hooks added later.
-
-    `generate` of transformers compiles too, on a GPU with a static cache.
-    """
-    with _CHANGING_STANCE:
-        _STANCES.append(torch.compiler.set_stance("force_eager"))
-    try:
-        yield
-    finally:
-        with (
-            _CHANGING_STANCE
-        ):  # blocks may end in any order; the first stance knows what was before
-            if len(_STANCES) == 1:
-                _STANCES.pop().__exit__(None, None, None)
-            else:
-                _STANCES.pop(1)
+# A block in which compiled models run uncompiled, because compiled code does not see hooks added
+# later. `generate` of transformers compiles too, on a GPU with a static cache.
+UNCOMPILED = Shared(lambda: torch.compiler.set_stance("force_eager"))

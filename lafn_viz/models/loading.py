@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lafn_viz.core.json_records import is_file, is_folder
-from lafn_viz.core.messages import quoted
+from lafn_viz.core.messages import quoted, with_article
 from lafn_viz.models.capabilities import capabilities, special_tokens
 from lafn_viz.models.checkpoint import (
     CheckpointError,
@@ -93,16 +93,15 @@ def _require_name(name: object) -> None:
     """Refuse what is no name and no path, with TypeError."""
     if isinstance(name, str | Path):
         return
-    kind = type(name)
-    if kind.__name__ == "TransformerBridge":
+    kind = type(name).__name__
+    if kind == "TransformerBridge":
         instead = "it is loaded already, so pass it on as it is"
     elif hasattr(name, "save_pretrained"):
         instead = "save it and its tokenizer in one folder by save_pretrained(), and give that"
     else:
         instead = f"give {', '.join(PACKAGED)}, a folder, or a name on the model hub"
-    article = "" if name is None else "an " if kind.__name__[0] in "AEIOaeiou" else "a "
-    what = "None" if name is None else kind.__name__
-    raise TypeError(f"load_model takes a model's name or folder, not {article}{what}; {instead}")
+    what = "None" if name is None else with_article(kind)
+    raise TypeError(f"load_model takes a model's name or folder, not {what}; {instead}")
 
 
 def resolve(name: str) -> tuple[str, bool]:

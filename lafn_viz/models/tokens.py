@@ -79,8 +79,11 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
             reads.
     """
     caps, text = capabilities(model), tokenize(model, prompt.text)
-    answer = _answer_tokens(model.tokenizer, prompt)
-    check_words(model, prompt)
+    pieces = model.tokenizer(
+        prompt.text + prompt.continuation, add_special_tokens=False, return_offsets_mapping=True
+    )
+    answer = _answer_tokens(model.tokenizer, prompt, tuple(pieces["input_ids"]))
+    check_words(model, prompt, pieces["input_ids"], pieces["offset_mapping"])
     subject = None if prompt.subject_span is None else text.covering(prompt.subject_span)
     needed = {"text": text.tokens, "answer": answer, "subject": subject or not prompt.subject_span}
     for what, tokens in needed.items():
@@ -125,13 +128,17 @@ def encode_all(model: "TransformerBridge", prompts: Sequence[Prompt]) -> list[En
 _BEFORE_AN_ANSWER = ("\n", ".", "。", "a", "1")
 
 
-def _answer_tokens(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
-    """The tokens of the answer after those of the prompt (see the module's text)."""
+def _answer_tokens(tokenizer: Any, prompt: Prompt, whole: tuple[int, ...]) -> tuple[int, ...]:
+    """The tokens of the answer after those of the prompt (see the module's text).
+
+    Args:
+        whole: the tokens of both together.
+    """
 
     def tokens_of(text: str) -> tuple[int, ...]:
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    read, whole = tokens_of(prompt.text), tokens_of(prompt.text + prompt.continuation)
+    read = tokens_of(prompt.text)
     if whole[: len(read)] == read:
         return whole[len(read) :]
     text, alone = decode(tokenizer, whole), tokens_of(prompt.continuation)

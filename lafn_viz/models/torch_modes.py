@@ -7,10 +7,11 @@ deterministic algorithms, the detection of anomalies.
 """
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 import torch
+
+from lafn_viz.core.shared import Shared
 
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -32,31 +33,17 @@ def plain_modes() -> Iterator[None]:
         yield
 
 
-class _DefaultFloat32:
-    """Sets the default dtype to float32, for all threads: torch has one for the whole process.
-
-    The first block that is entered sets it, and the last one that is left puts back what was there,
-    whichever threads they are in.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_inside = 0
-        self._before = torch.float32
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._n_inside:
-                self._before = torch.get_default_dtype()
-                if self._before != torch.float32:
-                    torch.set_default_dtype(torch.float32)
-            self._n_inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if not self._n_inside and self._before != torch.float32:
-                torch.set_default_dtype(self._before)
+@contextlib.contextmanager
+def _default_float32() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    if before != torch.float32:
+        torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        if before != torch.float32:
+            torch.set_default_dtype(before)
 
 
-_FLOAT32 = _DefaultFloat32()
+# torch has one default dtype for the whole process.
+_FLOAT32 = Shared(_default_float32)

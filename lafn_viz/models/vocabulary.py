@@ -12,13 +12,12 @@ so that a score says nothing about the word.
 
 import re
 import unicodedata
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from lafn_viz.core.messages import listed, quoted
+from lafn_viz.core.messages import listed, quoted, warn
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.checkpoint import CheckpointError
 
@@ -66,25 +65,28 @@ def check_tokenizer(model: Any, tokenizer: Any) -> None:
             "model.resize_token_embeddings(len(tokenizer)), train, and save both again"
         )
     if added:
-        warnings.warn(
+        warn(
             f"words were added to the tokenizer but not to the model, such as {_named(added[:3])}; "
             "prompts that hold them are refused",
             UnknownWordWarning,
-            stacklevel=4,
         )
 
 
-def check_words(model: "TransformerBridge", prompt: Prompt) -> None:
+def check_words(
+    model: "TransformerBridge", prompt: Prompt, tokens: Sequence[int], spans: list[Span]
+) -> None:
     """Refuse a prompt whose answer or subject the model cannot tell from any unknown word.
 
     Other unknown words are noted for `unknown_words_told`.
+
+    Args:
+        tokens: of the prompt's text and its answer together.
+        spans: the characters that each token stands for.
 
     Raises:
         ValueError: naming the words.
     """
     tokenizer, text = model.tokenizer, prompt.text + prompt.continuation
-    pieces = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    tokens, spans = pieces["input_ids"], pieces["offset_mapping"]
     if max(tokens, default=0) >= (rows := _n_rows(model.original_model)):
         words = [text[slice(*span)] for token, span in zip(tokens, spans, strict=True)
                  if token >= rows]  # fmt: skip
@@ -131,11 +133,10 @@ def unknown_words_told() -> Iterator[dict[str, None]]:
     finally:
         _MET.reset(token)
     if met:
-        warnings.warn(
+        warn(
             f"this model's vocabulary has no token for {_named(met)}; in the prompts it reads "
             "each as the same unknown word, or not at all",
             UnknownWordWarning,
-            stacklevel=4,
         )
 
 

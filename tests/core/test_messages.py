@@ -1,5 +1,8 @@
 """Messages stay short, and show what cannot be seen."""
 
+import pytest
+
+import lafn_viz as lv
 from lafn_viz.core.messages import listed, quoted, shown
 
 
@@ -26,3 +29,10 @@ def test_names_are_listed_and_of_many_the_number():
     shown_names, rest = many.split(" and ")
     assert len(many) < 700
     assert len(shown_names.split(", ")) + int(rest.removesuffix(" more")) == 1000
+
+
+def test_a_warning_names_the_line_that_called_the_package():
+    """Whatever decorators lie between."""
+    with pytest.warns(UserWarning, match="names its answer") as told:
+        lv.Prompt.of("Japan has Tokyo, and its capital is", "Tokyo", subject="Japan")
+    assert [warning.filename for warning in told] == [__file__]

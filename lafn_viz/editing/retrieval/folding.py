@@ -20,14 +20,10 @@ from functools import cache, lru_cache
 
 import regex
 
-from lafn_viz.datasets.text import letters_of
+from lafn_viz.datasets.text import KATAKANA, NO_SPACES, letters_of
 
-# Scripts that put no spaces between words; 〆 belongs to none.
-_UNSPACED = regex.compile(
-    r"[\p{Script=Thai}\p{Script=Lao}\p{Script=Tibetan}\p{Script=Myanmar}\p{Script=Khmer}"
-    r"\p{Script=Han}\p{Script=Hiragana}〆]"
-)
-_KATAKANA = regex.compile(r"[\p{Script=Katakana}ー]")
+# 〆 belongs to no script.
+_UNSPACED, _KATAKANA = regex.compile(rf"[{NO_SPACES}〆]"), regex.compile(rf"[{KATAKANA}]")
 # Letters that Unicode does not decompose, or that are used for each other.
 _LETTERS = str.maketrans(
     {
