@@ -95,6 +95,11 @@ def _add_sweep(commands: Any) -> None:
         "--methods", nargs="+",
         help="methods of attribution (default: integrated_gradients)",
     )  # fmt: skip
+    add(
+        "--position",
+        help="where neurons are attributed and ablated: all, from_subject, subject_last or answer "
+        "(default: all)",
+    )
     add("--n-steps", type=_steps, help="points of an attribution path, or auto (default: auto)")
     add("--fraction", type=float, help="share of all neurons kept per prompt (default: 0.02)")
     add(

@@ -12,7 +12,7 @@ CAUSAL = [
     "gpt2", "bloom", "xglm", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt_neox", "opt",
 ]  # fmt: skip
 FAMILIES = [*CAUSAL, "bert", "roberta", "xlm-roberta"]
-POSITIONS = ["all", "answer", "subject_last"]
+POSITIONS = ["all", "answer", "subject_last", "from_subject"]
 
 
 def reads(model, prompt, position):
@@ -28,9 +28,16 @@ def reads(model, prompt, position):
     else:
         tokens = [*text, *answer[:-1]]
         first, everything, shift = len(text) - 1, range(len(text)), 0
-    end = prompt.subject_span[1]
+    begin, end = prompt.subject_span
     upto = len(tokenizer(prompt.text[:end], add_special_tokens=False)["input_ids"])
-    at = {"all": list(everything), "answer": [first], "subject_last": [shift + upto - 1]}[position]
+    ends = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
+    before = sum(stop <= begin for _, stop in ends["offset_mapping"])
+    at = {
+        "all": list(everything),
+        "answer": [first],
+        "subject_last": [shift + upto - 1],
+        "from_subject": [p for p in everything if p >= shift + before],
+    }[position]
     return tokens, answer, at, list(range(first, first + len(answer)))
 
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 # Where a method acts: the position that predicts the answer's first token, the last token of the
-# subject, or every position of the prompt.
-Position = Literal["answer", "subject_last", "all"]
-POSITIONS: tuple[Position, ...] = ("answer", "subject_last", "all")
+# subject, every position from the subject's first token on, or every position of the prompt.
+Position = Literal["answer", "subject_last", "from_subject", "all"]
+POSITIONS: tuple[Position, ...] = ("answer", "subject_last", "from_subject", "all")
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,28 @@ class Encoded:
     @property
     def subject_last(self) -> int:
         """Position of the subject's last token; ValueError where the prompt does not name it."""
+        return self._subject_at("subject_last")[1] - 1
+
+    def _subject_at(self, position: str) -> tuple[int, int]:
+        """The range of the subject's tokens, which this position needs."""
         if self.subject is None:
             raise ValueError(
                 "a prompt does not name its subject literally (its subject_span is None), so there "
-                "is no position 'subject_last' in it; leave it out, or act on another position"
+                f"is no position {position!r} in it; leave it out, or act on another position"
             )
-        return self.subject[1] - 1
+        return self.subject
 
     def acted_on(self, position: Position, *, masked: bool) -> slice:
         """Positions that a method acts on (see `Position`), in a masked or a causal model.
 
         Raises:
-            ValueError: for "subject_last" where the prompt does not name its subject.
+            ValueError: for "subject_last" and "from_subject" where the prompt does not name its
+                subject.
         """
-        if position == "all":
+        if position in ("all", "from_subject"):
+            first = 0 if position == "all" else self._subject_at(position)[0]
             # The part of the answer that a causal model reads does not belong to the prompt.
-            return slice(0, len(self.read) if masked else self.predicts + 1)
+            return slice(first, len(self.read) if masked else self.predicts + 1)
         at = self.predicts if position == "answer" else self.subject_last
         return slice(at, at + 1)
 

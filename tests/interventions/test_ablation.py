@@ -13,7 +13,7 @@ from lafn_viz.models.tokens import encode
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "bert"])
-@pytest.mark.parametrize("position", ["all", "answer", "subject_last"])
+@pytest.mark.parametrize("position", ["all", "answer", "subject_last", "from_subject"])
 def test_many_sets_at_once_are_each_set_alone(tiny, prompts, family, position):
     model = tiny(family)
     caps = capabilities(model)

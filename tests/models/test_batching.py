@@ -8,10 +8,10 @@ import lafn_viz as lv
 from lafn_viz.models.batching import batches, padded
 from lafn_viz.models.hooks import hook_post
 from lafn_viz.models.scoring import log_prob_of
-from lafn_viz.models.tokens import encode
+from lafn_viz.models.tokens import POSITIONS, encode
 
 
-@pytest.mark.parametrize("position", ["answer", "subject_last", "all"])
+@pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
 def test_batches_hold_what_each_prompt_alone_would(tiny, facts, family, position):
     model = tiny(family)
