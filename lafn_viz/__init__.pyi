@@ -18,13 +18,14 @@ from lafn_viz.datasets.edit_readers import (
     load_edit_cases as load_edit_cases,
 )
 from lafn_viz.datasets.edit_sets import EditSet as EditSet
+from lafn_viz.datasets.fact import Fact as Fact
 from lafn_viz.datasets.fact_files import load_facts as load_facts
 from lafn_viz.datasets.fact_readers import (
     lint_patterns as lint_patterns,
     load_mlama as load_mlama,
     load_mpararel as load_mpararel,
 )
-from lafn_viz.datasets.facts import Fact as Fact, FactSet as FactSet
+from lafn_viz.datasets.facts import FactSet as FactSet
 from lafn_viz.datasets.prompts import Prompt as Prompt
 from lafn_viz.datasets.text import shows_answer as shows_answer
 from lafn_viz.editing import baselines as baselines

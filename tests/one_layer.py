@@ -18,9 +18,12 @@ POSITIONS = ["all", "answer", "subject_last", "from_subject"]
 def reads(model, prompt, position):
     """Tokens that the model reads, positions acted on, positions that predict the answer."""
     tokenizer = model.tokenizer
-    text = tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
-    both = tokenizer(prompt.text + prompt.continuation, add_special_tokens=False)["input_ids"]
+    # Examples before the text are read, and nothing is done to them.
+    before = tokenizer(prompt.context, add_special_tokens=False)["input_ids"]
+    text = tokenizer(prompt.full_text, add_special_tokens=False)["input_ids"]
+    both = tokenizer(prompt.full_text + prompt.continuation, add_special_tokens=False)["input_ids"]
     answer = both[len(text) :]
+    assert text[: len(before)] == before
     if tokenizer.mask_token_id is not None:
         tokens = [tokenizer.cls_token_id, *text, *[tokenizer.mask_token_id] * len(answer)]
         tokens.append(tokenizer.sep_token_id)
@@ -28,15 +31,15 @@ def reads(model, prompt, position):
     else:
         tokens = [*text, *answer[:-1]]
         first, everything, shift = len(text) - 1, range(len(text)), 0
-    begin, end = prompt.subject_span
-    upto = len(tokenizer(prompt.text[:end], add_special_tokens=False)["input_ids"])
-    ends = tokenizer(prompt.text, add_special_tokens=False, return_offsets_mapping=True)
-    before = sum(stop <= begin for _, stop in ends["offset_mapping"])
+    begin, end = (len(prompt.context) + place for place in prompt.subject_span)
+    upto = len(tokenizer(prompt.full_text[:end], add_special_tokens=False)["input_ids"])
+    ends = tokenizer(prompt.full_text, add_special_tokens=False, return_offsets_mapping=True)
+    n_before = sum(stop <= begin for _, stop in ends["offset_mapping"])
     at = {
-        "all": list(everything),
+        "all": list(everything)[shift + len(before) if before else 0 :],
         "answer": [first],
         "subject_last": [shift + upto - 1],
-        "from_subject": [p for p in everything if p >= shift + before],
+        "from_subject": [p for p in everything if p >= shift + n_before],
     }[position]
     return tokens, answer, at, list(range(first, first + len(answer)))
 

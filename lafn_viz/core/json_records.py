@@ -15,7 +15,7 @@ counts them. Half of a surrogate pair is no text and is refused.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -25,6 +25,10 @@ from lafn_viz.core.messages import listed, quoted, shown
 _KINDS: dict[type, str] = {
     str: "a text", int: "a whole number", float: "a number", list: "a list",
 }  # fmt: skip
+
+
+# Metadata of a dataclass's field that older files do not have; it is read as its default.
+MAY_LACK = {"may_lack": True}
 
 
 class FactError(ValueError):
@@ -185,9 +189,14 @@ def read_as(where: str, value: Any, kind: Any, **given: Any) -> Any:
 def _read_dataclass(where: str, value: Any, kind: Any, given: Mapping[str, Any]) -> Any:
     hints = {name: hint for name, hint in get_type_hints(kind).items() if name not in given}
     only_fields(where, as_object(where, value), hints)
-    fields = {name: value_of(where, value, name, hint) for name, hint in hints.items()}
+    lacks = {f.name for f in fields(kind) if f.metadata == MAY_LACK and f.name not in value}
+    read = {
+        name: value_of(where, value, name, hint)
+        for name, hint in hints.items()
+        if name not in lacks
+    }
     try:
-        return kind(**fields, **given)
+        return kind(**read, **given)
     except ValueError as error:
         raise FactError(f"{where}: {error}") from None
 

@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 from lafn_viz.core.arguments import in_order, some_results, wrong
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
+from lafn_viz.datasets.fact import Fact
 from lafn_viz.datasets.fact_files import load_facts
-from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.prompts import Prompt
 
 Prompts: TypeAlias = Prompt | FactSet | Fact | Iterable[Prompt | Fact]

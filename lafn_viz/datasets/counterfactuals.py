@@ -31,8 +31,9 @@ from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
+from lafn_viz.datasets.fact import Fact
 from lafn_viz.datasets.fact_files import load_facts
-from lafn_viz.datasets.facts import Fact, FactSet, trained_and_held_out
+from lafn_viz.datasets.facts import FactSet, trained_and_held_out
 from lafn_viz.datasets.languages import by_code
 from lafn_viz.datasets.names import is_named
 from lafn_viz.datasets.prompts import Prompt

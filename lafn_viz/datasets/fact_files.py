@@ -20,7 +20,8 @@ from lafn_viz.core.json_records import (
 )
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.paths import data_folder
-from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
+from lafn_viz.datasets.fact import Fact, Paraphrases
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import by_code, code_or_tag, language_code
 
 

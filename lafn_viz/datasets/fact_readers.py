@@ -25,7 +25,8 @@ from lafn_viz.core.arguments import a_path, or_none, some_texts, takes
 from lafn_viz.core.json_records import FactError, inside_of, is_folder, record_text, records
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.facts import Fact, FactSet, Paraphrases
+from lafn_viz.datasets.fact import Fact, Paraphrases
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import language_code, require_languages, separator_of
 from lafn_viz.datasets.text import shows_answer
 

@@ -1,9 +1,11 @@
 """Facts in many languages, and the prompts that ask for them.
 
-1. A **fact** is (subject, relation, object), with the names of subject and object in each language.
+1. A **fact** is (subject, relation, object), with the names of subject and object in each language
+   (see `fact`).
 2. A **paraphrase** is a text of one relation in one language with `{subject}` in it; the answer
    comes next.
-3. A **prompt** is one paraphrase of one fact in one language (see `prompts`).
+3. A **prompt** is one paraphrase of one fact in one language (see `prompts`), with examples before
+   it where they are asked for (see `shots`).
 
 `fact_files` reads facts and paraphrases from files; the embedded ones come from Unicode CLDR (see
 data/README.md).
@@ -13,85 +15,31 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lafn_viz.core.arguments import (
     a_flag,
     a_seed,
-    a_text,
     in_order,
     or_none,
     some_texts,
     takes,
-    texts_by_name,
     whole,
     wrong,
 )
 from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import described, listed, quoted
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.languages import by_code, language_code, require_languages
+from lafn_viz.datasets.fact import Fact, Paraphrases
+from lafn_viz.datasets.languages import require_languages
 from lafn_viz.datasets.names import is_named
 from lafn_viz.datasets.prompts import SPLITS, Prompt, Split
 from lafn_viz.datasets.seam import separator_at
+from lafn_viz.datasets.shots import Shots
 from lafn_viz.datasets.text import nfc
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Fact:
-    """(subject, relation, object) with the names of subject and object per language.
-
-    `leaks`: languages in which the subject's name gives the answer away (see `shows_answer`).
-    `held_out`: languages in which the embedded model was never trained on this fact.
-    `source`: "cldr", or "curated" where a person added what CLDR does not hold.
-    """
-
-    id: str
-    relation: str
-    subject_id: str
-    object_id: str
-    source: str
-    leaks: tuple[str, ...]
-    held_out: tuple[str, ...]
-    subject: dict[str, str]
-    object: dict[str, str]
-
-    def __post_init__(self) -> None:
-        for name in ("id", "relation", "subject_id", "object_id", "source"):
-            object.__setattr__(self, name, nfc(a_text(name, getattr(self, name))))
-        for name in ("subject", "object"):
-            names = by_code(texts_by_name(name, getattr(self, name))).items()
-            object.__setattr__(self, name, {language: nfc(text) for language, text in names})
-        for name in ("leaks", "held_out"):
-            tags = some_texts(name, getattr(self, name))
-            object.__setattr__(self, name, tuple(map(language_code, tags)))
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages that name this fact."""
-        return tuple(self.subject)
-
-
-@dataclass(frozen=True)
-class Paraphrases:
-    """The texts of one relation in one language.
-
-    `held_out` are the numbers of the texts that the embedded model was never trained on.
-    """
-
-    relation: str
-    language: str
-    held_out: tuple[int, ...]
-    texts: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "relation", nfc(a_text("relation", self.relation)))
-        language = a_text("language", self.language)
-        object.__setattr__(self, "language", language_code(language))
-        object.__setattr__(self, "texts", tuple(map(nfc, some_texts("texts", self.texts))))
 
 
 @dataclass(frozen=True)
@@ -192,23 +140,43 @@ class FactSet:
         chosen = set(random.Random(seed).sample(range(len(self)), n))
         return replace(self, facts=tuple(fact for i, fact in enumerate(self.facts) if i in chosen))
 
-    def prompts(self, *, splits: Split | Iterable[Split] | None = None) -> list[Prompt]:
+    @takes(shots=whole(0), seed=a_seed)
+    def prompts(
+        self,
+        *,
+        splits: Split | Iterable[Split] | None = None,
+        shots: int = 0,
+        seed: int = 0,
+        examples: "FactSet | None" = None,
+    ) -> list[Prompt]:
         """Return every paraphrase of every fact in every language, by fact, then language.
 
+        Args:
+            splits: leave out the prompts of other splits.
+            shots: number of other facts that stand answered before each question, in its language
+                and wording (see `shots`). Base models answer better after two or three.
+            seed: of the choice of these facts; the same facts come first for every question.
+            examples: the facts that they are chosen from; by default these.
+
         Raises:
-            FactError: for a fact that has no paraphrases, or no object, in one of its languages.
+            FactError: for a fact that has no paraphrases, or no object, in one of its languages, or
+                for one with too few others to stand before it.
             ValueError: for an unknown split.
         """
         wanted = SPLITS if splits is None else require_one_of("split", splits, SPLITS)
+        if not isinstance(examples, FactSet | None):
+            raise wrong("examples", examples, "facts, as load_facts() returns them, or None")
+        others = self if examples is None else examples
+        before = Shots(others.facts, shots, write=self._answered, seed=seed)
         prompts = (
             prompt
             for fact in self.facts
             for language in fact.languages
-            for prompt in self._prompts_of(fact, language)
+            for prompt in self._prompts_of(fact, language, before)
         )
         return [prompt for prompt in prompts if prompt.split in wanted]
 
-    def _prompts_of(self, fact: Fact, language: str) -> Iterator[Prompt]:
+    def _prompts_of(self, fact: Fact, language: str, before: Shots) -> Iterator[Prompt]:
         paraphrases = self.paraphrases.get((fact.relation, language))
         if paraphrases is None:
             raise FactError(
@@ -226,7 +194,14 @@ class FactSet:
                 split = "held-out pair"
             elif number in paraphrases.held_out:
                 split = "held-out paraphrase"
-            yield _fill(fact, language, number, text, split)
+            examples = before.before(fact, language, number)
+            yield _fill(fact, language, number, text, split=split, examples=examples)
+
+    def _answered(self, fact: Fact, language: str, number: int) -> str:
+        """A paraphrase of a fact with its answer."""
+        text = self.paraphrases[fact.relation, language].texts[number]
+        prompt = _fill(fact, language, number, text)
+        return prompt.text + prompt.continuation
 
     def to_frame(self) -> "pd.DataFrame":
         """One row for each fact and language: ids, names, whether it leaks or is held out."""
@@ -272,7 +247,7 @@ def _only(fact: Fact, languages: Sequence[str]) -> Fact:
     )
 
 
-def _fill(fact: Fact, language: str, number: int, text: str, split: Split) -> Prompt:
+def _fill(fact: Fact, language: str, number: int, text: str, **given: Any) -> Prompt:
     subject = fact.subject[language]
     start = text.index("{subject}")
     text, answer = text.replace("{subject}", subject), fact.object[language]
@@ -286,7 +261,7 @@ def _fill(fact: Fact, language: str, number: int, text: str, split: Split) -> Pr
         subject=subject,
         subject_span=(start, start + len(subject)),
         separator=separator_at(text, answer, language),
-        split=split,
+        **given,
     )
 
 

@@ -2,10 +2,11 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from lafn_viz.core.arguments import a_text, one_of, some_texts, some_wholes, takes, whole, wrong
+from lafn_viz.core.json_records import MAY_LACK
 from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.languages import language_code
 from lafn_viz.datasets.names import find_name
@@ -44,6 +45,10 @@ class Prompt:
     `split` says what the embedded model was trained on: this prompt ("trained"), not this
     paraphrase, or not this fact in this language. `aliases` are other names of the answer.
 
+    `examples` are lines that the model reads before the text, such as other facts with their
+    answers (`FactSet.prompts(shots=3)`). The prompt asks what `text` asks: spans, positions, blanks
+    and edits are about the text alone.
+
     Blanks where text and answer meet are no part of either: they are one with the separator (see
     `lafn_viz.datasets.seam`). A text may end in a line break, which needs no separator.
 
@@ -62,6 +67,7 @@ class Prompt:
     separator: str = " "
     split: Split = "trained"
     aliases: tuple[str, ...] = ()
+    examples: tuple[str, ...] = field(default=(), metadata=MAY_LACK)
 
     def __post_init__(self) -> None:
         for name in ("fact_id", "relation", "language", "text", "answer", "subject", "separator"):
@@ -71,6 +77,8 @@ class Prompt:
                     "is no text; read its file as UTF-8"
                 )
         object.__setattr__(self, "aliases", some_texts("aliases", self.aliases))
+        if self.examples:
+            object.__setattr__(self, "examples", _examples(self.examples))
         object.__setattr__(self, "paraphrase", _a_number("paraphrase", self.paraphrase))
         _a_split("split", self.split)
         object.__setattr__(self, "language", language_code(self.language))
@@ -125,7 +133,14 @@ class Prompt:
     @classmethod
     @takes(text=a_text, answer=a_text, subject=a_text, language=a_text, relation=a_text)
     def of(
-        cls, text: str, answer: str, *, subject: str, language: str = "en", relation: str = "own"
+        cls,
+        text: str,
+        answer: str,
+        *,
+        subject: str,
+        language: str = "en",
+        relation: str = "own",
+        examples: Sequence[str] = (),
     ) -> "Prompt":
         """Make a prompt of your own, with the span of the subject in the text.
 
@@ -156,6 +171,7 @@ class Prompt:
             subject=subject,
             subject_span=span,
             separator=separator_at(text, answer, language),
+            examples=tuple(some_texts("examples", examples)),
         )
         require_open(text, span, prompt.answer, language)
         return prompt
@@ -165,11 +181,35 @@ class Prompt:
         """The answer with its separator, which the model has to write after `text`."""
         return self.separator + self.answer
 
+    @property
+    def shots(self) -> int:
+        """Number of examples before the text."""
+        return len(self.examples)
+
+    @property
+    def context(self) -> str:
+        """What the model reads before the text: each example on a line of its own."""
+        return "".join(f"{example}\n" for example in self.examples)
+
+    @property
+    def full_text(self) -> str:
+        """All that the model reads before the answer: the examples and the text."""
+        return self.context + self.text
+
 
 def prompt_columns(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
     """Return the columns that name a prompt in every tidy frame."""
-    names = ("fact_id", "relation", "language", "paraphrase", "split", "text", "answer")
+    names = ("fact_id", "relation", "language", "paraphrase", "shots", "split", "text", "answer")
     return {name: [getattr(prompt, name) for prompt in prompts] for name in names}
+
+
+def _examples(given: Any) -> tuple[str, ...]:
+    """Read the lines that stand before a text."""
+    examples = some_texts("examples", given)
+    for example in examples:
+        if not example.strip() or not _is_unicode(example):
+            raise wrong("examples", given, "texts that are not empty, one for each line")
+    return tuple(map(nfc, examples))
 
 
 def _is_unicode(text: str) -> bool:

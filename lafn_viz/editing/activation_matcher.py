@@ -173,7 +173,7 @@ class ActivationMatcher:
             for name in names
         }
         texts = [
-            p.text for p in others if (p.relation, normal(p.subject, p.language)) not in edited
+            p.full_text for p in others if (p.relation, normal(p.subject, p.language)) not in edited
         ]
         if not texts:
             raise ValueError(
@@ -240,7 +240,7 @@ def _keys_of(edits: Sequence[Edit], reader: "_Reader", mean: Float[Tensor, " neu
     """The keys of some edits: one for each language of each edit's prompts."""
     prompts = [(i, prompt) for i, edit in enumerate(edits) for prompt in edit.prompts]
     last_tokens: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
-    activations = reader.activations([prompt.text for _, prompt in prompts])
+    activations = reader.activations([prompt.full_text for _, prompt in prompts])
     for (i, prompt), of_text in zip(prompts, activations, strict=True):
         last_tokens[i, prompt.language].append(of_text[-1])
     means = torch.stack([torch.stack(rows).mean(0) for rows in last_tokens.values()])

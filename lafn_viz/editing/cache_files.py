@@ -28,6 +28,7 @@ from lafn_viz.core.json_records import (
     value_of,
 )
 from lafn_viz.core.messages import quoted
+from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.edit import Edit, EditError
 
 FORMAT = 1
@@ -133,10 +134,17 @@ def _to_record(edit: Edit) -> dict[str, Any]:
     record = {
         field.name: getattr(edit, field.name) for field in fields(Edit) if field.name != "values"
     }
-    record["prompts"] = [asdict(prompt) for prompt in edit.prompts]
+    record["prompts"] = [_prompt_record(prompt) for prompt in edit.prompts]
     record["provenance"] = asdict(edit.provenance)
     plain: dict[str, Any] = json.loads(json.dumps(record))
     return plain
+
+
+def _prompt_record(prompt: Prompt) -> dict[str, Any]:
+    record = asdict(prompt)
+    if not prompt.examples:  # an older version reads a prompt without them
+        del record["examples"]
+    return record
 
 
 def _from_record(where: str, record: Any, values: Tensor) -> Edit:

@@ -17,7 +17,8 @@ from lafn_viz.attribution.methods import Method
 from lafn_viz.core.files import checksum_of
 from lafn_viz.core.provenance import PACKAGE_VERSION
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.fact import Fact
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.plan import Plan
 from lafn_viz.experiments.rows import case_rows, fact_rows, failed_item
 from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, ItemResult

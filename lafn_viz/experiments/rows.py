@@ -18,7 +18,8 @@ from torch import Tensor
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.fact import Fact
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.prompts import prompt_columns
 from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
@@ -172,9 +173,11 @@ class RowCollector:
 def _prompts_frame(scores: NeuronScores, plan: Plan, number: int) -> "pd.DataFrame":
     import pandas as pd
 
+    # A sweep asks without examples.
+    keys = {name: x for name, x in prompt_columns(scores.prompts).items() if name != "shots"}
     return pd.DataFrame(
         {
-            **prompt_columns(scores.prompts),
+            **keys,
             "probability": scores.target_prob.numpy(),
             "known": scores.known.numpy(),
             "relative_error": scores.relative_error.amax(1).numpy(),
@@ -187,7 +190,7 @@ def _prompts_frame(scores: NeuronScores, plan: Plan, number: int) -> "pd.DataFra
 
 def _scores_frame(scores: NeuronScores, plan: Plan) -> "pd.DataFrame":
     # `prompts` holds the texts; here they would be repeated for every score.
-    return scores.to_frame(top=plan.top).drop(columns=["split", "text", "answer"])
+    return scores.to_frame(top=plan.top).drop(columns=["shots", "split", "text", "answer"])
 
 
 def _sets_frame(sets: Sequence[NeuronSet], agnostic: frozenset[Neuron]) -> "pd.DataFrame":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.fact import Fact
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, FAILURES
 
 

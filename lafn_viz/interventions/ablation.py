@@ -89,7 +89,7 @@ def ablation_options(
     if how == "scale":
         options["factor"] = factor
     if how in ("mean", "resample") and corpus:
-        texts = "\n".join(f"{p.language} {p.text}{p.separator}{p.answer}" for p in corpus)
+        texts = "\n".join(f"{p.language} {p.full_text}{p.separator}{p.answer}" for p in corpus)
         digest = checksum_of(texts)[:8]
         options["corpus"] = f"{len(corpus)} prompts ({digest})"
     return options

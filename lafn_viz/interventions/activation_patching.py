@@ -143,7 +143,7 @@ def _pairs(
             continue
         item = encode(model, prompt)
         key = (prompt.relation, prompt.language, prompt.paraphrase)
-        place = (item.subject, item.predicts, len(item.read))
+        place = (item.text, item.subject, item.predicts, len(item.read))
         aligned[*key, *place].append(prompt)
     generator = torch.Generator().manual_seed(seed)
     groups: list[list[Pair]] = []

@@ -212,7 +212,7 @@ def _check_scores(scores: NeuronScores, prompts: Sequence[Prompt], weights: str)
             "this one, or leave scores out"
         )
     asked, scored = (
-        [(prompt.text, prompt.language, prompt.answer) for prompt in listed]
+        [(prompt.full_text, prompt.language, prompt.answer) for prompt in listed]
         for listed in (prompts, scores.prompts)
     )
     if asked != scored:

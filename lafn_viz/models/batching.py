@@ -79,10 +79,10 @@ def batches(
     if position not in POSITIONS:
         raise ValueError(f"unknown position {position!r}; there are {', '.join(POSITIONS)}")
     masked = capabilities(model).masked
-    groups: dict[tuple[int, int, int], list[tuple[int, Encoded]]] = defaultdict(list)
+    groups: dict[tuple[int, int, int, int], list[tuple[int, Encoded]]] = defaultdict(list)
     for number, item in enumerate(encode_all(model, prompts)):
         first = item.acted_on(position, masked=masked).start
-        groups[len(item.read), len(item.answer), first].append((number, item))
+        groups[len(item.read), len(item.answer), first, item.text[0]].append((number, item))
     device = next(model.original_model.parameters()).device
     for group in groups.values():
         like = group[0][1]

@@ -17,6 +17,8 @@ from lafn_viz.models.capabilities import capabilities
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+Spans = tuple[tuple[int, int], ...]  # the characters (start, stop) of each token
+
 # How a vocabulary with byte fallback writes one byte of a character that it does not have.
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -32,7 +34,7 @@ class TextTokens:
 
     text: str
     tokens: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
+    spans: Spans
     start: int
 
     def covering(self, span: tuple[int, int]) -> tuple[int, int] | None:
@@ -42,18 +44,59 @@ class TextTokens:
         return (inside[0], inside[-1] + 1) if inside else None
 
 
-def tokenize(model: "TransformerBridge", text: str) -> TextTokens:
+def tokenize(model: "TransformerBridge", text: str, *, context: str = "") -> TextTokens:
     """Tokens of a text after the special tokens that the tokenizer puts before every text.
 
     A text that already begins with these special tokens, as that of a chat template may, does not
     get them twice.
+
+    Args:
+        context: what is read before the text. Its tokens are the same whatever text follows, and
+            belong to what is before the text's `start`.
     """
-    pieces = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    tokens, spans = tuple(pieces["input_ids"]), tuple(map(tuple, pieces["offset_mapping"]))
+    tokenizer = model.tokenizer
     prefix = capabilities(model).special_prefix
+    if context:
+        tokens, spans = following(tokenizer, _pieces(tokenizer, context)[0], context, text)
+        prefix = tokenize(model, context).tokens
+        return TextTokens(text, prefix + tokens, ((0, 0),) * len(prefix) + spans, start=len(prefix))
+    tokens, spans = _pieces(tokenizer, text)
     if tokens[: len(prefix)] != prefix:
         tokens, spans = prefix + tokens, ((0, 0),) * len(prefix) + spans
     return TextTokens(text, tokens, spans, start=len(prefix))
+
+
+# What a text may follow, to see how its tokens begin inside a longer text: the end of a line, of a
+# sentence, of a word, and of a number.
+_BEFORE_A_TEXT = ("\n", ".", "。", "a", "1")
+
+
+def following(
+    tokenizer: Any, read: tuple[int, ...], before: str, text: str
+) -> tuple[tuple[int, ...], Spans]:
+    """Tokens of a text after the tokens `read` of what stands before it, and their spans in it.
+
+    They are those of both texts together, unless a token reaches from one text into the other. Then
+    the text begins with a token of its own, as it does inside a text, without the space that many
+    tokenizers put before a text.
+    """
+    whole, spans = _pieces(tokenizer, before + text, len(before))
+    if whole[: len(read)] == read:
+        return whole[len(read) :], spans[len(read) :]
+    decoded, alone = decode(tokenizer, whole), _pieces(tokenizer, text)
+    candidates = [alone]
+    for end in _BEFORE_A_TEXT:
+        start, (both, places) = _pieces(tokenizer, end)[0], _pieces(tokenizer, end + text, len(end))
+        if both[: len(start)] == start:
+            candidates.append((both[len(start) :], places[len(start) :]))
+    return next((c for c in candidates if decode(tokenizer, read + c[0]) == decoded), alone)
+
+
+def _pieces(tokenizer: Any, text: str, start: int = 0) -> tuple[tuple[int, ...], Spans]:
+    """Tokens of a text as it is, and the characters of each, counted from `start`."""
+    pieces = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    spans = ((max(0, i - start), max(0, j - start)) for i, j in pieces["offset_mapping"])
+    return tuple(pieces["input_ids"]), tuple(spans)
 
 
 def detokenize(model: "TransformerBridge", tokens: Sequence[int]) -> TextTokens:

@@ -1,16 +1,17 @@
 """From a prompt to the tokens that a model reads, and the positions that matter in them.
 
 1. The prompt's tokens are what the model's tokenizer makes of its text, after the special tokens
-   that this tokenizer puts before every text (`tokenizing.tokenize`).
+   that this tokenizer puts before every text, and after the prompt's examples
+   (`tokenizing.tokenize`).
 2. The answer's tokens are what follows the prompt's tokens when prompt and answer are tokenised
    together, as the model would meet them in a text. Where a token would reach from the prompt into
    the answer, the model has read the prompt to its end, so the answer begins with a token of its
-   own; it begins as it does inside a text, without the space that many tokenizers put before a
-   text.
+   own (`tokenizing.following`). The text begins after its examples in the same way.
 3. A causal model reads the prompt and all of the answer but its last token. A masked model reads
    the prompt and one mask for each token of the answer.
 4. A subject has all tokens that share a character with it, so its last token is the one that
    completes it (`TextTokens.covering`).
+5. A prompt's examples are read and nothing else: no position in them is acted on.
 """
 
 from collections.abc import Sequence
@@ -19,14 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.capabilities import capabilities, context_length
-from lafn_viz.models.tokenizing import decode, tokenize
+from lafn_viz.models.tokenizing import following, tokenize
 from lafn_viz.models.vocabulary import check_words, unknown_words_told
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 # Where a method acts: the position that predicts the answer's first token, the last token of the
-# subject, every position from the subject's first token on, or every position of the prompt.
+# subject, every position from the subject's first token on, or every position of the prompt (of the
+# question alone, where examples stand before it).
 Position = Literal["answer", "subject_last", "from_subject", "all"]
 POSITIONS: tuple[Position, ...] = ("answer", "subject_last", "from_subject", "all")
 
@@ -37,8 +39,10 @@ class Encoded:
 
     `read` is what the model reads: the prompt with all of its answer but the last token (causal),
     or with masks in its place (masked). The logits at `predicts` and the following positions
-    predict the tokens of `answer`. `text` is the range (start, stop) of the prompt's own tokens;
-    `subject` is that of its subject's tokens, or None where the prompt does not name its subject.
+    predict the tokens of `answer`. `text` is the range (start, stop) of the tokens of the prompt's
+    text; `subject` is that of its subject's tokens, or None where the prompt does not name its
+    subject. `first` is the first position that a method may act on: 0, special tokens included, or
+    that of the text, where examples stand before it.
     """
 
     read: tuple[int, ...]
@@ -46,6 +50,7 @@ class Encoded:
     predicts: int
     text: tuple[int, int]
     subject: tuple[int, int] | None
+    first: int = 0
 
     @property
     def subject_last(self) -> int:
@@ -69,7 +74,7 @@ class Encoded:
                 subject.
         """
         if position in ("all", "from_subject"):
-            first = 0 if position == "all" else self._subject_at(position)[0]
+            first = self.first if position == "all" else self._subject_at(position)[0]
             # The part of the answer that a causal model reads does not belong to the prompt.
             return slice(first, len(self.read) if masked else self.predicts + 1)
         at = self.predicts if position == "answer" else self.subject_last
@@ -84,21 +89,28 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
             prompt or answer hold special tokens, or if the prompt has more tokens than the model
             reads.
     """
-    caps, text = capabilities(model), tokenize(model, prompt.text)
+    caps, text = capabilities(model), tokenize(model, prompt.text, context=prompt.context)
     pieces = model.tokenizer(
-        prompt.text + prompt.continuation, add_special_tokens=False, return_offsets_mapping=True
+        prompt.full_text + prompt.continuation,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
     )
-    answer = _answer_tokens(model.tokenizer, prompt, tuple(pieces["input_ids"]))
+    n_special = len(caps.special_prefix)
+    before = own = text.tokens[n_special:]
+    if tuple(pieces["input_ids"][:n_special]) == caps.special_prefix:  # they stand in the text
+        before = text.tokens
+    answer, _ = following(model.tokenizer, before, prompt.full_text, prompt.continuation)
     check_words(model, prompt, pieces["input_ids"], pieces["offset_mapping"])
     subject = None if prompt.subject_span is None else text.covering(prompt.subject_span)
-    needed = {"text": text.tokens, "answer": answer, "subject": subject or not prompt.subject_span}
+    asked = text.tokens if not prompt.examples else text.tokens[text.start :]
+    needed = {"text": asked, "answer": answer, "subject": subject or not prompt.subject_span}
     for what, tokens in needed.items():
         if not tokens:
             raise ValueError(
                 f"the {what} {getattr(prompt, what)!r} of a prompt has no tokens in this model's "
                 "vocabulary; leave the prompt out, or take a model that knows its script"
             )
-    _refuse_special_tokens(model.tokenizer, prompt, text.tokens[text.start :], answer)
+    _refuse_special_tokens(model.tokenizer, prompt, own, answer)
     stop = len(text.tokens)
     if caps.masked:
         assert caps.mask_token is not None
@@ -109,11 +121,17 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
     limit = context_length(model)
     if limit is not None and len(read) > limit:
         raise ValueError(
-            f"the prompt {prompt.text[:60]!r}... has {len(read)} tokens with its answer, but this "
-            f"model reads at most {limit}; leave it out, or take a model of a longer context"
+            f"the prompt {prompt.text[:60]!r}... has {len(read)} tokens with its answer"
+            f"{_and_examples(prompt)}, but this model reads at most {limit}; leave it out, or take "
+            "a model of a longer context"
         )
     return Encoded(
-        read=read, answer=answer, predicts=predicts, text=(text.start, stop), subject=subject
+        read=read,
+        answer=answer,
+        predicts=predicts,
+        text=(text.start, stop),
+        subject=subject,
+        first=text.start if prompt.examples else 0,
     )
 
 
@@ -129,31 +147,8 @@ def encode_all(model: "TransformerBridge", prompts: Sequence[Prompt]) -> list[En
         return [encode(model, prompt) for prompt in prompts]
 
 
-# What an answer may follow, to see how its tokens begin inside a text: the end of a line, of a
-# sentence, of a word, and of a number.
-_BEFORE_AN_ANSWER = ("\n", ".", "。", "a", "1")
-
-
-def _answer_tokens(tokenizer: Any, prompt: Prompt, whole: tuple[int, ...]) -> tuple[int, ...]:
-    """The tokens of the answer after those of the prompt (see the module's text).
-
-    Args:
-        whole: the tokens of both together.
-    """
-
-    def tokens_of(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    read = tokens_of(prompt.text)
-    if whole[: len(read)] == read:
-        return whole[len(read) :]
-    text, alone = decode(tokenizer, whole), tokens_of(prompt.continuation)
-    candidates = [alone]
-    for before in _BEFORE_AN_ANSWER:
-        start, both = tokens_of(before), tokens_of(before + prompt.continuation)
-        if both[: len(start)] == start:
-            candidates.append(both[len(start) :])
-    return next((c for c in candidates if decode(tokenizer, read + c) == text), alone)
+def _and_examples(prompt: Prompt) -> str:
+    return f" and {prompt.shots} examples" if prompt.examples else ""
 
 
 def _refuse_special_tokens(
@@ -171,7 +166,7 @@ def _refuse_special_tokens(
     else:
         named = of_turns + others
     for what, text, tokens, special in (
-        ("prompt", prompt.text, own, named),
+        ("prompt", prompt.full_text, own, named),
         ("answer", prompt.answer, answer, tokenizer.all_special_tokens),
     ):
         for token in special:

@@ -80,13 +80,13 @@ def check_words(
     Other unknown words are noted for `unknown_words_told`.
 
     Args:
-        tokens: of the prompt's text and its answer together.
+        tokens: of the prompt's examples, text and answer together.
         spans: the characters that each token stands for.
 
     Raises:
         ValueError: naming the words.
     """
-    tokenizer, text = model.tokenizer, prompt.text + prompt.continuation
+    tokenizer, text = model.tokenizer, prompt.full_text + prompt.continuation
     if max(tokens, default=0) >= (rows := _n_rows(model.original_model)):
         words = [text[slice(*span)] for token, span in zip(tokens, spans, strict=True)
                  if token >= rows]  # fmt: skip
@@ -103,21 +103,25 @@ def check_words(
                     if token == unk and text[slice(*span)].strip() != literal]  # fmt: skip
     if not unknown:
         return
-    seam = len(prompt.text)
+    seam = len(prompt.full_text)
     if words := [text[max(start, seam) : stop] for start, stop in unknown if stop > seam]:
         raise ValueError(
             f"the answer {quoted(prompt.answer)} of prompt {quoted(prompt.text)} holds "
             f"{_named(words)}, for which this model's vocabulary has no token; its score would be "
             "that of any unknown word, so leave it out or take a model that knows it"
         )
-    if prompt.subject_span is not None and _covered(text, prompt.subject_span, unknown):
+    before = len(prompt.context)
+    if prompt.subject_span is not None and _covered(
+        text, (before + prompt.subject_span[0], before + prompt.subject_span[1]), unknown
+    ):
         raise ValueError(
             f"the subject {quoted(prompt.subject)} of prompt {quoted(prompt.text)} is unknown to "
             "this model's vocabulary: it would be read as any other unknown word, so leave it out "
             "or take a model that knows it"
         )
     with unknown_words_told() as met:
-        met.update(dict.fromkeys(text[slice(*span)].strip() for span in sorted(unknown)))
+        words = [text[slice(*span)] for span in sorted(unknown)]
+        met.update(dict.fromkeys(word.strip() or word for word in words))
 
 
 @contextmanager
@@ -146,7 +150,7 @@ def _n_rows(model: Any) -> int:
 
 
 def _named(words: Any) -> str:
-    return listed(quoted(word.strip()) for word in dict.fromkeys(words))
+    return listed(quoted(word.strip() or word) for word in dict.fromkeys(words))
 
 
 def _dropped(text: str, spans: list[Span]) -> list[Span]:

@@ -245,7 +245,7 @@ def method_scatter(
 
     Neurons among the `top` of both methods have one colour, those of only one method another.
     """
-    if [p.text for p in first.prompts] != [p.text for p in second.prompts]:
+    if [p.full_text for p in first.prompts] != [p.full_text for p in second.prompts]:
         raise ValueError(
             "the two scores are of different prompts; attribute the same prompts by both methods"
         )

@@ -6,7 +6,8 @@ from typing import get_args
 import ipywidgets as w
 
 from lafn_viz.attribution.methods import Method
-from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.fact import Fact
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing.edit import Edit
 from lafn_viz.widgets.edit_stack import EditKey, StagedEdit
 

@@ -18,6 +18,15 @@ def test_one_pass_equals_the_loop(tiny, prompts, family, position):
     assert_near(scores.values, loop(tiny(family), some, position, 5))
 
 
+@pytest.mark.parametrize("position", ["all", "answer"])
+@pytest.mark.parametrize("family", ["gpt2", "gemma3", "bloom", "bert"])
+def test_examples_are_read_and_not_acted_on(tiny, facts, family, position):
+    capitals = facts.filter(relation="capital", subjects=["FR", "PE"], languages=["en", "ru"])
+    asked = capitals.prompts(shots=1, examples=facts)[::5]
+    scores = fixed(tiny(family), asked, position=position, n_steps=3)
+    assert_near(scores.values, loop(tiny(family), asked, position, 3))
+
+
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
 def test_captum_agrees(tiny, prompts, family, position):

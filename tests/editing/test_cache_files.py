@@ -68,3 +68,14 @@ def test_files_that_cannot_be_used(tiny, tmp_path):
     with pytest.raises(EditError, match=r"holds no edits\.json"):
         cache.save(other)
     assert list(other.iterdir()) == []
+
+
+def test_examples_of_prompts_are_kept_and_may_lack(tiny, tmp_path):
+    edit, place = an_edit(tiny("gpt2")), tmp_path / "edits"
+    prompts = tuple(dataclasses.replace(p, examples=("Japan: Tokyo",)) for p in edit.prompts)
+    shown = dataclasses.replace(edit, prompts=prompts)
+    for one, told in ((edit, False), (shown, True)):
+        EditCache([one]).save(place)
+        # An older version, which knows no examples, reads an edit without them.
+        assert ("examples" in (place / "edits.json").read_text("utf-8")) == told
+        assert next(iter(EditCache.load(place))).prompts == one.prompts

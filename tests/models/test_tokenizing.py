@@ -153,3 +153,24 @@ def test_special_tokens_are_those_that_the_tokenizer_puts(loaded):
         _, tokenizer = loaded(kind)
         around = (tokenizer.convert_tokens_to_ids(part.split()) for part in template.split("$A"))
         assert special_tokens(tokenizer) == tuple(map(tuple, around))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_examples_have_the_same_tokens_whatever_is_asked_after_them(loaded, kind):
+    """Where a token of the whole text ends with the examples, it is read as the whole text is."""
+    model, tokenizer = loaded(kind)
+    line = "Brazil is São Paulo."
+    contexts = set()
+    for alone in some_prompts(40):
+        prompt = dataclasses.replace(alone, examples=(line,))
+        item, without = encode(model, prompt), encode(model, alone)
+        start, stop = item.text
+        assert item.acted_on("all", masked=False) == slice(start, stop)
+        contexts.add(item.read[:start])
+        whole = text_ids(tokenizer, prompt.full_text)
+        if whole[:start] == item.read[:start]:
+            assert item.read[:stop] == whole
+        own, asked = ((x.read[slice(*x.subject)]) for x in (without, item))
+        spelt = [model.tokenizer.decode(tokens).strip() for tokens in (own, asked)]
+        assert spelt[0] in spelt[1] or spelt[1] in spelt[0]
+    assert len(contexts) == 1

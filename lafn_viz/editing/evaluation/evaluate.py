@@ -175,7 +175,7 @@ def _readable_cases(
         with skipped.unless_it_fails(case.id):
             for prompt in (prompt for role in ROLES for prompt in case.prompts(role)):
                 # No token is shorter than a byte, so few questions have to be encoded to know.
-                n_bytes = len((prompt.text + prompt.continuation).encode())
+                n_bytes = len((prompt.full_text + prompt.continuation).encode())
                 if edited_at_once or n_bytes + n_special >= limit > 0:
                     encode(model, prompt)
             readable.append(case)

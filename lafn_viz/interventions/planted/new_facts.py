@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lafn_viz.datasets.facts import Fact, FactSet
+from lafn_viz.datasets.fact import Fact
+from lafn_viz.datasets.facts import FactSet
 from lafn_viz.models.tokens import encode
 
 if TYPE_CHECKING:
