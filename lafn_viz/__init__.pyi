@@ -2,6 +2,7 @@
 
 from lafn_viz import plots as plots
 from lafn_viz.attribution.attribute import attribute as attribute
+from lafn_viz.attribution.baselines import BaselineWarning as BaselineWarning
 from lafn_viz.attribution.scores import (
     CompletenessWarning as CompletenessWarning,
     NeuronScores as NeuronScores,

@@ -41,6 +41,7 @@ FAMILIES: dict[str, Callable[[], hf.PreTrainedModel]] = {
         )
     ),
     "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SIZES)),
+    "olmo2": lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**GROUPED)),
     "opt": lambda: hf.OPTForCausalLM(
         hf.OPTConfig(
             vocab_size=VOCABULARY,
@@ -92,5 +93,4 @@ FURTHER: dict[str, Callable[[], hf.PreTrainedModel]] = {
     "phi": lambda: hf.PhiForCausalLM(hf.PhiConfig(**SIZES)),
     "stablelm": lambda: hf.StableLmForCausalLM(hf.StableLmConfig(**GROUPED)),
     "cohere": lambda: hf.CohereForCausalLM(hf.CohereConfig(**GROUPED)),
-    "olmo2": lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**GROUPED)),
 }

@@ -9,7 +9,8 @@ from lafn_viz.attribution.quadrature import nodes_and_weights
 from lafn_viz.attribution.scores import CompletenessWarning
 
 CAUSAL = [
-    "gpt2", "bloom", "xglm", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt_neox", "opt",
+    "gpt2", "bloom", "xglm", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "olmo2", "gpt_neox",
+    "opt",
 ]  # fmt: skip
 FAMILIES = [*CAUSAL, "bert", "roberta", "xlm-roberta"]
 POSITIONS = ["all", "answer", "subject_last", "from_subject"]

@@ -15,7 +15,7 @@ CALLS = {
     "lv.attribute(m, p, n_steps='many')": "n_steps='many'; give \"auto\" or a number",
     "lv.attribute(m, p, max_rows=1)": "max_rows=1; give a whole number of 2 or more",
     "lv.attribute(m, p, quadrature='simpson')": "unknown quadrature 'simpson'; there are gauss_",
-    "lv.attribute(m, p, baseline='mask')": "unknown baseline 'mask'; there are zero, mean, or a",
+    "lv.attribute(m, p, baseline='mask')": "unknown baseline 'mask'; there are auto, zero, mean, ",
     "lv.attribute(m, p, baseline=s.values[:1])": "baseline of shape (1, 4, 640); give [layer, neu",
     "lv.attribute(m, p, method='amig', baseline='mean')": "method='amig' has no choice of baseline",
     "lv.attribute(m, p, baseline='mean', corpus=p[:1])": "the corpus has no prompt in fr; a mean",

@@ -32,12 +32,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lafn_viz.attribution.mean_activations import mean_activations, require_languages
-from lafn_viz.attribution.methods import METHODS, Method, MethodSpec, Steps, methods_with_baseline
+from lafn_viz.attribution.baselines import Baseline, Baselines, find_baselines
+from lafn_viz.attribution.methods import METHODS, Method, MethodSpec, Steps
 from lafn_viz.attribution.one_pass import AnswerTarget, OnePass
 from lafn_viz.attribution.path_integral import scale_of
 from lafn_viz.attribution.quadrature import Quadrature
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Target = Literal["probability", "log_prob", "logit_difference"]
-Baseline = Literal["zero", "mean"]
 
 
 @reads_model
@@ -70,7 +68,7 @@ def attribute(
     position: Position = "all",
     target: Target = "probability",
     foil: str | Sequence[str] | None = None,
-    baseline: Baseline | Tensor | np.ndarray = "zero",
+    baseline: Baseline | Tensor | np.ndarray = "auto",
     corpus: Prompts | None = None,
     n_steps: int | Literal["auto"] = "auto",
     quadrature: Quadrature = "gauss_legendre",
@@ -92,10 +90,13 @@ def attribute(
             log-probability of the answer minus that of the foil (for single tokens the difference
             of their logits).
         foil: another answer, for all prompts or one for each; for logit_difference.
-        baseline: where integrated_gradients and direct_effect begin: "zero"; "mean", the mean
-            activations of each language over `corpus`; or a tensor [layer, neuron] or
-            [prompt, layer, neuron], the same at every position.
-        corpus: prompts for the mean baseline; by default the attributed prompts themselves.
+        baseline: where integrated_gradients and direct_effect begin (see `baselines`): "zero";
+            "mean", the mean activations of each language over `corpus`; "other_facts", the mean
+            over the prompts of `corpus` that ask other facts of the relation in the language; or a
+            tensor [layer, neuron] or [prompt, layer, neuron], the same at every position. "auto" is
+            "zero", but "other_facts" in a model whose layers normalise what their neurons write
+            (Gemma 2 and 3, OLMo 2), if there are other facts.
+        corpus: prompts for the means; by default the attributed prompts themselves.
         n_steps: points of the path, or "auto": as many as the tolerance needs, layer by layer
             (`amig_as_released` then takes its code's 20).
         quadrature: where a fixed number of points lies (see `quadrature`).
@@ -107,10 +108,12 @@ def attribute(
         NeuronScores in the order of the prompts; the same model and prompts give the same scores.
 
     Raises:
-        ValueError: for an unknown option, no prompts, or an answer or subject without tokens.
+        ValueError: for an unknown option, no prompts, an answer or subject without tokens, or a
+            corpus that lacks what the mean needs.
 
     Warns:
         CompletenessWarning: when a complete method misses the tolerance somewhere.
+        BaselineWarning: when a path begins at zero in a model where zero is no baseline.
     """
     prompts = as_prompts(prompts)
     corpus = None if corpus is None else as_prompts(corpus, "corpus")
@@ -120,8 +123,9 @@ def attribute(
         _attribute,
         model,
         method=method,
-        baselines=_baselines(model, prompts, shape, method, baseline, corpus, position),
-        baseline_name=baseline if isinstance(baseline, str) else "tensor",
+        baselines=find_baselines(
+            model, prompts, method=method, baseline=baseline, corpus=corpus, position=position
+        ),
         position=position,
         steps=Steps(n_steps, quadrature, tolerance),
         shape=shape,
@@ -181,53 +185,13 @@ def _foil_of_each(foil: str | Sequence[str] | None, n_prompts: int) -> list[str]
     return foils
 
 
-def _baselines(
-    model: "TransformerBridge",
-    prompts: Sequence[Prompt],
-    shape: tuple[int, int],
-    method: Method,
-    baseline: Baseline | Tensor | np.ndarray,
-    corpus: Sequence[Prompt] | None,
-    position: Position,
-) -> Float[Tensor, "prompt layer neuron"] | None:
-    """The baseline of each prompt; None stands for zero."""
-    if isinstance(baseline, str) and baseline == "zero":
-        return None
-    if not METHODS[method].takes_baseline:
-        raise ValueError(
-            f"method={method!r} has no choice of baseline; leave it out, or use "
-            f"{' or '.join(methods_with_baseline())}"
-        )
-    if isinstance(baseline, Tensor | np.ndarray):
-        baseline = torch.as_tensor(baseline)
-        full = (len(prompts), *shape)
-        if tuple(baseline.shape) not in (full, shape):
-            raise ValueError(
-                f"baseline of shape {tuple(baseline.shape)}; give [layer, neuron] {shape} or "
-                f"[prompt, layer, neuron] {full}"
-            )
-        if not torch.isfinite(baseline).all():
-            raise ValueError("the baseline holds values that are not numbers; give finite ones")
-        return baseline.float().expand(full)
-    if not isinstance(baseline, str) or baseline != "mean":
-        raise ValueError(
-            f"unknown baseline {described(baseline)}; there are {', '.join(get_args(Baseline))}, "
-            "or a tensor (a baseline for each token is method='amig')"
-        )
-    corpus = corpus or prompts
-    require_languages(prompts, corpus, "a mean baseline")
-    means = mean_activations(model, corpus, position=position)
-    return torch.stack([means[prompt.language] for prompt in prompts])
-
-
 def _attribute(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
     *,
     target: AnswerTarget,
     method: Method,
-    baselines: Float[Tensor, "prompt layer neuron"] | None,
-    baseline_name: str,
+    baselines: Baselines,
     position: Position,
     steps: Steps,
     shape: tuple[int, int],
@@ -244,7 +208,7 @@ def _attribute(
         for batch in _batches(model, prompts, position, spec, steps, shape[0], max_rows):
             rows = batch.index
             run = OnePass(model, batch, target, max_rows=max_rows)
-            integral = spec.integral(run, None if baselines is None else baselines[rows], steps)
+            integral = spec.integral(run, baselines.of(run), steps)
             target_prob[rows], known[rows] = run.log_prob.exp().cpu(), run.known.cpu()
             values[rows], change[rows] = integral.values.cpu(), integral.change.cpu()
             error[rows], n_points[rows] = integral.error.cpu(), integral.n_points.cpu()
@@ -254,7 +218,7 @@ def _attribute(
     if spec.follows_path:
         options |= steps.options()
     if spec.takes_baseline:
-        options |= {"baseline": baseline_name}
+        options |= {"baseline": baselines.name}
     return NeuronScores(
         values=values,
         target_prob=target_prob,

@@ -1,7 +1,8 @@
-"""Mean activations of each language over a corpus of prompts."""
+"""Mean activations over groups of prompts, such as those of a language."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -16,8 +17,28 @@ from lafn_viz.models.tokens import Position
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+K = TypeVar("K", bound=Hashable)
 
-@reads_model
+
+@dataclass(frozen=True)
+class ActivationSum:
+    """Activations summed over `count` positions, in float64."""
+
+    total: Float[Tensor, "layer neuron"] | int = 0
+    count: int = 0
+
+    def __add__(self, other: "ActivationSum") -> "ActivationSum":
+        return ActivationSum(self.total + other.total, self.count + other.count)
+
+    def __sub__(self, other: "ActivationSum") -> "ActivationSum":
+        return ActivationSum(self.total - other.total, self.count - other.count)
+
+    @property
+    def mean(self) -> Float[Tensor, "layer neuron"]:
+        """The mean, in float32."""
+        return torch.as_tensor(self.total / self.count).float()
+
+
 def mean_activations(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
@@ -26,17 +47,38 @@ def mean_activations(
     max_rows: int = 256,
 ) -> dict[str, Float[Tensor, "layer neuron"]]:
     """Compute each language's mean activations over its prompts and the chosen positions."""
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
+    sums = summed_activations(
+        model, prompts, by=lambda prompt: prompt.language, position=position, max_rows=max_rows
+    )
+    return {language: part.mean for language, part in sums.items()}
+
+
+@reads_model
+def summed_activations(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    *,
+    by: Callable[[Prompt], K],
+    position: Position = "all",
+    special_tokens: bool = True,
+    max_rows: int = 256,
+) -> dict[K, ActivationSum]:
+    """Sum the activations over the prompts of each group and the chosen positions.
+
+    Args:
+        by: the group of a prompt.
+        special_tokens: whether to count those at the start of a text.
+    """
+    sums: dict[K, ActivationSum] = {}
     for batch in batches(model, prompts, position=position, max_prompts=max_rows):
         run = OnePass(model, batch, "log_prob", max_rows=max_rows)
-        totals = torch.stack(run.activations, 1).double().sum(2).cpu()
-        n_positions = batch.at.stop - batch.at.start
-        for number, total in zip(batch.index.tolist(), totals, strict=True):
-            language = prompts[number].language
-            sums[language] = sums.get(language, 0) + total
-            counts[language] = counts.get(language, 0) + n_positions
-    return {language: (sums[language] / counts[language]).float() for language in sums}
+        first = 0 if special_tokens else max(0, batch.text[0] - batch.at.start)
+        totals = torch.stack([layer[:, first:] for layer in run.activations], 1)
+        n_positions = totals.shape[2]
+        for number, total in zip(batch.index.tolist(), totals.double().sum(2).cpu(), strict=True):
+            key = by(prompts[number])
+            sums[key] = sums.get(key, ActivationSum()) + ActivationSum(total, n_positions)
+    return sums
 
 
 def require_languages(prompts: Sequence[Prompt], corpus: Sequence[Prompt], what: str) -> None:

@@ -28,14 +28,16 @@ from lafn_viz.attribution.one_pass import OnePass, Paths
 from lafn_viz.attribution.path_integral import Integral, integrate
 from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
 from lafn_viz.attribution.token_baselines import without_each_token
+from lafn_viz.models.hooks import down_weight
 
 Method = Literal[
     "integrated_gradients", "amig", "amig_as_released", "activation", "gradient",
     "gradient_x_activation", "direct_effect",
 ]  # fmt: skip
-Baselines = Float[Tensor, "prompt layer neuron"] | None  # None stands for zero
+Baselines = Float[Tensor, "prompt layer at neuron"] | None  # None stands for zero
 AUTO_NODES = 4  # points of n_steps="auto" on a path or a part of one
 RELEASED_STEPS = 20  # of AMIG's released code
+LEAST_STRETCH = 1e-3  # of a path from zero; so short a path is straight
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,14 @@ class IntegratedGradients(PathMethod):
 
     Sundararajan et al. 2017, arXiv 1703.01365; for neurons Dai et al. 2022, "Knowledge Neurons",
     eq. 2. Scores of a layer sum to F(w) - F(b).
+
+    Where a norm follows the neurons (see `post_norm`), the points of a path from zero are spaced
+    evenly in the logarithm of a from where the norm lets go on, and below that in a itself:
+
+        a = sinh(t asinh(r)) / r,  r = rms(W w) / floor, the largest of the positions
+
+    What the norm gives, a r / sqrt(1 + (a r)^2), is then tanh(t asinh(r)), which few points follow
+    from its beginning, while in a it is a step.
     """
 
     complete = True
@@ -132,9 +142,8 @@ class IntegratedGradients(PathMethod):
     def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
         owner = run.everyone()
         if baselines is None:
-            return Paths(owner)
-        layers = zip(baselines.to(owner.device).unbind(1), run.activations, strict=True)
-        return Paths(owner, [start[:, None].to(end).expand_as(end) for start, end in layers])
+            return Paths(owner, stretch=_above_the_floor(run))
+        return Paths(owner, list(baselines.unbind(1)))
 
 
 class Amig(PathMethod):
@@ -226,7 +235,7 @@ class DirectEffect(OnePointMethod):
     def _values(self, run: OnePass, baselines: Baselines) -> Float[Tensor, "prompt layer neuron"]:
         change = _stacked(run.activations)
         if baselines is not None:
-            change = change - baselines[:, :, None].to(change)
+            change = change - baselines.to(change)
         return (_stacked(run.gradients(direct=True)) * change).sum(2)
 
 
@@ -244,6 +253,19 @@ METHODS: dict[Method, MethodSpec] = {
 def methods_with_baseline() -> list[str]:
     """The methods that let the caller choose a baseline."""
     return [name for name, spec in METHODS.items() if spec.takes_baseline]
+
+
+def _above_the_floor(run: OnePass) -> list[Float[Tensor, " path"] | None]:
+    """For each layer that normalises what its neurons write: asinh(r) of each prompt."""
+    stretches: list[Tensor | None] = []
+    for layer, floor in enumerate(run.capabilities.post_norm_floors):
+        if floor is None:
+            stretches.append(None)
+            continue
+        written = run.activations[layer] @ down_weight(run.model, layer)
+        size = written.float().square().mean(-1).sqrt().amax(1)
+        stretches.append((size / floor).asinh().clamp_min(LEAST_STRETCH))
+    return stretches
 
 
 def _stacked(

@@ -53,11 +53,14 @@ class Paths:
 
     `owner` is the prompt of each path. `start` holds for each layer where it begins (None: at
     zero). A gradient is multiplied by `factor` (None: by end - start, as integrated gradients do).
+    `stretch` says for each layer by how much the beginning of a path is spread out when points are
+    laid on it (see `path_integral`; None: not at all).
     """
 
     owner: Int[Tensor, " path"]
     start: Sequence[Float[Tensor, "path at neuron"]] | None = None
     factor: Sequence[Float[Tensor, "path at neuron"]] | None = None
+    stretch: Sequence[Float[Tensor, " path"] | None] | None = None
 
 
 @dataclass(frozen=True)

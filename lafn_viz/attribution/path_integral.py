@@ -4,6 +4,10 @@ F at the two ends of a part of a path says what the gradients along it should ad
 (completeness), so the error of every part is known without a second rule. Begin with every path as
 one part. While a prompt's error in a layer is above what is allowed, cut the parts of its paths
 that carry the error. The pieces of all layers are run together (see `one_pass`).
+
+Rules and parts divide the path in t, from 0 to 1. On most paths t is alpha, the share of the way
+from start to end. On a path that is stretched by x, alpha = sinh(x t) / sinh(x): its beginning is
+spread out, and the gradient's weight is d alpha / dt.
 """
 
 from collections.abc import Callable, Mapping
@@ -224,9 +228,10 @@ def _evaluate(
     """For each layer and part: the scores along it, and F at its left end (the first node)."""
     like, k = run.activations[0], len(rule[0])
     node, weight = (torch.tensor(x, dtype=torch.float32, device=like.device) for x in rule)
-    points, scores, lefts, done = {}, {}, {}, {}
+    points, speeds, scores, lefts, done = {}, {}, {}, {}, {}
     for layer, span in spans.items():
-        alpha = span.left[:, None] + (span.right - span.left)[:, None] * node
+        t = span.left[:, None] + (span.right - span.left)[:, None] * node
+        alpha, speeds[layer] = _stretched(t, span.path, paths, layer)
         points[layer] = Points(span.path.repeat_interleave(k), alpha.flatten())
         scores[layer] = torch.zeros(len(span.path), like.shape[-1], device=like.device)
         lefts[layer], done[layer] = torch.zeros(len(span.path), device=like.device), 0
@@ -236,10 +241,23 @@ def _evaluate(
         done[layer] += len(row)
         part, which = row // k, row % k
         width = (spans[layer].right - spans[layer].left)[part]
-        scores[layer].index_add_(0, part, slopes.slope * (weight[which] * width)[:, None])
+        share = weight[which] * width * speeds[layer].flatten()[row]
+        scores[layer].index_add_(0, part, slopes.slope * share[:, None])
         first = which == 0
         lefts[layer][part[first]] = slopes.value[first]
     return {layer: (scores[layer], lefts[layer]) for layer in spans}
+
+
+def _stretched(
+    t: Float[Tensor, "part node"], path: Int[Tensor, " part"], paths: Paths, layer: int
+) -> tuple[Float[Tensor, "part node"], Float[Tensor, "part node"]]:
+    """alpha and d alpha / dt at some points of the paths through a layer."""
+    stretch = None if paths.stretch is None else paths.stretch[layer]
+    if stretch is None:
+        return t, torch.ones_like(t)
+    x = stretch[path, None]
+    alpha, speed = (x * t).sinh() / x.sinh(), x * (x * t).cosh() / x.sinh()
+    return alpha, speed
 
 
 def _worst(

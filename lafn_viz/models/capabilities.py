@@ -4,7 +4,8 @@
    projection gives the output of the feed-forward network. A model that fails is refused with a
    sentence: its scores would be about something other than neurons.
 2. **Trials.** It finds out whether rows may be appended to the batch between layers, whether the
-   model computes the last logits alone, and whether the un-embedding is a matrix, a bias and a cap.
+   model computes the last logits alone, whether the un-embedding is a matrix, a bias and a cap, and
+   which layers normalise what their neurons write (see `post_norm`).
    Callers take a faster way where a trial succeeds, and a slower one with the same result where it
    fails.
 
@@ -39,6 +40,7 @@ from lafn_viz.models.hooks import (
     hook_written,
     hooked,
 )
+from lafn_viz.models.post_norm import post_norm_floors
 from lafn_viz.models.remembered import Remembered, numbers_of, structure_of
 from lafn_viz.models.trials import context_limit, probe_tokens
 
@@ -80,6 +82,8 @@ class ModelCapabilities:
         context_length: number of tokens that the model reads at most; None for no such limit.
         window: number of positions that sliding-window attention sees; None for all.
         unembedding: None where the un-embedding is more than a matrix, a bias and a cap.
+        post_norm_floors: for each layer None, or the floor of the norm that stands between its
+            neurons and the residual stream (see `post_norm`).
     """
 
     n_layers: int
@@ -94,6 +98,15 @@ class ModelCapabilities:
     context_length: int | None
     window: int | None
     unembedding: Unembedding | None
+    post_norm_floors: tuple[float | None, ...]
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether any layer adds the same when all its neurons are halved (Gemma 2 and 3, OLMo 2).
+
+        There the activation zero is no baseline (see `lafn_viz.attribution.baselines`).
+        """
+        return any(floor is not None for floor in self.post_norm_floors)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -149,6 +162,7 @@ def _found_out(model: "TransformerBridge") -> ModelCapabilities:
         context_length=context_limit(hf),
         window=getattr(hf.config, "sliding_window", None) or None,
         unembedding=_unembedding(model),
+        post_norm_floors=post_norm_floors(model, n_layers),
     )
 
 
