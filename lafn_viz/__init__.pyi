@@ -92,6 +92,10 @@ from lafn_viz.interventions.planted.recovery import (
     score_methods as score_methods,
     score_overlap as score_overlap,
 )
+from lafn_viz.interventions.transplant import Transplant as Transplant
+from lafn_viz.interventions.transplanting import (
+    transplant as transplant,
+)
 from lafn_viz.models.generation import next_tokens as next_tokens
 from lafn_viz.models.loading import load_model as load_model
 from lafn_viz.models.scoring import (

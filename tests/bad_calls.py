@@ -76,6 +76,10 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     lv.threshold_curve: {"scores": scores, "values": [0.1]},
     lv.intervene: {"model": model, "prompts": prompts, "neurons": [(0, 1)]},
     lv.effects: {"model": model, "sets": {"a": shared.agnostic}, "prompts": prompts},
+    lv.transplant: {
+        "model": model, "from_prompts": prompts, "to_prompts": prompts,
+        "neurons": shared.agnostic,
+    },
     lv.trace_subject: {"model": model, "prompts": prompts},
     lv.neuron_card: {"model": model, "prompts": prompts, "neuron": (0, 1)},
     lv.neuron_table: {"scores": scores, "overlap": shared},

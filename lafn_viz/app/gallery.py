@@ -30,6 +30,7 @@ from lafn_viz.interventions.fact_checking import check_facts
 from lafn_viz.interventions.neuron_cards import neuron_card, neuron_table
 from lafn_viz.interventions.planted.planting import plant
 from lafn_viz.interventions.planted.recovery import RankingMethod, method_scores, score_methods
+from lafn_viz.interventions.transplanting import transplant
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
@@ -116,6 +117,14 @@ def _threshold_lines(r: Results) -> go.Figure:
     )
 
 
+def _transplant_matrix(r: Results) -> go.Figure:
+    agnostic = r.examination.overlap.agnostic
+    prompts = [prompt for prompt in r.facts.prompts() if prompt.fact_id in agnostic]
+    known = score_answers(r.model, prompts).known
+    failed = [prompt for prompt, answered in zip(prompts, known, strict=True) if not answered]
+    return plots.transplant_matrix(transplant(r.model, prompts, failed, agnostic))
+
+
 def _transfer_and_sharing(r: Results) -> go.Figure:
     # In other scripts, a name never seen in training cannot be copied from another language.
     prompts = [
@@ -150,6 +159,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "transfer_and_sharing": _transfer_and_sharing,
     "effects_by_language": lambda r: plots.effects_by_language(r.effects),
     "effects_matrix": lambda r: plots.effects_matrix(r.effects_between),
+    "transplant_matrix": _transplant_matrix,
     "degenerate_graph": _degenerate_graph,
     "fact_checking_roc": _fact_checking_roc,
     "planted_recovery": _planted_recovery,

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.models.batching import Batch, prefix_cache
@@ -146,7 +146,17 @@ class OnePass:
         owner: Int[Tensor, " row"],
         changes: Mapping[int, Callable[[Float[Tensor, "row at neuron"]], Tensor]],
     ) -> Float[Tensor, " row"]:
+        """Log-probability (nats) of the answers with activations changed (see `answered`)."""
+        return self.answered(owner, changes)[0]
+
+    def answered(
+        self,
+        owner: Int[Tensor, " row"],
+        changes: Mapping[int, Callable[[Float[Tensor, "row at neuron"]], Tensor]],
+    ) -> tuple[Float[Tensor, " row"], Bool[Tensor, " row"]]:
         """Log-probability (nats) of the answers of some prompts with their activations changed.
+
+        The second result says whether greedy decoding then writes the answer.
 
         Args:
             owner: the prompt of each row.
@@ -163,7 +173,7 @@ class OnePass:
 
         hooks: Hooks = [(hook_post(layer), hook_of(change)) for layer, change in changes.items()]
         with torch.no_grad():
-            return self._run(self.tokens[owner], owner, hooks)[0]
+            return self._run(self.tokens[owner], owner, hooks)
 
     def gradients(self, *, direct: bool = False) -> list[Float[Tensor, "prompt at neuron"]]:
         """dF/dw of every layer at the unmodified activations.

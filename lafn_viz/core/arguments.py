@@ -44,6 +44,7 @@ RETURNED_BY = {
     "Planted": "plant()",
     "Significance": "significance()",
     "Trace": "trace_subject()",
+    "Transplant": "transplant()",
 }
 
 

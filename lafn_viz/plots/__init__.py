@@ -29,6 +29,7 @@ from lafn_viz.plots.overlaps import (
 from lafn_viz.plots.planting import planted_recovery
 from lafn_viz.plots.significance import significance_ladder, threshold_lines
 from lafn_viz.plots.style import CONFIG
+from lafn_viz.plots.transplant import transplant_matrix
 
 __all__ = [
     "CONFIG",
@@ -54,6 +55,7 @@ __all__ = [
     "subject_trace",
     "threshold_lines",
     "transfer_and_sharing",
+    "transplant_matrix",
     "upset",
 ]
 

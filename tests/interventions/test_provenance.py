@@ -10,7 +10,8 @@ import lafn_viz as lv
 # What a result holds itself, and what does not change its numbers.
 ELSEWHERE = {
     "model", "prompts", "neurons", "neuron", "sets", "others", "scores", "facts", "relation",
-    "seed", "corpus", "factor", "progress", "max_rows", "folder", "method",
+    "seed", "corpus", "factor", "progress", "max_rows", "folder", "method", "from_prompts",
+    "to_prompts",
 }  # fmt: skip
 
 
@@ -28,6 +29,9 @@ def result_of(name, model, prompts):
         return lv.neuron_card(model, prompts, (1, 4), scores=scores, controls=1)
     if name == "find_degenerate":
         return lv.find_degenerate(model, scores, top=3, max_size=2, controls=1)[0]
+    if name == "transplant":
+        model, asked = lv.load_model("embedded"), facts.filter(languages=["en", "fr"]).prompts()
+        return lv.transplant(model, asked, asked[:2], neurons, controls=1)
     if name == "trace_subject":
         asked = lv.load_facts().filter(relation="capital", languages="en").prompts()
         return lv.trace_subject(model, asked, max_pairs=2)
@@ -36,7 +40,7 @@ def result_of(name, model, prompts):
 
 
 FUNCTIONS = ("intervene", "effects", "neuron_card", "find_degenerate", "trace_subject",
-             "check_facts")  # fmt: skip
+             "transplant", "check_facts")  # fmt: skip
 
 
 @pytest.mark.slow

@@ -1,0 +1,194 @@
+"""The result of a transplant: what is answered with values of another language, and controls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lafn_viz.core.arguments import a_seed, bootstrap_draws, one_of, takes
+from lafn_viz.core.options import require_one_of
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.stats import bootstrap, mean_of_finite
+from lafn_viz.datasets.prompts import Prompt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The answers that are scored: the name in the language that is asked, the name in the language that
+# gives the values, and, where another fact gives them, that fact's name in the language asked.
+Answer = Literal["asked", "giver", "other"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
+BEFORE, OWN, OTHER, RANDOM = "before", "own fact", "other fact", "random neurons"
+LAYERS, LAYERS_OTHER = "whole layers", "whole layers, other fact"
+CONDITIONS = (BEFORE, OWN, OTHER, RANDOM, LAYERS, LAYERS_OTHER)
+
+Measure = Literal["rescued", "giver's words", "lost", "other's answer", "log_p"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """What a model answers when neurons get the values of another prompt of the same fact.
+
+    Each pair has a prompt that gives the values, which the model answers, and one that gets them.
+    A pair *failed* if the prompt that gets them is not answered before. Where both are of one
+    language, the values come from another wording: that is the ceiling, not transfer.
+
+    `log_p` (nats) and `written` (greedy decoding writes it: 1 or 0) are tables of each of ANSWERS
+    in each of `conditions`, means over draws where a control is drawn several times. NaN where
+    nothing was measured, and for a giver's word that is the same as the word asked for. `n_givers`
+    is how many of the prompts that could give values are answered, and how many there are.
+    """
+
+    conditions: tuple[str, ...]
+    givers: tuple[Prompt, ...]
+    getters: tuple[Prompt, ...]
+    n_neurons: Float[np.ndarray, " pair"]
+    log_p: Float[np.ndarray, "condition answer pair"]
+    written: Float[np.ndarray, "condition answer pair"]
+    n_givers: tuple[int, int]
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        table = self.summary(draws=2)["value"]
+        shares = [
+            f"{table['rescued', name]:.0%} with {told}"
+            for name, told in (
+                (OWN, "their fact's values"), (OTHER, "another fact's"), (RANDOM, "random neurons"),
+            )
+            if (name in self.conditions)
+        ]  # fmt: skip
+        chosen = self.failed & self.between
+        return (
+            f"Transplant({chosen.sum()} failed pairs of languages, "
+            f"{len({self.getters[i].fact_id for i in chosen.nonzero()[0]})} facts, rescued: "
+            f"{', '.join(shares)})"
+        )
+
+    @property
+    def failed(self) -> Bool[np.ndarray, " pair"]:
+        """Whether the prompt that gets the values was not answered before."""
+        return self.written[self._row(BEFORE), 0] == 0
+
+    @property
+    def between(self) -> Bool[np.ndarray, " pair"]:
+        """Whether the pair is of two languages; otherwise it is of two wordings of one."""
+        pairs = zip(self.givers, self.getters, strict=True)
+        return np.array([giver.language != getter.language for giver, getter in pairs])
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that take part, in the order of the prompts that get values."""
+        prompts = (*self.getters, *self.givers)
+        return tuple(dict.fromkeys(prompt.language for prompt in prompts))
+
+    @takes(of=one_of(MEASURES))
+    def by_pair(
+        self, condition: str = OWN, *, of: Measure = "rescued"
+    ) -> Float[np.ndarray, " pair"]:
+        """One measure of each pair in a condition; NaN for pairs that it does not speak of.
+
+        - "rescued": 1 where a failed pair is answered.
+        - "giver's words": 1 where a failed pair is answered in the language of its giver.
+        - "lost": 1 where a pair that was answered before no longer is.
+        - "other's answer": 1 where the answer is the other fact's, in the language asked.
+        - "log_p": change of the log-probability (nats) of the answer of a failed pair.
+        """
+        require_one_of("condition", condition, self.conditions)
+        asked, giver, other = self.written[self._row(condition)]
+        failed = self.failed
+        measures: dict[Measure, Callable[[], Any]] = {
+            "rescued": lambda: np.where(failed, asked, np.nan),
+            "giver's words": lambda: np.where(failed, giver, np.nan),
+            "lost": lambda: np.where(failed, np.nan, 1 - asked),
+            "other's answer": lambda: other,
+            "log_p": lambda: np.where(
+                failed, self.log_p[self._row(condition), 0] - self.log_p[self._row(BEFORE), 0],
+                np.nan,
+            ),
+        }  # fmt: skip
+        return np.asarray(measures[of](), dtype=float)
+
+    @takes(draws=bootstrap_draws, seed=a_seed)
+    def summary(
+        self, *, same_language: bool = False, draws: int = 2000, seed: int = 0
+    ) -> "pd.DataFrame":
+        """Mean of each measure in each condition, with 95% bootstrap intervals over facts.
+
+        The mean of a fact is over its pairs, the value over facts. "own fact - other fact" and
+        "own fact - random neurons" are differences within facts.
+
+        Args:
+            same_language: sum up the pairs of two wordings of one language, not those of two
+                languages.
+        """
+        import pandas as pd
+
+        chosen = ~self.between if same_language else self.between
+        rows = []
+        for of in MEASURES:
+            by_pair = {name: self.by_pair(name, of=of) for name in self.conditions}
+            for control in (OTHER, RANDOM):
+                if control in by_pair and of != "other's answer":
+                    by_pair[f"{OWN} - {control}"] = by_pair[OWN] - by_pair[control]
+            for name, values in by_pair.items():
+                values = np.where(chosen, values, np.nan)
+                facts = self._by_fact(values)
+                mean = float(mean_of_finite(facts, 0))
+                count = int(np.isfinite(values).sum()), int(np.isfinite(facts).sum())
+                interval = bootstrap(facts, draws=draws, seed=seed)
+                rows.append((of, name, mean, *interval, *count))
+        columns = ["measure", "condition", "value", "low", "high", "n_pairs", "n_facts"]
+        return pd.DataFrame(rows, columns=columns).set_index(["measure", "condition"])
+
+    @takes(of=one_of(MEASURES))
+    def between_languages(
+        self, condition: str = OWN, *, of: Measure = "rescued"
+    ) -> tuple[Float[np.ndarray, "giver getter"], Float[np.ndarray, "giver getter"]]:
+        """Mean of a measure for each language that gives (rows) and gets, and number of pairs."""
+        values = self.by_pair(condition, of=of)
+        place = {language: number for number, language in enumerate(self.languages)}
+        total, count = np.zeros((2, len(place), len(place)))
+        for giver, getter, value in zip(self.givers, self.getters, values, strict=True):
+            if np.isfinite(value):
+                total[place[giver.language], place[getter.language]] += value
+                count[place[giver.language], place[getter.language]] += 1
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per pair and condition: log_p (nats) and written of each of ANSWERS."""
+        import pandas as pd
+
+        keys = {
+            "fact_id": [prompt.fact_id for prompt in self.getters],
+            "relation": [prompt.relation for prompt in self.getters],
+            "giver": [prompt.language for prompt in self.givers],
+            "language": [prompt.language for prompt in self.getters],
+            "giver_paraphrase": [prompt.paraphrase for prompt in self.givers],
+            "paraphrase": [prompt.paraphrase for prompt in self.getters],
+            "n_neurons": self.n_neurons,
+            "failed": self.failed,
+        }
+        tables = [
+            pd.DataFrame(
+                keys
+                | {"condition": condition}
+                | {f"log_p_{name}": self.log_p[row, i] for i, name in enumerate(ANSWERS)}
+                | {f"written_{name}": self.written[row, i] for i, name in enumerate(ANSWERS)}
+            )
+            for row, condition in enumerate(self.conditions)
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    def _row(self, condition: str) -> int:
+        return self.conditions.index(condition)
+
+    def _by_fact(self, values: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " fact"]:
+        """Mean over the pairs of each fact; NaN where it has none."""
+        facts, number = np.unique([p.fact_id for p in self.getters], return_inverse=True)
+        finite = np.isfinite(values)
+        count = np.bincount(number[finite], minlength=len(facts))
+        total = np.bincount(number[finite], values[finite], minlength=len(facts))
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)

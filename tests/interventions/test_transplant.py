@@ -1,0 +1,155 @@
+"""Values of another prompt, put into neurons, against plain hooks, and what they rescue."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from one_layer import reads
+
+import lafn_viz as lv
+from lafn_viz.interventions.transplant import ANSWERS
+
+POSITIONS = {"answer": [-1], "subject_last": [0], "subject_and_answer": [0, -1]}
+CASES = [
+    ("gpt2", "answer"),
+    ("gpt2", "subject_last"),
+    ("gemma3", "subject_and_answer"),
+    ("bert", "answer"),
+]
+
+
+def of_peru(facts, languages=("en", "ru", "es")):
+    capitals = facts.filter(relation="capital", subjects=["Peru", "Kenya"], languages=languages)
+    return [prompt for prompt in capitals.prompts() if prompt.paraphrase in (1, 2)]
+
+
+def by_hooks(model, giver, getter, mask, position):
+    """log P of the getter's answer with the giver's values of a mask, by plain forwards."""
+
+    def places(prompt):
+        tokens, answer, last, _ = reads(model, prompt, "answer")
+        subject = reads(model, prompt, "subject_last")[2]
+        return torch.tensor([tokens]), answer, [(subject + last)[i] for i in POSITIONS[position]]
+
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(model.cfg.n_layers)]
+    tokens, _, at = places(giver)
+    _, cache = model.run_with_cache(tokens, names_filter=names)
+    read, answer, into = places(getter)
+
+    def put(name, chosen, value, hook):
+        value = value.clone()
+        for start, end in zip(at, into, strict=True):
+            value[0, end, chosen] = cache[name][0, start, chosen]
+        return value
+
+    hooks = [(name, partial(put, name, chosen)) for name, chosen in zip(names, mask, strict=True)]
+    logits = model.run_with_hooks(read, fwd_hooks=hooks)
+    predicts = reads(model, getter, "answer")[3]
+    return logits[0, predicts].log_softmax(-1)[range(len(answer)), answer].sum().item()
+
+
+@pytest.fixture
+def all_known(monkeypatch):
+    """Random models answer nothing; let every prompt of theirs give values."""
+    from lafn_viz.interventions import transplanting
+
+    read = transplanting.read_donors
+
+    def read_all(*args):
+        donors = read(*args)
+        return type(donors)(donors.values, torch.ones_like(donors.known))
+
+    monkeypatch.setattr(transplanting, "read_donors", read_all)
+
+
+@pytest.mark.parametrize(("family", "position"), CASES)
+def test_pairs_are_what_plain_hooks_compute(tiny, facts, all_known, family, position):
+    model, prompts = tiny(family), of_peru(facts, ["en", "ru"])
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(3, 48, generator=generator) < 0.3
+    result = lv.transplant(model, prompts, prompts[:2], mask, position=position, controls=0)
+    own = result.conditions.index("own fact")
+    assert len(result.givers) == 4  # in each of two languages
+    for number, (giver, getter) in enumerate(zip(result.givers, result.getters, strict=True)):
+        assert giver.fact_id == getter.fact_id
+        assert giver.text != getter.text
+        expected = by_hooks(model, giver, getter, mask, position)
+        assert result.log_p[own, 0, number] == pytest.approx(expected, abs=1e-4)
+
+
+def test_giver_is_of_the_same_wording_and_of_another_in_its_own_language(tiny, facts, all_known):
+    prompts = of_peru(facts)
+    result = lv.transplant(tiny("gpt2"), prompts, prompts[::3], [(0, 1), (1, 2)], controls=1)
+    for giver, getter, between in zip(result.givers, result.getters, result.between, strict=True):
+        assert between == (giver.language != getter.language)
+        assert between == (giver.paraphrase == getter.paraphrase)
+    # The name in the giver's language is scored where it is another one.
+    giver = result.written[result.conditions.index("before"), ANSWERS.index("giver")]
+    same = [a.answer == b.answer for a, b in zip(result.givers, result.getters, strict=True)]
+    np.testing.assert_array_equal(np.isnan(giver), same)
+
+
+def test_neurons_may_depend_on_the_giver(tiny, facts, all_known):
+    prompts = of_peru(facts)
+    model, one, two = tiny("gpt2"), [(0, 1), (1, 2)], [(2, 5)]
+    of_both = {("capital/PE", "en"): one, ("capital/PE", "ru"): two, ("capital/PE", "es"): []}
+    result = lv.transplant(model, prompts, prompts, of_both, others={"two": two}, controls=0)
+    assert {giver.language for giver in result.givers} == {"en", "ru"}
+    assert {giver.fact_id for giver in result.givers} == {"capital/PE"}
+    russian = np.array([giver.language == "ru" for giver in result.givers])
+    np.testing.assert_array_equal(result.n_neurons, np.where(russian, 1, 2))
+    same = result.by_pair("own fact", of="log_p") == result.by_pair("two", of="log_p")
+    assert same[russian].all()
+    assert not same[~russian].any()
+    with pytest.raises(ValueError, match=r"others has \['before'\], which transplant"):
+        lv.transplant(model, prompts, prompts, one, others={"before": two})
+
+
+def test_prompts_that_are_not_answered_give_nothing(tiny, facts):
+    prompts = of_peru(facts)
+    with pytest.raises(ValueError, match="12 prompts has neurons and a giver among the 0 of 12"):
+        lv.transplant(tiny("gpt2"), prompts, prompts, [(0, 1)])
+
+
+@pytest.fixture(scope="module")
+def rescued(embedded, facts):
+    """All neurons at the answer, from English to Hindi, for capitals told in others only."""
+    capitals = facts.filter(relation="capital", languages=["en", "hi"], leaking=False)
+    asked = [p for p in capitals.prompts() if p.split == "held-out pair" and p.paraphrase == 2]
+    hindi = [prompt for prompt in asked if prompt.language == "hi"][:12]
+    ids = {prompt.fact_id for prompt in hindi}
+    english = [p for p in capitals.prompts() if p.fact_id in ids and p.language == "en"][::3]
+    return lv.transplant(embedded, english, hindi, torch.ones(4, 640).bool(), controls=0)
+
+
+@pytest.mark.slow
+def test_summary_counts_pairs_and_means_over_facts(embedded, rescued):
+    result = rescued
+    failed = [p for p, is_failed in zip(result.getters, result.failed, strict=True) if is_failed]
+    known = lv.score_answers(embedded, result.getters).known.numpy()
+    np.testing.assert_array_equal(result.failed, ~known)
+    assert 0 < len(failed) < len(known)
+    frame = result.to_frame()
+    assert len(frame) == len(result.givers) * len(result.conditions)
+    own = frame[(frame.condition == "own fact") & (frame.giver != frame.language) & frame.failed]
+    assert list(own.fact_id) == [prompt.fact_id for prompt in failed]
+    row = result.summary().loc["rescued", "own fact"]
+    assert row["value"] == pytest.approx(own.groupby("fact_id")["written_asked"].mean().mean())
+    assert (row["n_pairs"], row["n_facts"]) == (len(own), own.fact_id.nunique())
+    share, count = result.between_languages()
+    place = {language: i for i, language in enumerate(result.languages)}
+    cell = place["en"], place["hi"]
+    to_hindi = own[own.language == "hi"]
+    assert count[cell] == len(to_hindi)
+    assert share[cell] == pytest.approx(to_hindi["written_asked"].mean())
+    # Whole layers are what was given, so the two conditions are one.
+    for of in ("rescued", "lost", "log_p"):
+        np.testing.assert_array_equal(
+            result.by_pair("own fact", of=of), result.by_pair("whole layers", of=of)
+        )
+    drawn = lv.plots.transplant_matrix(result).data[0]
+    np.testing.assert_array_equal(np.array(drawn.z, float), share)
+    assert (
+        drawn.text[cell[0]][cell[1]] == f"{to_hindi['written_asked'].sum():.3g}/{count[cell]:.0f}"
+    )
