@@ -1,67 +1,137 @@
 """Means, 95% intervals and adjusted p-values; all of them skip values that are not finite.
 
 **The interval of a mean** is the bias-corrected and accelerated bootstrap (BCa; Efron 1987, "Better
-Bootstrap Confidence Intervals"), as scipy computes it: draw the items with replacement, and shift
+Bootstrap Confidence Intervals"): draw the items with replacement, and shift
 the percentiles that are read off the drawn means by the bias and the skewness that a jackknife
-estimates. How often the 95% interval held the true mean, in 2,000 data sets of each kind:
+estimates. A bootstrap of n items is too narrow, since it divides by n, and takes the normal
+distribution where few items need Student's t (Hesterberg 2015, "What Teachers Should Know About the
+Bootstrap", section 4.3). Both ends are therefore moved away from the mean by what the interval of
+normal data lacks, t(n - 1) / z * sqrt(n / (n - 1)): 1.9 times for 4 items, 1.08 for 24. How often
+the 95% interval held the true mean, in 2,000 data sets of each kind:
 
-    ============  ==========  =====  =====  =====  =====
-    data          interval    n=4    n=8    n=24   n=100
-    ============  ==========  =====  =====  =====  =====
-    normal        percentile  0.804  0.882  0.926  0.950
-    normal        BCa         0.810  0.877  0.922  0.949
-    lognormal     percentile  0.706  0.789  0.876  0.929
-    lognormal     BCa         0.716  0.809  0.888  0.936
-    Beta(.1, .2)  percentile  0.786  0.897  0.937  0.945
-    Beta(.1, .2)  BCa         0.797  0.931  0.957  0.948
-    ============  ==========  =====  =====  =====  =====
+    ============  ============  =====  =====  =====  =====  =====
+    data          interval      n=4    n=8    n=12   n=24   n=100
+    ============  ============  =====  =====  =====  =====  =====
+    normal        BCa           0.787  0.890  0.913  0.926  0.946
+    normal        Student's t   0.942  0.949  0.953  0.948  0.955
+    normal        BCa, widened  0.945  0.946  0.945  0.945  0.947
+    lognormal     BCa           0.700  0.795  0.831  0.886  0.924
+    lognormal     Student's t   0.825  0.834  0.843  0.882  0.926
+    lognormal     BCa, widened  0.850  0.858  0.890  0.898  0.913
+    Beta(.1, .2)  BCa           0.794  0.944  0.958  0.950  0.939
+    Beta(.1, .2)  Student's t   0.829  0.939  0.933  0.944  0.942
+    Beta(.1, .2)  BCa, widened  0.857  0.956  0.974  0.973  0.958
+    ============  ============  =====  =====  =====  =====  =====
 
-Caveat: with fewer than about 20 items every bootstrap interval is too narrow. A call takes 1 ms for
-24 items and 2.5 ms for 100.
+Caveats: no interval of few and very skewed items holds what it promises. The ends may lie outside
+the range that a measure can have. Items that are all alike show no spread, so their interval has no
+width, although a value that occurs in fewer than 3 of n cases may well have gone unseen. A call
+takes 0.7 ms for 24 items and 2.4 ms for 100.
+
+**Items must be independent.** The items of this package are facts (or edits, each of one fact):
+prompts, languages and pairs of one fact are first averaged, or taken together by `group_items`.
+Languages and relations are fixed, not
+drawn: an interval says what other facts of these relations would give in these languages. Where
+each item is a mean over its pairs with all others, as the overlap with other facts, the items are
+not independent, and `pair_items` turns them into such as may stand for them.
 """
 
-import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 QUANTILES = (0.025, 0.975)
-# The jackknife takes time that is quadratic in the items; with more of them it changes little.
-MOST_JACKKNIFED = 2000
 NUMBERS_AT_ONCE = 100_000  # drawn at once; bounds the memory
 
 
 def bootstrap(
     values: Float[np.ndarray, " item"], *, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of the mean over items: (low, high).
+    """Return the 95% bootstrap interval of the mean over independent items: (low, high).
 
-    The interval is BCa, or plain percentiles for more than 2,000 items. It is (c, c) when all items
-    are c, and NaN for fewer than two finite items. The same seed gives the same interval.
+    The interval is BCa (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", eqs. 14.9 to
+    14.15), `widened` for the number of items. It is (c, c) when all items are c, and NaN for fewer
+    than two finite items. The same seed gives the same interval.
     """
-    from scipy.stats import bootstrap as scipy_bootstrap
+    from scipy.special import ndtr, ndtri
 
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return float("nan"), float("nan")
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    with warnings.catch_warnings():
-        # scipy warns of an undefined correction, and numpy of the division; see below.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        result = scipy_bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=draws,
-            batch=max(1, NUMBERS_AT_ONCE // len(values)),
-            method="BCa" if len(values) <= MOST_JACKKNIFED else "percentile",
-            random_state=np.random.default_rng(seed),
-        )
-    interval = result.confidence_interval
-    if not np.isfinite(interval).all():
-        # Values that differ by less than rounding have no skewness to correct for.
-        interval = quantile_interval(result.bootstrap_distribution)
-    return float(interval[0]), float(interval[1])
+    mean, means = float(values.mean()), _means_of_draws(values, draws, seed)
+    # The jackknife of a mean: without an item it moves by the item's distance, over n - 1.
+    distance = (values - mean) / np.abs(values - mean).max()
+    skewness = (distance**3).sum() / (6 * (distance**2).sum() ** 1.5)
+    bias = ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
+    z = bias + ndtri(QUANTILES)
+    quantiles = ndtr(bias + z / (1 - skewness * z))
+    if not np.isfinite(quantiles).all():
+        quantiles = QUANTILES  # all draws are on one side of the mean, which shows no bias
+    low, high = np.quantile(means, quantiles)
+    return widened(mean, float(low), float(high), len(values))
+
+
+def _means_of_draws(
+    values: Float[np.ndarray, " item"], draws: int, seed: int
+) -> Float[np.ndarray, " draw"]:
+    """The mean of as many items, drawn with replacement, in each draw."""
+    rng, n = np.random.default_rng(seed), len(values)
+    at_once = max(1, NUMBERS_AT_ONCE // n)
+    sizes = [min(at_once, draws - done) for done in range(0, draws, at_once)]
+    return np.concatenate([values[rng.integers(0, n, (size, n))].mean(1) for size in sizes])
+
+
+def widened(mean: float, low: float, high: float, items: int) -> tuple[float, float]:
+    """Move the ends of a 95% bootstrap interval away from the mean, as its few items demand.
+
+    The factor is what the interval of normal data lacks (see the module): (low, high) are NaN for
+    fewer than two items.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    if items < 2:
+        return float("nan"), float("nan")
+    upper = QUANTILES[1]
+    factor = stdtrit(items - 1, upper) / ndtri(upper) * np.sqrt(items / (items - 1))
+    return float(mean - (mean - low) * factor), float(mean + (high - mean) * factor)
+
+
+def pair_items(
+    means: Float[np.ndarray, " item"], groups: Sequence[str]
+) -> Float[np.ndarray, " item"]:
+    """Turn each item's mean over its pairs with the others of its group into independent values.
+
+    A mean over pairs of items is a U-statistic of degree two (Hoeffding 1948). Each item is in the
+    mean of every other, so the spread of the means shows a quarter of their variance only. The
+    jackknife's pseudo-values, n * all - (n - 1) * (all without the item), have nearly the same mean
+    and the spread that `bootstrap` should see (Arvesen 1969, "Jackknifing U-statistics").
+
+    Args:
+        means: of each item over all others of its group; NaN where it has none.
+        groups: of each item.
+
+    Returns:
+        The pseudo-values, with the mean of `means`; NaN where these are, and everywhere if fewer
+        than three items would be left, of which a jackknife shows no spread.
+    """
+    finite = np.isfinite(means)
+    total, n = means[finite].sum(), int(finite.sum())
+    out, names = np.full_like(means, np.nan), np.array(groups, dtype=object)
+    for group in dict.fromkeys(names[finite]):
+        rows = finite & (names == group)
+        size, of_group = int(rows.sum()), means[rows]
+        if size > 2:
+            left = (size - 1) * (of_group.sum() - 2 * of_group) / (size - 2)
+            without = (total - of_group.sum() + left) / (n - 1)
+        elif n > size:  # one of two takes its partner's only pair with it
+            without = np.full(size, (total - of_group.sum()) / (n - size))
+        else:
+            return out
+        out[rows] = total - (n - 1) * without
+    return out + (total / n - out[finite].mean()) if n else out
 
 
 def quantile_interval(
@@ -79,6 +149,27 @@ def quantile_interval(
         usable = np.where(finite, table, np.nan)[:, enough]
         low[enough], high[enough] = np.nanquantile(usable, QUANTILES, axis=0)
     return low.reshape(draws.shape[1:]), high.reshape(draws.shape[1:])
+
+
+def group_items(
+    values: Float[np.ndarray, " value"], groups: Sequence[str]
+) -> Float[np.ndarray, " group"]:
+    """Turn values, of which those of one group depend on each other, into one item a group.
+
+    The mean of the items is that of the values, also where groups differ in size, and their spread
+    is that of the sums of the groups' distances from it (linearised cluster means; Cochran 1977,
+    "Sampling Techniques", section 9A).
+
+    Args:
+        values: those that are not finite are skipped.
+        groups: of each value, such as its fact.
+    """
+    finite = np.isfinite(values)
+    values = values[finite]
+    names, number = np.unique(np.array(groups, dtype=object)[finite], return_inverse=True)
+    mean = values.mean() if len(values) else np.nan
+    distance = np.bincount(number, values - mean, minlength=len(names))
+    return mean + distance * len(names) / max(len(values), 1)
 
 
 def mean_of_finite(values: np.ndarray, axis: int) -> np.ndarray:

@@ -60,12 +60,19 @@ class Examination:
         return f"Examination({len(self.overlap.facts)} facts in {self.model})"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row per figure: its value and 95% bootstrap interval over facts."""
+        """One row per figure: its value and 95% interval over facts."""
         import pandas as pd
 
         counts = np.array([len(neurons) for neurons in self.overlap.agnostic.values()], dtype=float)
         jaccard = self.overlap.by_fact()
         across_scripts = self.overlap.by_fact(across_scripts=True)
+        # Means over pairs of facts are no independent items.
+        items = {
+            "Jaccard, other fact (control)": self.overlap.items()["other fact"],
+            "Jaccard across scripts, other fact (control)": self.overlap.items(across_scripts=True)[
+                "other fact"
+            ],
+        }
         values_by_fact = {
             "agnostic neurons a fact": counts,
             "Jaccard, same fact": jaccard["same fact"],
@@ -82,7 +89,7 @@ class Examination:
         for name, values in values_by_fact.items():
             finite = values[np.isfinite(values)]
             mean = float(finite.mean()) if len(finite) else np.nan
-            rows.append((name, mean, *bootstrap(values)))
+            rows.append((name, mean, *bootstrap(items.get(name, values))))
         return pd.DataFrame(rows, columns=["figure", "value", "low", "high"]).set_index("figure")
 
     def to_text(self) -> str:

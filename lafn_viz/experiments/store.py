@@ -244,7 +244,7 @@ class Store:
 
     @takes(draws=bootstrap_draws, seed=a_seed)
     def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
-        """Return one row per figure: mean over facts (or edits), 95% bootstrap interval.
+        """Return one row per figure: mean over facts (or edits) and its 95% interval.
 
         Every figure stands beside its controls: the same neurons on another fact, other facts'
         neurons, random neurons. Reads one shard after the other.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lafn_viz.core.stats import bootstrap
+from lafn_viz.core.stats import bootstrap, mean_of_finite, pair_items
 from lafn_viz.datasets.languages import outside_latin, script_of
 from lafn_viz.experiments.schema import MEASURED
 
@@ -30,27 +30,35 @@ Row = tuple[str, str, float, float, float, int]
 def summarise_facts(
     parts: Callable[[str], Iterable["pd.DataFrame"]], *, draws: int, seed: int
 ) -> list[Row]:
-    """Return, for each method and figure, the mean over facts and its 95% bootstrap interval.
+    """Return, for each method and figure, the mean over facts and its 95% interval.
+
+    Facts are the items. A fact is compared with the others of its relation in its shard, so the
+    interval of such a mean over pairs is that of the facts of each relation and shard.
 
     Args:
         parts: reads the table of a name, shard by shard.
     """
-    values: dict[tuple[str, str], list[np.ndarray]] = {}
+    values: dict[tuple[str, str], list[float]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for table, figures_of in (
         ("sets", _set_figures), ("overlap", _overlap_figures), ("effects", _effect_figures),
     ):  # fmt: skip
-        for part in parts(table):
+        for number, part in enumerate(parts(table)):
             for method, rows in part.groupby("method", sort=False):
+                relation = rows.groupby("fact_id", sort=False)["relation"].first()
                 for figure, by_fact in figures_of(rows).items():
-                    array = np.asarray(by_fact, dtype=float)
-                    values.setdefault((str(method), figure), []).append(array)
+                    key = str(method), figure
+                    values.setdefault(key, []).extend(by_fact.astype(float))
+                    compared = [f"{name} in shard {number}" for name in relation[by_fact.index]]
+                    groups.setdefault(key, []).extend(compared)
     summary = []
-    for (method_name, figure), arrays in values.items():
-        finite = np.concatenate(arrays)
-        finite = finite[np.isfinite(finite)]
-        mean = float(finite.mean()) if len(finite) else np.nan
-        low, high = bootstrap(finite, draws=draws, seed=seed)
-        summary.append((method_name, figure, mean, low, high, len(finite)))
+    for (method_name, figure), listed in values.items():
+        array = np.array(listed)
+        over_pairs = figure.startswith("Jaccard") and figure.endswith(_JACCARD["other_fact"])
+        items = pair_items(array, groups[method_name, figure]) if over_pairs else array
+        interval = bootstrap(items, draws=draws, seed=seed)
+        mean, count = float(mean_of_finite(array, 0)), int(np.isfinite(array).sum())
+        summary.append((method_name, figure, mean, *interval, count))
     return summary
 
 

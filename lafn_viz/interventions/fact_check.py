@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from lafn_viz.core.arguments import a_seed, a_text, bootstrap_draws, takes
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.core.stats import bootstrap, quantile_interval
+from lafn_viz.core.stats import bootstrap, quantile_interval, widened
 from lafn_viz.datasets.prompts import Prompt, prompt_columns
 from lafn_viz.interventions.degenerate import Degenerate
 from lafn_viz.neurons.neuron_sets import Neuron
@@ -86,7 +86,7 @@ class FactCheck:
     ) -> tuple[float, float, float]:
         """AUC of one judge minus another's, with its 95% bootstrap interval over test facts."""
         difference = self._auc(judge, draws, seed) - self._auc(other, draws, seed)
-        return float(difference[0]), *_interval(difference[1:], len(self.test))
+        return float(difference[0]), *_interval(difference, len(self.test))
 
     @takes(draws=bootstrap_draws, seed=a_seed)
     def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
@@ -102,7 +102,8 @@ class FactCheck:
             scores, truth = self.rows(judge)
             auc = self._auc(judge, draws, seed)
             row = {"auc": auc[0]}
-            row |= dict(zip(("low", "high"), _interval(auc[1:], len(self.test)), strict=True))
+            low, high = _interval(auc, len(self.test))
+            row |= {"low": max(low, 0.0), "high": min(high, 1.0)}  # NaN stays NaN
             limit = self.thresholds[[name == judge for name in self.judges]]
             correct = ((scores > limit[:, None]) == truth).mean(0)
             correct = np.where(np.isfinite(scores).all(0), correct, np.nan)
@@ -154,8 +155,6 @@ def fit_threshold(scores: Float[np.ndarray, " item"], truth: Bool[np.ndarray, " 
 
 
 def _interval(draws: Float[np.ndarray, " draw"], facts: int) -> tuple[float, float]:
-    """95% interval over bootstrap draws of the test facts; NaN for a single fact."""
-    if facts < 2:
-        return float("nan"), float("nan")
-    low, high = quantile_interval(draws)
-    return float(low), float(high)
+    """95% interval of the first value, from bootstrap draws of the test facts, which follow it."""
+    low, high = quantile_interval(draws[1:])
+    return widened(float(draws[0]), float(low), float(high), facts)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lafn_viz.core.arguments import a_seed, bootstrap_draws, takes, wrong
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.core.stats import bootstrap
+from lafn_viz.core.stats import bootstrap, group_items
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.prompts import Prompt, prompt_columns
 from lafn_viz.interventions.ablation import ABLATION, Ablation, ablation_options, measure_ablation
@@ -61,23 +61,27 @@ class Effect:
 
     @takes(draws=bootstrap_draws, seed=a_seed)
     def summary(self, *, draws: int = 2000, seed: int = 0) -> "pd.DataFrame":
-        """One row per set: change of P and of log P (nats), with 95% intervals over prompts."""
+        """One row per set: change of P and of log P (nats), with 95% intervals over facts.
+
+        The prompts of one fact, in whatever wording and language, depend on each other. The items
+        of the intervals are therefore facts, and those of a single fact are NaN.
+        """
         import pandas as pd
 
         sets = {"neurons": self.after, **self.others}
         if len(self.control):
             sets["random, same layers"] = self.control.exp().mean(0).log()
         before = self.before.exp().numpy()
+        facts = [prompt.fact_id for prompt in self.prompts]
+
+        def interval(changes: Float[np.ndarray, " prompt"]) -> tuple[float, float]:
+            return bootstrap(group_items(changes, facts), draws=draws, seed=seed)
+
         rows = []
         for name, after in sets.items():
             p = (after.exp().numpy() - before) / before.mean()
             nats = (after - self.before).numpy()
-            rows.append(
-                (
-                    name, p.mean(), *bootstrap(p, draws=draws, seed=seed),
-                    nats.mean(), *bootstrap(nats, draws=draws, seed=seed),
-                )
-            )  # fmt: skip
+            rows.append((name, p.mean(), *interval(p), nats.mean(), *interval(nats)))
         columns = ["set", "p", "p_low", "p_high", "log_p", "log_p_low", "log_p_high"]
         return pd.DataFrame(rows, columns=columns).set_index("set")
 

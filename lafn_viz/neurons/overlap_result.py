@@ -26,7 +26,7 @@ from lafn_viz.core.arguments import (
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.core.stats import bootstrap, mean_of_finite
+from lafn_viz.core.stats import bootstrap, mean_of_finite, pair_items
 from lafn_viz.datasets.languages import require_languages, script_of
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
@@ -239,18 +239,41 @@ class Overlap:
         named = {"same fact": self.same_fact, "other fact": self.other_fact, "chance": self.chance}
         return {name: mean_of_finite(values[:, pairs], 1) for name, values in named.items()}
 
+    @takes(across_scripts=a_flag)
+    def items(self, *, across_scripts: bool = False) -> dict[str, Float[np.ndarray, " fact"]]:
+        """Values of each fact with the means of `by_fact`, from which an interval may be made.
+
+        The overlap with other facts is a mean over pairs of facts, so the facts' own means depend
+        on each other; here `pair_items` stand for them, NaN for fewer than three facts of one
+        relation. `same minus other fact` is the difference of the two.
+        """
+        by_fact = self.by_fact(across_scripts=across_scripts)
+        same, other = by_fact["same fact"], by_fact["other fact"]
+        compared = np.where(np.isfinite(same), other, np.nan)
+        return {
+            **by_fact,
+            "other fact": pair_items(other, self.relations),
+            "same minus other fact": same - pair_items(compared, self.relations),
+        }
+
     @takes(across_scripts=a_flag, draws=bootstrap_draws, seed=a_seed)
     def summary(
         self, *, across_scripts: bool = False, draws: int = 2000, seed: int = 0
     ) -> "pd.DataFrame":
-        """Mean Jaccard of each comparison with its 95% bootstrap interval over facts."""
+        """Mean Jaccard of each comparison with its 95% interval over facts.
+
+        Facts are the items that are drawn, and pairs of facts follow them; the languages are fixed.
+        The interval is that of `core.stats.bootstrap`, of the values in `items`. It is NaN for
+        fewer than two facts, and for "other fact" and the difference for fewer than three.
+        """
         import pandas as pd
 
         rows = []
         by_fact = self.by_fact(across_scripts=across_scripts)
         by_fact["same minus other fact"] = by_fact["same fact"] - by_fact["other fact"]
+        items = self.items(across_scripts=across_scripts)
         for name, values in by_fact.items():
-            low, high = bootstrap(values, draws=draws, seed=seed)
+            low, high = bootstrap(items[name], draws=draws, seed=seed)
             rows.append((name, float(mean_of_finite(values, 0)), low, high))
         return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])
 

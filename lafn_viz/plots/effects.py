@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from lafn_viz.core.arguments import one_of, results_by_name, takes
@@ -20,6 +19,7 @@ from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
 
 CONTRASTS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
 SPLITS = {"trained": "told in<br>this language", "held-out pair": "told in<br>others only"}
+MeanAndInterval = tuple[float, float, float]  # the mean, and the low and high end
 UNITS = {"p": "change of P(correct)", "log_p": "change of log P(correct), nats"}
 
 
@@ -160,8 +160,8 @@ def transfer_and_sharing(
         horizontal_spacing=0.14,
     )
     for (name, scores), colour in zip(known.items(), (AGNOSTIC, SPECIFIC, CONTROL), strict=False):
-        jaccard = overlaps[name].by_fact(across_scripts=True)
-        shared = {kind: jaccard[kind] for kind in ("same fact", "other fact", "chance")}
+        jaccard = overlaps[name].summary(across_scripts=True).set_index("comparison")
+        shared = {kind: tuple(jaccard.loc[kind]) for kind in ("same fact", "other fact", "chance")}
         for column, groups, number in ((1, _answered(scores), ".0%"), (2, shared, ".3f")):
             bars = _bars(name, colour, groups, number)
             figure.add_trace(bars.update(showlegend=column == 1), row=1, col=column)
@@ -180,22 +180,19 @@ def transfer_and_sharing(
     return figure.update_layout(margin={"t": 150})
 
 
-def _answered(scores: AnswerScores) -> dict[str, Float[np.ndarray, " fact"]]:
-    """Return the share of each fact's prompts that are answered, by what training showed."""
+def _answered(scores: AnswerScores) -> dict[str, MeanAndInterval]:
+    """The share of a fact's prompts that are answered, over facts, by what training showed."""
     frame = scores.to_frame()
     shares = {}
     for split, label in SPLITS.items():
         by_fact = frame[frame["split"] == split].groupby("fact_id")["known"].mean()
-        shares[label] = by_fact.to_numpy(dtype=float)
+        shares[label] = float(by_fact.mean()), *bootstrap(by_fact.to_numpy(dtype=float))
     return shares
 
 
-def _bars(
-    name: str, colour: str, groups: Mapping[str, Float[np.ndarray, " fact"]], number: str
-) -> go.Bar:
+def _bars(name: str, colour: str, groups: Mapping[str, MeanAndInterval], number: str) -> go.Bar:
     """One model's mean of each group with its interval over facts; `number` formats the means."""
-    means = np.array([values[np.isfinite(values)].mean() for values in groups.values()])
-    low, high = np.array([bootstrap(values) for values in groups.values()]).T
+    means, low, high = np.array(list(groups.values())).T
     return go.Bar(
         name=name,
         x=list(groups),

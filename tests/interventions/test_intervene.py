@@ -1,11 +1,14 @@
 """One intervention against hooks set by hand, and what it leaves behind."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 import lafn_viz as lv
 from lafn_viz.attribution.one_pass import OnePass
+from lafn_viz.core.stats import bootstrap
 from lafn_viz.models.tokens import encode
 
 
@@ -97,3 +100,29 @@ def test_what_replaces_activations_must_be_given(tiny, prompts, how):
     english = [prompt for prompt in prompts if prompt.language == "en"]
     with pytest.raises(ValueError, match="no prompt in ru, zh"):
         lv.intervene(tiny("gpt2"), prompts, [(0, 1)], how=how, corpus=english)
+
+
+def test_intervals_are_over_facts_not_over_their_prompts():
+    one = lv.Prompt.of("A is", "B", subject="A", relation="r")
+    prompts = tuple(
+        dataclasses.replace(one, fact_id=f"r/{fact}", paraphrase=wording)
+        for fact in range(3)
+        for wording in range(4)
+    )
+    change = torch.arange(3).repeat_interleave(4) - 2.0  # alike within each fact
+    effect = lv.Effect(
+        before=torch.full((12,), -1.0),
+        after=change - 1,
+        control=torch.zeros(0, 12),
+        neurons=frozenset(),
+        prompts=prompts,
+        provenance=lv.Provenance("made-up", "", "made-up"),
+    )
+    row = effect.summary().loc["neurons"]
+    assert row["log_p"] == pytest.approx(-1)
+    assert (row["log_p_low"], row["log_p_high"]) == pytest.approx(bootstrap(np.arange(3) - 2.0))
+    of_one = dataclasses.replace(
+        effect, before=effect.before[:4], after=effect.after[:4], control=effect.control[:, :4],
+        prompts=prompts[:4],
+    )  # fmt: skip
+    assert of_one.summary()[["p_low", "p_high", "log_p_low", "log_p_high"]].isna().all(None)

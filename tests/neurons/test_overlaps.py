@@ -3,6 +3,7 @@ import pytest
 from made_up import a_set
 
 import lafn_viz as lv
+from lafn_viz.core.stats import bootstrap
 
 
 def test_by_hand():
@@ -176,3 +177,30 @@ def test_languages_that_share_more_are_merged_first():
     assert set(merges[0, :2]) == {0, 2}
     assert merges[0, 2] == pytest.approx(0.5)
     assert merges[1, 2] == pytest.approx(0.8)
+
+
+def test_intervals_leave_out_a_fact_and_all_its_pairs():
+    rng = np.random.default_rng(0)
+    sets = [
+        a_set(f"F{fact}", language, [(0, int(n)) for n in rng.choice(10, 3 + fact % 4, False)])
+        for fact in range(6)
+        for language in ("en", "fr", "ru")
+    ]
+    found = lv.overlap(sets)
+    without = [
+        lv.overlap([s for s in sets if s.fact_id != fact]).by_fact()["other fact"].mean()
+        for fact in found.facts
+    ]
+    means, items = found.by_fact(), found.items()
+    total = means["other fact"].mean()
+    np.testing.assert_allclose(items["other fact"], 6 * total - 5 * np.array(without), rtol=1e-6)
+    difference = items["same minus other fact"]
+    np.testing.assert_allclose(difference, means["same fact"] - items["other fact"], rtol=1e-6)
+    summary = found.summary().set_index("comparison")
+    assert summary.loc["other fact", "jaccard"] == pytest.approx(total)
+    low, high = summary.loc["other fact", ["low", "high"]]
+    naive = bootstrap(means["other fact"])
+    assert high - low > 1.5 * (naive[1] - naive[0])
+    two = lv.overlap(sets[:6]).summary().set_index("comparison")
+    assert two.loc["other fact", "jaccard"] > 0
+    assert np.isnan(two.loc[["other fact", "same minus other fact"], ["low", "high"]]).all(None)
