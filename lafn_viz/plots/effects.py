@@ -186,7 +186,10 @@ def _answered(scores: AnswerScores) -> dict[str, MeanAndInterval]:
     shares = {}
     for split, label in SPLITS.items():
         by_fact = frame[frame["split"] == split].groupby("fact_id")["known"].mean()
-        shares[label] = float(by_fact.mean()), *bootstrap(by_fact.to_numpy(dtype=float))
+        shares[label] = (
+            float(by_fact.mean()),
+            *bootstrap(by_fact.to_numpy(dtype=float), limits=(0, 1)),
+        )
     return shares
 
 

@@ -130,6 +130,14 @@ def test_bootstrap_of_equal_few_and_missing_items():
     assert np.isnan(widened(1.0, 0.5, 1.5, 1)).all()
 
 
+def test_no_end_goes_beyond_the_limits():
+    values = np.array([0.0, 0.0, 0.5, 1.0])
+    low, high = bootstrap(values)
+    assert low < 0
+    assert high > 1
+    assert bootstrap(values, limits=(0, 1)) == (0, 1)
+
+
 @pytest.mark.parametrize("values", [[1e-120, 2e-120, 5e-120], [0.0, 1.0], [0, 0, 0, 1.0]])
 def test_bootstrap_is_finite_and_silent_whatever_the_items(recwarn, values):
     for draws in (2, 2000):

@@ -125,4 +125,4 @@ def test_intervals_are_over_facts_not_over_their_prompts():
         effect, before=effect.before[:4], after=effect.after[:4], control=effect.control[:, :4],
         prompts=prompts[:4],
     )  # fmt: skip
-    assert of_one.summary()[["p_low", "p_high", "log_p_low", "log_p_high"]].isna().all(None)
+    assert of_one.summary()[["p_low", "p_high", "log_p_low", "log_p_high"]].isna().all(axis=None)

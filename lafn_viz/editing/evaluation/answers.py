@@ -91,7 +91,7 @@ class Evaluation:
 
     @takes(evaluator=EVALUATOR)
     def summary(self, evaluator: AnswerMetric = "exact_match") -> "pd.DataFrame":
-        """One row for each metric: its mean over cases, with a 95% bootstrap interval.
+        """One row for each metric: its mean over cases, with its 95% interval over cases.
 
         It is that of edits in all languages or, without such, of edits in single languages.
         `before` is the mean without the edit. Every case has the same weight, however many
@@ -106,7 +106,7 @@ class Evaluation:
             answers = [answer for answer in chosen if answer.metric == metric]
             if answers:
                 values = _by_case(answers, evaluator)
-                low, high = bootstrap(values)
+                low, high = bootstrap(values, limits=(0, 1))
                 rows.append(
                     {
                         "editor": self.editor, "metric": metric, "evaluator": evaluator,
@@ -141,7 +141,7 @@ class Evaluation:
     def conflict(self, evaluator: AnswerMetric = "exact_match") -> "pd.DataFrame":
         """One row for each language: its reliability edited alone and with all other languages.
 
-        `conflict` is how far reliability falls, with a 95% bootstrap interval over cases. The last
+        `conflict` is how far reliability falls, with its 95% interval over cases. The last
         row is the mean over languages.
 
         Raises:
@@ -159,7 +159,7 @@ class Evaluation:
         for language, by_case in (*by_language.items(), ("mean", mean)):
             pairs = np.array(list(by_case.values()))
             fall = pairs[:, 0] - pairs[:, 1]
-            low, high = bootstrap(fall)
+            low, high = bootstrap(fall, limits=(-1, 1))
             rows.append(
                 {
                     "editor": self.editor, "language": language, "alone": pairs[:, 0].mean(),
