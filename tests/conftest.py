@@ -16,6 +16,7 @@ from families import FAMILIES, MASKED, VOCABULARY
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 import lafn_viz as lv
+from lafn_viz.models.packaged import installed_models
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -123,6 +124,14 @@ def tiny(folder):
 @pytest.fixture(scope="session")
 def embedded():
     return lv.load_model("embedded")
+
+
+@pytest.fixture(scope="session")
+def gemma():
+    """Gemma 3 270M, for tests marked `gemma`; skipped where its packages are not installed."""
+    if "gemma-3-270m" not in installed_models():
+        pytest.skip("the packages of Gemma 3 270M are not installed (make gemma)")
+    return lv.load_model("gemma-3-270m")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ _OTHER_WEIGHTS = {
     "*.pt": "which may run code when read",
     "*.pth": "which may run code when read",
     "*.ckpt": "which may run code when read",
-    "*.gguf": "which transformers reads with gguf_file=NAME",
+    "*.gguf": "which load_model reads by the path of the file",
     "*.onnx": "from which no neurons can be read",
     "onnx/*.onnx": "from which no neurons can be read",
     "*.h5": "which TensorFlow wrote",

@@ -1,8 +1,8 @@
 """Load a model as a TransformerBridge, and prove that its neurons are where we think they are.
 
-1. A name is that of a packaged model (see `packaged`), a local folder, or a name on the model hub,
-   in this order. A model that is on this machine is read without the network. Only safetensors are
-   read.
+1. A name is that of a packaged model (see `packaged`), a local folder or GGUF file, or a name on
+   the model hub, in this order. A model that is on this machine is read without the network. Only
+   safetensors are read; a GGUF file is converted to them first (see `gguf_files`).
 2. Its files are checked before and after transformers reads them (see `checkpoint`).
 3. Parameters are frozen: every gradient in this package is taken with respect to activations.
 4. A self-test proves that the hooks are where they should be (see `capabilities`), and that the
@@ -29,8 +29,10 @@ from lafn_viz.models.checkpoint import (
     check_weights,
     is_masked,
 )
-from lafn_viz.models.packaged import PACKAGED, packaged_folder, quiet
+from lafn_viz.models.gguf_files import gguf_folder
+from lafn_viz.models.packaged import PACKAGED, packaged_folder
 from lafn_viz.models.placement import as_device, as_dtype
+from lafn_viz.models.quiet import quiet
 from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.models.trials import check_reading, read_alone
 from lafn_viz.models.vocabulary import check_tokenizer
@@ -54,9 +56,11 @@ def load_model(
 
     Args:
         name: "embedded" (knows its facts across languages), "embedded-control" (the same without
-            transfer), "embedded-masked" (a masked model that knows them), "smollm2" (a public
-            model, with the extra `lafn_viz[smollm2]`), a local folder in Hugging Face format, or
-            a name on the model hub. `~` and `$VARIABLES` in a path are expanded.
+            transfer), "embedded-masked" (a masked model that knows them), "smollm2" or
+            "gemma-3-270m" (public models, with the extras `lafn_viz[smollm2]` and
+            `lafn_viz[gemma]`; converted once), a local folder in Hugging Face format, a GGUF file
+            (converted once), or a name on the model hub. `~` and `$VARIABLES` in a path are
+            expanded.
         device: where the weights go: "cpu", "cuda", "cuda:1", "mps".
         dtype: of weights and activations, itself or its name ("bfloat16").
         trust_remote_code: let a hub model run Python code of its own. Never by default.
@@ -108,7 +112,7 @@ def resolve(name: str) -> tuple[str, bool]:
     """Return where a model's files are: (folder or hub name, whether it is a folder).
 
     This never asks the network. A name that is a path, or looks like one, is never taken for a hub
-    name.
+    name. A GGUF file is converted first, once.
 
     Raises:
         FileNotFoundError: for a name that is none of these.
@@ -119,9 +123,11 @@ def resolve(name: str) -> tuple[str, bool]:
     if name and is_folder(Path(name)):
         return name, True
     if name and is_file(Path(name)):
+        if name.lower().endswith(".gguf"):
+            return str(gguf_folder(Path(name))), True
         raise FileNotFoundError(
             f"{name} is a file, and a model is a folder; give the folder that save_pretrained() "
-            "wrote"
+            "wrote, or a .gguf file"
         )
     near = difflib.get_close_matches(name[:100].lower(), PACKAGED, n=1, cutoff=0.75)
     if near or not _HUB_NAME.fullmatch(name):
@@ -129,7 +135,7 @@ def resolve(name: str) -> tuple[str, bool]:
         path = "" if name == given else f", which is {quoted(name)}"
         raise FileNotFoundError(
             f"there is no model {quoted(given)}{path}{hint} Allowed are {', '.join(PACKAGED)}, "
-            "an existing local folder, or a name on the model hub (owner/name)"
+            "an existing local folder or GGUF file, or a name on the model hub (owner/name)"
         )
     # With a folder named like the owner, a slip in a path is likelier than a name on the hub.
     if len(Path(name).parts) > 1 and is_folder(Path(name).parent):

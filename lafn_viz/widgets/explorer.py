@@ -17,7 +17,7 @@ from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.calls import holds_a_model, require_model
 from lafn_viz.models.capabilities import weights_of
 from lafn_viz.models.loading import load_model, resolve
-from lafn_viz.models.packaged import EMBEDDED
+from lafn_viz.models.packaged import installed_models, is_to_convert
 from lafn_viz.models.remembered import structure_of
 from lafn_viz.plots.style import language_colour
 from lafn_viz.widgets.background import Task, Worker
@@ -107,7 +107,9 @@ class Explorer(Kept, w.VBox):
         self.lock = threading.RLock()
         self.tasks: dict[str, Task] = {}
         models: list[tuple[str, Any]] = [
-            (name, name) for name in EMBEDDED if not (causal and name == "embedded-masked")
+            (name, name)
+            for name in installed_models()
+            if not (causal and name == "embedded-masked")
         ]
         if not isinstance(model, str):
             models = [("the model given", model), *models]
@@ -139,7 +141,8 @@ class Explorer(Kept, w.VBox):
         chosen = self.model_choice.value
 
         def compute(task: Task) -> "TransformerBridge":
-            task.step(0.0, "Loading the model")
+            first = isinstance(chosen, str) and is_to_convert(chosen)
+            task.step(0.0, f"{'Converting' if first else 'Loading'} the model")
             model = loaded(chosen) if isinstance(chosen, str) else chosen
             # `begin` asks for it under the explorer's lock, where it should not wait for others.
             weights_of(model)

