@@ -110,7 +110,7 @@ class FactCheck:
             owner = np.array([p.fact_id for p in self.prompts if p.fact_id in self.test])
             for name, side in (("true", truth), ("false", ~truth)):
                 per_fact = np.array([correct[side & (owner == fact)].mean() for fact in self.test])
-                low, high = bootstrap(per_fact, draws=draws, seed=seed, limits=(0, 1))
+                low, high = bootstrap(per_fact, draws=draws, seed=seed, limits=(0.0, 1.0))
                 row |= {f"accuracy_{name}": per_fact.mean()}
                 row |= {f"{name}_low": low, f"{name}_high": high}
             table[judge] = row

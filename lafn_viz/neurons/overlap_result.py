@@ -273,7 +273,7 @@ class Overlap:
         by_fact["same minus other fact"] = by_fact["same fact"] - by_fact["other fact"]
         items = self.items(across_scripts=across_scripts)
         for name, values in by_fact.items():
-            limits = (-1, 1) if name == "same minus other fact" else (0, 1)
+            limits = (-1.0, 1.0) if name == "same minus other fact" else (0.0, 1.0)
             low, high = bootstrap(items[name], draws=draws, seed=seed, limits=limits)
             rows.append((name, float(mean_of_finite(values, 0)), low, high))
         return pd.DataFrame(rows, columns=["comparison", "jaccard", "low", "high"])

@@ -188,7 +188,7 @@ def _answered(scores: AnswerScores) -> dict[str, MeanAndInterval]:
         by_fact = frame[frame["split"] == split].groupby("fact_id")["known"].mean()
         shares[label] = (
             float(by_fact.mean()),
-            *bootstrap(by_fact.to_numpy(dtype=float), limits=(0, 1)),
+            *bootstrap(by_fact.to_numpy(dtype=float), limits=(0.0, 1.0)),
         )
     return shares
 

@@ -135,7 +135,7 @@ def test_no_end_goes_beyond_the_limits():
     low, high = bootstrap(values)
     assert low < 0
     assert high > 1
-    assert bootstrap(values, limits=(0, 1)) == (0, 1)
+    assert bootstrap(values, limits=(0.0, 1.0)) == (0, 1)
 
 
 @pytest.mark.parametrize("values", [[1e-120, 2e-120, 5e-120], [0.0, 1.0], [0, 0, 0, 1.0]])

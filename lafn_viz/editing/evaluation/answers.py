@@ -106,7 +106,7 @@ class Evaluation:
             answers = [answer for answer in chosen if answer.metric == metric]
             if answers:
                 values = _by_case(answers, evaluator)
-                low, high = bootstrap(values, limits=(0, 1))
+                low, high = bootstrap(values, limits=(0.0, 1.0))
                 rows.append(
                     {
                         "editor": self.editor, "metric": metric, "evaluator": evaluator,
@@ -159,7 +159,7 @@ class Evaluation:
         for language, by_case in (*by_language.items(), ("mean", mean)):
             pairs = np.array(list(by_case.values()))
             fall = pairs[:, 0] - pairs[:, 1]
-            low, high = bootstrap(fall, limits=(-1, 1))
+            low, high = bootstrap(fall, limits=(-1.0, 1.0))
             rows.append(
                 {
                     "editor": self.editor, "language": language, "alone": pairs[:, 0].mean(),
