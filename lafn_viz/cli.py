@@ -100,6 +100,11 @@ def _add_sweep(commands: Any) -> None:
         help="where neurons are attributed and ablated: all, from_subject, subject_last or answer "
         "(default: all)",
     )
+    add(
+        "--baseline",
+        help="where integrated_gradients and direct_effect begin: auto, zero, mean or other_facts "
+        "(default: auto)",
+    )
     add("--n-steps", type=_steps, help="points of an attribution path, or auto (default: auto)")
     add("--fraction", type=float, help="share of all neurons kept per prompt (default: 0.02)")
     add(

@@ -6,9 +6,10 @@ A baseline b asks what the activations w add that b in their place would not.
 - **mean** is the mean over all prompts of a corpus in the prompt's language.
 - **other_facts** is the mean over the prompts of other facts of the same relation in the same
   language. What language, relation and wording have in common is in it, so the scores say what
-  makes this fact differ from the others. Each fact has a mean without its own prompts. Special
-  tokens at the start of a text are the same in all prompts of a causal model, so their neurons
-  keep their activations and have no score.
+  makes this fact differ from the others. Each fact has a mean without its own prompts.
+
+Special tokens at the start of a text are the same in all prompts of a causal model. They are no
+part of a mean, and their neurons keep their activations and have no score.
 
 **Zero is no baseline where a norm follows the neurons** (Gemma 2 and 3, OLMo 2; `post_norm` finds
 out). There F(a w) hardly changes until a is so small that the norm's epsilon shows. On this flat
@@ -31,7 +32,6 @@ from torch import Tensor
 
 from lafn_viz.attribution.mean_activations import (
     ActivationSum,
-    mean_activations,
     require_languages,
     summed_activations,
 )
@@ -126,13 +126,9 @@ def find_baselines(
         )
     if not isinstance(baseline, str):
         return Baselines("tensor", _given(baseline, len(prompts), capabilities(model).shape))
-    corpus = corpus or prompts
-    if baseline == "mean":
-        require_languages(prompts, corpus, "a mean baseline")
-        means = mean_activations(model, corpus, position=position)
-        return Baselines("mean", torch.stack([means[prompt.language] for prompt in prompts]))
-    values = _mean_of_other_facts(model, prompts, corpus, position)
-    return Baselines("other_facts", values, keeps_start=not capabilities(model).masked)
+    mean = _mean_of_language if baseline == "mean" else _mean_of_other_facts
+    values = mean(model, prompts, corpus or prompts, position)
+    return Baselines(str(baseline), values, keeps_start=not capabilities(model).masked)
 
 
 def _given(
@@ -149,6 +145,25 @@ def _given(
     if not torch.isfinite(baseline).all():
         raise ValueError("the baseline holds values that are not numbers; give finite ones")
     return baseline.float().expand(full)
+
+
+def _mean_of_language(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    corpus: Sequence[Prompt],
+    position: Position,
+) -> Float[Tensor, "prompt layer neuron"]:
+    """For each prompt: the mean over the corpus's prompts of its language."""
+    require_languages(prompts, corpus, "a mean baseline")
+    sums = summed_activations(
+        model,
+        corpus,
+        by=lambda prompt: prompt.language,
+        position=position,
+        special_tokens=capabilities(model).masked,
+    )
+    means = {language: part.mean for language, part in sums.items()}
+    return torch.stack([means[prompt.language] for prompt in prompts])
 
 
 def _mean_of_other_facts(

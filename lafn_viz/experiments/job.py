@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
-from lafn_viz.attribution.methods import Method
+from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.core.files import checksum_of
 from lafn_viz.core.provenance import PACKAGE_VERSION
 from lafn_viz.datasets.edit_cases import EditCase
@@ -22,7 +22,7 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.plan import Plan
 from lafn_viz.experiments.rows import case_rows, fact_rows, failed_item
 from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, ItemResult
-from lafn_viz.experiments.stages import split_prompts
+from lafn_viz.experiments.stages import FACTS_OF_MEAN, split_prompts
 from lafn_viz.models.batching import require_readable
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.loading import load_model
@@ -119,8 +119,11 @@ class Job:
                 self.facts.facts[number],
                 self._control_fact(model, number),
             )
-            result = fact_rows(model, self.facts, fact, control, self.plan, number=number)
-            return replace(result, inputs=self.inputs(number, 1 + n_looked_at))
+            others, n_of_mean = self._facts_of_mean(model, number)
+            result = fact_rows(
+                model, self.facts, fact, control, self.plan, number=number, others=others
+            )
+            return replace(result, inputs=self.inputs(number, 1 + max(n_looked_at, n_of_mean)))
         except Exception as error:
             name = str(model.cfg.model_name)
             return self.failed(name, number, error=type(error).__name__, reason=str(error))
@@ -156,9 +159,24 @@ class Job:
         """
         n_looked_at = 0
         for n_looked_at, fact in enumerate(self._others(number), 1):
-            if self._can_be_asked(model, fact):
+            if self._can_be_asked(model, fact, held_out=True):
                 return fact, n_looked_at
         return None, n_looked_at
+
+    def _facts_of_mean(self, model: "TransformerBridge", number: int) -> tuple[list[Fact], int]:
+        """The next facts over which a baseline is the mean, if one is; how many were looked at."""
+        found: list[Fact] = []
+        chosen = self.plan.baseline
+        is_mean = chosen != "zero" and (chosen != "auto" or capabilities(model).scale_invariant)
+        if not is_mean or not any(METHODS[name].takes_baseline for name in self.plan.methods):
+            return found, 0
+        n_looked_at = 0
+        for n_looked_at, fact in enumerate(self._others(number), 1):
+            if self._can_be_asked(model, fact, held_out=False):
+                found.append(fact)
+            if len(found) == FACTS_OF_MEAN:
+                return found, n_looked_at
+        return found, n_looked_at
 
     def _others(self, number: int) -> Iterator[Fact]:
         """The other facts of the same relation: those after this one, then those before it."""
@@ -171,12 +189,12 @@ class Job:
         yield from facts[number + 1 : last + 1]
         yield from facts[first:number]
 
-    def _can_be_asked(self, model: "TransformerBridge", fact: Fact) -> bool:
-        """Whether the fact has held-out prompts, or none at all, that the model can read."""
+    def _can_be_asked(self, model: "TransformerBridge", fact: Fact, *, held_out: bool) -> bool:
+        """Whether the model can read the fact's prompts of this part, or the part has none."""
         try:
-            _, held_out = split_prompts(replace(self.facts, facts=(fact,)))
-            if held_out:
-                require_readable(model, held_out, position=self.plan.position)
+            choosing, rest = split_prompts(replace(self.facts, facts=(fact,)))
+            if prompts := rest if held_out else choosing:
+                require_readable(model, prompts, position=self.plan.position)
         except Exception:
             return False
         return True

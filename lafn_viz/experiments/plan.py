@@ -7,9 +7,10 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import torch
 
 from lafn_viz.attribution.attribute import Target, check_options
+from lafn_viz.attribution.baselines import BASELINES, Baseline
 from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.core.arguments import Reader, a_flag, a_mapping, a_seed, some_results, whole
+from lafn_viz.core.arguments import Reader, a_flag, a_mapping, a_seed, one_of, some_results, whole
 from lafn_viz.core.options import plain, require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.baselines.editor import Editor
@@ -29,6 +30,7 @@ class PlanOptions(TypedDict, total=False):
     methods: Method | Iterable[Method]
     position: Position
     target: Target
+    baseline: Baseline
     n_steps: int | Literal["auto"]
     select: Mapping[str, Any]
     min_languages: int | None
@@ -52,6 +54,7 @@ def _some_of(what: str, allowed: Iterable[str]) -> Reader:
 
 _READERS: dict[str, Reader] = {
     "methods": _some_of("method", METHODS), "position": ABLATION["position"],
+    "baseline": one_of(BASELINES),
     "select": a_mapping, "top": whole(1), "dense": a_flag,
     "changed": _some_of("changed", get_args(AblatedSets)), "how": ABLATION["how"],
     "controls": whole(0), "editors": some_results(Editor), "alone": a_flag, "seed": a_seed,
@@ -66,6 +69,8 @@ class Plan:
     Args:
         methods: of attribution (see `attribute`); each has its own sets, overlap and effects.
         position, target, n_steps, max_rows: see `attribute`.
+        baseline: of the methods that let one choose it (see `attribute`). A mean is over the next
+            facts of the relation, up to 8, in the paraphrases that choose neurons.
         select: how neurons are selected: the options of `select_neurons`.
         min_languages: the number of languages from which on a shared neuron counts as agnostic
             (see `overlap`).
@@ -88,6 +93,7 @@ class Plan:
     methods: tuple[Method, ...] = ("integrated_gradients",)
     position: Position = "all"
     target: Target = "probability"
+    baseline: Baseline = "auto"
     n_steps: int | Literal["auto"] = "auto"
     select: Mapping[str, Any] = field(default_factory=lambda: {"fraction": 0.02})
     min_languages: int | None = 4

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.methods import METHODS
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.fact import Fact
@@ -53,21 +54,25 @@ def fact_rows(
     plan: Plan,
     *,
     number: int,
+    others: Sequence[Fact] = (),
 ) -> ItemResult:
     """Return the rows about one of these facts.
 
     Args:
         control: another fact of its relation, on which its neurons should have no effect.
+        others: further facts of its relation, for a baseline that is a mean.
         number: the number of the fact in the sweep.
     """
     rows = RowCollector(str(model.cfg.model_name), fact.id)
     with rows.stage("prompts"):
         choosing, held_out = split_prompts(replace(facts, facts=(fact,)))
+        corpus, _ = split_prompts(replace(facts, facts=(fact, *others)))
         for method in plan.methods:
             with rows.stage(f"attribution: {method}"):
                 scores = attribute(
                     model, choosing, method=method, position=plan.position, target=plan.target,
-                    n_steps=plan.n_steps, max_rows=plan.max_rows,
+                    n_steps=plan.n_steps, max_rows=plan.max_rows, corpus=corpus,
+                    baseline=plan.baseline if METHODS[method].takes_baseline else "auto",
                 )  # fmt: skip
                 located = locate(scores, min_languages=plan.min_languages, **plan.select)
                 agnostic = located.agnostic.get(fact.id, frozenset())

@@ -11,16 +11,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from lafn_viz.attribution.baselines import without_other_facts
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.datasets.facts import FactSet, trained_and_held_out
+from lafn_viz.datasets.facts import Fact, FactSet, trained_and_held_out
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import Ablation
 from lafn_viz.interventions.effects import Effects, effects
 from lafn_viz.models.calls import reads_model
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
@@ -28,6 +30,8 @@ from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+FACTS_OF_MEAN = 8  # at most; enough for a mean, and few beside what an attribution costs
 
 
 class SelectOptions(TypedDict, total=False):
@@ -79,6 +83,23 @@ def split_prompts(
         [prompt for choosing, _ in pairs for prompt in choosing],
         [prompt for _, held_out in pairs for prompt in held_out],
     )
+
+
+def corpus_of_others(
+    model: "TransformerBridge", facts: FactSet, fact: Fact, asked: Sequence[Prompt]
+) -> list[Prompt] | None:
+    """Prompts of the next facts of a relation, for the baseline of a fact's prompts.
+
+    Returns None where the baseline is zero, or where they lack a language of the prompts.
+    """
+    if not capabilities(model).scale_invariant:
+        return None
+    ids = [other.id for other in facts if other.relation == fact.relation]
+    place = ids.index(fact.id)
+    chosen = (ids[place + 1 :] + ids[:place])[:FACTS_OF_MEAN]
+    others = replace(facts, facts=tuple(facts[fact_id] for fact_id in chosen))
+    corpus, _ = split_prompts(others)
+    return None if without_other_facts(asked, corpus) else corpus
 
 
 def locate(

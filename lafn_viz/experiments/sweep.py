@@ -88,9 +88,9 @@ def sweep(
             what has changed, and what was compared with it, is done again, too.
         progress: show a bar, with rate and time left.
         options: parts of the plan that replace those of `plan`: `methods`, `position`, `target`,
-            `n_steps`, `max_rows`, `select`, `min_languages`, `top`, `dense`, `changed`, `how`,
-            `controls`, `editors`, `alone`, `seed`, `per_shard`. `Plan` explains them and has their
-            defaults.
+            `baseline`, `n_steps`, `max_rows`, `select`, `min_languages`, `top`, `dense`,
+            `changed`, `how`, `controls`, `editors`, `alone`, `seed`, `per_shard`. `Plan` explains
+            them and has their defaults.
 
     Raises:
         StoreError: if the folder holds another sweep, or another run is writing to it.

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # By what the neurons are scaled. The first copy is the model as it is, and the second has no
 # neurons; the small ones show where the norm lets go.
 SCALES = (1.0, 0.0, 0.5, 0.25, 1e-2, 1e-3, 1e-4, 1e-5)
+FIRST_SMALL = 4
 # How much of what a layer adds may change with the scale: without a norm, three quarters do.
 LARGEST_CHANGE, LARGEST_CHANGE_IN_HALF_PRECISION = 0.1, 0.3
 SMALLEST_PART = 1e-3  # of a layer's output: what adds less is lost in rounding
@@ -110,7 +111,8 @@ def _floor(at_output: Tensor | None, at_written: Tensor | None) -> float | None:
     # share^2 = c^2 (r^2 + floor^2) / (c^2 r^2 + floor^2) for the scale c and r = rms(W w), solved
     # for the floor where the share is nearest to a half and so known best.
     shares = torch.stack([(part.norm(dim=-1) / whole).median() for part in added]).clamp(max=1)
-    nearest = int((shares - 0.5).abs().argmin())
+    small = range(FIRST_SMALL, len(SCALES))
+    nearest = min(small, key=lambda number: abs(float(shares[number]) - 0.5))
     scale, share = SCALES[nearest], float(shares[nearest])
     size = float(written[0, seen].square().mean(-1).sqrt().median())
     lost, left = max(1 - share**2, 1e-6), max(share**2 - scale**2, 1e-12)

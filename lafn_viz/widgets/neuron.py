@@ -10,6 +10,7 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.languages import language_name
+from lafn_viz.experiments.stages import corpus_of_others
 from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 from lafn_viz.plots.attribution import strongest_in_bins
@@ -195,7 +196,9 @@ class NeuronExplorer(Explorer):
 
         def compute(task: Task) -> NeuronScores:
             task.step(0.1, f"Attributing {fact.id}")
-            return attribute(model, chosen.prompts(), method=method)
+            prompts = chosen.prompts()
+            corpus = corpus_of_others(model, self.facts, fact, prompts)
+            return attribute(model, prompts, method=method, corpus=corpus)
 
         self.submit("scores", compute, self._show)
 

@@ -13,7 +13,7 @@ from lafn_viz.core.messages import listed
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.languages import language_name
-from lafn_viz.experiments.stages import locate
+from lafn_viz.experiments.stages import corpus_of_others, locate
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import weights_of
 from lafn_viz.neurons.neuron_sets import Neuron, require_finite
@@ -162,7 +162,8 @@ class OverlapExplorer(Explorer):
         facts = self.facts.filter(relation=fact.relation, subjects=fact.subject_id)
         # Held-out paraphrases are left for measuring what is done to these neurons.
         prompts = facts.prompts(splits=["trained", "held-out pair"])
-        scores = attribute(model, prompts, method=method)
+        corpus = corpus_of_others(model, self.facts, fact, prompts)
+        scores = attribute(model, prompts, method=method, corpus=corpus)
         require_finite(scores)
         return scores
 

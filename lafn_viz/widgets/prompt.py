@@ -1,11 +1,12 @@
 """Type a prompt and an answer, and see while you type which neurons move the answer."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ipywidgets as w
 
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.languages import language_name
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 DEBOUNCE = 0.15  # seconds after the last key before anything is computed
+# Over how many prompts a mean is taken, and how far apart they are: of several facts and wordings.
+PROMPTS_OF_MEAN, PROMPTS_APART = 24, 7
 
 
 class _Result(NamedTuple):
@@ -95,11 +98,25 @@ class PromptExplorer(Explorer):
             if task.wait(DEBOUNCE):
                 raise Cancelled
             task.step(0.2, "Attributing")
-            scores = attribute(model, [prompt], method=method)
+            scores = attribute(
+                model, [prompt], method=method, **self._baseline(model, prompt, method)
+            )
             masked = capabilities(model).masked
             return _Result(scores, [] if masked else next_tokens(model, [prompt])[0])
 
         self.submit("prompt", compute, self._show)
+
+    def _baseline(
+        self, model: "TransformerBridge", prompt: Prompt, method: Method
+    ) -> dict[str, Any]:
+        """The baseline of a typed prompt, which no fact stands beside.
+
+        Where zero is no baseline, it is the mean over the language's facts.
+        """
+        if not (capabilities(model).scale_invariant and METHODS[method].takes_baseline):
+            return {}
+        corpus = self.facts.filter(languages=prompt.language).prompts()[::PROMPTS_APART]
+        return {"baseline": "mean", "corpus": corpus[:PROMPTS_OF_MEAN]}
 
     def _show(self, result: _Result) -> None:
         self.scores = scores = result.scores

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
 import lafn_viz as lv
 from lafn_viz.experiments.job import Job
+from lafn_viz.experiments.stages import split_prompts
 
 QUICK = {"methods": ["activation"], "controls": 1, "progress": False}
 
@@ -98,3 +100,20 @@ def test_a_mended_fact_is_all_that_is_done_again(embedded, some, tmp_path, monke
     other = replace(some, facts=some.facts[::-1])
     with pytest.raises(lv.StoreError, match="other facts or edits than these, or in another order"):
         lv.sweep(embedded, other, store.folder, retry=True, **options)
+
+
+@pytest.mark.parametrize(("family", "baseline"), [("gemma3", "other_facts"), ("gpt2", "zero")])
+def test_the_baseline_is_the_mean_of_the_next_facts_where_zero_is_none(
+    tiny, some, family, baseline
+):
+    model = tiny(family)
+    plan = lv.Plan(methods=("direct_effect",), changed=(), editors=(), dense=True)
+    result = Job(some, (), plan).run(model, 1)
+    assert len(result.tables["failures"]) == 0
+    choosing, _ = split_prompts(replace(some, facts=(some.facts[1],)))
+    corpus, _ = split_prompts(some)
+    expected = lv.attribute(model, choosing, method="direct_effect", corpus=corpus)
+    assert expected.provenance.options["baseline"] == baseline
+    assert torch.equal(result.dense["direct_effect"], expected.values)
+    # What a fact's rows come from: itself, and the control or all others of the mean.
+    assert len(result.inputs) == (3 if family == "gemma3" else 2)

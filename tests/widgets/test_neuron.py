@@ -31,3 +31,10 @@ def test_another_model_can_be_chosen(capitals):
     nothing.wait()
     assert "no such model" in nothing.status.text
     assert nothing.status.is_error
+
+
+def test_other_facts_are_the_baseline_where_zero_is_none(tiny, capitals):
+    explorer = lv.NeuronExplorer(tiny("gemma3"), capitals)
+    explorer.method.value = "direct_effect"
+    explorer.wait()
+    assert explorer.scores.provenance.options["baseline"] == "other_facts"

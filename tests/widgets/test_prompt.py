@@ -54,3 +54,10 @@ def test_what_a_typed_blank_means_is_said(embedded, capitals):
     explorer.text.value = "The capital of France is Paris"
     explorer.wait()
     assert "already ends in the answer" in explorer.status.text
+
+
+def test_the_language_is_the_baseline_where_zero_is_none(tiny, capitals):
+    explorer = lv.PromptExplorer(tiny("gemma3"), capitals)
+    explorer.method.value = "direct_effect"
+    explorer.wait()
+    assert explorer.scores.provenance.options["baseline"] == "mean"

@@ -203,6 +203,8 @@ def _attribute(
     options: dict[str, Any] = {"position": position, "target": target, "progress": progress}
     if method in MEAN_BASELINE:
         options |= {"method": MEAN_BASELINE[method], "baseline": "mean", "corpus": planted.others}
+    elif method in MEAN_BASELINE.values():
+        options |= {"method": method, "baseline": "zero"}
     else:
         options |= {"method": method}
     return attribute(planted.model, planted.prompts, **options)
