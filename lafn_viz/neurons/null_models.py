@@ -1,10 +1,11 @@
-"""The neuron sets of facts as integer lists: their statistics, and draws from two null models.
+"""The neuron sets of facts as integer lists: their statistics, also in draws of two null models.
 
 A permutation test computes the same statistics a thousand times over all facts at once. A list of
 the neurons of each fact and language serves that better than sets: a neuron is a number, layer *
 d_mlp + neuron, and lists are padded with one number more than there are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lafn_viz.neurons.expected_overlap import expected_agnostic, expected_pairs, probabilities
 from lafn_viz.neurons.overlap_result import Overlap
 
 NULLS = ("random neurons", "other facts")
+LEAST_EXPECTED = 1e-3  # below it, chance is too rare to count in standard deviations
 STATISTICS = ("agnostic", "shared", "across scripts")
 
 
@@ -67,15 +70,23 @@ class FactSets:
         held = self._held(lists)
         agnostic = ((held >= self.needed[:, None]) / held).sum(1)
         shared = (held - 1).sum(1)
+        alike = [(self._held(lists[:, columns]) - 1).sum(1) for columns in self.same_script]
+        return torch.stack([agnostic.round(), *self._by_pair(shared, alike)])
+
+    def _by_pair(
+        self, shared: Float[Tensor, " fact"], alike: Sequence[Float[Tensor, " fact"]]
+    ) -> tuple[Float[Tensor, " fact"], Float[Tensor, " fact"]]:
+        """Means over all pairs of languages, and over those of two scripts, from sums over pairs.
+
+        `alike` are the sums over the pairs of one script, in the order of `same_script`.
+        """
         languages = self.known.sum(1)
         pairs = languages * (languages - 1)
-        alike, alike_pairs = torch.zeros_like(shared), torch.zeros_like(pairs)
-        for columns in self.same_script:
-            alike += (self._held(lists[:, columns]) - 1).sum(1)
+        across, pairs_across = shared, pairs
+        for columns, of_script in zip(self.same_script, alike, strict=True):
             known = self.known[:, columns].sum(1)
-            alike_pairs += known * (known - 1)
-        across = (shared - alike) / (pairs - alike_pairs)
-        return torch.stack([agnostic.round(), shared / pairs, across])
+            across, pairs_across = across - of_script, pairs_across - known * (known - 1)
+        return shared / pairs, across / pairs_across
 
     def _held(self, lists: Int[Tensor, "fact language place"]) -> Float[Tensor, "fact entry"]:
         """How many of the languages hold the neuron of each entry (1 where a list is padded)."""
@@ -93,7 +104,11 @@ class FactSets:
             columns.setdefault(script, []).append(column)
         return [group for group in columns.values() if len(group) > 1]
 
-    def random_neurons(self, rng: torch.Generator) -> Int[Tensor, "fact language place"]:
+    def random_neurons(self, rng: torch.Generator) -> Float[Tensor, "statistic fact"]:
+        """The statistics when each language's neurons are `renamed`."""
+        return self.statistics(self.renamed(rng))
+
+    def renamed(self, rng: torch.Generator) -> Int[Tensor, "fact language place"]:
         """Rename each language's neurons at random within their layers, for all facts alike."""
         n_languages = self.lists.shape[1]
         order = torch.rand(n_languages, *self.shape, generator=rng).argsort(-1)
@@ -102,17 +117,43 @@ class FactSets:
         renamed[:, : self.width] = (order + offset).flatten(1)
         return renamed[torch.arange(n_languages)[:, None], self.lists]
 
-    def other_facts(self, rng: torch.Generator) -> Int[Tensor, "fact language place"]:
-        """In each language take the list of another fact of the relation that is known in it."""
+    def other_facts(self, rng: torch.Generator) -> Float[Tensor, "statistic fact"]:
+        """The statistics when facts of a relation are exchanged at random within each language.
+
+        They are those that the fact itself would have: how far a draw is from what is expected of
+        its sets, in standard deviations, taken from what is expected of the fact's own sets.
+        """
+        donor = self.exchanged(rng)
+        lists = self.lists[donor, torch.arange(donor.shape[1])]
+        lists = lists.masked_fill(~self.known[..., None], self.width)
+        expected, own = self._expected(donor), self._expected_of_own
+        return own + (self.statistics(lists) - expected) * (own / expected).sqrt()
+
+    def exchanged(self, rng: torch.Generator) -> Int[Tensor, "fact language"]:
+        """For each fact and language a fact of the relation that is known in it, or the same."""
         order, place, size = self._peers
-        step = torch.rand(place.shape, generator=rng).mul(size - 1).floor().clamp_min(0) + 1
-        # Around the group, from the fact's own place in it: never the fact itself.
+        chosen = torch.rand(place.shape, generator=rng).mul(size).long().minimum(size - 1)
+        # From the start of the group, which is where the fact stands, less its place in it.
         start = torch.arange(len(place))[:, None] - place
-        chosen = order.gather(0, start + (place + step.long()) % size)
-        other = torch.empty_like(order).scatter_(0, order, chosen)
-        lists = self.lists[other, torch.arange(place.shape[1])]
-        lists[~self.known] = self.width
-        return lists
+        return torch.empty_like(order).scatter_(0, order, order.gather(0, start + chosen))
+
+    @cached_property
+    def _expected_of_own(self) -> Float[Tensor, "statistic fact"]:
+        itself = torch.arange(len(self.lists))[:, None]
+        return self._expected(itself.expand(self.known.shape))
+
+    def _expected(self, donor: Int[Tensor, "fact language"]) -> Float[Tensor, "statistic fact"]:
+        """What is expected of the STATISTICS, by the sizes and common neurons of the donors."""
+        probability = self._probability[donor, torch.arange(donor.shape[1])]
+        probability = probability * self.known[..., None]
+        agnostic = expected_agnostic(probability, self.needed)
+        alike = [expected_pairs(probability[:, columns]) for columns in self.same_script]
+        pairs = self._by_pair(expected_pairs(probability), alike)
+        return torch.stack([agnostic, *pairs]).clamp_min(LEAST_EXPECTED)
+
+    @cached_property
+    def _probability(self) -> Float[Tensor, "fact language member"]:
+        return probabilities(self.lists, self.relation, self.width)
 
     @cached_property
     def _peers(self) -> tuple[Tensor, Tensor, Tensor]:
