@@ -78,9 +78,22 @@ def batches(
     """
     if position not in POSITIONS:
         raise ValueError(f"unknown position {position!r}; there are {', '.join(POSITIONS)}")
+    yield from batches_of(
+        model, encode_all(model, prompts), position=position, max_prompts=max_prompts
+    )
+
+
+def batches_of(
+    model: "TransformerBridge",
+    encoded: Sequence[Encoded],
+    *,
+    position: Position = "all",
+    max_prompts: int = 256,
+) -> Iterator[Batch]:
+    """Group encoded prompts as `batches` does."""
     masked = capabilities(model).masked
     groups: dict[tuple[int, int, int, int], list[tuple[int, Encoded]]] = defaultdict(list)
-    for number, item in enumerate(encode_all(model, prompts)):
+    for number, item in enumerate(encoded):
         first = item.acted_on(position, masked=masked).start
         groups[len(item.read), len(item.answer), first, item.text[0]].append((number, item))
     device = next(model.original_model.parameters()).device

@@ -17,6 +17,7 @@ Everything that scores an answer uses one of two kernels:
 An answer is *known* where greedy decoding writes it: no token is likelier than any of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,13 @@ from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.prompts import Prompt, prompt_columns
-from lafn_viz.models.batching import Padded, batches
+from lafn_viz.models.batching import Padded, batches_of
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import Unembedding, capabilities, provenance
 from lafn_viz.models.generate_calls import prompts_given
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked
+from lafn_viz.models.shared_beginnings import answer_logits, can_share
+from lafn_viz.models.tokens import Encoded, encode_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,16 +192,48 @@ def score_answers(
     *,
     max_prompts: int = 256,
 ) -> AnswerScores:
-    """Score each prompt's answer, at most `max_prompts` in one batch (this bounds the memory)."""
+    """Score each prompt's answer, at most `max_prompts` in one batch (this bounds the memory).
+
+    On large models, and where examples stand before the prompts, what prompts have in common before
+    their subject is read once (see `shared_beginnings`).
+    """
     prompts = as_prompts(prompts)
-    log_prob = torch.empty(len(prompts))
-    rank = torch.empty(len(prompts), dtype=torch.long)
+    encoded = encode_all(model, prompts)
+    score = _behind_beginnings if can_share(model, encoded) else _whole
+    log_prob, rank = score(model, encoded, max_prompts)
+    return AnswerScores(
+        log_prob=log_prob,
+        rank=rank,
+        prompts=tuple(prompts),
+        provenance=provenance(model, "score_answers"),
+    )
+
+
+def _behind_beginnings(
+    model: "TransformerBridge", encoded: Sequence[Encoded], max_prompts: int
+) -> tuple[Float[Tensor, " prompt"], Int[Tensor, " prompt"]]:
+    """Log-probability (nats) and rank of answers, of prompts that share their beginnings."""
+    log_prob = torch.zeros(len(encoded))
+    rank = torch.zeros(len(encoded), dtype=torch.long)
+    for numbers, tokens, logits in answer_logits(model, encoded, max_rows=max_prompts):
+        numbers = numbers.cpu()
+        log_prob.index_add_(0, numbers, token_log_prob(logits, tokens).cpu())
+        rank.scatter_reduce_(0, numbers, token_rank(logits, tokens).cpu(), "amax")
+    return log_prob, rank
+
+
+def _whole(
+    model: "TransformerBridge", encoded: Sequence[Encoded], max_prompts: int
+) -> tuple[Float[Tensor, " prompt"], Int[Tensor, " prompt"]]:
+    """Log-probability (nats) and rank of answers, of prompts that are read from end to end."""
+    log_prob = torch.empty(len(encoded))
+    rank = torch.empty(len(encoded), dtype=torch.long)
     caps = capabilities(model)
     keeps = caps.supports_logits_to_keep and not caps.masked
     # The last positions are a view, which torch would multiply prompt by prompt.
     hooks: Hooks = [(HOOK_UNEMBED, _contiguous)] if caps.unembedding is not None else []
     with torch.no_grad():
-        for batch in batches(model, prompts, max_prompts=max_prompts):
+        for batch in batches_of(model, encoded, max_prompts=max_prompts):
             keep = {"logits_to_keep": batch.answers.shape[1]} if keeps else {}
             # Prompts that differ only in the answer's last token, or behind a mask, run once.
             tokens, row = batch.tokens.unique(dim=0, return_inverse=True)
@@ -208,12 +243,7 @@ def score_answers(
             logits = (logits if keeps else logits[:, batch.predicted]).float()[row]
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
             rank[batch.index] = token_rank(logits, batch.answers).max(-1).values.cpu()
-    return AnswerScores(
-        log_prob=log_prob,
-        rank=rank,
-        prompts=tuple(prompts),
-        provenance=provenance(model, "score_answers"),
-    )
+    return log_prob, rank
 
 
 def log_prob_of(
