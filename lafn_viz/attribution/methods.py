@@ -19,14 +19,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass, Paths
 from lafn_viz.attribution.path_integral import Integral, integrate
-from lafn_viz.attribution.quadrature import Quadrature, nodes_and_weights
+from lafn_viz.attribution.quadrature import Quadrature, lobatto, nodes_and_weights
 from lafn_viz.attribution.token_baselines import without_each_token
 from lafn_viz.models.hooks import down_weight
 
@@ -36,6 +35,9 @@ Method = Literal[
 ]  # fmt: skip
 Baselines = Float[Tensor, "prompt layer at neuron"] | None  # None stands for zero
 AUTO_NODES = 4  # points of n_steps="auto" on a path or a part of one
+# From a baseline other than zero F bends little: 0, 1/2 and 1 are often enough (1 costs nothing),
+# and where they are not, two points more are as good as AUTO_NODES.
+FIRST_RULE, NEXT_RULE = lobatto(3), lobatto(5)
 RELEASED_STEPS = 20  # of AMIG's released code
 LEAST_STRETCH = 1e-3  # of a path from zero; so short a path is straight
 
@@ -112,7 +114,8 @@ class PathMethod(MethodSpec):
     def _refined(self, run: OnePass, paths: Paths, tolerance: float) -> Integral:
         """Integrate with as many points as the tolerance needs."""
         rule = nodes_and_weights("gauss_radau", AUTO_NODES)
-        return integrate(run, paths, rule, tolerance=tolerance, refined_by=rule)
+        first, then = (rule, None) if paths.start is None else (FIRST_RULE, NEXT_RULE)
+        return integrate(run, paths, first, tolerance=tolerance, next_rule=then, refined_by=rule)
 
     def rows_per_prompt(self, steps: Steps, n_layers: int, n_tokens: int) -> int:
         """Count the prompt's own row and one path in each layer, with its start."""
@@ -168,10 +171,7 @@ class Amig(PathMethod):
         # A token's path is short, and all paths of a prompt end at the same point: the trapezoid
         # rule costs one point a path.
         rule = nodes_and_weights("gauss_radau", AUTO_NODES)
-        start_only = np.zeros(1), np.full(1, 0.5)
-        return integrate(
-            run, paths, start_only, end_weight=0.5, tolerance=tolerance, refined_by=rule
-        )
+        return integrate(run, paths, lobatto(2), tolerance=tolerance, refined_by=rule)
 
     def rows_per_prompt(self, steps: Steps, n_layers: int, n_tokens: int) -> int:
         """Count a path for each token in each layer, beside the prompt's own row and its ends."""

@@ -12,7 +12,8 @@ Instead:
 3. Give the un-embedding the rows in small chunks, and keep the log-probability of each row and its
    gradient, never all logits at once (`scoring.ChunkedAnswerLogProb`).
 4. One backward pass from the sum of all rows' F gives the gradient at every point of every layer,
-   because no row depends on another.
+   because no row depends on another. The unmodified rows, which run along, give it at the ends of
+   all paths.
 
 Where a model fixes its batch at the start (BLOOM, OPT, XGLM: no `supports_growing_batch`), all
 rows are there from the first layer on, at about twice the work and with the same result.
@@ -73,11 +74,15 @@ class Points:
 
 @dataclass(frozen=True)
 class Slopes:
-    """F at some points of a layer, and gradient times factor there, summed over positions."""
+    """F at some points of a layer, and gradient times factor there, summed over positions.
+
+    `end` is gradient times factor at the end of every path, where it was asked for.
+    """
 
     layer: int
     value: Float[Tensor, " row"]
     slope: Float[Tensor, "row neuron"]
+    end: Float[Tensor, "path neuron"] | None
 
 
 class OnePass:
@@ -202,8 +207,16 @@ class OnePass:
             gradients = torch.autograd.grad(self._target(log_prob).sum(), leaves)
         return [gradient[:, self.at] for gradient in gradients]
 
-    def slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
-        """F and its gradient along the paths, at some points of some layers, `max_rows` at once."""
+    def slopes(
+        self, paths: Paths, points: Mapping[int, Points], *, ends: bool = False
+    ) -> Iterator[Slopes]:
+        """F and its gradient along the paths, at some points of some layers, `max_rows` at once.
+
+        A layer whose points do not fit into one pass comes several times, in order.
+
+        Args:
+            ends: take the gradient at the ends of all paths, too; this costs no further rows.
+        """
         group: dict[int, Points] = {}
         room = most = max(1, self.max_rows - len(self.tokens))
         for layer in sorted(points):
@@ -215,36 +228,44 @@ class OnePass:
                 room -= len(group[layer].path)
                 done += len(group[layer].path)
                 if not room:
-                    yield from self._slopes(paths, group)
+                    yield from self._slopes(paths, group, ends)
                     group, room = {}, most
         if group:
-            yield from self._slopes(paths, group)
+            yield from self._slopes(paths, group, ends)
 
-    def _slopes(self, paths: Paths, points: Mapping[int, Points]) -> Iterator[Slopes]:
+    def _slopes(self, paths: Paths, points: Mapping[int, Points], ends: bool) -> Iterator[Slopes]:
         """The same for points that fit into one pass."""
         n, grows = len(self.tokens), self.capabilities.supports_growing_batch and self.short
         owners = {layer: paths.owner[part.path] for layer, part in points.items()}
-        leaves: dict[int, Float[Tensor, "row at neuron"]] = {}
+        leaves = {
+            layer: self._at_points(paths, layer, part).requires_grad_()
+            for layer, part in points.items()
+        }
+        unmodified: list[Float[Tensor, "prompt pos neuron"]] = []
         hooks: Hooks = []
-        n_rows = n
-        for layer, part in points.items():
-            leaves[layer] = self._at_points(paths, layer, part).requires_grad_()
+        kept, n_rows = unmodified if ends else None, n
+        for layer, leaf in leaves.items():
             if grows:
                 hooks.append((hook_block(layer), _append(owners[layer])))
-            hooks.append((hook_post(layer), _replace(n_rows, self.at, leaves[layer])))
-            n_rows += len(part.path)
+            hooks.append((hook_post(layer), _replace(n_rows, self.at, leaf, n, kept)))
+            n_rows += len(leaf)
         owner = torch.cat([self.everyone(), *owners.values()])
         tokens = self.tokens if grows else self.tokens[owner]
         with torch.enable_grad():
             log_prob, _ = self._run(tokens, owner, hooks, mask=grows)
             value = self._target(log_prob)
-            gradients = torch.autograd.grad(value.sum(), list(leaves.values()))
-        values = value.detach()[n:].split([len(part.path) for part in points.values()])
-        for (layer, part), gradient, value_at in zip(
-            points.items(), gradients, values, strict=True
+            gradients = torch.autograd.grad(value.sum(), [*leaves.values(), *unmodified])
+        at_ends = gradients[len(leaves) :] if ends else [None] * len(leaves)
+        values = value.detach()[n:].split([len(leaf) for leaf in leaves.values()])
+        for (layer, part), gradient, value_at, at_end in zip(
+            points.items(), gradients, values, at_ends, strict=False
         ):
-            factor = self._factor(paths, layer, part)
-            yield Slopes(layer, value_at, (gradient.float() * factor.float()).sum(1))
+            end = None
+            if at_end is not None:
+                factor = self._factor(paths, layer, slice(None))
+                end = (at_end[:, self.at][paths.owner].float() * factor.float()).sum(1)
+            factor = self._factor(paths, layer, part.path)
+            yield Slopes(layer, value_at, (gradient.float() * factor.float()).sum(1), end)
 
     def _at_points(
         self, paths: Paths, layer: int, points: Points
@@ -256,12 +277,14 @@ class OnePass:
             return alpha * end
         return torch.lerp(paths.start[layer][points.path].to(end), end, alpha)
 
-    def _factor(self, paths: Paths, layer: int, points: Points) -> Float[Tensor, "row at neuron"]:
-        """What multiplies a layer's gradient at points of the paths."""
+    def _factor(
+        self, paths: Paths, layer: int, path: Int[Tensor, " row"] | slice
+    ) -> Float[Tensor, "row at neuron"]:
+        """What multiplies a layer's gradient on some of the paths."""
         if paths.factor is not None:
-            return paths.factor[layer][points.path]
-        end = self.activations[layer][paths.owner[points.path]]
-        return end if paths.start is None else end - paths.start[layer][points.path]
+            return paths.factor[layer][path]
+        end = self.activations[layer][paths.owner[path]]
+        return end if paths.start is None else end - paths.start[layer][path]
 
     def _run(
         self,
@@ -318,8 +341,17 @@ def _append(owner: Int[Tensor, " row"]) -> Callable[..., Tensor]:
     return hook
 
 
-def _replace(start: int, at: slice, leaf: Float[Tensor, "row at neuron"]) -> Callable[..., Tensor]:
-    """A hook that sets the rows from `start` on, at some positions, to the points of a path."""
+def _replace(
+    start: int,
+    at: slice,
+    leaf: Float[Tensor, "row at neuron"],
+    unmodified: int = 0,
+    kept: list[Float[Tensor, "prompt pos neuron"]] | None = None,
+) -> Callable[..., Tensor]:
+    """A hook that sets the rows from `start` on, at some positions, to the points of a path.
+
+    Where a list `kept` is given, it gets the first `unmodified` rows, to take a gradient of them.
+    """
 
     def hook(value: Tensor, hook: Any) -> Tensor:
         stop = start + len(leaf)
@@ -327,6 +359,12 @@ def _replace(start: int, at: slice, leaf: Float[Tensor, "row at neuron"]) -> Cal
         if leaf.shape[1] < value.shape[1]:
             old = value[start:stop]
             rows = torch.cat([old[:, : at.start], rows, old[:, at.stop :]], 1)
-        return torch.cat([value[:start], rows, value[stop:]])
+        if kept is None:
+            return torch.cat([value[:start], rows, value[stop:]])
+        first = value[:unmodified]
+        if not first.requires_grad:  # below the first layer that is changed
+            first = first.detach().requires_grad_()
+        kept.append(first)
+        return torch.cat([first, value[unmodified:start], rows, value[stop:]])
 
     return hook

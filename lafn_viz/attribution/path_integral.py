@@ -2,8 +2,12 @@
 
 F at the two ends of a part of a path says what the gradients along it should add up to
 (completeness), so the error of every part is known without a second rule. Begin with every path as
-one part. While a prompt's error in a layer is above what is allowed, cut the parts of its paths
-that carry the error. The pieces of all layers are run together (see `one_pass`).
+one part and with the first of some rules, each of which has the points of the one before and more.
+Where a prompt's error in a layer is above what is allowed, add the points of the next rule. While
+it still is, cut the parts of the paths that carry the error. The points of all layers are run
+together (see `one_pass`).
+
+All paths of a prompt end at its unmodified activations, so the point 1 costs nothing.
 
 Rules and parts divide the path in t, from 0 to 1. On most paths t is alpha, the share of the way
 from start to end. On a path that is stretched by x, alpha = sinh(x t) / sinh(x): its beginning is
@@ -19,11 +23,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass, Paths, Points
+from lafn_viz.attribution.path_parts import Parts, Spans, worst
 
 Rule = tuple[np.ndarray, np.ndarray]  # nodes in [0, 1] and their weights
 # A part is cut at most this often, in two at first and then in four (down to 1/2048 of its path);
 # a layer of this many parts is given up.
 ROUNDS, MOST_PARTS = 6, 160
+# With few points the errors of single neurons exceed that of their sum, so a rule that has a next
+# one is held to this share of what is allowed.
+FIRST_SHARE = 0.25
 # A layer that hardly moves the target is held to this share of the layer that moves it most.
 QUIET = 0.1
 # F at a point of a path is known to this many units of rounding of itself.
@@ -48,82 +56,31 @@ class Integral:
         return self.values.sum(-1) - self.change
 
 
-@dataclass(frozen=True)
-class _Spans:
-    path: Int[Tensor, " part"]
-    left: Float[Tensor, " part"]
-    right: Float[Tensor, " part"]
-
-
-@dataclass(frozen=True)
-class _Parts(_Spans):
-    """Parts of the paths through one layer: F at their ends, and the scores along them."""
-
-    value_left: Float[Tensor, " part"]
-    value_right: Float[Tensor, " part"]
-    scores: Float[Tensor, "part neuron"]
-
-    @property
-    def change(self) -> Float[Tensor, " part"]:
-        return self.value_right - self.value_left
-
-    @property
-    def error(self) -> Float[Tensor, " part"]:
-        return (self.scores.sum(-1) - self.change).abs()
-
-    def cut(self, chosen: Bool[Tensor, " part"], pieces: int) -> _Spans:
-        """Cut each chosen part into equal pieces, in order."""
-        left, width = self.left[chosen], (self.right - self.left)[chosen]
-        step = torch.arange(pieces, device=left.device)
-        return _Spans(
-            self.path[chosen].repeat_interleave(pieces),
-            (left[:, None] + width[:, None] * (step / pieces)).flatten(),
-            (left[:, None] + width[:, None] * ((step + 1) / pieces)).flatten(),
-        )
-
-    def replaced(
-        self,
-        chosen: Bool[Tensor, " part"],
-        pieces: _Spans,
-        scores: Float[Tensor, "piece neuron"],
-        value_left: Float[Tensor, " piece"],
-    ) -> "_Parts":
-        """Replace the chosen parts by their pieces."""
-        starts = value_left.unflatten(0, (int(chosen.sum()), -1))[:, 1:]
-        left = torch.cat([self.value_left[chosen, None], starts], 1).flatten()
-        right = torch.cat([starts, self.value_right[chosen, None]], 1).flatten()
-        new = _Parts(pieces.path, pieces.left, pieces.right, left, right, scores)
-        pairs = zip(vars(self).values(), vars(new).values(), strict=True)
-        return _Parts(*(torch.cat([old[~chosen], cut]) for old, cut in pairs))
-
-
 def integrate(
     run: OnePass,
     paths: Paths,
     rule: Rule,
     *,
-    end_weight: float = 0.0,
     tolerance: float | None = None,
+    next_rule: Rule | None = None,
     refined_by: Rule | None = None,
 ) -> Integral:
     """Integrate the gradient along the paths of a batch.
 
     Args:
         rule: where the gradient is taken on every path.
-        end_weight: weight of the point 1 beside the rule's: all paths of a prompt share its
-            gradient, so it costs one point a prompt.
         tolerance: error allowed, as a share of `scale`; None: the rule alone, whatever its error.
+        next_rule: the rule for whole paths where `rule` misses the tolerance; it has all points of
+            `rule`, whose gradients are kept.
         refined_by: the rule for parts that were cut.
     """
-    parts = _whole_paths(run, paths, rule)
+    parts, kept = _whole_paths(run, paths, rule, next_rule)
     paths_per_prompt = torch.bincount(paths.owner, minlength=len(run.tokens))
-    per_path = len(_from_start(rule)[0])
-    n_points = (per_path * paths_per_prompt[:, None]).repeat(1, len(run.activations))
-    if end_weight:
-        _add_ends(run, paths, parts, end_weight)
-        n_points += 1
+    nodes = _from_start(rule)[0]
+    each = (nodes < 1).sum() * paths_per_prompt + int(nodes[-1] == 1)
+    n_points = each[:, None].repeat(1, len(run.activations))
 
-    def sums(quantity: Callable[[_Parts], Tensor]) -> Float[Tensor, "prompt layer ..."]:
+    def sums(quantity: Callable[[Parts], Tensor]) -> Float[Tensor, "prompt layer ..."]:
         """A quantity of the parts, summed over those of each prompt."""
         columns = []
         for part in parts.values():
@@ -140,7 +97,13 @@ def integrate(
         eps = torch.finfo(run.activations[0].dtype).eps
         lost = UNITS * eps * size * paths_per_prompt
         allowed = torch.maximum(tolerance * scale, lost[:, None])
-        n_points += _refine(run, paths, parts, refined_by, allowed, MOST_PARTS + paths_per_prompt)
+        most = MOST_PARTS + paths_per_prompt
+        if next_rule is not None:
+            new = ~np.isin(next_rule[0], rule[0])
+            further = next_rule[0][new], next_rule[1][new]
+            strict = FIRST_SHARE * allowed
+            n_points += _add_points(run, paths, parts, kept, further, strict, most)
+        n_points += _refine(run, paths, parts, refined_by, allowed, most)
     return Integral(sums(lambda part: part.scores), change, scale, n_points)
 
 
@@ -159,32 +122,55 @@ def scale_of(
     return torch.maximum(moved, least).clamp_min(torch.finfo(moved.dtype).tiny)
 
 
-def _whole_paths(run: OnePass, paths: Paths, rule: Rule) -> dict[int, _Parts]:
-    """For each layer: every path as one part."""
+def _whole_paths(
+    run: OnePass, paths: Paths, rule: Rule, next_rule: Rule | None
+) -> tuple[dict[int, Parts], dict[int, Float[Tensor, "path neuron"]]]:
+    """For each layer: every path as one part, and what the rule's points give to the next rule."""
     n_paths, device = len(paths.owner), paths.owner.device
     zeros = torch.zeros(n_paths, device=device)
-    spans = _Spans(torch.arange(n_paths, device=device), zeros, zeros + 1)
+    spans = Spans(torch.arange(n_paths, device=device), zeros, zeros + 1)
+    nodes, weights = _from_start(rule)
+    if next_rule is not None:
+        weights = np.stack([weights, next_rule[1][np.isin(next_rule[0], nodes)]])
     layers = range(len(run.activations))
-    evaluated = _evaluate(run, paths, dict.fromkeys(layers, spans), _from_start(rule))
+    evaluated = _evaluate(run, paths, dict.fromkeys(layers, spans), (nodes, weights))
     ends = run.value[paths.owner]
-    return {
-        layer: _Parts(spans.path, spans.left, spans.right, value, ends, scores)
+    parts = {
+        layer: Parts(spans.path, spans.left, spans.right, value, ends, scores[0])
         for layer, (scores, value) in evaluated.items()
     }
+    return parts, {layer: scores[-1] for layer, (scores, _) in evaluated.items()}
 
 
-def _add_ends(run: OnePass, paths: Paths, parts: Mapping[int, _Parts], weight: float) -> None:
-    """Add the gradient at the ends of the paths to the scores of their only parts, in place."""
-    for layer, gradient in enumerate(run.gradients()):
-        start = 0 if paths.start is None else paths.start[layer]
-        step = gradient[paths.owner] * (run.activations[layer][paths.owner] - start)
-        parts[layer].scores.add_(weight * step.float().sum(1))
+def _add_points(
+    run: OnePass,
+    paths: Paths,
+    parts: dict[int, Parts],
+    kept: Mapping[int, Float[Tensor, "path neuron"]],
+    new: Rule,
+    allowed: Float[Tensor, "prompt layer"],
+    most: Int[Tensor, " prompt"],
+) -> Int[Tensor, "prompt layer"]:
+    """Go on to the next rule, in place, on the whole paths that carry an error above the allowed.
+
+    Args:
+        kept: what the points of the rule before give to the next rule.
+        new: the other points of the next rule.
+
+    Returns the number of points that this took.
+    """
+    chosen = _chosen(paths, parts, allowed, most)
+    spans = {layer: parts[layer].cut(mask, 1) for layer, mask in chosen.items()}
+    for layer, (scores, _) in _evaluate(run, paths, spans, new).items():
+        mask = chosen[layer]
+        parts[layer].scores[mask] = kept[layer][mask] + scores[0]
+    return _count(paths, spans, allowed) * len(new[0])
 
 
 def _refine(
     run: OnePass,
     paths: Paths,
-    parts: dict[int, _Parts],
+    parts: dict[int, Parts],
     rule: Rule,
     allowed: Float[Tensor, "prompt layer"],
     most: Int[Tensor, " prompt"],
@@ -196,24 +182,41 @@ def _refine(
     rule = _from_start(rule)
     n_points = torch.zeros_like(allowed, dtype=torch.long)
     for round_ in range(ROUNDS):
-        chosen = {
-            layer: _worst(part.error, paths.owner[part.path], allowed[:, layer], most)
-            for layer, part in parts.items()
-        }
+        chosen = _chosen(paths, parts, allowed, most)
+        if not chosen:
+            break
         # What one cut does not mend is likely a step: two cuts at once then cost no more points
         # and half the passes.
         n_pieces = 2 if round_ == 0 else 4
-        pieces = {
-            layer: parts[layer].cut(mask, n_pieces) for layer, mask in chosen.items() if mask.any()
-        }
-        if not pieces:
-            break
+        pieces = {layer: parts[layer].cut(mask, n_pieces) for layer, mask in chosen.items()}
         for layer, (scores, value) in _evaluate(run, paths, pieces, rule).items():
-            spans = pieces[layer]
-            parts[layer] = parts[layer].replaced(chosen[layer], spans, scores, value)
-            new = torch.bincount(paths.owner[spans.path], minlength=len(allowed))
-            n_points[:, layer] += new * len(rule[0])
+            parts[layer] = parts[layer].replaced(chosen[layer], pieces[layer], scores[0], value)
+        n_points += _count(paths, pieces, allowed) * len(rule[0])
     return n_points
+
+
+def _chosen(
+    paths: Paths,
+    parts: Mapping[int, Parts],
+    allowed: Float[Tensor, "prompt layer"],
+    most: Int[Tensor, " prompt"],
+) -> dict[int, Bool[Tensor, " part"]]:
+    """The parts that carry an error above the allowed, of each layer that has some."""
+    masks = {
+        layer: worst(part.error, paths.owner[part.path], allowed[:, layer], most)
+        for layer, part in parts.items()
+    }
+    return {layer: mask for layer, mask in masks.items() if mask.any()}
+
+
+def _count(
+    paths: Paths, spans: Mapping[int, Spans], like: Float[Tensor, "prompt layer"]
+) -> Int[Tensor, "prompt layer"]:
+    """Number of parts of each prompt and layer."""
+    count = torch.zeros_like(like, dtype=torch.long)
+    for layer, part in spans.items():
+        count[:, layer] = torch.bincount(paths.owner[part.path], minlength=len(like))
+    return count
 
 
 def _from_start(rule: Rule) -> Rule:
@@ -223,26 +226,35 @@ def _from_start(rule: Rule) -> Rule:
 
 
 def _evaluate(
-    run: OnePass, paths: Paths, spans: Mapping[int, _Spans], rule: Rule
-) -> dict[int, tuple[Float[Tensor, "part neuron"], Float[Tensor, " part"]]]:
-    """For each layer and part: the scores along it, and F at its left end (the first node)."""
-    like, k = run.activations[0], len(rule[0])
+    run: OnePass, paths: Paths, spans: Mapping[int, Spans], rule: Rule
+) -> dict[int, tuple[Float[Tensor, "rule part neuron"], Float[Tensor, " part"]]]:
+    """For each layer and part: the scores along it, and F at its first node.
+
+    Several rules may share the nodes: `rule` then has a row of weights for each. The node 1, the
+    last, is allowed where the parts are all paths, each as one part.
+    """
+    like, ends = run.activations[0], bool(rule[0][-1] == 1)
     node, weight = (torch.tensor(x, dtype=torch.float32, device=like.device) for x in rule)
+    weight, k = weight.view(-1, len(node)), len(node) - ends
     points, speeds, scores, lefts, done = {}, {}, {}, {}, {}
     for layer, span in spans.items():
+        n_parts = len(span.path)
         t = span.left[:, None] + (span.right - span.left)[:, None] * node
         alpha, speeds[layer] = _stretched(t, span.path, paths, layer)
-        points[layer] = Points(span.path.repeat_interleave(k), alpha.flatten())
-        scores[layer] = torch.zeros(len(span.path), like.shape[-1], device=like.device)
-        lefts[layer], done[layer] = torch.zeros(len(span.path), device=like.device), 0
-    for slopes in run.slopes(paths, points):
+        points[layer] = Points(span.path.repeat_interleave(k), alpha[:, :k].flatten())
+        scores[layer] = torch.zeros(len(weight), n_parts, like.shape[-1], device=like.device)
+        lefts[layer], done[layer] = torch.zeros(n_parts, device=like.device), 0
+    for slopes in run.slopes(paths, points, ends=ends):
         layer = slopes.layer
+        if slopes.end is not None and done[layer] == 0:
+            scores[layer] += weight[:, -1:, None] * (slopes.end * speeds[layer][:, -1:])
         row = torch.arange(len(slopes.value), device=like.device) + done[layer]
         done[layer] += len(row)
         part, which = row // k, row % k
         width = (spans[layer].right - spans[layer].left)[part]
-        share = weight[which] * width * speeds[layer].flatten()[row]
-        scores[layer].index_add_(0, part, slopes.slope * share[:, None])
+        for total, each in zip(scores[layer], weight, strict=True):
+            share = each[which] * width * speeds[layer][part, which]
+            total.index_add_(0, part, slopes.slope * share[:, None])
         first = which == 0
         lefts[layer][part[first]] = slopes.value[first]
     return {layer: (scores[layer], lefts[layer]) for layer in spans}
@@ -258,28 +270,3 @@ def _stretched(
     x = stretch[path, None]
     alpha, speed = (x * t).sinh() / x.sinh(), x * (x * t).cosh() / x.sinh()
     return alpha, speed
-
-
-def _worst(
-    error: Float[Tensor, " part"],
-    prompt: Int[Tensor, " part"],
-    allowed: Float[Tensor, " prompt"],
-    most: Int[Tensor, " prompt"],
-) -> Bool[Tensor, " part"]:
-    """The fewest parts without which a prompt's error would be half of what is allowed.
-
-    Prompts whose error is allowed, or that have `most` parts already, have none.
-    """
-    n = len(allowed)
-    total = error.new_zeros(n).index_add_(0, prompt, error)
-    goes_on = (total > allowed) & (torch.bincount(prompt, minlength=n) < most)
-    order = error.argsort(descending=True)
-    order = order[prompt[order].argsort(stable=True)]
-    sorted_error, owner = error[order].double(), prompt[order]
-    # The prompt's error that remains before its largest, second largest, ... part is taken out.
-    before = sorted_error.cumsum(0) - sorted_error
-    start = torch.searchsorted(owner, owner)  # the prompt's first part
-    rest = total[owner] - (before - before[start])
-    chosen = torch.zeros_like(error, dtype=torch.bool)
-    chosen[order] = goes_on[owner] & (rest > allowed[owner] / 2)
-    return chosen

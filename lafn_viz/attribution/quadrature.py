@@ -40,6 +40,18 @@ def nodes_and_weights(
     return (nodes + 1) / 2, weights / 2
 
 
+def lobatto(n: int) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Return the n ascending nodes in [0, 1] of Gauss-Lobatto, 0 and 1 among them, and weights.
+
+    The sum is exact for polynomials of degree up to 2n - 3. The rule of 2 nodes is the trapezoid
+    rule, that of 3 Simpson's; those of 3 and 5 nodes share 0, 1/2 and 1.
+    """
+    legendre = np.polynomial.Legendre.basis(n - 1)
+    inner = legendre.deriv().roots().real
+    nodes = np.r_[-1.0, (inner - inner[::-1]) / 2, 1.0]  # symmetric, so that the middle is exact
+    return (nodes + 1) / 2, 1 / (n * (n - 1) * legendre(nodes) ** 2)
+
+
 def _radau(n: int) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Nodes and weights on [-1, 1]: the point -1, and a Gauss-Jacobi rule of weight 1 + x."""
     from scipy.special import roots_jacobi
