@@ -179,11 +179,11 @@ def test_special_tokens_at_the_start_have_no_score(tiny, asked, monkeypatch):
     seen = {}
     original = OnePass.slopes
 
-    def slopes(self, paths, points):
+    def slopes(self, paths, points, **options):
         seen["differs"] = [
             (s != e).any(-1).any(0) for s, e in zip(paths.start, self.activations, strict=True)
         ]
-        return original(self, paths, points)
+        return original(self, paths, points, **options)
 
     monkeypatch.setattr(OnePass, "slopes", slopes)
     fixed(model, asked[:4] + asked[8:], baseline="other_facts", n_steps=1)

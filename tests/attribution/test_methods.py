@@ -174,7 +174,7 @@ def test_a_path_method_is_one_class(tiny, prompts, monkeypatch, any_method, fami
     assert scores.provenance.options["quadrature"] == "gauss_legendre"
     auto = lv.attribute(model, some, method="from_half")
     assert auto.relative_error.max() <= 0.01
-    assert auto.n_points.min() >= 4
+    assert auto.n_points.min() >= 3
     with pytest.warns(lv.CompletenessWarning, match="miss the completeness tolerance"):
         lv.attribute(model, some, method="from_half", n_steps=1, quadrature="riemann_right")
     with pytest.raises(ValueError, match="'from_half' has no choice of baseline"):

@@ -1,17 +1,24 @@
 """The one pass against independent references, and what holds for every model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from captum.attr import IntegratedGradients
-from one_layer import FAMILIES, POSITIONS, assert_near, fixed, loop, target_of
+from families import FAMILIES, FURTHER
+from one_layer import FAMILIES as NAMES, POSITIONS, assert_near, fixed, loop, target_of
 
 import lafn_viz as lv
+from lafn_viz.attribution import one_pass
+from lafn_viz.attribution.one_pass import OnePass, Paths, Points
+from lafn_viz.interventions.ablation import measure_ablation
+from lafn_viz.models.batching import batches
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import encode
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_one_pass_equals_the_loop(tiny, prompts, family, position):
     some = prompts[::4]
     model = tiny(family)
@@ -26,8 +33,53 @@ def test_one_pass_equals_the_loop(tiny, prompts, family, position):
 def test_examples_are_read_and_not_acted_on(tiny, facts, family, position):
     capitals = facts.filter(relation="capital", subjects=["FR", "PE"], languages=["en", "ru"])
     asked = capitals.prompts(shots=1, examples=facts)[::5]
-    scores = fixed(tiny(family), asked, position=position, n_steps=3)
-    assert_near(scores.values, loop(tiny(family), asked, position, 3))
+    model = tiny(family)
+    start = torch.zeros(capabilities(model).shape)  # a straight path, also in Gemma
+    scores = fixed(model, asked, position=position, n_steps=3, baseline=start)
+    assert_near(scores.values, loop(model, asked, position, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["gemma3", "bloom", *FURTHER])
+def test_what_stands_before_the_first_changed_position_runs_once(
+    tmp_path, tokenizer, family, monkeypatch
+):
+    torch.manual_seed(0)
+    (FAMILIES | FURTHER)[family]().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = lv.load_model(tmp_path)
+    prompts = [
+        lv.Prompt.of(f"in {name}:", "so", subject=name, language="en") for name in ("Peru", "Iran")
+    ]
+    caps = capabilities(model)
+    masks = torch.rand(3, *caps.shape, generator=torch.manual_seed(0)) < 0.2
+    options = {"position": "from_subject", "max_rows": 7}
+
+    def found():
+        scores = fixed(model, prompts, baseline=torch.zeros(caps.shape), n_steps=2, **options)
+        return scores.values, *measure_ablation(model, prompts, masks, **options)
+
+    assert all(batch.at.start > 0 for batch in batches(model, prompts, position="from_subject"))
+    from_the_subject = found()
+    # Where a window is shorter than the prompt, every row runs every position.
+    monkeypatch.setattr(one_pass, "capabilities", lambda model: replace(caps, window=1))
+    for one, two in zip(from_the_subject, found(), strict=True):
+        assert_near(one, two)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "gemma3", "bert"])
+def test_unmodified_rows_give_the_gradient_at_the_ends_of_all_paths(tiny, prompts, family):
+    model = tiny(family)
+    (batch,) = batches(model, prompts[:1], position="from_subject")
+    run = OnePass(model, batch, "probability", max_rows=4)
+    points = Points(torch.zeros(5, dtype=torch.long), torch.linspace(0, 0.8, 5))
+    layers = dict.fromkeys(range(model.cfg.n_layers), points)
+    expected = run.gradients()
+    parts = list(run.slopes(Paths(run.everyone()), layers, ends=True))
+    assert len(parts) > len(layers)
+    for part in parts:
+        end = (expected[part.layer] * run.activations[part.layer]).sum(1)
+        assert_near(part.end, end)
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -101,7 +153,7 @@ def test_model_is_as_before_and_hooks_are_gone_even_after_an_error(tiny, prompts
 
 
 def test_capabilities_tell_families_apart(tiny):
-    for family in FAMILIES:
+    for family in NAMES:
         caps = capabilities(tiny(family))
         assert caps.masked == (family in ("bert", "roberta", "xlm-roberta"))
         assert caps.supports_growing_batch == (family not in ("bloom", "xglm", "opt"))

@@ -8,6 +8,11 @@ from one_layer import along, assert_near, fixed, target_of
 from scipy.stats import spearmanr
 
 import lafn_viz as lv
+from lafn_viz.attribution import path_integral
+from lafn_viz.attribution.one_pass import OnePass, Paths
+from lafn_viz.attribution.path_integral import integrate
+from lafn_viz.attribution.quadrature import lobatto
+from lafn_viz.models.batching import batches
 
 
 @pytest.mark.parametrize("rule", ["riemann_left", "riemann_right", "riemann_midpoint"])
@@ -79,6 +84,22 @@ def test_auto_refines_only_where_the_path_is_a_step(tiny, prompts, monkeypatch):
     assert few.relative_error[:, 1].max() > 0.05
     assert auto.relative_error.max() <= 0.01
     assert auto.n_points[:, 1].max() > 10 > auto.n_points[:, 2].max()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_a_rule_with_more_points_keeps_those_of_the_one_before(tiny, prompts, family, monkeypatch):
+    monkeypatch.setattr(path_integral, "ROUNDS", 0)  # whole paths alone
+    (batch,) = batches(tiny(family), prompts[:1])
+    run = OnePass(tiny(family), batch, "log_prob", max_rows=5)
+    paths = Paths(run.everyone(), [0.3 * end.flip(-1) for end in run.activations])
+    for tolerance, rule in ((1e9, lobatto(3)), (1e-9, lobatto(5))):
+        auto = integrate(
+            run, paths, lobatto(3), tolerance=tolerance, next_rule=lobatto(5), refined_by=lobatto(3)
+        )
+        alone = integrate(run, paths, rule)
+        assert_near(auto.values, alone.values)
+        assert torch.equal(auto.n_points, alone.n_points)
+        assert (auto.n_points == len(rule[0])).all()
 
 
 @pytest.mark.slow
