@@ -97,6 +97,7 @@ from lafn_viz.interventions.transplanting import (
     transplant as transplant,
 )
 from lafn_viz.models.generation import next_tokens as next_tokens
+from lafn_viz.models.known import KnownShare as KnownShare, known_share as known_share
 from lafn_viz.models.loading import load_model as load_model
 from lafn_viz.models.scoring import (
     AnswerScores as AnswerScores,

@@ -31,6 +31,7 @@ from lafn_viz.interventions.neuron_cards import neuron_card, neuron_table
 from lafn_viz.interventions.planted.planting import plant
 from lafn_viz.interventions.planted.recovery import RankingMethod, method_scores, score_methods
 from lafn_viz.interventions.transplanting import transplant
+from lafn_viz.models.known import known_share
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
@@ -65,6 +66,13 @@ def _fact_checking_roc(r: Results) -> go.Figure:
         train_share=0.5, of="odds",
     )  # fmt: skip
     return plots.fact_checking_roc(check)
+
+
+def _known_shares(r: Results) -> go.Figure:
+    # Trained on bare questions, the embedded model loses its way after examples; others gain.
+    facts = r.facts.sample(60, seed=0)
+    known = known_share(r.model, facts, shots=(0, 2), paraphrases=0, examples=r.facts)
+    return plots.known_shares(known)
 
 
 def _method_scatter(r: Results) -> go.Figure:
@@ -144,6 +152,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "attribution_strip": lambda r: plots.attribution_strip(
         r.scores, agnostic=r.examination.overlap.agnostic[r.fact]
     ),
+    "known_shares": _known_shares,
     "neuron_card": _neuron_card,
     "completeness_curve": _completeness_curve,
     "method_scatter": _method_scatter,

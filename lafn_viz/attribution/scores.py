@@ -48,7 +48,11 @@ class NeuronScores:
 
     def __repr__(self) -> str:
         n, layers, width = self.values.shape
-        return f"NeuronScores({n} prompts, {layers} layers of {width} neurons, {self.provenance!r})"
+        known = int(self.known.sum())
+        return (
+            f"NeuronScores({n} prompts, {known} known, {layers} layers of {width} neurons, "
+            f"{self.provenance!r})"
+        )
 
     def normalised(self) -> Float[Tensor, "prompt layer neuron"]:
         """Divide each prompt's scores by their total over all neurons (AMIG, eq. 4)."""

@@ -37,6 +37,7 @@ RETURNED_BY = {
     "Examination": "examine()",
     "FactCheck": "check_facts()",
     "FactSet": "load_facts()",
+    "KnownShare": "known_share()",
     "NeuronCard": "neuron_card()",
     "NeuronScores": "attribute()",
     "NeuronSet": "select_neurons()",

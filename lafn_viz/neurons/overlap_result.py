@@ -64,7 +64,9 @@ class Overlap:
     def __repr__(self) -> str:
         means = [f"{name} {np.nanmean(v):.3f}" for name, v in self.by_fact().items() if len(v)]
         return (
-            f"Overlap({len(self.facts)} facts, {len(self.languages)} languages: {', '.join(means)})"
+            f"Overlap({len(self.facts)} facts, {len(self.languages)} languages: "
+            f"{', '.join(means)}; {len(self.sets)} pairs of fact and language known, "
+            f"{len(self.left_out)} left out)"
         )
 
     @property

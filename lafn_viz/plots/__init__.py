@@ -18,6 +18,7 @@ from lafn_viz.plots.editing import (
 )
 from lafn_viz.plots.effects import effects_by_language, effects_matrix, transfer_and_sharing
 from lafn_viz.plots.exported import keep_figures
+from lafn_viz.plots.known import known_shares
 from lafn_viz.plots.neuron_cards import neuron_card
 from lafn_viz.plots.overlaps import (
     language_tree,
@@ -44,6 +45,7 @@ __all__ = [
     "effects_by_language",
     "effects_matrix",
     "fact_checking_roc",
+    "known_shares",
     "language_tree",
     "layer_distribution",
     "method_scatter",
