@@ -40,6 +40,7 @@ from lafn_viz.models.hooks import (
 )
 from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.scoring import ChunkedAnswerLogProb, answer_log_prob, is_likeliest
+from lafn_viz.models.weights import like_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -141,7 +142,7 @@ class OnePass:
             options["past_key_values"] = prefix_cache(prefix, owner, texts)
         if mask:
             past = prefix[0][0].shape[-2] if prefix else 0
-            like = next(self.model.original_model.parameters())
+            like = like_of(self.model.original_model)
             causal = not self.capabilities.masked
             options["attention_mask"] = attention_mask(width, past + width, like, causal=causal)
         return options

@@ -42,6 +42,7 @@ from lafn_viz.models.calls import require_model
 from lafn_viz.models.capabilities import capabilities, require_causal
 from lafn_viz.models.hooks import Hooks, hook_post, hooked
 from lafn_viz.models.tokenizing import tokenize
+from lafn_viz.models.weights import device_of
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, validate_neurons
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ class _Reader:
 
         hooks: Hooks = [(hook_post(layer), keep_of(layer, n)) for layer, n in self._neurons.items()]
         options = {"logits_to_keep": 1} if self._caps.supports_logits_to_keep else {}
-        device = next(self._model.original_model.parameters()).device
+        device = device_of(self._model.original_model)
         activations: list[Tensor] = [torch.empty(0)] * len(texts)
         with torch.no_grad(), edits_paused(), hooked(self._model, hooks):
             for numbers in by_length.values():

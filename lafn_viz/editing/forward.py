@@ -27,6 +27,7 @@ from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written, 
 from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.scoring import all_by_row, is_likeliest, sum_by_row, token_log_prob
 from lafn_viz.models.tokens import Encoded, encode
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -80,7 +81,7 @@ class EditedForward:
         require_causal(model)
         self.model, self.prompts, self.position = model, tuple(prompts), position
         self.once = once or position == "subject_last"
-        self.device = next(model.original_model.parameters()).device
+        self.device = device_of(model.original_model)
         read = [encode(model, prompt) for prompt in prompts]
         counts = torch.tensor([len(item.answer) for item in read])
         self.row = torch.arange(len(read)).repeat_interleave(counts).to(self.device)

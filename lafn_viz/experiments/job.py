@@ -26,6 +26,7 @@ from lafn_viz.experiments.stages import FACTS_OF_MEAN, split_prompts
 from lafn_viz.models.batching import require_readable
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.loading import load_model
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -58,7 +59,7 @@ def describe_model(model: "TransformerBridge") -> dict[str, Any]:
             "weights": source.weights,
             "n_layers": shape.n_layers,
             "d_mlp": shape.d_mlp,
-            "device": weight.device.type,
+            "device": device_of(model.original_model).type,
             "dtype": str(weight.dtype).removeprefix("torch."),
         },
         "versions": {"lafn_viz": PACKAGE_VERSION, **source.versions},

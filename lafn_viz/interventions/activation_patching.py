@@ -34,6 +34,7 @@ from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.hooks import Hooks, hook_block, hook_post, hooked
 from lafn_viz.models.tokens import encode
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +176,7 @@ class _Swap:
         # Both are read with the donor's answer, token by token.
         read = [encode(model, replace(prompt, answer=donor.answer)) for prompt, donor in pairs]
         donors = [encode(model, donor) for _, donor in pairs]
-        device = next(model.original_model.parameters()).device
+        device = device_of(model.original_model)
         self.tokens = torch.tensor([item.read for item in read], device=device)
         self.answers = torch.tensor([item.answer for item in donors], device=device)
         first = donors[0]

@@ -27,6 +27,7 @@ from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.read_texts import ReadTexts, remember
 from lafn_viz.models.tokens import POSITIONS, Encoded, Position, encode_all
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -96,7 +97,7 @@ def batches_of(
     for number, item in enumerate(encoded):
         first = item.acted_on(position, masked=masked).start
         groups[len(item.read), len(item.answer), first, item.text[0]].append((number, item))
-    device = next(model.original_model.parameters()).device
+    device = device_of(model.original_model)
     for group in groups.values():
         like = group[0][1]
         for start in range(0, len(group), max_prompts):
@@ -174,7 +175,7 @@ def padded(
 def _side_by_side(
     model: "TransformerBridge", index: Sequence[int], encoded: Sequence[Encoded]
 ) -> Padded:
-    device = next(model.original_model.parameters()).device
+    device = device_of(model.original_model)
     masked = capabilities(model).masked
     shape = len(encoded), max(len(item.read) for item in encoded)
     # Nothing looks at the padding, so any token does; that for padding may have no row of weights.

@@ -21,6 +21,7 @@ from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, context_length
 from lafn_viz.models.tokenizing import token_text, written_text
 from lafn_viz.models.tokens import encode, encode_all
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -200,7 +201,7 @@ def _run_generate(
     model: "TransformerBridge", texts: Sequence[Sequence[int]], length: int, **options: Any
 ) -> Any:
     """Output of transformers' `generate` for texts side by side, padded at their start."""
-    device = next(model.original_model.parameters()).device
+    device = device_of(model.original_model)
     width = max(len(text) for text in texts)
     tokens = torch.zeros(len(texts), width, dtype=torch.long)
     mask = torch.zeros_like(tokens)

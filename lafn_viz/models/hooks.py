@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.shared import Shared
+from lafn_viz.models.weights import full_weight, is_copied
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -101,10 +102,13 @@ def down_weight(
 ) -> Float[torch.nn.Parameter | Tensor, "neuron d_model"]:
     """Down projection of a layer: row i is the direction that neuron i writes.
 
-    It shares memory with the model's own weight, so a change in place changes the model.
+    It shares memory with the model's own weight, so a change in place changes the model, unless
+    that is offloaded or quantised (see `weights`).
     """
     down = model.blocks[layer].mlp.out
     weight: Tensor = down.weight if hasattr(down, "weight") else down.original_component.weight
+    if is_copied(down) and (copy := full_weight(down)) is not None:
+        weight = copy
     # Linear stores [out, in], GPT-2's Conv1D [in, out]; the self-test of a model proves the choice.
     linear = isinstance(getattr(down, "original_component", down), torch.nn.Linear)
     return weight.T if linear else weight
@@ -112,8 +116,9 @@ def down_weight(
 
 def down_bias(model: "TransformerBridge", layer: int) -> Float[Tensor, " d_model"] | None:
     """Bias of a layer's down projection; None if it has none."""
-    bias: Tensor | None = getattr(model.blocks[layer].mlp.out, "bias", None)
-    return bias
+    down = model.blocks[layer].mlp.out
+    bias: Tensor | None = full_weight(down, "bias") if is_copied(down) else None
+    return getattr(down, "bias", None) if bias is None else bias
 
 
 def attention_mask(

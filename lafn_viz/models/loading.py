@@ -14,6 +14,7 @@ A model that fails a check is refused with one sentence.
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,12 @@ from lafn_viz.models.checkpoint import (
 )
 from lafn_viz.models.gguf_files import gguf_folder
 from lafn_viz.models.packaged import PACKAGED, packaged_folder
-from lafn_viz.models.placement import as_device, as_dtype
+from lafn_viz.models.placement import as_device, as_dtype, placing_options, require_one_place
 from lafn_viz.models.quiet import quiet
 from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.models.trials import check_reading, read_alone
 from lafn_viz.models.vocabulary import check_tokenizer
+from lafn_viz.models.weights import device_of, keep_gradients
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -51,6 +53,10 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | str = torch.float32,
     trust_remote_code: bool = False,
+    device_map: str | Mapping[str, Any] | None = None,
+    max_memory: Mapping[int | str, int | str] | None = None,
+    offload_folder: str | Path | None = None,
+    quantization_config: Any = None,
 ) -> "TransformerBridge":
     """Load a causal or masked language model with its tokenizer as a TransformerLens bridge.
 
@@ -64,6 +70,11 @@ def load_model(
         device: where the weights go: "cpu", "cuda", "cuda:1", "mps".
         dtype: of weights and activations, itself or its name ("bfloat16").
         trust_remote_code: let a hub model run Python code of its own. Never by default.
+        device_map, max_memory, offload_folder: where accelerate puts which weights, as
+            `from_pretrained` takes them. What does not fit into memory can stay on the disk; then
+            layers are read from there in every pass, and only activations can be edited.
+        quantization_config: a `transformers.BitsAndBytesConfig`, which packs the weights into 8 or
+            4 bits (with the extra `lafn_viz[quantised]`).
 
     Raises:
         FileNotFoundError, ValueError: in one sentence, when there is no such model or device, when
@@ -73,12 +84,20 @@ def load_model(
     """
     _require_name(name)
     device, dtype = as_device(device), as_dtype(dtype)
+    placing = placing_options(
+        device,
+        device_map=device_map,
+        max_memory=max_memory,
+        offload_folder=offload_folder,
+        quantization_config=quantization_config,
+    )
     source, local = resolve(str(name))
     n_tensors = check_files(Path(source)) if local else None
     with quiet(), plain_modes():
-        model, tokenizer = _read(source, n_tensors, dtype, trust_remote_code)
+        model, tokenizer = _read(source, n_tensors, dtype, trust_remote_code, placing)
+        device = device_of(model) if placing else device
         try:
-            logits = read_alone(model.to(device))
+            logits = read_alone(model if placing else model.to(device))
             bridge = _boot(source, model, tokenizer, device, dtype, trust_remote_code)
             check_reading(bridge, logits, masked=capabilities(bridge).masked)
         except CheckpointError:
@@ -148,7 +167,11 @@ def resolve(name: str) -> tuple[str, bool]:
 
 
 def _read(
-    source: str, n_tensors: int | None, dtype: torch.dtype, trust_remote_code: bool
+    source: str,
+    n_tensors: int | None,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    placing: Mapping[str, Any],
 ) -> tuple[Any, Any]:
     """Model and tokenizer of a folder whose weights hold `n_tensors`, or (None) of a hub name."""
     from transformers import (
@@ -181,13 +204,18 @@ def _read(
             attn_implementation="eager",
             output_loading_info=True,
             **options,
+            **placing,
         )
+        part = "device_map"
+        require_one_place(getattr(model, "hf_device_map", None))
+        part = "weights"
+        keep_gradients(model)
         check_weights(model, loading_info)
         part = "tokenizer"
         check_tokenizer(model, tokenizer)
     # Damaged and foreign files make transformers and tokenizers raise errors of any kind.
     except Exception as error:
-        own = isinstance(error, CheckpointError)
+        own = isinstance(error, CheckpointError) or part == "device_map"
         reason = str(error) if own else _reason(error)
         if "ignore_mismatched_sizes" in reason:
             reason = "their shapes are not those that config.json says"
@@ -249,6 +277,7 @@ def _boot(
     # Where both agree, TransformerLens neither adds nor removes BOS.
     prepends = bool(special_tokens(tokenizer)[0])
     bridge.cfg.default_prepend_bos = bridge.cfg.tokenizer_prepends_bos = prepends
+    bridge.cfg.device = str(device)  # TransformerLens says "meta" of offloaded weights
     bridge.eval()
     for parameter in bridge.original_model.parameters():
         parameter.requires_grad_(False)

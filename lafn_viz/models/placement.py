@@ -1,10 +1,13 @@
 """Where a model's weights go and in which number type, as people name both."""
 
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from lafn_viz.core.messages import quoted, told
+from lafn_viz.core.messages import listed, quoted, told
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -50,3 +53,79 @@ def as_dtype(dtype: Any) -> torch.dtype:
         return DTYPES[name]
     given = f"dtype={name}" if isinstance(dtype, torch.dtype) else told("dtype", dtype)
     raise ValueError(f"{given}, but weights are read as {', '.join(DTYPES)}; give one of these")
+
+
+def placing_options(
+    device: torch.device,
+    *,
+    device_map: str | Mapping[str, Any] | None,
+    max_memory: Mapping[int | str, int | str] | None,
+    offload_folder: str | Path | None,
+    quantization_config: Any,
+) -> dict[str, Any]:
+    """Return what `from_pretrained` is told about where and how weights are kept.
+
+    It is empty for a model that is read into memory and moved to `device` as a whole.
+
+    Raises:
+        ValueError: for options that exclude each other, ask for what bitsandbytes does not do, or
+            need it where it is not installed.
+    """
+    if device_map is None and (max_memory is not None or offload_folder is not None):
+        given = "max_memory" if max_memory is not None else "offload_folder"
+        raise ValueError(
+            f"{given} limits what a device_map gives each device, and there is none; give "
+            'device_map="auto", too'
+        )
+    if device_map is not None and device.type != "cpu":
+        raise ValueError(
+            f"device_map says where the weights go, and so does device={str(device)!r}; give one"
+        )
+    options: dict[str, Any] = {}
+    if device_map is not None:
+        places = device_map.values() if isinstance(device_map, Mapping) else [device_map]
+        if "meta" in {str(place) for place in places}:
+            raise ValueError(
+                'device_map puts weights on "meta", which keeps no numbers; give "cpu", "disk" or '
+                "a device"
+            )
+        options["device_map"] = dict(device_map) if isinstance(device_map, Mapping) else device_map
+        options["max_memory"] = None if max_memory is None else dict(max_memory)
+        options["offload_folder"] = None if offload_folder is None else str(offload_folder)
+    if quantization_config is not None:
+        _require_bitsandbytes(quantization_config)
+        options["quantization_config"] = quantization_config
+        if device_map is None and device.type != "cpu":
+            options["device_map"] = {"": str(device)}
+    return options
+
+
+def _require_bitsandbytes(config: Any) -> None:
+    kind = type(config).__name__
+    if kind != "BitsAndBytesConfig":
+        raise ValueError(
+            f"quantization_config is {kind}, but what a neuron writes is read only from weights "
+            "that bitsandbytes packed; give transformers.BitsAndBytesConfig(load_in_8bit=True) or "
+            "(load_in_4bit=True)"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise ValueError(
+            "quantization_config asks for bitsandbytes, which is not installed; install it with: "
+            "pip install 'lafn_viz[quantised]'"
+        )
+
+
+def require_one_place(device_map: Mapping[str, Any] | None) -> None:
+    """Refuse a model whose layers compute on several devices, with ValueError.
+
+    Args:
+        device_map: as transformers has settled it.
+    """
+    places = {str(place) for place in (device_map or {}).values()}
+    devices = sorted(places - {"cpu", "disk"})
+    if len(devices) > 1 or (devices and len(places) > 1):
+        raise ValueError(
+            f"its layers are spread over {listed(sorted(places))}, and the values of all layers "
+            "are read on one device; give a device_map of one GPU alone, or of cpu and disk, or "
+            "make the weights smaller (dtype, quantization_config)"
+        )

@@ -9,7 +9,7 @@ weights:
 - `numbers_of`: where each tensor lies, how often torch has changed it, and a sample of its numbers.
   Training, `copy_` and `load_state_dict` change the count. What is written through `.data` does
   not, and is seen where it meets the sample: a whole row of every matrix, so every column, and one
-  number each of many rows (all, in a small model).
+  number each of many rows (all, in a small model). Changes of offloaded weights are not seen.
 
 `Remembered` keeps one value for each model beside the key that it belongs to.
 """
@@ -83,7 +83,8 @@ def structure_of(model: "TransformerBridge") -> tuple[Any, ...]:
     return (
         # A reference that keeps nothing alive, unlike the module, and is never that of another.
         tuple(weakref.ref(module) for module in modules),
-        tuple((id(x), x.shape, x.dtype, x.device) for x in _tensors(modules)),
+        # An offloaded tensor is a new one after every pass.
+        tuple((0 if x.is_meta else id(x), x.shape, x.dtype, x.device) for x in _tensors(modules)),
         _settings(model.original_model.config),
         _settings(model.cfg),
         weakref.ref(tokenizer),

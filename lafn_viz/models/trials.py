@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lafn_viz.models.checkpoint import CheckpointError
 from lafn_viz.models.hooks import Hooks, hook_attended, hook_post, hooked
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -33,7 +34,7 @@ def probe_tokens(model: Any) -> Tokens:
     generator = torch.Generator().manual_seed(0)
     vocabulary = int(model.config.get_text_config().vocab_size)
     tokens = torch.randint(0, vocabulary, (2, 5), generator=generator)
-    return tokens.to(next(model.parameters()).device)
+    return tokens.to(device_of(model))
 
 
 def read_alone(model: Any) -> Logits:

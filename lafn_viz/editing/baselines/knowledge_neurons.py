@@ -29,6 +29,7 @@ from lafn_viz.editing.baselines.weight_edits import WeightEdit
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.hooks import down_weight
 from lafn_viz.models.tokens import encode
+from lafn_viz.models.weights import full_weight
 from lafn_viz.neurons.neuron_sets import Neuron, select_neurons
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def knowledge_neurons(
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         prompts = [p for p in _with_old_answers(case, languages) if p.language in case.old]
         scores = attribute(model, prompts, position="answer")
-        unembedding = model.original_model.get_output_embeddings().weight.detach().float().cpu()
+        unembedding = full_weight(model.original_model.get_output_embeddings())
+        assert unembedding is not None
+        unembedding = unembedding.detach().float().cpu()
 
         def answer_vector(prompt: Prompt) -> Float[Tensor, " d_model"]:
             return unembedding[list(encode(model, prompt).answer)].mean(0)

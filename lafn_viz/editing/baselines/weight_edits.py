@@ -36,6 +36,7 @@ from lafn_viz.models.calls import held, reads_model, require_model
 from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.models.hooks import down_weight, hook_written
 from lafn_viz.models.remembered import Remembered
+from lafn_viz.models.weights import is_copied
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -77,6 +78,12 @@ class WeightEdit:
     @reads_model
     def _apply(self, model: "TransformerBridge", layers: _LayerState, token: object) -> None:
         for layer, change in self.changes.items():
+            if is_copied(model.blocks[layer].mlp.out):
+                raise ValueError(
+                    f"the weights of layer {layer} are offloaded or quantised, so this edit cannot "
+                    "change them; load the model without device_map and quantization_config, or "
+                    "use an editor that changes activations (lv.edit_case)"
+                )
             weight = down_weight(model, layer)
             before, changes = layers.setdefault(layer, (weight.detach().clone(), {}))
             changes[token] = change.to(weight)
