@@ -11,6 +11,7 @@ from lafn_viz.course.degenerate_and_fact_checking import (
     check_effect,
     check_expected,
     check_is_degenerate,
+    check_rescued,
 )
 from lafn_viz.course.editing import (
     check_edit_loss,
@@ -60,6 +61,7 @@ __all__ = [
     "check_p_value",
     "check_path_from",
     "check_refine",
+    "check_rescued",
     "check_speaks_of",
     "check_with_values",
     "check_without_each_token",

@@ -78,6 +78,42 @@ def _judge_effect(
 
 
 @check
+def check_rescued(answer: Callable) -> str:
+    """`answer(before, after, other)`: share of failed prompts rescued, beyond the control."""
+    rng = np.random.default_rng(0)
+    for n in (6, 11, 40):
+        before = np.arange(n) % 3 == 0
+        # Some of those that were answered are lost, as a transplant does.
+        after, other = (rng.random(n) < np.where(before, 0.8, share) for share in (0.6, 0.2))
+        _judge_rescued(number(run(answer, before, after, other)), before, after, other)
+    return (
+        "Only prompts that failed can be rescued, and the other fact's values tell how many any "
+        "values would rescue. What the transplant breaks is another question: `lost` in "
+        "`summary()`."
+    )
+
+
+def _judge_rescued(got: float, before: np.ndarray, after: np.ndarray, other: np.ndarray) -> None:
+    failed = ~before
+    own, control = float(after[failed].mean()), float(other[failed].mean())
+    if _near(got, own - control):
+        return
+    shown = (
+        f"Of {failed.sum()} failed prompts, {after[failed].sum()} are answered with the fact's own "
+        f"values and {other[failed].sum()} with another's"
+    )
+    if _near(got, own):
+        raise Wrong(f"{shown}: subtract the share that the other fact's values rescue.")
+    if any(_near(got, float(after.mean() - table.mean())) for table in (other, before)):
+        raise Wrong(
+            f"{shown}: you count prompts that were answered before. They cannot be rescued; look "
+            "only at those for which `before` is False."
+        )
+    right = own - control
+    raise Wrong(f"{shown}, so the share beyond the control is {right:.3f}; yours is {got:.3f}.")
+
+
+@check
 def check_is_degenerate(answer: Callable, measured: Degenerate) -> str:
     """`answer(one, other, both, t_low, t_high)`: whether two neurons stand in for each other."""
     steps = (0.3, 0.1, 0.0, -0.1, -0.19, -0.2, -0.21, -0.24, -0.25, -0.26, -0.5)

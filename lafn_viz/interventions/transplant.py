@@ -11,6 +11,7 @@ from lafn_viz.core.arguments import a_seed, bootstrap_draws, one_of, takes
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
+from lafn_viz.datasets.languages import script_of
 from lafn_viz.datasets.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ BEFORE, OWN, OTHER, RANDOM = "before", "own fact", "other fact", "random neurons
 LAYERS, LAYERS_OTHER = "whole layers", "whole layers, other fact"
 CONDITIONS = (BEFORE, OWN, OTHER, RANDOM, LAYERS, LAYERS_OTHER)
 
-Measure = Literal["rescued", "giver's words", "lost", "other's answer", "log_p"]
+Measure = Literal["rescued", "giver's words", "either's words", "lost", "other's answer", "log_p"]
+Pairs = Literal["languages", "scripts", "wordings"]
+WORDS: Measure = "giver's words"
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
@@ -52,31 +55,22 @@ class Transplant:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        table = self.summary(draws=2)["value"]
+        table = self.summary(draws=2)
+        value = table["value"].to_dict()
         shares = [
-            f"{table['rescued', name]:.0%} with {told}"
-            for name, told in (
-                (OWN, "their fact's values"), (OTHER, "another fact's"), (RANDOM, "random neurons"),
-            )
-            if (name in self.conditions)
-        ]  # fmt: skip
-        chosen = self.failed & self.between
+            f"{name} {value['rescued', name]:.0%} + {value[WORDS, name]:.0%}"
+            for name in (OWN, OTHER, RANDOM, BEFORE)
+        ]
+        n_pairs, n_facts = (int(table[count].iloc[0]) for count in ("n_pairs", "n_facts"))
         return (
-            f"Transplant({chosen.sum()} failed pairs of languages, "
-            f"{len({self.getters[i].fact_id for i in chosen.nonzero()[0]})} facts, rescued: "
-            f"{', '.join(shares)})"
+            f"Transplant({n_pairs} failed pairs of languages, {n_facts} facts; answered in the "
+            f"language asked + in the giver's: {', '.join(shares)})"
         )
 
     @property
     def failed(self) -> Bool[np.ndarray, " pair"]:
         """Whether the prompt that gets the values was not answered before."""
         return self.written[self._row(BEFORE), 0] == 0
-
-    @property
-    def between(self) -> Bool[np.ndarray, " pair"]:
-        """Whether the pair is of two languages; otherwise it is of two wordings of one."""
-        pairs = zip(self.givers, self.getters, strict=True)
-        return np.array([giver.language != getter.language for giver, getter in pairs])
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -91,7 +85,9 @@ class Transplant:
         """One measure of each pair in a condition; NaN for pairs that it does not speak of.
 
         - "rescued": 1 where a failed pair is answered.
-        - "giver's words": 1 where a failed pair is answered in the language of its giver.
+        - "giver's words": 1 where a failed pair is answered in the language of its giver. (Before,
+          too, this is where a failed prompt is answered in another language.)
+        - "either's words": the sum of these two.
         - "lost": 1 where a pair that was answered before no longer is.
         - "other's answer": 1 where the answer is the other fact's, in the language asked.
         - "log_p": change of the log-probability (nats) of the answer of a failed pair.
@@ -102,6 +98,7 @@ class Transplant:
         measures: dict[Measure, Callable[[], Any]] = {
             "rescued": lambda: np.where(failed, asked, np.nan),
             "giver's words": lambda: np.where(failed, giver, np.nan),
+            "either's words": lambda: np.where(failed, asked + np.nan_to_num(giver), np.nan),
             "lost": lambda: np.where(failed, np.nan, 1 - asked),
             "other's answer": lambda: other,
             "log_p": lambda: np.where(
@@ -111,9 +108,9 @@ class Transplant:
         }  # fmt: skip
         return np.asarray(measures[of](), dtype=float)
 
-    @takes(draws=bootstrap_draws, seed=a_seed)
+    @takes(pairs=one_of(get_args(Pairs)), draws=bootstrap_draws, seed=a_seed)
     def summary(
-        self, *, same_language: bool = False, draws: int = 2000, seed: int = 0
+        self, *, pairs: Pairs = "languages", draws: int = 2000, seed: int = 0
     ) -> "pd.DataFrame":
         """Mean of each measure in each condition, with 95% bootstrap intervals over facts.
 
@@ -121,12 +118,12 @@ class Transplant:
         "own fact - random neurons" are differences within facts.
 
         Args:
-            same_language: sum up the pairs of two wordings of one language, not those of two
-                languages.
+            pairs: of two "languages", of languages with two "scripts", or of two "wordings" of one
+                language, which is the ceiling.
         """
         import pandas as pd
 
-        chosen = ~self.between if same_language else self.between
+        chosen = self._chosen(pairs)
         rows = []
         for of in MEASURES:
             by_pair = {name: self.by_pair(name, of=of) for name in self.conditions}
@@ -184,6 +181,17 @@ class Transplant:
 
     def _row(self, condition: str) -> int:
         return self.conditions.index(condition)
+
+    def _chosen(self, pairs: Pairs) -> Bool[np.ndarray, " pair"]:
+        """Which pairs are of two languages, of two scripts, or of one language."""
+        of_giver, of_getter = (
+            np.array([p.language for p in prompts]) for prompts in (self.givers, self.getters)
+        )
+        if pairs == "scripts":
+            of_giver, of_getter = (
+                np.array([script_of(code) for code in codes]) for codes in (of_giver, of_getter)
+            )
+        return (of_giver == of_getter) == (pairs == "wordings")
 
     def _by_fact(self, values: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " fact"]:
         """Mean over the pairs of each fact; NaN where it has none."""

@@ -16,6 +16,7 @@ TITLES = {OWN: "Values of the same fact", OTHER: "Control: values of another fac
 SAID = {
     "rescued": "failed prompts that are answered",
     "giver's words": "failed prompts that are answered in the giver's language",
+    "either's words": "failed prompts that are answered in either language",
     "lost": "answered prompts that no longer are",
 }
 

@@ -81,9 +81,16 @@ def test_pairs_are_what_plain_hooks_compute(tiny, facts, all_known, family, posi
 def test_giver_is_of_the_same_wording_and_of_another_in_its_own_language(tiny, facts, all_known):
     prompts = of_peru(facts)
     result = lv.transplant(tiny("gpt2"), prompts, prompts[::3], [(0, 1), (1, 2)], controls=1)
-    for giver, getter, between in zip(result.givers, result.getters, result.between, strict=True):
-        assert between == (giver.language != getter.language)
-        assert between == (giver.paraphrase == getter.paraphrase)
+    for giver, getter in zip(result.givers, result.getters, strict=True):
+        assert (giver.language != getter.language) == (giver.paraphrase == getter.paraphrase)
+    # Of the prompts that get values, each has a giver in its own language, and in two others.
+    count = {
+        pairs: result.summary(pairs=pairs, draws=2)["n_pairs"].max()
+        for pairs in ("languages", "scripts", "wordings")
+    }
+    assert count["wordings"] == len(prompts[::3]) == count["languages"] / 2
+    in_russian = sum(getter.language == "ru" for getter in prompts[::3])
+    assert count["scripts"] == 2 * in_russian + (len(prompts[::3]) - in_russian)
     # The name in the giver's language is scored where it is another one.
     giver = result.written[result.conditions.index("before"), ANSWERS.index("giver")]
     same = [a.answer == b.answer for a, b in zip(result.givers, result.getters, strict=True)]
