@@ -135,7 +135,9 @@ class Transplant:
                 facts = self._by_fact(values)
                 mean = float(mean_of_finite(facts, 0))
                 count = int(np.isfinite(values).sum()), int(np.isfinite(facts).sum())
-                interval = bootstrap(facts, draws=draws, seed=seed)
+                most = np.inf if of == "log_p" else 1.0
+                least = -most if of == "log_p" or " - " in name else 0.0
+                interval = bootstrap(facts, draws=draws, seed=seed, limits=(least, most))
                 rows.append((of, name, mean, *interval, *count))
         columns = ["measure", "condition", "value", "low", "high", "n_pairs", "n_facts"]
         return pd.DataFrame(rows, columns=columns).set_index(["measure", "condition"])

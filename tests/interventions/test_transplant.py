@@ -144,6 +144,9 @@ def test_summary_counts_pairs_and_means_over_facts(embedded, rescued):
     row = result.summary().loc["rescued", "own fact"]
     assert row["value"] == pytest.approx(own.groupby("fact_id")["written_asked"].mean().mean())
     assert (row["n_pairs"], row["n_facts"]) == (len(own), own.fact_id.nunique())
+    shares = result.summary().drop("log_p").dropna()
+    assert shares[["low", "high"]].to_numpy().min() >= 0
+    assert shares[["low", "high"]].to_numpy().max() <= 1
     share, count = result.between_languages()
     place = {language: i for i, language in enumerate(result.languages)}
     cell = place["en"], place["hi"]
