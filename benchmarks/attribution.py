@@ -3,6 +3,7 @@
     pip install -e '.[benchmark]'
     python benchmarks/attribution.py                       # GPT-2-small shape, 5, 26, 100 tokens
     python benchmarks/attribution.py --model smollm2 --tokens 5 26
+    python benchmarks/attribution.py --model gemma-3-270m --tokens 8 --repeat 1 --prompts
     python benchmarks/attribution.py --model path/to/model --threads 1
 
 All methods are timed in one run on one prompt, and the best of `--repeat` rounds counts (four times
@@ -18,11 +19,14 @@ machine that slows down slows all of them. The peers use 20 points per path:
 - products: the matrix products that the one pass needs, and nothing else: those of each layer for
   the rows that have joined by then, forward and backward, and those of the unembedding.
 
-`error` is the completeness error of the worst layer, as a share of |F(w) - F(0)|. `worse in` counts
-the layers in which it is larger than this package's.
+All paths begin at one baseline b: at zero, or, where zero is no baseline (Gemma), at the mean of
+other prompts. `error` is the completeness error of the worst layer, as a share of |F(w) - F(b)|.
+`worse in` counts the layers in which it is larger than this package's.
 """
 
 import argparse
+import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -37,12 +41,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 import lafn_viz as lv
 from lafn_viz.core.paths import data_folder
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.loading import resolve
 from lafn_viz.models.tokens import encode
 
 STEPS = 20
 TIGHT = 1e-4
 WORD = " France"
+OTHER_WORDS = (" Japan", " Peru", " Italy", " Egypt")
 
 
 def random_gpt2(folder: Path) -> Path:
@@ -67,11 +73,22 @@ def prompt_of(model, n_tokens: int) -> lv.Prompt:
         words += 1
 
 
+def baseline_of(model, prompt: lv.Prompt) -> Tensor:
+    """Where all paths begin [layer, neuron]: at zero, or at the mean of other prompts."""
+    others = [
+        lv.Prompt.of(prompt.text.replace(WORD, other), "Paris", subject=other.strip())
+        for other in OTHER_WORDS
+    ]
+    active = lv.attribute(model, others, method="activation", position="answer").values.mean(0)
+    return active if capabilities(model).scale_invariant else torch.zeros_like(active)
+
+
 class Peer:
     """A plain Hugging Face model with a hook on the neurons of one layer at the last position."""
 
-    def __init__(self, model, hf, prompt: lv.Prompt) -> None:
+    def __init__(self, model, hf, prompt: lv.Prompt, start: Tensor) -> None:
         item = encode(model, prompt)
+        self.start = start
         self.hf, self.n_layers = hf, model.cfg.n_layers
         self.tokens = torch.tensor([item.read], device=hf.device)
         self.answer, self.at = item.answer[0], item.predicts
@@ -107,7 +124,7 @@ class Peer:
     def ends(self, layer: int) -> tuple[float, float]:
         w = self.activations(layer)
         with torch.no_grad():
-            high, low = self.probability(layer)(torch.cat([w, 0 * w])).tolist()
+            high, low = self.probability(layer)(torch.cat([w, self.start[layer, None]])).tolist()
         return high, low
 
     def captum(self) -> Tensor:
@@ -116,7 +133,7 @@ class Peer:
         return torch.stack(
             [
                 IntegratedGradients(self.probability(layer)).attribute(
-                    self.activations(layer), baselines=0.0, n_steps=STEPS
+                    self.activations(layer), baselines=self.start[layer, None], n_steps=STEPS
                 )[0]
                 for layer in range(self.n_layers)
             ]
@@ -125,11 +142,11 @@ class Peer:
     def loop(self) -> Tensor:
         scores = []
         for layer in range(self.n_layers):
-            w = self.activations(layer)
-            points = torch.arange(STEPS, device=w.device)[:, None] / STEPS * w
+            w, start = self.activations(layer), self.start[layer]
+            points = start + torch.arange(STEPS, device=w.device)[:, None] / STEPS * (w - start)
             points.requires_grad_()
             value = self.probability(layer)(points).sum()
-            scores.append((torch.autograd.grad(value, points)[0].mean(0) * w)[0])
+            scores.append((torch.autograd.grad(value, points)[0].mean(0) * (w - start))[0])
         return torch.stack(scores)
 
 
@@ -162,7 +179,8 @@ def products(model, scores: lv.NeuronScores, n_tokens: int) -> Callable[[], None
     """The matrix products of the one pass, for the points that `scores` took in each layer."""
     layers = [[p.data for p in matrices(block)] for block in model.blocks]
     head = model.original_model.get_output_embeddings().weight.data
-    points = scores.n_points[0].tolist()
+    # A baseline other than zero has the end of the path among its points, which is no further row.
+    points = (scores.n_points[0] - int(capabilities(model).scale_invariant)).tolist()
     width = head.shape[1]
 
     def both(rows: int, matrix: Tensor) -> None:
@@ -202,8 +220,11 @@ def best(methods: dict[str, Callable], repeat: int) -> tuple[dict[str, float], d
 
 def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
     prompt = prompt_of(model, n_tokens)
-    peer = Peer(model, hf, prompt)
-    defaults = {"position": "answer", "tolerance": tolerance}
+    start = baseline_of(model, prompt)
+    peer = Peer(model, hf, prompt, start)
+    defaults: dict = {"position": "answer", "tolerance": tolerance}
+    if capabilities(model).scale_invariant:
+        defaults["baseline"] = start
 
     def ours(**options):
         return lambda: lv.attribute(model, [prompt], **(defaults | options))
@@ -213,7 +234,9 @@ def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
         "lafn_viz": ours(),
         "lafn_viz, tight": ours(tolerance=TIGHT),
         "lafn_viz, 20 points": ours(n_steps=STEPS, quadrature="riemann_left"),
-        "lafn_viz, amig": ours(method="amig"),
+        "lafn_viz, amig": lambda: lv.attribute(
+            model, [prompt], position="answer", tolerance=tolerance, method="amig"
+        ),
         "products": products(model, first, n_tokens),
         "captum": peer.captum,
         "loop": peer.loop,
@@ -244,19 +267,23 @@ def compare(model, hf, n_tokens: int, repeat: int, tolerance: float) -> None:
     print(
         f"lafn_viz against the faster peer: {fastest / times['lafn_viz']:.1f}x as fast; "
         f"against its bare products: {times['lafn_viz'] / times['products']:.2f}x the time; "
+        f"most memory so far, with both models: {peak() / 1024:.1f} GiB; "
         f"amig: {times['lafn_viz, amig'] / times['lafn_viz']:.2f}x integrated_gradients, "
         f"{times['lafn_viz, amig'] / times['lafn_viz, 20 points']:.2f}x it at 20 points"
     )
 
 
-def scaling(model, repeat: int) -> None:
+def scaling(model, counts: list[int], repeat: int) -> None:
     """Print the time against the number of prompts."""
-    prompts = [prompt_of(model, 12)] * 32
+    prompt = prompt_of(model, 12)
+    start = baseline_of(model, prompt)
+    options: dict = {"position": "answer"}
+    if capabilities(model).scale_invariant:
+        options["baseline"] = start
     print("\nprompts   seconds   seconds per prompt")
-    for count in (1, 4, 16, 32):
+    for count in counts:
         times, _ = best(
-            {"": lambda count=count: lv.attribute(model, prompts[:count], position="answer")},
-            repeat,
+            {"": lambda count=count: lv.attribute(model, [prompt] * count, **options)}, repeat
         )
         print(f"{count:7}{times['']:10.3f}{times[''] / count:13.3f}")
 
@@ -269,6 +296,13 @@ def memory(name: str, threads: int) -> None:
         command += ["--threads", str(threads)]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         print(f"{rows:8}{float(run.stdout.split()[-1]):12.0f}")
+
+
+def machine() -> str:
+    """The processor (Linux), and how many of its cores there are."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}"
 
 
 def peak() -> float:
@@ -288,8 +322,13 @@ def probe(model, max_rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="gpt2-small", help="gpt2-small, smollm2, or a folder")
+    parser.add_argument(
+        "--model", default="gpt2-small", help="gpt2-small, or what load_model takes"
+    )
     parser.add_argument("--tokens", type=int, nargs="+", default=[5, 26, 100])
+    parser.add_argument(
+        "--prompts", type=int, nargs="*", default=[1, 4, 16, 32], help="prompts at once; or none"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--tolerance", type=float, default=0.01)
@@ -309,10 +348,14 @@ def main() -> None:
         folder = Path(resolve(str(source))[0])
         hf = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         hf.requires_grad_(False)
-        print(f"{name}, float32, {args.threads} threads, torch {torch.__version__}")
+        print(
+            f"{name}, float32, {args.threads} threads, torch {torch.__version__}, {machine()}, "
+            f"load {os.getloadavg()[0]:.1f}"
+        )
         for n_tokens in args.tokens:
             compare(model, hf, n_tokens, args.repeat, args.tolerance)
-        scaling(model, args.repeat)
+        if args.prompts:
+            scaling(model, args.prompts, args.repeat)
     if args.memory:
         memory(name, args.threads)
 
