@@ -62,10 +62,12 @@ def test_a_sweep_reads_facts_from_two_files(tmp_path, capsys):
         files[-1].write_text(json.dumps(record) + "\n")
     out = tmp_path / "out"
     given = ["--file", *map(str, files), "--methods", "activation", "--fraction", "0.05"]
+    given += ["--position", "answer"]
     assert main(["sweep", "--out", str(out), *given]) == 0
     store = lv.Store(out)
     assert list(store.read("prompts")["text"]) == ["The capital of France is"]
     assert store.head["options"]["select"] == {"fraction": 0.05}
+    assert store.head["options"]["position"] == "answer"
     assert store.head["options"]["top"] == 100
     assert "1 of 1 items of embedded" in capsys.readouterr().out
 
