@@ -4,6 +4,7 @@ import pytest
 import torch
 from families import FAMILIES
 
+import lafn_viz as lv
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.post_norm import post_norm_floors
 
@@ -20,6 +21,13 @@ def test_a_norm_after_the_neurons_is_found_with_its_epsilon(tiny, family):
         assert caps.post_norm_floors == pytest.approx([floor] * caps.n_layers, rel=1e-3)
     else:
         assert caps.post_norm_floors == (None,) * caps.n_layers
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", ["gemma3", "bert"])
+def test_half_precision_tells_the_same(folder, family, dtype):
+    caps = capabilities(lv.load_model(folder(family), dtype=dtype))
+    assert caps.scale_invariant == (family in INVARIANT)
 
 
 def test_what_the_probe_runs_is_gone_afterwards(tiny):
