@@ -83,9 +83,9 @@ def attribute(
             "gradient", "gradient_x_activation", "direct_effect".
         position: where activations are taken: at "all" positions of the prompt together (separates
             facts best), at all positions "from_subject" on (from its first token), at "answer" (the
-            last prompt token or the first mask, as in the papers), or at "subject_last". What
-            stands before the first of these positions runs once for a prompt, so fewer positions
-            take less time.
+            last prompt token or the first mask, as in the papers), or at "subject_last". Examples
+            before a prompt are read and not attributed. What stands before the first of these
+            positions runs once for a prompt, so fewer positions take less time.
         target: the answer's probability, its log-probability (nats), or "logit_difference":
             log-probability of the answer minus that of the foil (for single tokens the difference
             of their logits).

@@ -124,7 +124,8 @@ def intervene(
         how: "zero", "scale" by `factor`, "mean" of the prompt's language over `corpus`, or
             "resample": a random position of a random prompt of that language in `corpus`.
         position: where to change them: at "all" positions of the prompt, at those "from_subject"
-            on (from its first token), at the "answer", or at "subject_last".
+            on (from its first token), at the "answer", or at "subject_last". Nothing changes in the
+            examples before a prompt.
         controls: number of random sets, each with as many neurons in each layer.
         others: more named sets to measure beside, such as the neurons of one language.
         corpus: prompts for "mean" and "resample", best of other facts.
