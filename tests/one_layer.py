@@ -91,9 +91,13 @@ def loop(model, prompts, position, n_steps):
 def blanked(model, prompt, layer, position):
     """Activations with each token of the prompt replaced, by one plain forward."""
     tokens, _, at, _ = reads(model, prompt, position)
-    text = model.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
+    context, text = (
+        model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        for text in (prompt.context, prompt.full_text)
+    )
+    text = text[len(context) :]
     blank = model.tokenizer.mask_token_id
-    shift = 0 if blank is None else 1
+    shift = len(context) + (0 if blank is None else 1)
     blank = model.tokenizer.eos_token_id if blank is None else blank
     name = f"blocks.{layer}.mlp.hook_post"
     rows = [

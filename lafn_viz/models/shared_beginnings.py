@@ -26,6 +26,7 @@ from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked
 from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.tokens import Encoded
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LARGE = 2**26  # parameters of a model in which a token costs more than the bookkeeping
 KEPT = 2**10  # positions of beginnings whose keys and values are alive at once
+_LIBRARIES = ("transformer_lens", "transformers")  # their hooks look at no positions
 UNEMBEDDED = 64  # positions whose logits are alive at once
 
 
@@ -51,14 +53,18 @@ def can_share(model: "TransformerBridge", encoded: Sequence[Encoded]) -> bool:
 
 
 def _is_hooked(model: "TransformerBridge") -> bool:
-    """Whether a pass of the model runs hooks that are not the bridge's own."""
+    """Whether a pass of the model runs hooks of anybody but the libraries that it is made of."""
     return any(point.fwd_hooks for point in model.hook_dict.values()) or any(
-        module._forward_hooks
-        or (
-            module._forward_pre_hooks and not type(module).__module__.startswith("transformer_lens")
-        )
+        _package(hook) not in _LIBRARIES
         for module in all_modules(model)
+        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
     )
+
+
+def _package(hook: Any) -> str:
+    """The package that a hook comes from."""
+    hook = getattr(hook, "func", hook)  # of a partial
+    return str(getattr(hook, "__module__", "")).split(".")[0]
 
 
 def answer_logits(
@@ -94,7 +100,7 @@ def _keys_and_values(
     model: "TransformerBridge", beginnings: Sequence[tuple[int, ...]]
 ) -> tuple[list[tuple[Tensor, Tensor]], ReadTexts]:
     """Keys and values of each layer for beginnings of one length, and the beginnings themselves."""
-    device = next(model.original_model.parameters()).device
+    device = device_of(model.original_model)
     tokens = torch.tensor(beginnings, dtype=torch.long, device=device)
     texts = ReadTexts.unchanged(tokens)
     if not tokens.numel():
@@ -115,7 +121,7 @@ def _logits_of(
     unembedding = capabilities(model).unembedding
     assert unembedding is not None  # see `can_share`
     tokens = torch.zeros(len(rows), max(len(encoded[same[0]].read) for same in rows) - start)
-    tokens = tokens.to(unembedding.weight.device, torch.long)
+    tokens = tokens.to(device_of(model.original_model), torch.long)
     predicted = []
     for i, same in enumerate(rows):
         read = encoded[same[0]].read[start:]

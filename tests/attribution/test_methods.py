@@ -37,6 +37,18 @@ def test_amig_equals_the_loop_over_tokens(tiny, prompts, family, position):
     assert_near(released.values, as_released)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_amig_blanks_no_token_of_the_examples(tiny, facts, family):
+    model = tiny(family)
+    capitals = facts.filter(relation="capital", subjects="FR", languages="en")
+    prompt = capitals.prompts(shots=1, examples=facts)[0]
+    ours = fixed(model, [prompt], method="amig", position="answer", n_steps=2).values[0, 1]
+    value, w = target_of(model, prompt, 1, "answer")
+    rule = nodes_and_weights("gauss_legendre", 2)
+    starts = blanked(model, prompt, 1, "answer")
+    assert_near(ours, sum(along(value, start, w, *rule) for start in starts))
+
+
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("family", ["llama", "bloom", "bert"])
 def test_one_point_methods_equal_plain_gradients(tiny, prompts, family, position):

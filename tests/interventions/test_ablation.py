@@ -26,6 +26,31 @@ def test_many_sets_at_once_are_each_set_alone(tiny, prompts, family, position):
         torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_neurons_keep_their_values_in_the_examples(tiny, facts, family):
+    model, masks = tiny(family), torch.ones(1, 3, 48, dtype=torch.bool)
+    capitals = facts.filter(relation="capital", subjects="FR", languages="en")
+    prompt = capitals.prompts(shots=1, examples=facts)[0]
+    before, after = measure_ablation(model, [prompt], masks)
+    item = encode(model, prompt)
+    # Positions by the characters of the text itself, from its first token to the last.
+    n_before = len(model.tokenizer(prompt.context, add_special_tokens=False)["input_ids"])
+    first = n_before + (family == "bert")
+
+    def put(value, hook):
+        value = value.clone()
+        value[:, first : None if family == "bert" else item.predicts + 1] = 0
+        return value
+
+    hooks = [(f"blocks.{layer}.mlp.hook_post", put) for layer in range(3)]
+    with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+        logits = model(torch.tensor([item.read]))[0]
+    logits = logits[item.predicts : item.predicts + len(item.answer)]
+    chosen = logits.log_softmax(-1)[range(len(item.answer)), list(item.answer)]
+    torch.testing.assert_close(after[0, 0], chosen.sum())
+    assert not torch.allclose(before, after[0])
+
+
 def test_mean_and_resampled_values_are_those_of_the_corpus(tiny, facts):
     model = tiny("gpt2")
     capitals = facts.filter(relation="capital", languages=["en", "ru"])
