@@ -55,15 +55,20 @@ class Transplant:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        table = self.summary(draws=2)
-        value = table["value"].to_dict()
+        chosen = self._chosen("languages")
+
+        def mean(of: Measure, condition: str) -> float:
+            values = np.where(chosen, self.by_pair(condition, of=of), np.nan)
+            return float(mean_of_finite(self._by_fact(values), 0))
+
         shares = [
-            f"{name} {value['rescued', name]:.0%} + {value[WORDS, name]:.0%}"
+            f"{name} {mean('rescued', name):.0%} + {mean(WORDS, name):.0%}"
             for name in (OWN, OTHER, RANDOM, BEFORE)
         ]
-        n_pairs, n_facts = (int(table[count].iloc[0]) for count in ("n_pairs", "n_facts"))
+        failed = np.flatnonzero(chosen & self.failed)
+        n_facts = len({self.getters[number].fact_id for number in failed})
         return (
-            f"Transplant({n_pairs} failed pairs of languages, {n_facts} facts; answered in the "
+            f"Transplant({len(failed)} failed pairs of languages, {n_facts} facts; answered in the "
             f"language asked + in the giver's: {', '.join(shares)})"
         )
 

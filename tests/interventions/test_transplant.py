@@ -144,7 +144,8 @@ def test_summary_counts_pairs_and_means_over_facts(embedded, rescued):
     row = result.summary().loc["rescued", "own fact"]
     assert row["value"] == pytest.approx(own.groupby("fact_id")["written_asked"].mean().mean())
     assert (row["n_pairs"], row["n_facts"]) == (len(own), own.fact_id.nunique())
-    shares = result.summary().drop("log_p").dropna()
+    assert f"own fact {row['value']:.0%} + " in repr(result)
+    shares = result.summary().drop("log_p", level="measure").dropna()
     assert shares[["low", "high"]].to_numpy().min() >= 0
     assert shares[["low", "high"]].to_numpy().max() <= 1
     share, count = result.between_languages()
