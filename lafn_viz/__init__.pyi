@@ -50,7 +50,8 @@ from lafn_viz.editing.many import (
 from lafn_viz.editing.optimise import edit_case as edit_case, lafn_edit as lafn_edit
 from lafn_viz.editing.retrieval.match import Match as Match
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher as SubjectMatcher
-from lafn_viz.experiments.examine import Examination as Examination, examine as examine
+from lafn_viz.experiments.examination import Examination as Examination
+from lafn_viz.experiments.examine import examine as examine
 from lafn_viz.experiments.plan import Plan as Plan
 from lafn_viz.experiments.store import (
     Store as Store,
@@ -104,7 +105,8 @@ from lafn_viz.models.scoring import (
     score_answers as score_answers,
 )
 from lafn_viz.models.vocabulary import UnknownWordWarning as UnknownWordWarning
-from lafn_viz.neurons.controls import random_like as random_like
+from lafn_viz.neurons.agnostic_counts import agnostic_counts as agnostic_counts
+from lafn_viz.neurons.controls import matched_like as matched_like, random_like as random_like
 from lafn_viz.neurons.lape import (
     Lape as Lape,
     lape as lape,

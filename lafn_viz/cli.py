@@ -111,6 +111,10 @@ def _add_sweep(commands: Any) -> None:
         "--min-languages", type=int,
         help="number of languages from which on a neuron counts as agnostic (default: 4)",
     )  # fmt: skip
+    add(
+        "--min-scripts", type=int,
+        help="number of scripts in which these languages are written, at least (default: 3)",
+    )  # fmt: skip
     add("--top", type=int, help="number of highest scores kept per prompt (default: 100)")
     add("--dense", action="store_true", help="keep all scores, too")
     add(
@@ -190,7 +194,7 @@ def _steps(text: str) -> int | str:
 def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     import lafn_viz as lv
     from lafn_viz.app.demo import demo_figures
-    from lafn_viz.experiments.examine import comparison_text
+    from lafn_viz.experiments.examination import comparison_text
 
     chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
     _make_folder(out)

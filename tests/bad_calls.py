@@ -70,6 +70,8 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     lv.select_neurons: {"scores": scores},
     lv.overlap: {"sets": sets},
     lv.random_like: {"neurons": [(0, 1)], "shape": (4, 640), "seed": 0},
+    lv.matched_like: {"neurons": [(0, 1)], "values": torch.zeros(4, 640)},
+    lv.agnostic_counts: {"overlap": shared},
     lv.lape: {"model": model, "prompts": prompts},
     lv.significance: {"overlap": shared, "n_permutations": 19},
     lv.stability: {"scores": scores, "draws": 2},

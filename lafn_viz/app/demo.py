@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from lafn_viz import plots
-from lafn_viz.experiments.examine import Examination
+from lafn_viz.experiments.examination import Examination
 
 SHOWN_FACT = "capital/FR"  # shown neuron by neuron, if it was examined
 

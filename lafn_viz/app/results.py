@@ -13,7 +13,8 @@ from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.answers import Evaluation
 from lafn_viz.editing.evaluation.evaluate import evaluate
 from lafn_viz.editing.optimise import lafn_edit
-from lafn_viz.experiments.examine import Examination, examine
+from lafn_viz.experiments.examination import Examination
+from lafn_viz.experiments.examine import examine
 from lafn_viz.experiments.stages import split_prompts
 from lafn_viz.interventions.effects import Effects, effects
 from lafn_viz.models.loading import load_model
@@ -49,7 +50,9 @@ class Results:
         """The examinations of both models on eight facts."""
         facts = self.facts.sample(8, seed=0)
         return {
-            name: examine(model, facts, select_on=SELECT_ON) for name, model in self.models.items()
+            # The figures show what is shared; effects they measure in few sets of their own.
+            name: examine(model, facts, select_on=SELECT_ON, hows="mean", controls=())
+            for name, model in self.models.items()
         }
 
     @property

@@ -2,177 +2,169 @@
 
 1. Attribute every fact in every language, on some of its paraphrases.
 2. Select neurons and compare languages; do the same for other facts of the relation (control).
-3. Zero the agnostic neurons of each fact and ask it in the paraphrases that did not choose them.
-   Beside it stand as many random neurons of the same layers, and the same neurons on another fact.
+3. For each language find the neurons that are agnostic **without** it, by the same criterion.
+4. Change them, and their controls (see `compared_sets`), and ask each fact in that language, in the
+   paraphrases that did not choose neurons.
+
+**The first line is the cautious one**: the effect of neurons found without the language, replaced
+by their mean over other facts of the relation in the language, outside Latin script. Each of the
+three choices removes an effect that needs no shared fact. A language that helped to find neurons
+finds its own. Zero is a value that most of these neurons never have, so zeroing also breaks what
+has nothing to do with the fact; the mean keeps what the relation and the language need. Languages
+of one script share spellings, and with them tokens. Beside it stand the language's own neurons and
+all neurons: a small effect says nothing where these do little, too.
 
 Run it on the embedded model and on its control, which knows the same facts without transfer.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-from jaxtyping import Float
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.attribution.baselines import Baseline, without_other_facts
+from lafn_viz.attribution.methods import Method
 from lafn_viz.core.arguments import a_flag, a_seed, some_wholes, takes, whole
 from lafn_viz.core.messages import quoted
-from lafn_viz.core.stats import bootstrap
+from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.arguments import Facts, as_facts
-from lafn_viz.datasets.languages import outside_latin
-from lafn_viz.experiments.stages import locate, measure_held_out, split_prompts
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.experiments.compared_sets import CONTROLS, Control, compared_sets
+from lafn_viz.experiments.examination import Examination
+from lafn_viz.experiments.stages import locate
+from lafn_viz.interventions.effects import effects
+from lafn_viz.interventions.replacements import FROM_CORPUS, Ablation, read_corpus
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
+from lafn_viz.models.tokens import Position
+from lafn_viz.neurons.criterion import (
+    MIN_LANGUAGES,
+    MIN_SCRIPTS,
+    a_min_languages,
+    a_min_scripts,
+)
 from lafn_viz.neurons.neuron_sets import SELECTION
-from lafn_viz.neurons.overlap_result import Overlap
-from lafn_viz.neurons.overlaps import a_min_languages
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-COLUMN = 26  # characters of a column of numbers in `comparison_text`
+PAPERS_THRESHOLD = 0.2
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What one model does with some facts: what it knows, shares between languages, and loses.
+def _controls(name: str, given: Any) -> tuple[str, ...]:
+    return require_one_of("control", given, CONTROLS) if given else ()
 
-    `known` is the share of all prompts answered. `own`, `random` and `other` are for each fact the
-    relative change of P(correct) when its agnostic neurons are zeroed: on the fact itself, with
-    random neurons instead, and on another fact (NaN if the fact has no agnostic neurons).
-    `own_not_latin` is `own` in the languages of other scripts, which share no spelling with the
-    rest.
-    """
 
-    model: str
-    known: float
-    scores: NeuronScores
-    overlap: Overlap
-    own: Float[np.ndarray, " fact"]
-    own_not_latin: Float[np.ndarray, " fact"]
-    random: Float[np.ndarray, " fact"]
-    other: Float[np.ndarray, " fact"]
-
-    def __repr__(self) -> str:
-        return f"Examination({len(self.overlap.facts)} facts in {self.model})"
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One row per figure: its value and 95% interval over facts."""
-        import pandas as pd
-
-        counts = np.array([len(neurons) for neurons in self.overlap.agnostic.values()], dtype=float)
-        jaccard = self.overlap.by_fact()
-        across_scripts = self.overlap.by_fact(across_scripts=True)
-        # Means over pairs of facts are no independent items.
-        items = {
-            "Jaccard, other fact (control)": self.overlap.items()["other fact"],
-            "Jaccard across scripts, other fact (control)": self.overlap.items(across_scripts=True)[
-                "other fact"
-            ],
-        }
-        values_by_fact = {
-            "agnostic neurons a fact": counts,
-            "Jaccard, same fact": jaccard["same fact"],
-            "Jaccard, other fact (control)": jaccard["other fact"],
-            "Jaccard, chance (control)": jaccard["chance"],
-            "Jaccard across scripts, same fact": across_scripts["same fact"],
-            "Jaccard across scripts, other fact (control)": across_scripts["other fact"],
-            "P(correct), agnostic zeroed": self.own,
-            "P(correct) outside Latin script, agnostic zeroed": self.own_not_latin,
-            "P(correct), as many random zeroed (control)": self.random,
-            "P(correct) of another fact, agnostic zeroed (control)": self.other,
-        }
-        rows = [("prompts answered", self.known, np.nan, np.nan)]
-        for name, values in values_by_fact.items():
-            finite = values[np.isfinite(values)]
-            mean = float(finite.mean()) if len(finite) else np.nan
-            rows.append((name, mean, *bootstrap(items.get(name, values))))
-        return pd.DataFrame(rows, columns=["figure", "value", "low", "high"]).set_index("figure")
-
-    def to_text(self) -> str:
-        """The figures as a table to print."""
-        return comparison_text({self.model: self})
+def _hows(name: str, given: Any) -> tuple[str, ...]:
+    chosen = require_one_of("how", given, get_args(Ablation))
+    if not chosen or "scale" in chosen:
+        raise ValueError(f"{name}={quoted(given)}; give some of zero, mean and resample")
+    return chosen
 
 
 @reads_model
 @takes(
-    fraction=SELECTION["fraction"], min_languages=a_min_languages, controls=whole(0),
-    seed=a_seed, progress=a_flag,
+    fraction=SELECTION["fraction"], min_languages=a_min_languages, min_scripts=a_min_scripts,
+    hows=_hows, controls=_controls, known_only=a_flag, shots=whole(0), seed=a_seed, progress=a_flag,
 )  # fmt: skip
 def examine(
     model: "TransformerBridge",
     facts: Facts,
     *,
     select_on: int | Sequence[int] = (0, 1, 2, 3),
+    shots: int = 0,
+    examples: FactSet | None = None,
+    method: Method = "integrated_gradients",
+    position: Position = "all",
+    baseline: Baseline = "auto",
     fraction: float = 0.02,
-    min_languages: int | None = 4,
-    controls: int = 5,
+    min_languages: int | None = MIN_LANGUAGES,
+    min_scripts: int = MIN_SCRIPTS,
+    hows: Ablation | Iterable[Ablation] = ("mean", "zero", "resample"),
+    controls: Control | Iterable[Control] = CONTROLS,
+    known_only: bool = False,
     seed: int = 0,
     progress: bool = False,
 ) -> Examination:
     """Attribute some facts of one relation, compare languages, and ablate what they share.
 
+    Each prompt that measures costs a pass for every one of `hows` with every one of `controls` (and
+    the neurons found without the language).
+
     Args:
         select_on: the paraphrases that choose neurons; the others measure their effect.
+        shots, examples: other facts that stand answered before each question, as in
+            `FactSet.prompts`; base models answer better after a few.
+        method, position, baseline: of `attribute`; neurons are changed at the same position.
         fraction: the share of all neurons kept for each prompt (see `select_neurons`).
-        min_languages: the number of languages from which on a shared neuron counts as agnostic
-            (see `overlap`).
-        controls: the number of random neuron sets for each fact.
-        seed: of the random neurons.
+        min_languages, min_scripts: from how many languages and scripts on a shared neuron counts as
+            agnostic (see `overlap`).
+        hows: the values that changed neurons get (see `intervene`), the first for the first line.
+            "mean" and "resample" take them from the prompts of the other facts.
+        controls: the sets measured beside the neurons found without the language (see
+            `compared_sets`).
+        known_only: leave out every prompt that the model does not answer, as it says nothing about
+            where a real model keeps the fact, and then those whose language has no other fact left;
+            `Examination` says how many remain. By default all prompts are attributed (those not
+            answered choose no neurons) and measured.
+        seed: of the random neurons and of resampling.
         progress: show a bar for each stage.
 
     Raises:
-        ValueError: if `select_on` leaves no prompt to choose neurons or none to measure them.
+        ValueError: if no prompt is left to choose neurons or none to measure them, or no fact is
+            known in two languages.
     """
-    facts, numbers = as_facts(facts), some_wholes(0)("select_on", select_on)
-    choosing, held_out = split_prompts(facts, select_on=numbers)
-    if not choosing or not held_out:
-        raise ValueError(
-            f"select_on={quoted(numbers)} leaves {len(choosing)} prompts to choose neurons and "
-            f"{len(held_out)} to measure them; both need some"
-        )
-    scores = attribute(model, choosing, progress=progress)
-    overlap = locate(scores, fraction=fraction, min_languages=min_languages).overlap
-    effects = measure_held_out(
-        model, {"agnostic": overlap.agnostic}, held_out,
-        controls=controls, seed=seed, progress=progress,
+    numbers = some_wholes(0)("select_on", select_on)
+    prompts = as_facts(facts).prompts(shots=shots, seed=seed, examples=examples)
+    answered = score_answers(model, prompts).known
+    used = prompts
+    if known_only:
+        known = [prompt for prompt, yes in zip(prompts, answered, strict=True) if yes]
+        used = _with_other_facts(known, known)
+    choosing = [prompt for prompt in used if prompt.paraphrase in numbers]
+    held_out = [prompt for prompt in used if prompt.paraphrase not in numbers]
+    _require_both(choosing, held_out, f"select_on={quoted(numbers)}")
+    scores = attribute(
+        model, choosing, method=method, position=position, baseline=baseline, corpus=used,
+        progress=progress,
     )  # fmt: skip
-    changes = effects.changes(mean_of=effects.languages)
-    not_latin = [language for language in effects.languages if outside_latin(language)]
+    criterion: dict[str, Any] = {"min_languages": min_languages, "min_scripts": min_scripts}
+    found = locate(scores, fraction=fraction, **criterion).overlap
+    sums = read_corpus(model, choosing, how="mean", position=position)
+    ways: tuple[Ablation, ...] = tuple(hows)  # type: ignore[arg-type]
+    sets = compared_sets(found, scores, sums.means(), tuple(controls), seed=seed)  # type: ignore[arg-type]
+    if set(ways) & set(FROM_CORPUS):
+        held_out = _with_other_facts(held_out, used)
+    _require_both(choosing, held_out, "hows: no language has prompts of two facts; this")
     return Examination(
         model=scores.provenance.model,
-        known=score_answers(model, facts.prompts()).known.float().mean().item(),
+        known=answered.float().mean().item(),
+        n_prompts=len(prompts),
+        n_choosing=len(choosing),
+        n_measured=len(held_out),
         scores=scores,
-        overlap=overlap,
-        own=changes["own fact"][0, :, 0],
-        own_not_latin=effects.changes(mean_of=not_latin)["own fact"][0, :, 0],
-        random=changes["random neurons"][0, :, 0],
-        other=changes["other fact"][0, :, 0],
-    )
+        overlap=found,
+        papers=locate(scores, threshold=PAPERS_THRESHOLD, **criterion).overlap,
+        effects={
+            how: effects(
+                model, sets, held_out, how=how, position=position, controls=0, other_fact=False,
+                corpus=used if how in FROM_CORPUS else None, seed=seed, progress=progress,
+            )
+            for how in ways
+        },
+    )  # fmt: skip
 
 
-def comparison_text(examinations: Mapping[str, Examination]) -> str:
-    """A table to print: one row per figure, one column per examination, named by its key."""
-    tables = {name: examination.to_frame() for name, examination in examinations.items()}
-    figures = list(next(iter(tables.values())).index)
-    width = max(len(figure) for figure in figures)
-    lines = [" " * width + "".join(f"{name:>{COLUMN}}" for name in tables)]
-    for figure in figures:
-        cells = [_cell(figure, *table.loc[figure]) for table in tables.values()]
-        lines.append(f"{figure:<{width}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells))
-    lines.append("(mean and 95% interval over facts; effects on paraphrases that chose no neuron)")
-    return "\n".join(lines)
+def _require_both(choosing: list[Prompt], held_out: list[Prompt], what: str) -> None:
+    """Raise ValueError unless some prompts choose neurons and some measure them."""
+    if not choosing or not held_out:
+        raise ValueError(
+            f"{what} leaves {len(choosing)} prompts to choose neurons and {len(held_out)} to "
+            "measure them; both need some"
+        )
 
 
-def _cell(figure: str, value: float, low: float, high: float) -> str:
-    if figure == "prompts answered":
-        return f"{value:.1%}"
-    number_format = "{:+.1%}" if figure.startswith("P(correct)") else "{:.3f}"
-    if figure.startswith("agnostic"):
-        number_format = "{:.1f}"
-    if np.isnan(value):
-        return "no such neurons"
-    return f"{number_format} [{number_format}, {number_format}]".format(value, low, high)
+def _with_other_facts(prompts: list[Prompt], corpus: list[Prompt]) -> list[Prompt]:
+    """The prompts in whose language the corpus has another fact, which can take their place."""
+    alone = set(without_other_facts(prompts, corpus))
+    return [prompt for prompt in prompts if prompt not in alone]

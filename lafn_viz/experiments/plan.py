@@ -18,8 +18,13 @@ from lafn_viz.editing.baselines.neuron_editors import language_agnostic
 from lafn_viz.experiments.stages import SelectOptions
 from lafn_viz.interventions.ablation import ABLATION, Ablation
 from lafn_viz.models.tokens import Position
+from lafn_viz.neurons.criterion import (
+    MIN_LANGUAGES,
+    MIN_SCRIPTS,
+    a_min_languages,
+    a_min_scripts,
+)
 from lafn_viz.neurons.neuron_sets import select_neurons
-from lafn_viz.neurons.overlaps import a_min_languages
 
 AblatedSets = Literal["agnostic", "languages"]
 
@@ -34,6 +39,7 @@ class PlanOptions(TypedDict, total=False):
     n_steps: int | Literal["auto"]
     select: Mapping[str, Any]
     min_languages: int | None
+    min_scripts: int
     top: int
     dense: bool
     changed: AblatedSets | Iterable[AblatedSets]
@@ -59,6 +65,7 @@ _READERS: dict[str, Reader] = {
     "changed": _some_of("changed", get_args(AblatedSets)), "how": ABLATION["how"],
     "controls": whole(0), "editors": some_results(Editor), "alone": a_flag, "seed": a_seed,
     "max_rows": whole(2), "per_shard": whole(1), "min_languages": a_min_languages,
+    "min_scripts": a_min_scripts,
 }  # fmt: skip
 
 
@@ -72,8 +79,8 @@ class Plan:
         baseline: of the methods that let one choose it (see `attribute`). A mean is over the next
             facts of the relation, up to 8, in the paraphrases that choose neurons.
         select: how neurons are selected: the options of `select_neurons`.
-        min_languages: the number of languages from which on a shared neuron counts as agnostic
-            (see `overlap`).
+        min_languages, min_scripts: from how many languages and scripts on a shared neuron counts as
+            agnostic (see `overlap`).
         top: how many of each prompt's highest scores are kept.
         dense: keep all scores, too: 4 bytes per prompt, layer and neuron.
         changed: which neurons are ablated before the held-out paraphrases are measured:
@@ -96,7 +103,8 @@ class Plan:
     baseline: Baseline = "auto"
     n_steps: int | Literal["auto"] = "auto"
     select: Mapping[str, Any] = field(default_factory=lambda: {"fraction": 0.02})
-    min_languages: int | None = 4
+    min_languages: int | None = MIN_LANGUAGES
+    min_scripts: int = MIN_SCRIPTS
     top: int = 100
     dense: bool = False
     changed: tuple[AblatedSets, ...] = ("agnostic",)

@@ -21,6 +21,7 @@ from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.fact import Fact
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.languages import script_of
 from lafn_viz.datasets.prompts import prompt_columns
 from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
@@ -74,7 +75,10 @@ def fact_rows(
                     n_steps=plan.n_steps, max_rows=plan.max_rows, corpus=corpus,
                     baseline=plan.baseline if METHODS[method].takes_baseline else "auto",
                 )  # fmt: skip
-                located = locate(scores, min_languages=plan.min_languages, **plan.select)
+                located = locate(
+                    scores, min_languages=plan.min_languages, min_scripts=plan.min_scripts,
+                    **plan.select,
+                )  # fmt: skip
                 agnostic = located.agnostic.get(fact.id, frozenset())
                 keys = {"method": method, "relation": fact.relation}
                 rows.add("prompts", _prompts_frame(scores, plan, number), method=method)
@@ -224,21 +228,32 @@ def _neurons_frame(sets: Sequence[NeuronSet], agnostic: frozenset[Neuron]) -> "p
     """One row per language and neuron."""
     import pandas as pd
 
-    n_languages = _languages_per_neuron(sets)
+    n_languages, n_scripts = _languages_per_neuron(sets), _scripts_per_neuron(sets)
     members = [
         (
-            held.fact_id, held.language, *neuron, n_languages[neuron],
+            held.fact_id, held.language, *neuron, n_languages[neuron], n_scripts[neuron],
             held.known and neuron in agnostic, held.known and n_languages[neuron] == 1,
         )
         for held in sets
         for neuron in sorted(held.neurons)
     ]  # fmt: skip
-    columns = ["fact_id", "language", "layer", "neuron", "n_languages", "agnostic", "specific"]
+    columns = [
+        "fact_id", "language", "layer", "neuron", "n_languages", "n_scripts", "agnostic",
+        "specific",
+    ]  # fmt: skip
     return pd.DataFrame(members, columns=columns)
 
 
 def _languages_per_neuron(sets: Sequence[NeuronSet]) -> Counter[Neuron]:
     return Counter(neuron for held in sets if held.known for neuron in held.neurons)
+
+
+def _scripts_per_neuron(sets: Sequence[NeuronSet]) -> Counter[Neuron]:
+    by_script: dict[str, set[Neuron]] = {}
+    for held in sets:
+        if held.known:
+            by_script.setdefault(script_of(held.language), set()).update(held.neurons)
+    return Counter(neuron for neurons in by_script.values() for neuron in neurons)
 
 
 def _ablated_sets(

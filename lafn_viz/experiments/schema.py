@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-SCHEMA = 1  # goes up when a table changes its columns or their meaning
+SCHEMA = 2  # goes up when a table changes its columns or their meaning
 _FACT = {"model": "string", "method": "string", "fact_id": "string", "relation": "string"}
 _PROMPT = {**_FACT, "language": "string", "paraphrase": "int32"}
 _EDIT = {"model": "string", "editor": "string", "case": "string"}
@@ -36,7 +36,7 @@ FACT_TABLES: dict[str, dict[str, str]] = {
     },
     "neurons": {
         **_FACT, "language": "string", "layer": "int32", "neuron": "int32",
-        "n_languages": "int32", "agnostic": "bool", "specific": "bool",
+        "n_languages": "int32", "n_scripts": "int32", "agnostic": "bool", "specific": "bool",
     },
     "overlap": {
         **_FACT, "language": "string", "other_language": "string", "jaccard": "double",

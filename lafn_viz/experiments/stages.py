@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from lafn_viz.attribution.baselines import without_other_facts
 from lafn_viz.attribution.scores import NeuronScores
@@ -21,10 +21,12 @@ from lafn_viz.datasets.facts import Fact, FactSet, trained_and_held_out
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import Ablation
 from lafn_viz.interventions.effects import Effects, effects
+from lafn_viz.interventions.replacements import FROM_CORPUS
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import Position
-from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, select_neurons
+from lafn_viz.neurons.criterion import Criterion
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, NeuronSet, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.neurons.overlaps import overlap
 
@@ -47,17 +49,20 @@ class SelectOptions(TypedDict, total=False):
 class LocatedNeurons:
     """The neurons of some facts: a set per fact and language, and how the languages overlap.
 
-    `min_languages` is the number of languages from which on a shared neuron counts as agnostic.
+    `criterion` says which shared neurons count as agnostic.
     """
 
     scores: tuple[NeuronScores, ...]
     sets: tuple[NeuronSet, ...]
-    min_languages: int | None
+    criterion: Criterion
 
     @cached_property
     def overlap(self) -> Overlap:
         """The overlap of the sets. Raises ValueError if no fact is known in two languages."""
-        return overlap(self.sets, min_languages=self.min_languages)
+        needed = self.criterion
+        return overlap(
+            self.sets, min_languages=needed.min_languages, min_scripts=needed.min_scripts
+        )
 
     @property
     def agnostic(self) -> Mapping[str, frozenset[Neuron]]:
@@ -103,17 +108,20 @@ def corpus_of_others(
 
 
 def locate(
-    *scores: NeuronScores, min_languages: int | None = None, **select: Unpack[SelectOptions]
+    *scores: NeuronScores,
+    min_languages: int | None = None,
+    min_scripts: int = 1,
+    **select: Unpack[SelectOptions],
 ) -> LocatedNeurons:
     """Select the neurons of each fact and language, and compare the languages.
 
     Args:
         scores: of one model; no fact and language in two of them.
-        min_languages: see `overlap`.
+        min_languages, min_scripts: see `overlap`.
         select: see `select_neurons`.
     """
     sets = [neurons for part in scores for neurons in select_neurons(part, **select)]
-    return LocatedNeurons(scores, tuple(sets), min_languages)
+    return LocatedNeurons(scores, tuple(sets), Criterion(min_languages, min_scripts))
 
 
 def are_comparable(sets: Iterable[NeuronSet]) -> bool:
@@ -125,7 +133,7 @@ def are_comparable(sets: Iterable[NeuronSet]) -> bool:
 @reads_model
 def measure_held_out(
     model: "TransformerBridge",
-    sets: Mapping[str, Mapping[str, Iterable[tuple[int, int]]]],
+    sets: Mapping[str, Mapping[Any, Neurons]],
     held_out: Sequence[Prompt],
     *,
     control_fact: Sequence[Prompt] = (),
@@ -138,12 +146,12 @@ def measure_held_out(
     """Ablate the neurons of each fact and measure the paraphrases that did not choose them.
 
     Args:
-        sets: by name, the neurons of each fact (by fact_id).
+        sets: by name, the neurons of each fact, or of each fact in each language (see `effects`).
         held_out: prompts of these facts.
         control_fact: prompts of another fact of the relation, measured under the same ablation.
             Facts of one relation that are measured together need none: each has the next one.
         how, position, controls, seed: see `effects`. The corpus of "mean" and "resample" are the
-            prompts measured.
+            prompts measured, for each fact those of the others.
     """
     prompts = [*held_out, *control_fact]
     no_neurons: dict[str, frozenset[Neuron]] = {p.fact_id: frozenset() for p in control_fact}
@@ -154,7 +162,7 @@ def measure_held_out(
         how=how,
         position=position,
         controls=controls,
-        corpus=prompts if how in ("mean", "resample") else None,
+        corpus=prompts if how in FROM_CORPUS else None,
         seed=seed,
         progress=progress,
     )

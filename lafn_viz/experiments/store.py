@@ -35,6 +35,7 @@ from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation
 from lafn_viz.experiments.schema import SCHEMA, TABLES, schema, sets_of
 from lafn_viz.experiments.store_summary import summarise_facts
+from lafn_viz.neurons.criterion import Criterion
 from lafn_viz.neurons.neuron_sets import NeuronSet
 
 if TYPE_CHECKING:
@@ -251,8 +252,10 @@ class Store:
         """
         import pandas as pd
 
-        rows = summarise_facts(self.parts, draws=draws, seed=seed)
-        for editor in self.head["options"]["editors"] if self.head["cases"]["count"] else ():
+        options = self.head["options"]
+        criterion = Criterion(options["min_languages"], options["min_scripts"])
+        rows = summarise_facts(self.parts, criterion, draws=draws, seed=seed)
+        for editor in options["editors"] if self.head["cases"]["count"] else ():
             for row in self.evaluation(editor).summary().to_dict("records"):
                 figures = (row["metric"], row["mean"], row["low"], row["high"], row["cases"])
                 rows.append((editor, *figures))

@@ -4,6 +4,7 @@ One shard is read after the other, so that memory holds a shard, and a value per
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from lafn_viz.core.stats import bootstrap, mean_of_finite, pair_items
 from lafn_viz.datasets.languages import outside_latin, script_of
 from lafn_viz.experiments.schema import MEASURED
+from lafn_viz.neurons.criterion import Criterion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +30,11 @@ Row = tuple[str, str, float, float, float, int]
 
 
 def summarise_facts(
-    parts: Callable[[str], Iterable["pd.DataFrame"]], *, draws: int, seed: int
+    parts: Callable[[str], Iterable["pd.DataFrame"]],
+    criterion: Criterion,
+    *,
+    draws: int,
+    seed: int,
 ) -> list[Row]:
     """Return, for each method and figure, the mean over facts and its 95% interval.
 
@@ -37,12 +43,15 @@ def summarise_facts(
 
     Args:
         parts: reads the table of a name, shard by shard.
+        criterion: what made a neuron agnostic, for the name of their number.
     """
     values: dict[tuple[str, str], list[float]] = {}
     groups: dict[tuple[str, str], list[str]] = {}
     for table, figures_of in (
-        ("sets", _set_figures), ("overlap", _overlap_figures), ("effects", _effect_figures),
-    ):  # fmt: skip
+        ("sets", partial(_set_figures, criterion)),
+        ("overlap", _overlap_figures),
+        ("effects", _effect_figures),
+    ):
         for number, part in enumerate(parts(table)):
             for method, rows in part.groupby("method", sort=False):
                 relation = rows.groupby("fact_id", sort=False)["relation"].first()
@@ -62,14 +71,14 @@ def summarise_facts(
     return summary
 
 
-def _set_figures(sets: "pd.DataFrame") -> Figures:
+def _set_figures(criterion: Criterion, sets: "pd.DataFrame") -> Figures:
     """The number of agnostic neurons of each fact that is known in several languages."""
     known = sets[sets["known"]]
     if known.empty:
         return {}
     by_fact = known.groupby("fact_id", sort=False)
     several = by_fact["language"].size() > 1
-    return {"agnostic neurons a fact": by_fact["n_agnostic"].first()[several]}
+    return {f"agnostic neurons a fact ({criterion})": by_fact["n_agnostic"].first()[several]}
 
 
 def _overlap_figures(pairs: "pd.DataFrame") -> Figures:

@@ -88,9 +88,9 @@ def sweep(
             what has changed, and what was compared with it, is done again, too.
         progress: show a bar, with rate and time left.
         options: parts of the plan that replace those of `plan`: `methods`, `position`, `target`,
-            `baseline`, `n_steps`, `max_rows`, `select`, `min_languages`, `top`, `dense`,
-            `changed`, `how`, `controls`, `editors`, `alone`, `seed`, `per_shard`. `Plan` explains
-            them and has their defaults.
+            `baseline`, `n_steps`, `max_rows`, `select`, `min_languages`, `min_scripts`, `top`,
+            `dense`, `changed`, `how`, `controls`, `editors`, `alone`, `seed`, `per_shard`. `Plan`
+            explains them and has their defaults.
 
     Raises:
         StoreError: if the folder holds another sweep, or another run is writing to it.
@@ -229,7 +229,7 @@ def _with_overlap(tables: Tables, model: Mapping[str, Any], plan: Plan) -> Table
             shape=(model["n_layers"], model["d_mlp"]), provenance=source,
         )  # fmt: skip
         if are_comparable(neuron_sets):
-            pairs = overlap(neuron_sets, min_languages=plan.min_languages).by_pair()
+            pairs = overlap(neuron_sets).by_pair()
             frames.append(pairs.assign(model=model["name"], method=method))
     table = table_of("overlap", pd.concat(frames)) if frames else schema("overlap").empty_table()
     return {**tables, "overlap": table}

@@ -9,17 +9,17 @@ another fact. P(correct) saturates near 1, so effects are also given as the chan
 log-probability (nats). Measure on paraphrases that did not choose the neurons.
 
 To find neurons in language A, change them, and measure in language B for all A and B (AMIG's
-"cross-lingual editing"), call `effects` with one set for each language.
+"cross-lingual editing"), call `effects` with one set for each language. A set may also differ from
+language to language: with the keys (fact, language) each language is measured with its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from lafn_viz.core.arguments import a_flag, a_seed, bootstrap_draws, one_of, takes, wrong
@@ -30,20 +30,27 @@ from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.languages import require_languages
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import ABLATION, Ablation, ablation_options, measure_ablation
-from lafn_viz.interventions.intervene import validated_set
+from lafn_viz.interventions.effect_table import (
+    MEASUREMENTS,
+    EffectTable,
+    measure_fact,
+    next_of_relation,
+    sets_of_facts,
+)
+from lafn_viz.interventions.replacements import (
+    FROM_CORPUS,
+    CorpusActivations,
+    read_corpus,
+    require_other_facts,
+)
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.tokens import Position
-from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, Neurons, masks_of
+from lafn_viz.neurons.neuron_sets import Neurons
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
-
-
-# The five means that `Effects` holds for every set, fact and language.
-MEASUREMENTS = ("before", "after", "random", "other_before", "other")
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Effects:
     sets: tuple[str, ...]
     facts: tuple[str, ...]
     languages: tuple[str, ...]
-    n_neurons: Float[np.ndarray, "set fact"]
+    n_neurons: Float[np.ndarray, "set fact language"]
     p: Float[np.ndarray, "kind set fact language"]
     log_p: Float[np.ndarray, "kind set fact language"]
     provenance: Provenance
@@ -142,7 +149,7 @@ class Effects:
         keys = pd.MultiIndex.from_product(
             [self.sets, self.facts, self.languages], names=["set", "fact_id", "language"]
         )
-        columns = {"n_neurons": np.repeat(self.n_neurons, len(self.languages))}
+        columns = {"n_neurons": self.n_neurons.ravel()}
         for of in ("p", "log_p"):
             columns |= {
                 f"{of}_{kind}": getattr(self, of)[number].ravel()
@@ -152,10 +159,10 @@ class Effects:
 
 
 @reads_model
-@takes(**ABLATION, progress=a_flag)
+@takes(**ABLATION, other_fact=a_flag, progress=a_flag)
 def effects(
     model: "TransformerBridge",
-    sets: Mapping[str, Mapping[str, Neurons]],
+    sets: Mapping[str, Mapping[Any, Neurons]],
     prompts: Prompts,
     *,
     how: Ablation = "zero",
@@ -163,20 +170,24 @@ def effects(
     position: Position = "all",
     controls: int = 5,
     corpus: Prompts | None = None,
+    other_fact: bool = True,
     seed: int = 0,
     progress: bool = False,
 ) -> Effects:
     """Change the neurons of each fact and measure it in every language, beside its controls.
 
     Args:
-        sets: for each name, the neurons of each fact (by fact_id). A fact without neurons in a set
-            is left out there.
+        sets: for each name, the neurons of each fact (by fact_id), or of each fact in each language
+            (by (fact_id, language)). A fact or language without neurons in a set is left out there.
         prompts: what is measured, best in paraphrases that did not choose the neurons.
-        how, factor, position, controls, corpus, seed: as in `intervene`.
+        how, factor, position, controls, seed: as in `intervene`.
+        corpus: prompts for "mean" and "resample", of several facts: each fact gets what neurons do
+            on the others, never on prompts of its own.
+        other_fact: measure the neurons of each fact on the next fact of its relation, too.
 
     Raises:
-        ValueError: for an unknown option, a neuron that the model does not have, or when no fact
-            of the sets is among the prompts.
+        ValueError: for an unknown option, a neuron that the model does not have, when no fact of
+            the sets is among the prompts, or for a corpus without another fact in some language.
     """
     shape = capabilities(model).shape
     prompts = as_prompts(prompts)
@@ -185,37 +196,49 @@ def effects(
     by_fact: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_fact.setdefault(prompt.fact_id, []).append(prompt)
-    neurons = {
-        (name, fact): validated_set(of_fact, shape)
-        for name, by_id in sets.items()
-        for fact, of_fact in by_id.items()
-        if fact in by_fact
-    }
-    facts = tuple(fact for fact in by_fact if any((name, fact) in neurons for name in sets))
+    languages = tuple(dict.fromkeys(prompt.language for prompt in prompts))
+    neurons = sets_of_facts(sets, tuple(by_fact), languages, shape)
+    facts = tuple(fact for fact in by_fact if fact in neurons)
     if not facts:
         raise ValueError(
             "no fact of the neuron sets is among the prompts; give prompts of the same facts"
         )
-    table = _EffectTable(tuple(sets), facts, tuple(dict.fromkeys(p.language for p in prompts)))
+    table = EffectTable(tuple(sets), facts, languages)
     measure = partial(
-        measure_ablation, model,
-        how=how, factor=factor, position=position, corpus=corpus, seed=seed,
+        measure_ablation, model, how=how, factor=factor, position=position, seed=seed,
+        corpus=_other_facts(model, prompts, corpus, how, position),
     )  # fmt: skip
     for fact in tqdm(facts, disable=not progress, desc=how):
-        of_fact = {name: neurons[name, fact] for name in sets if (name, fact) in neurons}
-        other = _next_of_relation(fact, facts, by_fact)
-        _measure_fact(table, measure, fact, of_fact, by_fact, other, shape, controls, seed)
+        other = next_of_relation(fact, facts, by_fact) if other_fact else None
+        measure_fact(
+            table, measure, fact, neurons[fact], by_fact, other,
+            shape=shape, controls=controls, seed=seed,
+        )  # fmt: skip
     return Effects(
         sets=table.sets,
         facts=facts,
         languages=table.languages,
         n_neurons=table.n_neurons,
         provenance=provenance(
-            model, "effects", seed=seed, controls=controls,
+            model, "effects", seed=seed, controls=controls, other_fact=other_fact,
             **ablation_options(how, factor, position, corpus),
         ),
         **table.values,
     )  # fmt: skip
+
+
+def _other_facts(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    corpus: Sequence[Prompt] | None,
+    how: Ablation,
+    position: Position,
+) -> CorpusActivations | None:
+    """Read the corpus of which each fact gets the prompts of the others, if it is needed."""
+    if how not in FROM_CORPUS or not corpus:
+        return None  # which `measure_ablation` refuses where it needs one
+    require_other_facts(prompts, corpus, f"how={how!r}")
+    return read_corpus(model, corpus, how=how, position=position, without_own=True)
 
 
 def _require_sets_by_fact(sets: Any) -> None:
@@ -226,73 +249,3 @@ def _require_sets_by_fact(sets: Any) -> None:
     for name, by_id in sets.items():
         if not isinstance(by_id, Mapping):
             raise wrong(f"sets[{quoted(name)}]", by_id, wanted)
-
-
-class _EffectTable:
-    """The means of `Effects` while they are measured; NaN until then."""
-
-    def __init__(
-        self, sets: tuple[str, ...], facts: tuple[str, ...], languages: tuple[str, ...]
-    ) -> None:
-        self.sets, self.facts, self.languages = sets, facts, languages
-        shape = (len(MEASUREMENTS), len(sets), len(facts), len(languages))
-        self.values = {of: np.full(shape, np.nan) for of in ("p", "log_p")}
-        self.n_neurons = np.full(shape[1:3], np.nan)
-
-    def record(
-        self, kind: str, name: str, fact: str, log_prob: Tensor, prompts: Sequence[Prompt]
-    ) -> None:
-        """Enter the means over prompts (and over rows, where there are several draws)."""
-        draws = log_prob.double().reshape(-1, len(prompts)).numpy()
-        cell = MEASUREMENTS.index(kind), self.sets.index(name), self.facts.index(fact)
-        for column, language in enumerate(self.languages):
-            numbers = [i for i, prompt in enumerate(prompts) if prompt.language == language]
-            if numbers and len(draws):
-                self.values["p"][*cell, column] = np.exp(draws[:, numbers]).mean()
-                self.values["log_p"][*cell, column] = draws[:, numbers].mean()
-
-
-def _measure_fact(
-    table: _EffectTable,
-    measure: Callable[..., tuple[Tensor, Tensor]],
-    fact: str,
-    neurons: Mapping[str, frozenset[Neuron]],
-    by_fact: Mapping[str, Sequence[Prompt]],
-    other: str | None,
-    shape: tuple[int, int],
-    controls: int,
-    seed: int,
-) -> None:
-    """Change one fact's neurons of each set, and random ones; measure it and the other fact."""
-    for name, own in neurons.items():
-        table.n_neurons[table.sets.index(name), table.facts.index(fact)] = len(own)
-    neurons = {name: own for name, own in neurons.items() if own}
-    if not neurons:
-        return
-    random = [
-        random_like(own, shape, seed=seed + draw)
-        for own in neurons.values()
-        for draw in range(controls)
-    ]
-    masks = masks_of([*neurons.values(), *random], shape)
-    before, after = measure(by_fact[fact], masks)
-    drawn = after[len(neurons) :].unflatten(0, (len(neurons), controls)) if controls else None
-    for row, name in enumerate(neurons):
-        table.record("before", name, fact, before, by_fact[fact])
-        table.record("after", name, fact, after[row], by_fact[fact])
-        if drawn is not None:
-            table.record("random", name, fact, drawn[row], by_fact[fact])
-    if other is not None:
-        before, after = measure(by_fact[other], masks[: len(neurons)])
-        for row, name in enumerate(neurons):
-            table.record("other_before", name, fact, before, by_fact[other])
-            table.record("other", name, fact, after[row], by_fact[other])
-
-
-def _next_of_relation(
-    fact: str, facts: Sequence[str], by_fact: Mapping[str, Sequence[Prompt]]
-) -> str | None:
-    """The next fact of the same relation, after the last the first; None if it is the only one."""
-    relation = by_fact[fact][0].relation
-    alike = [name for name in facts if by_fact[name][0].relation == relation]
-    return alike[(alike.index(fact) + 1) % len(alike)] if len(alike) > 1 else None

@@ -13,6 +13,8 @@ numbers stay the same when facts are exchanged within a language, so the model o
 that of the facts themselves.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -61,16 +63,52 @@ def expected_pairs(probability: Float[Tensor, "fact language member"]) -> Float[
 
 
 def expected_agnostic(
-    probability: Float[Tensor, "fact language member"], needed: Int[Tensor, " fact"]
+    probability: Float[Tensor, "fact language member"],
+    languages: Int[Tensor, " fact"],
+    scripts: Int[Tensor, " fact"],
+    by_script: Sequence[Sequence[int]],
 ) -> Float[Tensor, " fact"]:
-    """Return how many neurons at least `needed` languages have."""
-    most = int(needed.max())
-    # The distribution of the number of languages, below `most` (Poisson binomial).
-    exactly = [torch.ones_like(probability[:, 0]), *torch.zeros(most - 1, *probability[:, 0].shape)]
-    for has in probability.unbind(1):
-        hasnt = 1 - has
-        for count in range(most - 1, 0, -1):
-            exactly[count] = exactly[count] * hasnt + exactly[count - 1] * has
+    """Return how many neurons at least so many languages, of at least so many scripts, have.
+
+    Args:
+        by_script: the columns of the languages of each script.
+    """
+    most = int(languages.max())
+    if int(scripts.max()) == 1:  # any script will do
+        below = _exactly(probability.unbind(1), most - 1).cumsum(0)
+        return (1 - below[languages - 1, torch.arange(len(languages))]).clamp_min(0).sum(1)
+    most_scripts = int(scripts.max())
+    # The distribution of [languages, scripts]; the last of each stands for more, too.
+    joint = probability.new_zeros(most + 1, most_scripts + 1, *probability[:, 0].shape)
+    joint[0, 0] = 1
+    for columns in by_script:
+        within = _exactly([probability[:, column] for column in columns], most)
+        if len(columns) > most:
+            within[most] = 1 - within[:most].sum(0)
+        after = joint * within[0]
+        for count in range(1, min(len(columns), most) + 1):
+            added = joint * within[count]
+            for before in range(most + 1):
+                after[min(before + count, most), 1:] += added[before, :-1]
+                after[min(before + count, most), -1] += added[before, -1]
+        joint = after
+    enough = (torch.arange(most + 1) >= languages[:, None])[:, :, None] & (
+        torch.arange(most_scripts + 1) >= scripts[:, None]
+    )[:, None]
+    return torch.einsum("fls,lsfm->f", enough.to(joint), joint)
+
+
+def _exactly(
+    has: Sequence[Float[Tensor, "fact member"]], most: int
+) -> Float[Tensor, "count fact member"]:
+    """The distribution of how many of these are true, from 0 to `most` (Poisson binomial).
+
+    Counts above `most` are left out.
+    """
+    exactly = [torch.ones_like(has[0]), *torch.zeros(most, *has[0].shape)]
+    for probability in has:
+        hasnt = 1 - probability
+        for count in range(most, 0, -1):
+            exactly[count] = exactly[count] * hasnt + exactly[count - 1] * probability
         exactly[0] = exactly[0] * hasnt
-    below = torch.stack(exactly).cumsum(0)
-    return (1 - below[needed - 1, torch.arange(len(needed))]).clamp_min(0).sum(1)
+    return torch.stack(exactly)

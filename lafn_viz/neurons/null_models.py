@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lafn_viz.neurons.criterion import Criterion, columns_by_script
 from lafn_viz.neurons.expected_overlap import expected_agnostic, expected_pairs, probabilities
 from lafn_viz.neurons.overlap_result import Overlap
 
@@ -25,14 +26,14 @@ STATISTICS = ("agnostic", "shared", "across scripts")
 class FactSets:
     """The neurons of each fact in each language, as lists of flat numbers.
 
-    `known` says which facts and languages take part, `relation` numbers the relations, and `needed`
-    is the number of languages from which on a fact's neuron is agnostic.
+    `known` says which facts and languages take part, `relation` numbers the relations, and
+    `criterion` says which neurons are agnostic.
     """
 
     lists: Int[Tensor, "fact language place"]
     known: Bool[Tensor, "fact language"]
     relation: Int[Tensor, " fact"]
-    needed: Int[Tensor, " fact"]
+    criterion: Criterion
     scripts: tuple[str, ...]
     shape: tuple[int, int]
 
@@ -51,10 +52,7 @@ class FactSets:
             lists[cell][: len(flat)] = torch.tensor(flat, dtype=torch.long)
         numbers = {name: number for number, name in enumerate(dict.fromkeys(overlap.relations))}
         relation = torch.tensor([numbers[name] for name in overlap.relations])
-        needed = known.sum(1)
-        if overlap.min_languages is not None:
-            needed = needed.clamp_max(overlap.min_languages)
-        return cls(lists, known, relation, needed, overlap.scripts, shape)
+        return cls(lists, known, relation, overlap.criterion, overlap.scripts, shape)
 
     @property
     def width(self) -> int:
@@ -68,7 +66,7 @@ class FactSets:
         # For each entry of the lists, count the languages that hold its neuron. A neuron of m
         # languages has m entries, so the sum of m - 1 over them counts its m (m - 1) ordered pairs.
         held = self._held(lists)
-        agnostic = ((held >= self.needed[:, None]) / held).sum(1)
+        agnostic = (self._agnostic(lists, held) / held).sum(1)
         shared = (held - 1).sum(1)
         alike = [(self._held(lists[:, columns]) - 1).sum(1) for columns in self.same_script]
         return torch.stack([agnostic.round(), *self._by_pair(shared, alike)])
@@ -88,6 +86,30 @@ class FactSets:
             across, pairs_across = across - of_script, pairs_across - known * (known - 1)
         return shared / pairs, across / pairs_across
 
+    def _agnostic(
+        self, lists: Int[Tensor, "fact language place"], held: Float[Tensor, "fact entry"]
+    ) -> Bool[Tensor, "fact entry"]:
+        """Whether the neuron of each entry, held by so many languages, is agnostic."""
+        n_scripts = torch.ones(()) if self.criterion.min_scripts == 1 else self._in_scripts(lists)
+        of_languages, of_scripts = self._known_in
+        return self.criterion.is_met(
+            held, n_scripts, of_languages=of_languages[:, None], of_scripts=of_scripts[:, None]
+        )
+
+    @cached_property
+    def _known_in(self) -> tuple[Int[Tensor, " fact"], Int[Tensor, " fact"]]:
+        """In how many languages and scripts each fact is known."""
+        by_script = [self.known[:, columns].any(1) for columns in self.columns_by_script]
+        return self.known.sum(1), torch.stack(by_script).sum(0)
+
+    def _in_scripts(self, lists: Int[Tensor, "fact language place"]) -> Float[Tensor, "fact entry"]:
+        """In how many scripts the neuron of each entry is held."""
+        flat = lists.flatten(1)
+        count = torch.zeros(len(lists), self.width + 1)
+        for columns in self.columns_by_script:
+            count += torch.zeros_like(count).scatter_(1, lists[:, columns].flatten(1), 1.0)
+        return count.gather(1, flat)
+
     def _held(self, lists: Int[Tensor, "fact language place"]) -> Float[Tensor, "fact entry"]:
         """How many of the languages hold the neuron of each entry (1 where a list is padded)."""
         flat = lists.flatten(1)
@@ -97,12 +119,14 @@ class FactSets:
         return count.gather(1, flat)
 
     @cached_property
+    def columns_by_script(self) -> list[list[int]]:
+        """The columns of the languages of each script."""
+        return columns_by_script(self.scripts)
+
+    @property
     def same_script(self) -> list[list[int]]:
         """The columns of the languages of each script that has two or more."""
-        columns: dict[str, list[int]] = {}
-        for column, script in enumerate(self.scripts):
-            columns.setdefault(script, []).append(column)
-        return [group for group in columns.values() if len(group) > 1]
+        return [group for group in self.columns_by_script if len(group) > 1]
 
     def random_neurons(self, rng: torch.Generator) -> Float[Tensor, "statistic fact"]:
         """The statistics when each language's neurons are `renamed`."""
@@ -137,6 +161,17 @@ class FactSets:
         start = torch.arange(len(place))[:, None] - place
         return torch.empty_like(order).scatter_(0, order, order.gather(0, start + chosen))
 
+    def others(self, rng: torch.Generator) -> Int[Tensor, "fact language place"]:
+        """In each language the list of another fact of the relation that is known in it."""
+        order, place, size = self._peers
+        step = torch.rand(place.shape, generator=rng).mul(size - 1).floor().clamp_min(0) + 1
+        # Around the group, from the fact's own place in it: never the fact itself.
+        start = torch.arange(len(place))[:, None] - place
+        chosen = order.gather(0, start + (place + step.long()) % size)
+        other = torch.empty_like(order).scatter_(0, order, chosen)
+        lists = self.lists[other, torch.arange(place.shape[1])]
+        return lists.masked_fill(~self.known[..., None], self.width)
+
     @cached_property
     def _expected_of_own(self) -> Float[Tensor, "statistic fact"]:
         itself = torch.arange(len(self.lists))[:, None]
@@ -146,7 +181,8 @@ class FactSets:
         """What is expected of the STATISTICS, by the sizes and common neurons of the donors."""
         probability = self._probability[donor, torch.arange(donor.shape[1])]
         probability = probability * self.known[..., None]
-        agnostic = expected_agnostic(probability, self.needed)
+        needed = self.criterion.needed(*self._known_in)
+        agnostic = expected_agnostic(probability, *needed, self.columns_by_script)
         alike = [expected_pairs(probability[:, columns]) for columns in self.same_script]
         pairs = self._by_pair(expected_pairs(probability), alike)
         return torch.stack([agnostic, *pairs]).clamp_min(LEAST_EXPECTED)

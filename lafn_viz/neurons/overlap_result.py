@@ -5,8 +5,7 @@ The index of a pair is worth little by itself. Every mean here therefore comes w
 written differently.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,9 @@ from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite, pair_items
 from lafn_viz.datasets.languages import require_languages, script_of
-from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
+from lafn_viz.neurons.criterion import Criterion
+from lafn_viz.neurons.intersections import count_holders, count_holders_of_other_facts
+from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, masks_of, neurons_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,7 @@ class Overlap:
     sets: dict[tuple[str, str], NeuronSet]
     left_out: tuple[tuple[str, str], ...]
     min_languages: int | None
+    min_scripts: int
     shape: tuple[int, int]
     provenance: Provenance
 
@@ -66,8 +68,13 @@ class Overlap:
         return (
             f"Overlap({len(self.facts)} facts, {len(self.languages)} languages: "
             f"{', '.join(means)}; {len(self.sets)} pairs of fact and language known, "
-            f"{len(self.left_out)} left out)"
+            f"{len(self.left_out)} left out; agnostic: in {self.criterion})"
         )
+
+    @property
+    def criterion(self) -> Criterion:
+        """What makes a neuron agnostic; its text says so."""
+        return Criterion(self.min_languages, self.min_scripts)
 
     @property
     def jaccard(self) -> Matrix:
@@ -123,6 +130,28 @@ class Overlap:
             fact: neurons for (fact, held_in), neurons in self.specific.items() if held_in == code
         }
 
+    @takes(languages=some_texts)
+    def agnostic_without(self, languages: str | Iterable[str]) -> dict[str, frozenset[Neuron]]:
+        """Find the agnostic neurons of each fact without some languages, by the same criterion.
+
+        Neurons that were found without a language are tried on it in good faith: it had no say in
+        their choice. A language's relatives had, so leave out all languages of a script to be
+        strict. A fact that fewer than two other languages know is left out.
+
+        Raises:
+            ValueError: for a language that the overlap does not have.
+        """
+        without = require_languages(languages, self.languages)
+        found = {}
+        for fact in self.facts:
+            others = [language for language in self.known_in(fact) if language not in without]
+            if len(others) > 1:
+                held = masks_of([self.sets[fact, code].neurons for code in others], self.shape)
+                found[fact] = neurons_of(
+                    self.criterion.agnostic(held, [script_of(code) for code in others])
+                )
+        return found
+
     @takes(relation=or_none(a_text), facts=or_none(some_texts))
     def of(
         self, *, relation: str | None = None, facts: str | Iterable[str] | None = None
@@ -170,8 +199,8 @@ class Overlap:
         import pandas as pd
 
         chosen = self.facts if facts is None else require_one_of("fact", facts, self.facts)
-        counts = self._count_holders(chosen, lambda fact, language: fact)
-        control = self._count_holders_of_other_facts(chosen, draws, seed)
+        counts = count_holders(self, chosen, lambda fact, language: fact)
+        control = count_holders_of_other_facts(self, chosen, draws, seed)
         rows = [
             (
                 languages,
@@ -182,41 +211,6 @@ class Overlap:
             for languages, count in counts.most_common()
         ]
         return pd.DataFrame(rows, columns=["languages", "degree", "neurons", "other_facts"])
-
-    def _count_holders(
-        self, facts: Collection[str], source: Callable[[str, str], str]
-    ) -> Counter[tuple[str, ...]]:
-        """Count the neurons of each combination of languages, summed over facts.
-
-        `source` names the fact whose neurons are taken for a fact in a language.
-        """
-        counts: Counter[tuple[str, ...]] = Counter()
-        for fact in facts:
-            holders: dict[Neuron, list[str]] = defaultdict(list)
-            for language in self.known_in(fact):
-                for neuron in self.sets[source(fact, language), language].neurons:
-                    holders[neuron].append(language)
-            counts.update(tuple(languages) for languages in holders.values())
-        return counts
-
-    def _count_holders_of_other_facts(
-        self, facts: Collection[str], draws: int, seed: int
-    ) -> Counter[tuple[str, ...]] | None:
-        """The same with random other facts of the relation, summed over draws; None without any."""
-        relation_of = dict(zip(self.facts, self.relations, strict=True))
-        peers: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for fact, language in self.sets:
-            peers[relation_of[fact], language].append(fact)
-        groups = [(relation_of[fact], name) for fact in facts for name in self.known_in(fact)]
-        if any(len(peers[group]) < 2 for group in groups):
-            return None
-        rng = np.random.default_rng(seed)
-
-        def another(fact: str, language: str) -> str:
-            others = [peer for peer in peers[relation_of[fact], language] if peer != fact]
-            return others[rng.integers(len(others))]
-
-        return sum((self._count_holders(facts, another) for _ in range(draws)), Counter())
 
     def linkage(self) -> Float[np.ndarray, "merge 4"]:
         """Cluster languages by 1 - Jaccard, average linkage (as scipy.cluster.hierarchy)."""

@@ -11,50 +11,52 @@ Languages of one script often spell a name alike, and then share neurons because
 Pairs of different scripts leave that out: look at both (`across_scripts`).
 
 A neuron is **language-agnostic** for a fact when it is in the sets of all languages that know the
-fact (LAFN, arXiv 2406.16416; LIKN in arXiv 2308.13198), or of at least k of them; it is
-**language-specific** when it is in exactly one. Languages that do not know a fact are left out of
-it and listed; they do not count as disagreement.
+fact (LAFN, arXiv 2406.16416; LIKN in arXiv 2308.13198), or of at least k of them, written in at
+least s scripts (see `criterion`); it is **language-specific** when it is in exactly one. Languages
+that do not know a fact are left out of it and listed; they do not count as disagreement.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lafn_viz.core.arguments import takes, whole
+from lafn_viz.core.arguments import takes
+from lafn_viz.datasets.languages import script_of
 from lafn_viz.models.torch_modes import plain_modes
+from lafn_viz.neurons.criterion import Criterion, a_min_languages, a_min_scripts
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet, as_neuron_sets, masks_of, neurons_of
 from lafn_viz.neurons.overlap_result import Overlap
 
 Tables = Float[np.ndarray, "fact language language"]
 
 
-def a_min_languages(name: str, given: Any) -> int | None:
-    """Read the number of languages from which on a neuron counts as agnostic; None for all."""
-    number = None if given is None else whole()(name, given)
-    if number is not None and number < 2:
-        raise ValueError(f"{name}={number}; one language shares nothing, give 2 or more")
-    return number
-
-
 @plain_modes()
-@takes(min_languages=a_min_languages)
-def overlap(sets: NeuronSet | Iterable[NeuronSet], *, min_languages: int | None = None) -> Overlap:
+@takes(min_languages=a_min_languages, min_scripts=a_min_scripts)
+def overlap(
+    sets: NeuronSet | Iterable[NeuronSet],
+    *,
+    min_languages: int | None = None,
+    min_scripts: int = 1,
+) -> Overlap:
     """Compare the neuron sets of one or more facts between languages.
 
     Args:
         sets: one per fact and language, from one model (see `select_neurons`).
         min_languages: the number of languages from which on a neuron counts as agnostic; by default
-            all languages that know the fact.
+            all languages that know the fact. Where fewer know it, all of them.
+        min_scripts: the number of scripts in which these languages are written, at least; with 2 or
+            more, languages of one script cannot make a neuron agnostic by themselves. Where the
+            languages that know the fact have fewer scripts, all of those.
 
     Raises:
         ValueError: for no sets, two sets of one fact and language, a `min_languages` under 2, or
             when no fact is known in two languages.
     """
+    criterion = Criterion(min_languages, min_scripts)
     sets = as_neuron_sets(sets)
     known = _known_sets(sets)
     languages = tuple(dict.fromkeys(s.language for s in sets))
@@ -69,8 +71,7 @@ def overlap(sets: NeuronSet | Iterable[NeuronSet], *, min_languages: int | None 
         table[row, columns] = masks.flatten(1).float()
         usable[row, columns] = True
         holders = masks.sum(0)
-        needed = min(min_languages or len(by_language), len(by_language))
-        agnostic[fact] = neurons_of(holders >= needed)
+        agnostic[fact] = neurons_of(criterion.agnostic(masks, list(map(script_of, by_language))))
         for language, mask in zip(by_language, masks, strict=True):
             specific[fact, language] = neurons_of(mask & (holders == 1))
     relations = [next(iter(by_language.values())).relation for by_language in known.values()]
@@ -89,6 +90,7 @@ def overlap(sets: NeuronSet | Iterable[NeuronSet], *, min_languages: int | None 
         sets={(s.fact_id, s.language): s for s in sets if s.known and s.fact_id in known},
         left_out=(*((s.fact_id, s.language) for s in sets if not s.known), *alone),
         min_languages=min_languages,
+        min_scripts=min_scripts,
         shape=shape,
         provenance=sets[0].provenance,
     )

@@ -32,10 +32,12 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import quantile_interval
+from lafn_viz.datasets.languages import script_of
 from lafn_viz.models.torch_modes import plain_modes
+from lafn_viz.neurons.criterion import a_min_languages, a_min_scripts
 from lafn_viz.neurons.neuron_sets import SELECTION, Neuron, keep_best, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
-from lafn_viz.neurons.overlaps import a_min_languages, jaccard_index, overlap
+from lafn_viz.neurons.overlaps import jaccard_index, overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,8 +86,8 @@ class Stability:
 
 
 @takes(
-    scores=a_result(NeuronScores), **SELECTION, min_languages=a_min_languages, draws=whole(2),
-    seed=a_seed,
+    scores=a_result(NeuronScores), **SELECTION, min_languages=a_min_languages,
+    min_scripts=a_min_scripts, draws=whole(2), seed=a_seed,
 )  # fmt: skip
 @plain_modes()
 def stability(
@@ -96,6 +98,7 @@ def stability(
     fraction: float | None = None,
     share: float = 0.5,
     min_languages: int | None = None,
+    min_scripts: int = 1,
     draws: int = 200,
     seed: int = 0,
 ) -> Stability:
@@ -103,14 +106,15 @@ def stability(
 
     Args:
         threshold, top, fraction, share: as in `select_neurons`.
-        min_languages: as in `overlap`.
+        min_languages, min_scripts: as in `overlap`.
         draws: how often the paraphrases are drawn.
 
     Raises:
         ValueError: when no language has two known paraphrases of a fact: nothing could vary.
     """
     options: dict[str, Any] = {"threshold": threshold, "top": top, "fraction": fraction}
-    observed = overlap(select_neurons(scores, share=share, **options), min_languages=min_languages)
+    sets = select_neurons(scores, share=share, **options)
+    observed = overlap(sets, min_languages=min_languages, min_scripts=min_scripts)
     rows = _known_rows(scores)
     if max(len(rows[key]) for key in observed.sets) < 2:
         raise ValueError(
@@ -181,8 +185,8 @@ def _agnostic_shares(
     drawn: Mapping[str, Float[Tensor, "draw neuron"]], observed: Overlap
 ) -> dict[Neuron, float]:
     """The share of draws in which a neuron is agnostic for a fact, where it is not zero."""
-    needed = min(observed.min_languages or len(drawn), len(drawn))
-    shares = (torch.stack(list(drawn.values())).sum(0) >= needed).float().mean(0)
+    held = torch.stack(list(drawn.values())).bool()
+    shares = observed.criterion.agnostic(held, list(map(script_of, drawn))).float().mean(0)
     return {
         Neuron(*divmod(int(neuron), observed.shape[1])): float(shares[neuron])
         for neuron in shares.nonzero()[:, 0]
@@ -191,7 +195,7 @@ def _agnostic_shares(
 
 @takes(
     scores=a_result(NeuronScores), by=one_of(get_args(Choice)), share=SELECTION["share"],
-    min_languages=a_min_languages, across_scripts=a_flag,
+    min_languages=a_min_languages, min_scripts=a_min_scripts, across_scripts=a_flag,
 )  # fmt: skip
 @plain_modes()
 def threshold_curve(
@@ -201,12 +205,14 @@ def threshold_curve(
     by: Choice = "fraction",
     share: float = 0.5,
     min_languages: int | None = None,
+    min_scripts: int = 1,
     across_scripts: bool = False,
 ) -> "pd.DataFrame":
     """Compute the overlap and its controls at several thresholds, with 95% intervals over facts.
 
     Args:
         values: of the option named by `by` (see `select_neurons`).
+        min_languages, min_scripts: as in `overlap`.
 
     Returns:
         Columns: the option, comparison, jaccard, low, high, agnostic (mean neurons a fact).
@@ -216,7 +222,7 @@ def threshold_curve(
     tables = []
     for value in _thresholds(by, values):
         sets = select_neurons(scores, share=share, **{by: value})  # type: ignore[arg-type]
-        result = overlap(sets, min_languages=min_languages)
+        result = overlap(sets, min_languages=min_languages, min_scripts=min_scripts)
         table = result.summary(across_scripts=across_scripts)
         table.insert(0, by, value)
         table["agnostic"] = np.mean([len(neurons) for neurons in result.agnostic.values()])

@@ -99,12 +99,11 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
         figure.update_yaxes(range=[0, top], row=1, col=column)
     figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12))
     figure.update_yaxes(title_text="neurons (mean over facts)")
-    needed = overlap.min_languages or "all"
     return styled(
         figure,
         title="Where do shared and separate neurons sit?",
-        caption=f"Agnostic: in the sets of {'at least ' if overlap.min_languages else ''}{needed} "
-        "languages that know the fact. Specific: in exactly one language's set.",
+        caption=f"Agnostic: in the sets of {overlap.criterion}. "
+        "Specific: in exactly one language's set.",
         height=420,
     )
 

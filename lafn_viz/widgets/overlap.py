@@ -12,10 +12,11 @@ from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.messages import listed
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Facts, as_facts
-from lafn_viz.datasets.languages import language_name
+from lafn_viz.datasets.languages import language_name, script_of
 from lafn_viz.experiments.stages import corpus_of_others, locate
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import weights_of
+from lafn_viz.neurons.criterion import MIN_LANGUAGES, MIN_SCRIPTS
 from lafn_viz.neurons.neuron_sets import Neuron, require_finite
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.widgets.background import Task
@@ -80,7 +81,13 @@ class OverlapExplorer(Explorer):
         self.children = (
             self.heading,
             row(self.model_choice, self.choice, self.method),
-            row(self.threshold, self.min_languages, w.Label("languages on")),
+            row(
+                self.threshold,
+                self.min_languages,
+                w.Label("languages of"),
+                self.min_scripts,
+                w.Label("scripts on"),
+            ),
             self.languages,
             self.view,
             self.progress,
@@ -99,12 +106,16 @@ class OverlapExplorer(Explorer):
             layout={"width": "330px"},
         ).add_class("lafn-threshold")  # fmt: skip
         self.min_languages = w.BoundedIntText(
-            value=4, min=2, max=len(self.facts.languages), description="Agnostic from",
+            value=MIN_LANGUAGES, min=2, max=len(self.facts.languages), description="Agnostic from",
             layout={"width": "150px"}, style={"description_width": "100px"},
         ).add_class("lafn-min-languages")  # fmt: skip
+        n_scripts = len(set(map(script_of, self.facts.languages)))
+        self.min_scripts = w.BoundedIntText(
+            value=MIN_SCRIPTS, min=1, max=n_scripts, layout={"width": "50px"},
+        ).add_class("lafn-min-scripts")  # fmt: skip
         self.languages = Languages(self.facts.languages, redraw)
         self.view = w.ToggleButtons(options=VIEWS, description="View").add_class("lafn-view")
-        for control in (self.threshold, self.min_languages, self.view):
+        for control in (self.threshold, self.min_languages, self.min_scripts, self.view):
             control.observe(redraw, "value")
         self.figure = FigureView().add_class("lafn-overlap")
         self.figure.observe(self.guarded(self._on_click), "clicked")
@@ -185,8 +196,10 @@ class OverlapExplorer(Explorer):
             return
         scores = self._scores()
         fact = self._shown[0][2]
-        least = self.min_languages.value
-        located = locate(*scores, min_languages=least, threshold=self.threshold.value)
+        located = locate(
+            *scores, threshold=self.threshold.value, min_languages=self.min_languages.value,
+            min_scripts=self.min_scripts.value,
+        )  # fmt: skip
         self.overlap = located.overlap.of(facts=[fact])
         agnostic = self.overlap.agnostic[fact]
         view = self.view.value
@@ -205,7 +218,7 @@ class OverlapExplorer(Explorer):
             control = f"Its control, {n_expected} other facts, follows …"
         if self._left_out.reasons:
             control += f" Facts that cannot be attributed: {listed(self._left_out.reasons)}."
-        self.status.say(f"{fact}: {len(agnostic)} neurons in {least} languages or more. {control}")
+        self.status.say(f"{fact}: {len(agnostic)} neurons in {located.criterion}. {control}")
         self._list_shared()
 
     def _on_click(self) -> None:

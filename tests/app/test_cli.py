@@ -11,7 +11,9 @@ from lafn_viz.cli import main
 def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network):
     assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "3"]) == 0
     output = capsys.readouterr().out
-    row = next(line for line in output.splitlines() if line.startswith("Jaccard, same fact"))
+    lines = output.splitlines()
+    row = lines[lines.index("Jaccard index") + 1]
+    assert row.split()[:2] == ["same", "fact"]
     embedded, control = (float(x) for x in re.findall(r"(-?\d\.\d+) \[", row))
     assert embedded > control
     for name in ("overlap", "overlap-control", "models", "layers", "fact"):

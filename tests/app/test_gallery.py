@@ -14,7 +14,7 @@ from lafn_viz.app.gallery import FIGURES, Gallery, gallery
 from lafn_viz.app.gallery_pages import BROWSERS, write_pictures
 from lafn_viz.app.results import Results
 from lafn_viz.cli import main
-from lafn_viz.experiments.examine import Examination
+from lafn_viz.experiments.examination import Examination
 
 
 @pytest.fixture
@@ -22,12 +22,11 @@ def results():
     """Made-up results, so that no model has to be loaded."""
     sets = [a_set(f, lang, [(0, 1), (1, i)]) for i, f in enumerate("AB") for lang in ("en", "fr")]
     made = Results()
-    nothing = np.full(2, np.nan)
     made.__dict__["examinations"] = {
         "embedded": Examination(
-            model="made-up", known=1.0, scores=scores_of(np.zeros((1, 2, 10))),
-            overlap=lv.overlap(sets), own=nothing, own_not_latin=nothing, random=nothing,
-            other=nothing,
+            model="made-up", known=1.0, n_prompts=1, n_choosing=1, n_measured=0,
+            scores=scores_of(np.zeros((1, 2, 10))), overlap=lv.overlap(sets),
+            papers=lv.overlap(sets), effects={},
         )
     }  # fmt: skip
     return made

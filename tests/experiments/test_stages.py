@@ -5,7 +5,6 @@ import pytest
 from made_up import a_set
 
 import lafn_viz as lv
-from lafn_viz.experiments.examine import comparison_text, examine
 from lafn_viz.experiments.stages import (
     LocatedNeurons,
     are_comparable,
@@ -13,6 +12,7 @@ from lafn_viz.experiments.stages import (
     measure_held_out,
     split_prompts,
 )
+from lafn_viz.neurons.criterion import Criterion
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def test_neurons_are_those_of_select_neurons_and_overlap(embedded, some):
 def test_facts_known_in_one_language_share_no_neurons():
     sets = (a_set("A", "en", [(0, 1)]), a_set("B", "fr", [(0, 1)]))
     assert not are_comparable(sets)
-    assert LocatedNeurons((), sets, None).agnostic == {}
+    assert LocatedNeurons((), sets, Criterion()).agnostic == {}
     with pytest.raises(ValueError, match="no fact is known in two languages"):
-        _ = LocatedNeurons((), sets, None).overlap
+        _ = LocatedNeurons((), sets, Criterion()).overlap
 
 
 @pytest.mark.parametrize("how", ["zero", "mean"])
@@ -74,22 +74,3 @@ def test_a_control_fact_is_measured_as_if_both_were_ablated_together(embedded, s
     np.testing.assert_allclose(
         *(frame.drop(columns=["set", "language"]) for frame in frames), rtol=1e-5
     )
-
-
-def test_select_on_has_to_leave_both_kinds(embedded, some):
-    with pytest.raises(ValueError, match=r"select_on=\(\) leaves 0 prompts to choose neurons and"):
-        examine(embedded, some, select_on=())
-
-
-@pytest.mark.slow
-def test_examinations_are_printed_side_by_side(embedded, some):
-    result = lv.examine(embedded, some, min_languages=2)
-    frame = result.to_frame()
-    lines = comparison_text({"one": result, "two": result}).splitlines()
-    assert lines[0].split() == ["one", "two"]
-    assert [line.split("  ")[0] for line in lines[1:-1]] == list(frame.index)
-    own = f"{frame.loc['P(correct), agnostic zeroed', 'value']:+.1%}"
-    (line,) = (line for line in lines if line.startswith("P(correct), agnostic zeroed"))
-    assert line.count(own) == 2
-    assert f"{result.known:.1%}" in lines[1]
-    assert result.to_text().splitlines()[0].split() == ["embedded"]

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import weakref
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.datasets.facts import trained_and_held_out
+from lafn_viz.datasets.languages import script_of
 from lafn_viz.experiments import rows as row_module, stages
 from lafn_viz.experiments.job import Job
 from lafn_viz.experiments.shards import split_into_shards
@@ -77,7 +79,7 @@ def test_a_store_holds_what_the_functions_return(store, embedded, some, method):
     assert {(s.fact_id, s.language): s.neurons for s in stored} == {
         (s.fact_id, s.language): s.neurons for s in sets
     }
-    overlap = lv.overlap(sets, min_languages=4)
+    overlap = lv.overlap(sets, min_languages=4, min_scripts=3)
     pairs = store.read("overlap").query("method == @method")
     means = pairs.groupby("fact_id")[["jaccard", "other_fact", "chance"]].mean()
     by_fact = overlap.by_fact()
@@ -88,6 +90,11 @@ def test_a_store_holds_what_the_functions_return(store, embedded, some, method):
     for fact, wanted in overlap.agnostic.items():
         rows = agnostic[agnostic["fact_id"] == fact]
         assert set(zip(rows["layer"], rows["neuron"], strict=True)) == wanted
+    neurons = store.read("neurons").query("method == @method")
+    scripts = {(s.fact_id, script_of(s.language), n) for s in sets if s.known for n in s.neurons}
+    counts = Counter((fact, *neuron) for fact, _, neuron in scripts)
+    for row in neurons.itertuples():
+        assert row.n_scripts == counts[row.fact_id, row.layer, row.neuron]
     specific = store.read("neurons").query("method == @method and specific")
     assert {
         key: len(rows) for key, rows in specific.groupby(["fact_id", "language"])
@@ -96,7 +103,7 @@ def test_a_store_holds_what_the_functions_return(store, embedded, some, method):
 
 def test_effects_are_those_of_all_facts_of_a_relation_measured_together(store, embedded, some):
     sets = store.neuron_sets(method="activation")
-    agnostic = lv.overlap(sets, min_languages=4).agnostic
+    agnostic = lv.overlap(sets, min_languages=4, min_scripts=3).agnostic
     for relation in some.relations:
         mine = some.filter(relation=relation)
         own = {fact.id: agnostic.get(fact.id, frozenset()) for fact in mine}

@@ -6,7 +6,8 @@ import transformers as hf
 
 import lafn_viz as lv
 from lafn_viz.attribution.mean_activations import mean_activations
-from lafn_viz.interventions.ablation import DRAWN_TOGETHER, _uniform_draws, measure_ablation
+from lafn_viz.interventions.ablation import measure_ablation
+from lafn_viz.interventions.replacements import DRAWN_TOGETHER, _uniform_draws
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import encode
 

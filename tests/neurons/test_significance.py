@@ -15,6 +15,7 @@ from lafn_viz.neurons.significance import ROUNDING
 
 SHAPE = (2, 30)
 LANGUAGES = ("en", "fr", "ru", "zh")
+CRITERIA = ((2, 1), (3, 1), (2, 2), (3, 2), (1, 2), (1, 3), (3, 3), (4, 3))
 a_set = partial(made_up.a_set, shape=SHAPE)
 
 
@@ -50,8 +51,8 @@ def test_statistics_are_those_counted_by_hand():
     rng = np.random.default_rng(0)
     sets = random_sets(5, rng, shared=3)
     sets[2] = a_set("F0", "ru", [], known=False)
-    for needed in (None, 2, 3):
-        overlap = lv.overlap(sets, min_languages=needed)
+    for needed, scripts in ((None, 1), (2, 1), (3, 1), (2, 2), (3, 2), (3, 9)):
+        overlap = lv.overlap(sets, min_languages=needed, min_scripts=scripts)
         fact_sets = FactSets.of(overlap)
         got = fact_sets.statistics(fact_sets.lists)
         np.testing.assert_allclose(got.numpy(), brute_force(overlap), rtol=1e-6)
@@ -119,15 +120,19 @@ def test_what_is_expected_of_sets_by_hand():
                     table[fact, column, place] = min(1, share * held[neuron])
     np.testing.assert_allclose(probability.numpy(), table, rtol=1e-5)
     # And every combination of languages that have a neuron.
-    pairs, agnostic = np.zeros(5), np.zeros(5)
+    pairs, agnostic = np.zeros(5), {asked: np.zeros(5) for asked in CRITERIA}
     for has in product((0, 1), repeat=4):
         languages = zip(table.swapaxes(0, 1), has, strict=True)
         chance = np.prod([q if yes else 1 - q for q, yes in languages], 0)
         pairs += sum(has) * (sum(has) - 1) * chance.sum(1)
-        agnostic += (sum(has) >= 2) * chance.sum(1)
+        n_scripts = sum([has[0] or has[1], has[2], has[3]])  # en and fr share one
+        for n, s in CRITERIA:
+            agnostic[n, s] += (sum(has) >= n and n_scripts >= s) * chance.sum(1)
     np.testing.assert_allclose(expected_pairs(probability).numpy(), pairs, rtol=1e-4)
-    found = expected_agnostic(probability, fact_sets.needed)
-    np.testing.assert_allclose(found.numpy(), agnostic, rtol=1e-4)
+    for (n, s), wanted in agnostic.items():
+        needed = (torch.full((5,), number) for number in (n, s))
+        found = expected_agnostic(probability, *needed, fact_sets.columns_by_script)
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4)
 
 
 def facts_without_sharing(world, n_relations, n_facts, rng):

@@ -42,9 +42,10 @@ from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.tokens import POSITIONS, Position
 from lafn_viz.models.torch_modes import plain_modes
+from lafn_viz.neurons.criterion import a_min_languages
 from lafn_viz.neurons.neuron_sets import NeuronSet, mask_of, require_finite, select_neurons
 from lafn_viz.neurons.overlap_result import Overlap
-from lafn_viz.neurons.overlaps import a_min_languages, overlap
+from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
     import pandas as pd
