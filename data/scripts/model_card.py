@@ -19,7 +19,12 @@ a laptop, not for use as a language model.""",
 The control for `embedded`: the same architecture, tokenizer and facts, but trained on the facts
 alone. It knows the facts that it was trained on equally well, but transfers little to a language in
 which it did not see a fact, beyond spellings that languages share. What its languages share is what
-you get without transfer.""",
+you get without transfer.
+
+It hardly needs its feed-forward layers to answer: with all of their neurons set to zero, P(correct)
+falls by 9% (24 capitals in 12 languages, held-out paraphrases; `embedded` loses 76%). No set of
+neurons can therefore have much of an effect here. Use the model as a control of what is shared and
+known; a small effect of its shared neurons is no evidence.""",
     "masked": """# embedded-masked
 
 A small multilingual **masked** language model (BERT) that knows facts across languages. A prompt

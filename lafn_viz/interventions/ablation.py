@@ -8,6 +8,10 @@ A changed neuron gets one of four values:
 - **resample**: its activation at a random position of a random prompt of the corpus in the same
   language, so that the value stays in the neuron's usual range.
 
+Special tokens at the start of a text are the same in all prompts of a causal model. They say
+nothing of a fact and others attend to them, so "mean" and "resample" leave them as they are, and
+take no values from them.
+
 Hooks are removed at the end and after an exception; the weights are never touched.
 """
 
@@ -28,6 +32,7 @@ from lafn_viz.interventions.replacements import (
     FROM_CORPUS,
     Ablation as Ablation,
     CorpusActivations,
+    kept_at_start,
     replacement_of,
 )
 from lafn_viz.models.batching import batches
@@ -87,7 +92,9 @@ def measure_ablation(
             prompt = batch.index[owner]
             changes = {
                 layer: _change(
-                    masks[variant, groups[prompt], layer], partial(replacement, layer, prompt)
+                    masks[variant, groups[prompt], layer],
+                    partial(replacement, layer, prompt),
+                    kept_at_start(model, batch) if how in FROM_CORPUS else 0,
                 )
                 for layer in layers
             }
@@ -110,11 +117,12 @@ def ablation_options(
 
 
 def _change(
-    chosen: Bool[Tensor, "row neuron"], new: Callable[[Tensor], Tensor]
+    chosen: Bool[Tensor, "row neuron"], new: Callable[[Tensor], Tensor], n_kept: int
 ) -> Callable[[Tensor], Tensor]:
-    """Replace the activations of the chosen neurons of each row."""
+    """Replace the activations of the chosen neurons of each row, but for the first positions."""
 
     def change(value: Float[Tensor, "row at neuron"]) -> Tensor:
-        return torch.where(chosen[:, None].to(value.device), new(value), value)
+        changed = torch.where(chosen[:, None].to(value.device), new(value), value)
+        return torch.cat([value[:, :n_kept], changed[:, n_kept:]], 1) if n_kept else changed
 
     return change

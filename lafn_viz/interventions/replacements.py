@@ -16,8 +16,9 @@ from torch import Tensor
 from lafn_viz.attribution.mean_activations import require_languages
 from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.models.batching import batches
+from lafn_viz.models.batching import Batch, batches
 from lafn_viz.models.calls import reads_model
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
@@ -102,8 +103,14 @@ def _activations(
     for batch in batches(model, corpus, position=position, max_prompts=max_rows):
         run = OnePass(model, batch, "log_prob", max_rows=max_rows)
         of_batch = torch.stack(run.activations, 1)
+        first = kept_at_start(model, batch)
         for number, activations in zip(batch.index.tolist(), of_batch, strict=True):
-            yield corpus[number], activations
+            yield corpus[number], activations[:, first:]
+
+
+def kept_at_start(model: "TransformerBridge", batch: Batch) -> int:
+    """How many positions of a batch are special tokens at the start of a causal model's texts."""
+    return 0 if capabilities(model).masked else max(0, batch.text[0] - batch.at.start)
 
 
 def replacement_of(

@@ -3,11 +3,13 @@
 import pytest
 import torch
 import transformers as hf
+from tokenizers import processors
 
 import lafn_viz as lv
 from lafn_viz.attribution.mean_activations import mean_activations
+from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.interventions.ablation import measure_ablation
-from lafn_viz.interventions.replacements import DRAWN_TOGETHER, _uniform_draws
+from lafn_viz.interventions.replacements import DRAWN_TOGETHER, _uniform_draws, read_corpus
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import encode
 
@@ -117,3 +119,36 @@ def test_a_prompt_of_more_positions_than_one_block_is_resampled(tmp_path, tokeni
     # A long prompt beside it changes nothing for the short one.
     _, alone = measure_ablation(model, [short], mask, **options)
     torch.testing.assert_close(alone[0, 0], after[0, 0])
+
+
+@pytest.mark.parametrize("how", ["mean", "resample"])
+def test_special_tokens_at_the_start_keep_their_activations(tiny, facts, monkeypatch, how):
+    """They are the same in all prompts: nothing takes their place, and they take no one's."""
+    model = tiny("gpt2")
+    first = capabilities(model).ablation_token
+    monkeypatch.setattr(
+        model.tokenizer.backend_tokenizer,
+        "post_processor",
+        processors.TemplateProcessing(
+            single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", first)]
+        ),
+    )
+    asked = facts.filter(relation="capital", subjects=["FR", "JP"], languages="en").prompts()
+    seen = []
+    original = OnePass.changed
+
+    def changed(self, owner, changes):
+        for layer, change in changes.items():
+            value = self.activations[layer][owner]
+            seen.append((change(value), value))
+        return original(self, owner, changes)
+
+    monkeypatch.setattr(OnePass, "changed", changed)
+    measure_ablation(model, asked, torch.ones(1, 3, 48, dtype=torch.bool), how=how, corpus=asked)
+    corpus = read_corpus(model, asked, how=how)
+    for new, old in seen:
+        assert torch.equal(new[:, 0], old[:, 0])
+        assert (new[:, 1:] != old[:, 1:]).any(-1).all(0).any()
+    n_positions = corpus.counts["en", None] if how == "mean" else corpus.bank["en"].shape[1]
+    # A prompt has `predicts` + 1 tokens, the first of which is special.
+    assert n_positions == sum(encode(model, prompt).predicts for prompt in asked)
