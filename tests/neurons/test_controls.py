@@ -58,5 +58,5 @@ def test_a_matched_control_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="2 neurons need as many others, but 1 of 4 are left"):
         matched_like([(0, 1), (0, 2)], torch.zeros(1, 4), avoid=[(0, 3)])
     for values in (torch.full((1, 4), torch.nan), torch.zeros(4), [[0.0]]):
-        with pytest.raises(ValueError, match=r"values=.*; give a finite number for every neuron"):
+        with pytest.raises(ValueError, match=r"^values.*; give a finite number for every neuron"):
             matched_like([(0, 1)], values)
