@@ -152,9 +152,11 @@ class Examination:
         ):
             of = counts[(counts["selected"] == selected) & (counts["criterion"] == criterion)]
             columns = {
-                "same fact": ("neurons", "agnostic"), "other facts": ("neurons", "other_facts"),
-                "held in one script alone": ("share", "one_script"),
-            }  # fmt: skip
+                "same fact": ("neurons", "agnostic"),
+                "other facts": ("neurons", "other_facts"),
+            }
+            if of["one_script"].any():
+                columns["held in one script alone"] = ("share", "one_script")
             yield (
                 f"Neurons a fact in {criterion} ({selected})",
                 [

@@ -199,8 +199,8 @@ class Overlap:
         import pandas as pd
 
         chosen = self.facts if facts is None else require_one_of("fact", facts, self.facts)
-        counts = count_holders(self, chosen, lambda fact, language: fact)
-        control = count_holders_of_other_facts(self, chosen, draws, seed)
+        counts = count_holders(self.sets, self.languages, chosen)
+        control = count_holders_of_other_facts(self.sets, self.languages, chosen, draws, seed)
         rows = [
             (
                 languages,
