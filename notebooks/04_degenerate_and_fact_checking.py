@@ -57,11 +57,12 @@ measured = lv.intervene(model, japan[2:], best, controls=5)
 
 # %%
 print(measured)
-measured.summary()[["p", "p_low", "p_high"]].round(3)
+measured.summary()[["p", "log_p"]].round(3)
 
 # %% [markdown]
-# `p` is the relative change, with its 95% interval over prompts. As many random neurons of the same
-# layers change nothing, so the effect does not come from the number of neurons.
+# `p` is the relative change, `log_p` that of log P in nats. (Intervals are over facts, and this is
+# only one.) As many random neurons of the same layers change nothing, so the effect does not come
+# from the number of neurons.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 4.1: what is an effect?

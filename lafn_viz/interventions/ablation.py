@@ -37,6 +37,7 @@ from lafn_viz.interventions.replacements import (
 )
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
+from lafn_viz.models.scoring import require_numbers
 from lafn_viz.models.tokens import POSITIONS, Position
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def measure_ablation(
         masks: the neurons that each variant changes; with `groups`, in the prompts of each group.
         groups: the group of each prompt, such as its language.
         corpus: for "mean" and "resample"; read with `read_corpus` if it serves several calls.
+
+    Raises:
+        ValueError: for a prompt whose answer has a probability that is not a number.
     """
     if groups is None:
         masks, groups = masks[:, None], torch.zeros(len(prompts), dtype=torch.long)
@@ -99,6 +103,7 @@ def measure_ablation(
                 for layer in layers
             }
             after[variant, prompt] = run.changed(owner.to(run.tokens.device), changes).cpu()
+    require_numbers(torch.cat([before[None], after]), prompts)
     return before, after
 
 

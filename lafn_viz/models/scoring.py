@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.core.arguments import takes, whole
+from lafn_viz.core.messages import quoted
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.prompts import Prompt, prompt_columns
@@ -166,8 +167,8 @@ class AnswerScores:
 
     @property
     def known(self) -> Bool[Tensor, " prompt"]:
-        """Whether greedy decoding writes the answer."""
-        return self.rank == 0
+        """Whether greedy decoding writes the answer; never where its probability is no number."""
+        return (self.rank == 0) & ~self.log_prob.isnan()
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a prompt: its keys, log_prob (nats), probability, rank, known."""
@@ -196,11 +197,15 @@ def score_answers(
 
     On large models, and where examples stand before the prompts, what prompts have in common before
     their subject is read once (see `shared_beginnings`).
+
+    Raises:
+        ValueError: for a prompt whose answer has a probability that is not a number.
     """
     prompts = as_prompts(prompts)
     encoded = encode_all(model, prompts)
     score = _behind_beginnings if can_share(model, encoded) else _whole
     log_prob, rank = score(model, encoded, max_prompts)
+    require_numbers(log_prob, prompts)
     return AnswerScores(
         log_prob=log_prob,
         rank=rank,
@@ -244,6 +249,17 @@ def _whole(
             log_prob[batch.index] = answer_log_prob(logits, batch.answers).cpu()
             rank[batch.index] = token_rank(logits, batch.answers).max(-1).values.cpu()
     return log_prob, rank
+
+
+def require_numbers(log_prob: Float[Tensor, "*rows prompt"], prompts: Sequence[Prompt]) -> None:
+    """Raise ValueError for a log-probability that is not a number, naming the first such prompt."""
+    bad = log_prob.isnan().nonzero()[:, -1].unique().tolist()
+    if bad:
+        raise ValueError(
+            f"the answers of {len(bad)} of {len(prompts)} prompts have a probability that is not a "
+            f"number, the first is that of {quoted(prompts[bad[0]].text)}; load the model in "
+            'dtype="float32", and look for weights that are not finite'
+        )
 
 
 def log_prob_of(

@@ -150,3 +150,19 @@ def test_order_and_batch_size_do_not_matter(tiny, prompts):
 def test_nothing_to_ask_gets_a_sentence(tiny):
     with pytest.raises(ValueError, match="there are no prompts; give at least one"):
         lv.score_answers(tiny("gpt2"), [])
+
+
+def test_a_probability_that_is_not_a_number_is_refused_and_never_known(folder, prompts):
+    model = lv.load_model(folder("gpt2"))
+    scores = lv.score_answers(model, prompts)
+    broken = replace(scores, log_prob=torch.full_like(scores.log_prob, torch.nan),
+                     rank=torch.zeros_like(scores.rank))  # fmt: skip
+    assert not broken.known.any()
+    with torch.no_grad():  # in place, as a bad edit of weights would leave it
+        model.original_model.transformer.h[1].mlp.c_proj.weight.fill_(torch.nan)
+    says = f"the answers of {len(prompts)} of {len(prompts)} prompts have a probability that is not"
+    with pytest.raises(ValueError, match=says):
+        lv.score_answers(model, prompts)
+    with pytest.raises(ValueError, match=says):
+        lv.intervene(model, prompts, [(0, 1)], controls=1)
+    assert not lv.attribute(model, prompts, method="activation").known.any()

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.arguments import Reader, one_of, real, some_wholes, takes, whole
+from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
@@ -65,6 +66,9 @@ def rome(
             last token, "answer" the prompt's last token, "from_subject" the same as "subject_last".
         divergence, decay, evaluations: of the search for the target values.
         corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
+
+    The editor raises ValueError where no neuron of the layer is active at the position, which
+    leaves it without a key.
     """
 
     stays = None if corpus is None else as_prompts(corpus, "corpus")
@@ -72,8 +76,8 @@ def rome(
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
         target_values = TargetValues(model, case, languages, position)
+        keys = target_values.keys(layer)
         residuals = target_values.residuals(layer, divergence, decay, evaluations)
-        keys = target_values.mean(hook_post(layer))
         moment = second_moments(model, stays)[layer]
         return WeightEdit({layer: rank_one(moment, keys, residuals)})
 
@@ -103,6 +107,8 @@ def memit(
         weight: of the corpus against the edit (lambda).
         divergence, decay, evaluations: of the search for the target values.
         corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
+
+    The editor raises ValueError where no neuron of a layer is active at the position, as in `rome`.
     """
     changed = some_wholes(0)("layers", layers)
     if not changed:
@@ -114,6 +120,9 @@ def memit(
         def block_outputs() -> Tensor:
             return torch.cat([values.mean(hook_block_out(last)) for values in of_cases])
 
+        for layer in changed:  # refuse before the search
+            for values in of_cases:
+                values.keys(layer)
         moments = second_moments(model, stays)
         residuals = [values.residuals(last, divergence, decay, evaluations) for values in of_cases]
         target = block_outputs() + torch.cat(residuals)
@@ -121,7 +130,7 @@ def memit(
         for layer in sorted(changed):
             with WeightEdit(changes).applied(model):
                 missing = target - block_outputs()
-                keys = torch.cat([values.mean(hook_post(layer)) for values in of_cases])
+                keys = torch.cat([values.keys(layer) for values in of_cases])
             # Each layer closes its part of the gap; the layers after it share the rest.
             spread = missing / (last - layer + 1)
             changes[layer] = least_squares(moments[layer], keys, spread, weight=weight)
@@ -171,6 +180,24 @@ class TargetValues:
             edit_loss, groups, layer,
             divergence=divergence, decay=decay, evaluations=evaluations,
         )  # fmt: skip
+
+    def keys(self, layer: int) -> Float[Tensor, "group neuron"]:
+        """The key of each language: what a layer's neurons do at the edited position.
+
+        Raises:
+            ValueError: where no neuron of the layer is active. A weight is changed in proportion to
+                its neuron, so no change could write anything there.
+        """
+        keys = self.mean(hook_post(layer))
+        languages = list(dict.fromkeys(prompt.language for prompt in self.edited))
+        silent = [name for name, key in zip(languages, keys, strict=True) if not key.any()]
+        if silent:
+            raise ValueError(
+                f"layer={layer}, position={self.forward.position!r}: no neuron of the layer is "
+                f"active there in {quoted(silent)}, so its weights cannot write an answer; give "
+                "another layer or position"
+            )
+        return keys
 
     def mean(self, hook_name: str) -> Float[Tensor, "group width"]:
         """The value of a hook at the edited position, averaged over each language's questions."""

@@ -51,9 +51,20 @@ _MOMENTS: "Remembered[Float[Tensor, 'layer neuron neuron']]" = Remembered(weight
 
 @dataclass(frozen=True)
 class WeightEdit:
-    """A change of the down projections of some layers; `changes` is dW by layer."""
+    """A change of the down projections of some layers; `changes` is dW by layer.
+
+    ValueError for a change that is not all numbers, which would silence the model for good.
+    """
 
     changes: Mapping[int, Float[Tensor, "neuron d_model"]]
+
+    def __post_init__(self) -> None:
+        for layer, change in self.changes.items():
+            if not change.isfinite().all():
+                raise ValueError(
+                    f"the change of layer {layer} is not all numbers; edit another layer, or "
+                    "search in smaller steps"
+                )
 
     def __repr__(self) -> str:
         size = ", ".join(f"{i}: {float(change.norm()):.2f}" for i, change in self.changes.items())

@@ -123,3 +123,17 @@ def test_left_in_any_order_the_weights_are_those_of_what_is_still_applied(tiny):
     with one.applied(model), one.applied(model):
         torch.testing.assert_close(down_weight(model, 1), plain + 0.6)
     assert torch.equal(down_weight(model, 1), plain)
+
+
+def test_a_change_that_is_not_all_numbers_is_refused():
+    with pytest.raises(ValueError, match="the change of layer 3 is not all numbers"):
+        WeightEdit({3: torch.tensor([[0.0, torch.nan]])})
+
+
+@pytest.mark.parametrize("editor", [lv.baselines.rome(layer=1), lv.baselines.memit(layers=(0, 1))])
+def test_a_layer_whose_neurons_are_silent_has_no_key(embedded, facts, editor):
+    # In this model, no neuron of layer 1 is active at the last token of "Japan".
+    case = lv.counterfactual_case(facts, subject="JP", relation="capital", new_object="Paris")
+    says = "layer=1, position='subject_last': no neuron of the layer is active there in .*'en'"
+    with pytest.raises(ValueError, match=says):
+        editor.edit(embedded, case, ["en", "fr"])
