@@ -2,7 +2,7 @@
 
 1. Subjects: known by at least two other relations in all wanted languages, and neither subject nor
    object of the relation itself.
-2. Objects: of known facts of the relation, one token long in every language.
+2. Objects: of known facts of the relation, few tokens long in every language (by default one).
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,13 @@ def choose_new_facts(
     relation: str,
     n_facts: int,
     languages: Sequence[str] | None,
+    max_tokens: int,
     rng: np.random.Generator,
 ) -> FactSet:
     """Draw subjects and objects, and make a new fact of each two."""
     facts = facts if languages is None else facts.filter(languages=languages)
     subjects = _subjects(facts, relation, n_facts, rng)
-    objects = _objects(base, facts, relation, n_facts, rng)
+    objects = _objects(base, facts, relation, n_facts, max_tokens, rng)
     new = [
         Fact(
             id=f"{relation}/{known.subject_id}",
@@ -74,9 +75,10 @@ def _objects(
     facts: FactSet,
     relation: str,
     n_facts: int,
+    max_tokens: int,
     rng: np.random.Generator,
 ) -> list[Fact]:
-    """Facts of the relation whose objects are one token in every language."""
+    """Facts of the relation whose objects have at most `max_tokens` tokens in every language."""
     of_relation, languages = facts.filter(relation=relation), facts.languages
     objects: list[Fact] = []
     for number in rng.permutation(len(of_relation)):
@@ -84,13 +86,13 @@ def _objects(
         if fact.languages != languages or fact.leaks:
             continue
         asked = replace(of_relation, facts=(fact,)).prompts()
-        if all(len(encode(base, prompt).answer) == 1 for prompt in asked):
+        if all(len(encode(base, prompt).answer) <= max_tokens for prompt in asked):
             objects.append(fact)
         if len(objects) == n_facts:
             break
     if len(objects) < n_facts:
         raise ValueError(
-            f"{len(objects)} objects of {relation!r} are one token in every language, "
-            f"n_facts={n_facts}; ask for fewer facts or languages"
+            f"{len(objects)} objects of {relation!r} have at most {max_tokens} tokens in every "
+            f"language, n_facts={n_facts}; ask for fewer facts or languages, or raise max_tokens"
         )
     return objects

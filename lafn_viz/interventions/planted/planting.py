@@ -25,15 +25,12 @@ what an agnostic neuron writes, so with many languages the names of an object co
 scores attribution methods by what they find.
 """
 
-import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import torch
 
 from lafn_viz.core.arguments import (
     a_path,
@@ -54,7 +51,9 @@ from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.interventions.planted.copies import read_model, saved_and_loaded, widen_ffn
 from lafn_viz.interventions.planted.examples import HELD_OUT, DetectorExamples, ffn_inputs
+from lafn_viz.interventions.planted.feed_forward import SUPPORTED, FeedForward
 from lafn_viz.interventions.planted.new_facts import choose_new_facts
 from lafn_viz.interventions.planted.output_directions import OutputDirections
 from lafn_viz.interventions.planted.proof import drift, proof_table
@@ -63,20 +62,16 @@ from lafn_viz.interventions.planted.weights import (
     PlantedNeuron,
     fit_detectors,
     strong_activation,
-    widen_ffn,
 )
-from lafn_viz.models.capabilities import provenance
-from lafn_viz.models.loading import load_model, resolve
-from lafn_viz.models.quiet import quiet
+from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import GPT2LMHeadModel
+    from transformers import PreTrainedModel
 
 ROUNDS = 4  # of fitting detectors, with output directions learned between two of them
-OTHER_PROMPTS = 600  # of other facts of the relation, drawn at random
 
 
 def _a_name_or_folder(name: str, given: Any) -> str | Path:
@@ -161,8 +156,8 @@ class Planted:
 
 @takes(
     model=_a_name_or_folder, relation=a_text, n_facts=whole(), languages=or_none(some_languages),
-    n_agnostic=whole(), n_specific=whole(), layers=some_wholes(0), probability=real(), seed=a_seed,
-    folder=or_none(a_path),
+    n_agnostic=whole(), n_specific=whole(), layers=or_none(some_wholes(0)), probability=real(),
+    max_tokens=whole(1), n_negatives=whole(12), seed=a_seed, folder=or_none(a_path),
 )  # fmt: skip
 def plant(
     model: str | Path = "embedded",
@@ -173,12 +168,17 @@ def plant(
     languages: str | Sequence[str] | None = None,
     n_agnostic: int = 10,
     n_specific: int = 2,
-    layers: int | Sequence[int] = (1, 2, 3),
+    layers: int | Sequence[int] | None = None,
     probability: float = 0.9,
+    max_tokens: int = 1,
+    n_negatives: int = 2400,
     seed: int = 0,
     folder: str | Path | None = None,
 ) -> Planted:
-    """Plant new facts of one relation in a copy of a GPT-2 model with ReLU neurons.
+    """Plant new facts of one relation in a copy of a model.
+
+    The model is a GPT-2 with ReLU neurons, such as the embedded one, or has gated neurons, such as
+    Gemma, Llama, Qwen, SmolLM2 and OLMo 2. The copy is in float32.
 
     Args:
         model: name or folder of the model; it is not changed.
@@ -188,9 +188,15 @@ def plant(
         languages: of the new facts; by default all in which the subjects have a name.
         n_agnostic: number of planted neurons of a fact that act in all languages.
         n_specific: number of planted neurons of a fact for each language.
-        layers: where neurons are added, in turn. In layer 0 a specific detector does not carry over
-            to other paraphrases.
+        layers: where neurons are added, in turn; by default all but the first of up to six, and
+            four in the second half of a deeper model, where the answer position has read the
+            subject. In layer 0 a specific detector does not carry over to other paraphrases.
         probability: wanted mean P(object) of each fact.
+        max_tokens: most tokens of an object in any language. All are learned, but planted neurons
+            fire before the first one only.
+        n_negatives: prompts of other facts, at most, on which detectors learn to be silent; a
+            quarter as many prompts of the relation are `others`, and a sixth as many give `drift`.
+            A few hundred are enough for a large model, which takes long to read them.
         seed: of subjects, objects, subsets and directions.
         folder: where to save the new model; by default it is not kept on disk.
 
@@ -200,25 +206,25 @@ def plant(
     """
     facts = load_facts() if facts is None else as_facts(facts)
     languages = None if languages is None else some_texts("languages", languages)
-    chosen = some_wholes(0)("layers", layers)
+    wanted = None if layers is None else some_wholes(0)("layers", layers)
     if n_facts < 2 or n_agnostic < 1 or n_specific < 1 or not 0 < probability < 1:
         raise ValueError(
             f"n_facts={n_facts}, n_agnostic={n_agnostic}, n_specific={n_specific}, "
             f"probability={probability}; give at least 2 facts, 1 neuron of each kind, and a "
             "probability between 0 and 1"
         )
-    base = _load_base(model, chosen)
+    base, original, chosen = read_model(model, wanted)
     rng = np.random.default_rng(seed)
-    new = choose_new_facts(base, facts, relation, n_facts, languages, rng)
-    neurons, d_mlp = _place_neurons(new, n_agnostic, n_specific, chosen, int(base.cfg.d_mlp))
-    original = _transformers_model(model)
+    new = choose_new_facts(base, facts, relation, n_facts, languages, max_tokens, rng)
+    d_mlp = capabilities(base).d_mlp
+    neurons, d_mlp = _place_neurons(new, n_agnostic, n_specific, chosen, d_mlp)
     wide = widen_ffn(original, d_mlp)
-    examples = DetectorExamples.of(base, facts, new, relation, rng)
+    examples = DetectorExamples.of(base, facts, new, relation, n_negatives, rng)
     asked = facts.filter(relation=relation, languages=new.languages).prompts()
-    others = tuple(asked[i] for i in sorted(rng.permutation(len(asked))[:OTHER_PROMPTS]))
+    others = tuple(asked[i] for i in sorted(rng.permutation(len(asked))[: n_negatives // 4]))
     level = strong_activation(base, others)
-    _fit(original, wide, neurons, examples, level, probability, rng)
-    planted_model = _saved_and_loaded(wide, model, folder)
+    _fit(base, original, wide, neurons, examples, level, probability, rng)
+    planted_model = saved_and_loaded(wide, model, folder)
     planted_model.cfg.model_name = f"{model} with {n_facts} planted facts"
     prompts = tuple(new.prompts())
     check = proof_table(base, planted_model, prompts, neurons)
@@ -230,37 +236,15 @@ def plant(
         spots=neurons,
         held_out=HELD_OUT,
         check=check,
-        drift=drift(base, planted_model, facts.filter(languages=new.languages), rng),
+        drift=drift(
+            base, planted_model, facts.filter(languages=new.languages), n_negatives // 6, rng
+        ),
         provenance=provenance(
             base, "plant", seed=seed, relation=relation, n_facts=n_facts, n_agnostic=n_agnostic,
             n_specific=n_specific, layers=chosen, probability=probability,
             languages=new.languages, level=level,
         ),
     )  # fmt: skip
-
-
-def _load_base(model: str | Path, layers: Sequence[int]) -> "TransformerBridge":
-    """The model to plant in; ValueError if it is of another kind or lacks one of the layers."""
-    base = load_model(model)
-    if base.original_model.config.model_type != "gpt2" or base.cfg.act_fn != "relu":
-        raise ValueError(
-            f"{model} is a {base.original_model.config.model_type} with {base.cfg.act_fn} neurons; "
-            "planting needs the GPT-2 architecture with relu, such as 'embedded'"
-        )
-    if not layers or not set(layers) <= set(range(base.cfg.n_layers)):
-        raise ValueError(f"layers={tuple(layers)}; choose from 0 to {base.cfg.n_layers - 1}")
-    return base
-
-
-def _transformers_model(model: str | Path) -> "GPT2LMHeadModel":
-    """The model as transformers loads it, in float32."""
-    from transformers import GPT2LMHeadModel
-
-    source, local = resolve(str(model))
-    with quiet():
-        return GPT2LMHeadModel.from_pretrained(
-            source, dtype=torch.float32, local_files_only=local, use_safetensors=True
-        ).eval()
 
 
 def _place_neurons(
@@ -287,8 +271,9 @@ def _place_neurons(
 
 
 def _fit(
-    original: "GPT2LMHeadModel",
-    wide: "GPT2LMHeadModel",
+    base: "TransformerBridge",
+    original: "PreTrainedModel",
+    wide: "PreTrainedModel",
     neurons: Sequence[PlantedNeuron],
     examples: DetectorExamples,
     level: float,
@@ -296,28 +281,24 @@ def _fit(
     rng: np.random.Generator,
 ) -> None:
     """Fit detectors and learn output directions in turn, and write both into the wide model."""
-    directions = OutputDirections(neurons, examples, level, original.config.n_embd)
-    inputs = [ffn_inputs(original, examples)]
+    net, layers = FeedForward.of(wide), {planted.neuron.layer for planted in neurons}
+    unembedding = capabilities(base).unembedding
+    if unembedding is None:
+        raise ValueError(
+            "the model's un-embedding is more than a matrix, a bias and a cap, so nothing can be "
+            f"planted in it; planting needs {SUPPORTED}"
+        )
+    inputs = [ffn_inputs(FeedForward.of(original), examples, layers)]
+    directions = OutputDirections(net, unembedding, neurons, examples, inputs[0], level)
     for number in range(ROUNDS):
-        # What layers read changes with what is written below: fit to both, before and after. The
-        # last round only fits, so that the detectors belong to the directions written last.
-        fit_detectors(wide, neurons, examples, inputs, level, rng)
+        # What layers read changes with what is written below, so detectors are fitted again. The
+        # last round of a plain network only fits: detectors belong to the directions written last.
+        fit_detectors(net, neurons, examples, inputs, level, rng)
+        if net.gated or number < ROUNDS - 1:
+            directions.learn(probability, rng)
+            directions.write(rng)
         if number < ROUNDS - 1:
-            directions.learn(wide, probability)
-            directions.write(wide, rng)
-            inputs = [inputs[0], ffn_inputs(wide, examples)]
-
-
-def _saved_and_loaded(
-    wide: "GPT2LMHeadModel", model: str | Path, folder: str | Path | None
-) -> "TransformerBridge":
-    """Save the model with the original tokenizer, and load it as all others are loaded."""
-    from transformers import AutoTokenizer
-
-    source, local = resolve(str(model))
-    target = tempfile.TemporaryDirectory() if folder is None else nullcontext(folder)
-    with target as path, quiet():
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-        wide.save_pretrained(path)
-        tokenizer.save_pretrained(path)
-        return load_model(path)
+            now = ffn_inputs(net, examples, layers)
+            # Norms make P depend on how loud each neuron is as the model reads now. A ReLU network
+            # learns from both, before and after.
+            inputs = [now] if net.gated else [inputs[0], now]

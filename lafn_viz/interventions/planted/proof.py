@@ -19,14 +19,13 @@ from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.examples import HELD_OUT
 from lafn_viz.interventions.planted.weights import PlantedNeuron
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.neurons.neuron_sets import masks_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
-
-N_PROMPTS = 400  # of old facts, drawn at random
 
 
 def proof_table(
@@ -38,7 +37,7 @@ def proof_table(
     """The rows of `Planted.check`."""
     import pandas as pd
 
-    shape = int(model.cfg.n_layers), int(model.original_model.config.n_inner)
+    shape = capabilities(model).shape
     p_base = score_answers(base, prompts).probability.numpy()
     fires = attribute(model, prompts, method="activation", position="answer").values > 0
     fact_of = np.array([p.fact_id for p in prompts])
@@ -81,11 +80,12 @@ def drift(
     base: "TransformerBridge",
     model: "TransformerBridge",
     facts: FactSet,
+    count: int,
     rng: np.random.Generator,
 ) -> float:
-    """Mean absolute change of P(correct) over some prompts of the old facts."""
+    """Mean absolute change of P(correct) over `count` prompts of the old facts, drawn at random."""
     prompts = facts.prompts()
-    drawn = [prompts[i] for i in sorted(rng.permutation(len(prompts))[:N_PROMPTS])]
+    drawn = [prompts[i] for i in sorted(rng.permutation(len(prompts))[:count])]
     before, after = (score_answers(scored, drawn).probability for scored in (base, model))
     return float((after - before).abs().mean())
 

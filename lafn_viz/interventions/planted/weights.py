@@ -1,7 +1,8 @@
 """Weights of added neurons: a detector that decides when a neuron fires, and what it writes.
 
-A feed-forward neuron reads its layer's input through one row of weights and writes its activation
-along another. Both are made here, for neurons that are added to a copy of a model:
+A feed-forward neuron reads its layer's input through one row of weights (two if it is gated, see
+`feed_forward`) and writes its activation along another. Both are made here, for neurons that are
+added to a copy of a model:
 
 1. **Detector** (input weights): a ridge regression of the layer's input at the answer position
    (after its layer norm) to 1 where the neuron should fire and to at most -MARGIN elsewhere. A
@@ -27,11 +28,11 @@ from torch import Tensor
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.planted.examples import DetectorExamples
+from lafn_viz.interventions.planted.feed_forward import SHARP, FeedForward, one_direction
 from lafn_viz.neurons.neuron_sets import Neuron
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import GPT2LMHeadModel
 
 Kind = Literal["agnostic", "specific", "firing", "writing"]
 MARGIN = 0.1  # how far below zero a detector keeps negatives, as a share of its mean on positives
@@ -54,22 +55,6 @@ class PlantedNeuron:
     neuron: Neuron
 
 
-def widen_ffn(model: "GPT2LMHeadModel", d_mlp: int) -> "GPT2LMHeadModel":
-    """Copy a model, with more neurons in every layer; those added have zero weights."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config.from_dict({**model.config.to_dict(), "n_inner": d_mlp, "dtype": "float32"})
-    wide = GPT2LMHeadModel(config).eval()
-    wide.requires_grad_(False)
-    weights = wide.state_dict()
-    for name, value in model.state_dict().items():
-        weights[name].zero_()
-        weights[name][tuple(slice(size) for size in value.shape)] = value
-    wide.load_state_dict(weights)
-    wide.tie_weights()
-    return wide
-
-
 def strong_activation(base: "TransformerBridge", prompts: Sequence[Prompt]) -> float:
     """The 20th largest activation at a prompt's answer position, mean over prompts."""
     scores = attribute(base, prompts, method="activation", position="answer")
@@ -77,7 +62,7 @@ def strong_activation(base: "TransformerBridge", prompts: Sequence[Prompt]) -> f
 
 
 def fit_detectors(
-    model: "GPT2LMHeadModel",
+    net: FeedForward,
     neurons: Sequence[PlantedNeuron],
     examples: DetectorExamples,
     inputs: Sequence[Mapping[int, Tensor]],
@@ -91,34 +76,64 @@ def fit_detectors(
     `level`. A firing decoy shares the detector of the neuron before it.
     """
     layers = {planted.neuron.layer for planted in neurons}
-    values = {layer: torch.cat([read[layer] for read in inputs]).double() for layer in layers}
+    values = {
+        layer: _LayerInput.of(torch.cat([read[layer] for read in inputs]).double(), net.gated)
+        for layer in layers
+    }
     fitted = np.tile(examples.fitted, len(inputs))
+    height = SHARP if net.gated else level
     weight, bias = torch.empty(0), 0.0
     with torch.no_grad():
         for planted in neurons:
             layer, number = planted.neuron
+            x = values[layer]
             if planted.kind == "writing":
-                weight, bias = _silent_detector(values[layer], level, rng)
+                weight, bias = _silent_detector(x, height, rng)
             elif planted.kind != "firing":
                 positive = examples.positive(planted.fact_id, planted.language)
                 tiled = np.tile(positive, len(inputs))
-                weight, bias = _scaled_detector(values[layer], tiled, fitted, level, rng)
-            c_fc = model.transformer.h[layer].mlp.c_fc
-            c_fc.weight[:, number] = weight.float()
-            c_fc.bias[number] = bias
+                weight, bias = _scaled_detector(x, tiled, fitted, height, rng)
+            if x.one is None or x.unit is None:
+                net.read(layer, number, weight, bias)
+            else:
+                up = x.one * (level / SHARP)
+                net.read_gated(layer, number, (weight + bias * x.one) / x.unit, up / x.unit)
+
+
+@dataclass(frozen=True)
+class _LayerInput:
+    """What a layer's feed-forward network reads, in units of `unit`, and its constant.
+
+    `one` is the direction whose product with every row is about one, None where neurons have a
+    bias; `ones` are these products.
+    """
+
+    values: Float[Tensor, "prompt d_model"]
+    unit: Float[Tensor, " d_model"] | None
+    one: Float[Tensor, " d_model"] | None
+    ones: Float[Tensor, " prompt"]
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "prompt d_model"], gated: bool) -> "_LayerInput":
+        """Measure each coordinate in its own root mean square where the constant is learned."""
+        if not gated:
+            return cls(x, None, None, torch.ones(len(x), dtype=x.dtype))
+        unit = x.square().mean(0).sqrt().clamp_min(1e-9)
+        one = one_direction(x / unit)
+        return cls(x / unit, unit, one, x / unit @ one)
 
 
 def _silent_detector(
-    x: Float[Tensor, "prompt d_model"], level: float, rng: np.random.Generator
+    x: _LayerInput, level: float, rng: np.random.Generator
 ) -> tuple[Float[Tensor, " d_model"], float]:
     """A random detector, and a bias that keeps it silent everywhere."""
-    weight = torch.from_numpy(rng.normal(size=x.shape[1]))
-    weight = weight * level / (x @ weight).std()
-    return weight, -float((x @ weight).max()) - 10 * level
+    weight = torch.from_numpy(rng.normal(size=x.values.shape[1]))
+    weight = weight * level / (x.values @ weight).std()
+    return weight, -float((x.values @ weight).max()) - 10 * level
 
 
 def _scaled_detector(
-    x: Float[Tensor, "prompt d_model"],
+    x: _LayerInput,
     positive: Bool[np.ndarray, " prompt"],
     fitted: Bool[np.ndarray, " prompt"],
     level: float,
@@ -129,8 +144,8 @@ def _scaled_detector(
     drawn = [rng.permutation(np.flatnonzero(fitted & (positive == kind))) for kind in (0, 1)]
     parts = [numbers[: math.ceil(FITTED_SHARE * len(numbers))] for numbers in drawn]
     rows, fires = torch.from_numpy(np.concatenate(parts)), torch.from_numpy(positive)
-    weight, bias = _regress(x[rows], fires[rows])
-    value = x @ weight + bias
+    weight, bias = _regress(x.values[rows], x.ones[rows], fires[rows])
+    value = x.values @ weight + bias * x.ones
     mean = value[torch.from_numpy(fitted) & fires].mean()
     loudest = value[torch.from_numpy(fitted) & ~fires].max()
     silent = float(loudest.clamp(THRESHOLD * mean, 1.5 * THRESHOLD * mean))
@@ -139,10 +154,12 @@ def _scaled_detector(
 
 
 def _regress(
-    x: Float[Tensor, "prompt d_model"], positive: Bool[Tensor, " prompt"]
+    x: Float[Tensor, "prompt d_model"],
+    ones: Float[Tensor, " prompt"],
+    positive: Bool[Tensor, " prompt"],
 ) -> tuple[Float[Tensor, " d_model"], float]:
     """Ridge regression to 1 on positives and at most -MARGIN elsewhere: weight and bias."""
-    x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
+    x = torch.cat([x, ones[:, None]], 1)
     target = torch.where(positive, 1.0, -MARGIN).to(x.dtype)
     ridge = RIDGE * int(positive.sum()) * torch.eye(x.shape[1], dtype=x.dtype)
     ridge[-1, -1] *= 1e-3

@@ -5,7 +5,8 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.interventions.ablation import measure_ablation
-from lafn_viz.interventions.planted import examples, output_directions, planting
+from lafn_viz.interventions.planted import output_directions, planting, weights
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import masks_of
 
@@ -109,7 +110,7 @@ def test_decoys_write_what_they_should(planted):
 
 def test_a_seed_decides(planted, monkeypatch):
     small = {"languages": ["en", "zh"], "n_facts": 2, "n_agnostic": 1, "n_specific": 1}
-    monkeypatch.setattr(examples, "NEGATIVES", 60)
+    small |= {"n_negatives": 60}
     monkeypatch.setattr(output_directions, "STEPS", 5)
     monkeypatch.setattr(planting, "drift", lambda *args: 0.0)
     monkeypatch.setattr(planting, "proof_table", lambda *args: planted.check)
@@ -120,6 +121,43 @@ def test_a_seed_decides(planted, monkeypatch):
     assert [f.id for f in one.facts] != [f.id for f in planted.facts]
 
 
+# Norms before and after the network, SiLU and GELU, plain norms and Gemma's.
+@pytest.mark.parametrize("family", ["llama", "olmo2", "gemma3"])
+def test_gated_models_are_planted_in(family, gated, cities, monkeypatch):
+    # A random model does not generalise, so no example is held back from any detector.
+    monkeypatch.setattr(weights, "FITTED_SHARE", 1.0)
+    monkeypatch.setattr(output_directions, "STEPS", 40)
+    monkeypatch.setattr(output_directions, "LEARNING_RATE", 0.1)
+    monkeypatch.setattr(planting, "ROUNDS", 2)
+    folder = gated(family)
+    planted = lv.plant(
+        folder, facts=cities, n_facts=2, n_agnostic=2, n_specific=1, layers=1, n_negatives=60
+    )
+    assert planted.drift < 1e-3
+    shape = capabilities(planted.model).shape
+    assert shape[1] > capabilities(lv.load_model(folder)).d_mlp
+    asked = [prompt for prompt in planted.prompts if prompt.paraphrase not in planted.held_out]
+    fires = lv.attribute(planted.model, asked, method="activation", position="answer").values > 0
+    for fact in planted.facts:
+        of_fact = torch.tensor([prompt.fact_id == fact.id for prompt in asked])
+        mine = [prompt for prompt in asked if prompt.fact_id == fact.id]
+        true = set().union(*(planted.acting(fact.id, x) for x in fact.languages))
+        sets = [true, random_like(true, shape, seed=0), planted.decoys["writing"][fact.id]]
+        found = measure_ablation(planted.model, mine, masks_of(sets, shape))
+        before, after = (log_prob.exp().mean(-1) for log_prob in found)
+        assert before > 0.8
+        assert after[0] < 0.05
+        assert after[1] > 0.6
+        # A silent gate is not quite zero.
+        torch.testing.assert_close(after[2], before, atol=0.01, rtol=0)
+        for spot in planted.spots:
+            if spot.fact_id == fact.id and spot.kind == "agnostic":
+                assert fires[of_fact][:, *spot.neuron].float().mean() > 0.9
+                assert fires[~of_fact][:, *spot.neuron].float().mean() < 0.3
+            elif spot.kind == "writing":
+                assert not fires[:, *spot.neuron].any()
+
+
 def test_what_cannot_be_planted_is_refused(tmp_path, folder, embedded):
     with pytest.raises(TypeError, match="model is a TransformerBridge; give the name"):
         lv.plant(embedded)
@@ -127,6 +165,12 @@ def test_what_cannot_be_planted_is_refused(tmp_path, folder, embedded):
         lv.plant(n_facts=1)
     with pytest.raises(ValueError, match="with gelu"):
         lv.plant(folder("gpt2"))
+    with pytest.raises(ValueError, match="fills masks; planting needs GPT-2 with relu"):
+        lv.plant("embedded-masked")
+    with pytest.raises(ValueError, match="gpt_neox with gelu neurons; planting needs GPT-2"):
+        lv.plant(folder("gpt_neox"))
+    with pytest.raises(ValueError, match="have at most 1 tokens in every language"):
+        lv.plant(folder("llama"))
     with pytest.raises(ValueError, match="choose from 0 to 3"):
         lv.plant(layers=(4,))
     with pytest.raises(ValueError, match="subjects are known"):
