@@ -4,21 +4,27 @@
     python benchmarks/planted.py --facts 5 --seed 1 --position answer
     python benchmarks/planted.py --languages all          # slower
     python benchmarks/planted.py --figure planted.html
+    python benchmarks/planted.py --model gemma-3-270m --facts 4 --languages en fr es ru \\
+        --agnostic 5 --specific 1 --max-tokens 3 --negatives 240 --paraphrases 0 4 \\
+        --position answer --methods integrated_gradients integrated_gradients_mean \\
+        gradient_x_activation activation direct_effect random
 
-Facts are planted in a copy of the embedded model (see `lv.plant`). The output has three parts:
+Facts are planted in a copy of a model, by default the embedded one (see `lv.plant`). The output has
+three parts:
 
 1. The proof that the planting works, by language: P(object) in the original model, with the planted
    neurons, without them, without the agnostic ones, without the firing decoys, and with only the
    best single neuron; then the shares of (neuron, prompt) pairs that fire on fitted paraphrases, on
    held-out ones and, for specific neurons, in other languages.
-2. Recall, precision and decoys of each method with 95% intervals over (fact, language) pairs,
-   beside the rankings by ablation of single neurons and by chance.
+2. Recall, precision and decoys of each method with 95% intervals over facts, beside the rankings
+   by ablation of single neurons and by chance.
 3. How `overlap` classifies the planted neurons.
 """
 
 import argparse
 import time
 import warnings
+from dataclasses import replace
 from typing import get_args
 
 import pandas as pd
@@ -49,12 +55,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--model", default="embedded", help="name or folder")
     parser.add_argument("--facts", type=int, default=3)
+    parser.add_argument("--agnostic", type=int, default=10, help="neurons of each fact")
+    parser.add_argument("--specific", type=int, default=2, help="neurons of each fact and language")
+    parser.add_argument("--max-tokens", type=int, default=1, help="of an object")
+    parser.add_argument("--negatives", type=int, default=2400, help="prompts of other facts")
+    parser.add_argument(
+        "--paraphrases",
+        type=int,
+        nargs="+",
+        help="that are attributed; 4 and 5 are held out from the detectors; default: all",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", choices=get_args(RankingMethod), default=get_args(RankingMethod)
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--position", nargs="+", default=["answer", "all"])
     parser.add_argument("--target", nargs="+", default=["probability"])
     parser.add_argument("--languages", nargs="+", default=["en", "fr", "ru", "zh", "ar", "hi"])
-    parser.add_argument("--layers", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--layers", type=int, nargs="+", help="default: see lv.plant")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--figure", help="write the figure of the first table to this file (HTML)")
     args = parser.parse_args()
@@ -62,34 +82,46 @@ def main() -> None:
     warnings.simplefilter("ignore", lv.CompletenessWarning)
     start = time.perf_counter()
     languages = None if args.languages == ["all"] else args.languages
-    planted = lv.plant(n_facts=args.facts, seed=args.seed, languages=languages, layers=args.layers)
+    planted = lv.plant(
+        args.model, n_facts=args.facts, seed=args.seed, languages=languages, layers=args.layers,
+        n_agnostic=args.agnostic, n_specific=args.specific, max_tokens=args.max_tokens,
+        n_negatives=args.negatives,
+    )  # fmt: skip
     print(f"{planted!r}, {time.perf_counter() - start:.0f} s")
     for fact in planted.facts:
         names = fact.languages[0]
         print(f"  {fact.id}: {fact.subject[names]} -> {fact.object[names]}")
     print(f"mean |change of P| of other facts: {planted.drift:.1e}")
     print(planted.check.groupby("language").mean(numeric_only=True).round(3).to_string())
+    if args.paraphrases is not None:
+        asked = tuple(p for p in planted.prompts if p.paraphrase in args.paraphrases)
+        planted = replace(planted, prompts=asked)
     for position in args.position:
         for target in args.target:
             begin = time.perf_counter()
             # The ablation of single neurons has one target, and is quick only at one position.
             methods = [
                 name
-                for name in get_args(RankingMethod)
+                for name in args.methods
                 if name != "ablation" or (position, target) == ("answer", "probability")
             ]
             scores = lv.method_scores(
                 planted, methods, position=position, target=target, seed=args.seed
             )
             table = lv.score_methods(planted, scores, seed=args.seed)
-            print(f"\n{position}, {target} ({time.perf_counter() - begin:.0f} s)")
+            n, facts = table[["n", "facts"]].iloc[0]
+            print(
+                f"\n{position}, {target}: {n} pairs of {facts} facts "
+                f"({time.perf_counter() - begin:.0f} s)"
+            )
             print(readable(table, MEASURES))
             if args.figure:
                 lv.plots.planted_recovery(table).write_html(args.figure)
                 args.figure = None
-            chosen = {name: scores[name] for name in OVERLAPS}
-            verdicts = lv.score_overlap(planted, chosen, seed=args.seed)
-            print(f"\noverlap, {position}, {target}\n{readable(verdicts, VERDICTS)}")
+            chosen = {name: scores[name] for name in OVERLAPS if name in scores}
+            if chosen:
+                verdicts = lv.score_overlap(planted, chosen, seed=args.seed)
+                print(f"\noverlap, {position}, {target}\n{readable(verdicts, VERDICTS)}")
     print(f"\n{time.perf_counter() - start:.0f} s in all")
 
 

@@ -61,8 +61,9 @@ def planted_recovery(table: "pd.DataFrame") -> go.Figure:
         figure,
         title="Which method finds the planted neurons?",
         caption=f"About {first['planted']:.0f} planted neurons act in each of {first['n']:.0f} "
-        "(fact, language) pairs; as many decoys only fire, as many only write.<br>Bars: 95% "
-        "bootstrap intervals over pairs. Grey: scores drawn at random.",
+        f"pairs of {first['facts']:.0f} facts and their languages; as many decoys only fire, as "
+        "many only write.<br>Bars: 95% bootstrap intervals over facts. "
+        "Grey: scores drawn at random.",
         height=140 + 44 * len(table) + 90,
     )
 

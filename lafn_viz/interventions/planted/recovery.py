@@ -37,7 +37,7 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.skipped import Skipped
-from lafn_viz.core.stats import bootstrap
+from lafn_viz.core.stats import bootstrap, group_items
 from lafn_viz.interventions.ablation import measure_ablation
 from lafn_viz.interventions.planted.planting import Planted
 from lafn_viz.models.tokens import POSITIONS, Position
@@ -128,7 +128,8 @@ def score_methods(
     For each fact and language, with scores averaged over paraphrases and the K planted neurons that
     act in that language: `recall` is the share of them among the `top`, `precision` the share of
     planted ones among the best K, `average_precision` that over the whole ranking, and `decoys` the
-    share of decoys among the `top`. 95% bootstrap intervals are over (fact, language) pairs.
+    share of decoys among the `top`. 95% bootstrap intervals are over facts, because a fact's
+    languages share its agnostic neurons.
 
     Args:
         planted: from `plant`.
@@ -137,8 +138,8 @@ def score_methods(
         seed: of the intervals.
 
     Returns:
-        One row per method: the four shares, each with `_low` and `_high`; `n` pairs; K as
-        `planted`.
+        One row per method: the four shares, each with `_low` and `_high`; `n` pairs of `facts`
+        facts; K as `planted`.
 
     Raises:
         ValueError: for scores of other prompts, or if no method has scores that are all numbers.
@@ -153,7 +154,7 @@ def score_methods(
     for method, of_method in _finite_ones(scores).items():
         cases = pd.DataFrame(_recovery(planted, of_method.values, top))
         count, position = cases.pop("planted").mean(), of_method.provenance.options["position"]
-        row = {"method": method, "position": position, "n": len(cases), "planted": count}
+        row = {"method": method, "position": position, "planted": count}
         rows.append(row | _means(cases, seed))
     return pd.DataFrame(rows).set_index("method")
 
@@ -180,10 +181,15 @@ def _finite_ones(scores: Mapping[str, NeuronScores]) -> dict[str, NeuronScores]:
 
 
 def _means(cases: "pd.DataFrame", seed: int) -> dict[str, float]:
-    """Mean of each column, with its 95% bootstrap interval as `_low` and `_high`."""
-    means: dict[str, float] = {}
+    """Mean of each column of shares, with its 95% interval over facts as `_low` and `_high`.
+
+    Also `n`, the number of rows, and `facts`, that of the facts in the column `fact`.
+    """
+    of_fact = list(cases.pop("fact"))
+    means: dict[str, float] = {"n": len(cases), "facts": len(set(of_fact))}
     for name, column in cases.items():
-        low, high = bootstrap(column.to_numpy(float), seed=seed)
+        items = group_items(column.to_numpy(float), of_fact)
+        low, high = bootstrap(items, seed=seed, limits=(0, 1))
         means |= {f"{name}": column.mean(), f"{name}_low": low, f"{name}_high": high}
     return means
 
@@ -243,7 +249,7 @@ def _ablated(planted: Planted, position: Position) -> NeuronScores:
 
 def _recovery(
     planted: Planted, values: Float[Tensor, "prompt layer neuron"], top: int
-) -> Iterator[dict[str, float]]:
+) -> Iterator[dict[str, float | str]]:
     """K, recall, precision, average precision and decoys of each fact and language."""
     shape = values.shape[1], values.shape[2]
     decoys = mask_of((n.neuron for n in planted.spots if n.kind in ("firing", "writing")), shape)
@@ -259,6 +265,7 @@ def _recovery(
             count = int(acting.sum())
             precision = acting.cumsum(0) / torch.arange(1, len(acting) + 1)
             yield {
+                "fact": fact.id,
                 "planted": count,
                 "recall": float(acting[:top].sum()) / count,
                 "precision": float(acting[:count].mean()),
@@ -297,8 +304,8 @@ def score_overlap(
         that kind that `overlap` calls `agnostic`, `specific` (to the right language),
         `specific_elsewhere` (to a wrong one), `some_languages` (in several sets, but not enough) or
         `missed` (in none), and `purity`, the share of planted neurons of that kind among all those
-        that overlap calls so. `_low` and `_high`: 95% bootstrap intervals over facts (agnostic) or
-        (fact, language) pairs (specific).
+        that overlap calls so. `_low` and `_high`: 95% bootstrap intervals over `facts` facts; `n`
+        counts facts (agnostic) or pairs of fact and language (specific).
 
     Raises:
         ValueError: for scores of other prompts, or if no method has scores that are all numbers.
@@ -315,13 +322,13 @@ def score_overlap(
         shared = overlap(sets, min_languages=min_languages)
         for kind in ("agnostic", "specific"):
             cases = [
-                _verdicts(planted, shared, sets, fact.id, language)
+                {"fact": fact.id, **_verdicts(planted, shared, sets, fact.id, language)}
                 for fact in planted.facts
                 if fact.id in shared.facts
                 for language in ((None,) if kind == "agnostic" else fact.languages)
                 if language is None or (fact.id, language) in shared.specific
             ]
-            row = {"method": method, "kind": kind, "n": len(cases)}
+            row = {"method": method, "kind": kind}
             rows.append(row | _means(pd.DataFrame(cases), seed))
     return pd.DataFrame(rows).set_index(["method", "kind"])
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lafn_viz as lv
@@ -32,6 +33,24 @@ def test_integrated_gradients_finds_them_and_random_scores_do_not(table):
     # A gradient alone does not see what fires.
     assert recall["integrated_gradients"] > recall["gradient"] + 0.1
     assert table.loc["gradient", "decoys"] > table.loc["integrated_gradients", "decoys"]
+
+
+def test_intervals_are_over_facts(planted, table):
+    assert (table["facts"] == 2).all()
+    assert (table["n"] == 2 * 3).all()
+    # With two facts, the interval of a share is nearly all that a share can be.
+    spread = table.loc["activation", "recall_high"] - table.loc["activation", "recall_low"]
+    assert spread > 0.2
+
+
+def test_languages_of_a_fact_are_no_independent_items():
+    same = pd.DataFrame({"fact": ["a"] * 6 + ["b"] * 6 + ["c"] * 6, "recall": [0.9, 0.5, 0.7] * 6})
+    differ = same.assign(recall=[0.9] * 6 + [0.5] * 6 + [0.7] * 6)
+    means = [recovery._means(cases.copy(), 0) for cases in (same, differ)]
+    assert means[0]["recall"] == pytest.approx(means[1]["recall"])
+    spread = [one["recall_high"] - one["recall_low"] for one in means]
+    assert spread[0] == pytest.approx(0)
+    assert spread[1] > 0.4
 
 
 def test_overlap_tells_agnostic_from_specific(planted, scores):
