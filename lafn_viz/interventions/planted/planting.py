@@ -21,8 +21,10 @@ a ReLU neuron's activation can be scaled at will, its output weights by the inve
 alone would decide what the method "activation" finds.
 
 Caveats: look at `check` before anything else. The model's own context has to pick the language of
-what an agnostic neuron writes, so with many languages the names of an object compete. `recovery`
-scores attribution methods by what they find.
+what an agnostic neuron writes, so with many languages the names of an object compete. In a gated
+model directions are learned last, for the detectors as they are, and what is written may make
+neurons of later layers fire where they should not: `fires_elsewhere` and `drift` show it.
+`recovery` scores attribution methods by what they find.
 """
 
 from collections.abc import Sequence
