@@ -52,7 +52,7 @@ PAPERS_THRESHOLD = 0.2
 
 
 def _controls(name: str, given: Any) -> tuple[str, ...]:
-    return require_one_of("control", given, CONTROLS) if given else ()
+    return require_one_of("control", given, CONTROLS)
 
 
 def _hows(name: str, given: Any) -> tuple[str, ...]:

@@ -67,6 +67,9 @@ def test_compared_sets_are_what_they_are_called(made_up):
 def test_prompts_have_to_choose_and_to_measure(embedded, some):
     with pytest.raises(ValueError, match=r"select_on=\(\) leaves 0 prompts to choose neurons and"):
         examine(embedded, some, select_on=())
+    for wrong in (np.zeros((2, 2)), "no such thing"):
+        with pytest.raises(ValueError, match=r"unknown control .*; there are agnostic"):
+            examine(embedded, some, controls=wrong)
     with pytest.raises(ValueError, match="give some of zero, mean and resample"):
         examine(embedded, some, hows="scale")
 
