@@ -47,7 +47,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import lafn_viz as lv
 from lafn_viz.core.paths import data_folder
-from lafn_viz.core.stats import bootstrap
+from lafn_viz.core.stats import bootstrap, group_items
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.loading import resolve
 from lafn_viz.models.quiet import quiet
@@ -292,7 +292,8 @@ def agreements(source: str, args: argparse.Namespace, device: str) -> None:
         ):
             line = f"{title:24}"
             for column, width in zip(agreement(exact, values), (26, 24), strict=True):
-                low, high = bootstrap(np.array(column))
+                items = group_items(np.array(column), [prompt.fact_id for prompt in prompts])
+                low, high = bootstrap(items)
                 text = f"{np.mean(column):.3f} [{low:.3f}, {high:.3f}]"
                 line += f"{text:>{width}}{min(column):7.3f}"
             print(line)

@@ -339,9 +339,9 @@ tests.summary().round(3)
 lv.plots.significance_ladder(tests)
 
 # %% [markdown]
-# All facts are significant against both. Yet look at `expected`: of the 50 agnostic neurons of a
-# fact, 29 would be there for any capital. A significant result does not mean that most of these
-# neurons belong to the fact.
+# Nearly all facts are significant against both. Yet look at `expected`: of the 50 agnostic neurons
+# of a fact, 28 would be there for any capital. A significant result does not mean that most of
+# these neurons belong to the fact.
 #
 # ## Would another wording or another threshold give the same result?
 # Draw the paraphrases again, with replacement, and refine again. This gives an interval for each

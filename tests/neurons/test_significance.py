@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import lafn_viz as lv
+from lafn_viz.neurons.criterion import Criterion
 from lafn_viz.neurons.expected_overlap import expected_agnostic, expected_pairs, probabilities
 from lafn_viz.neurons.null_models import NULLS, STATISTICS, FactSets
 from lafn_viz.neurons.significance import ROUNDING
@@ -157,7 +158,7 @@ def facts_without_sharing(world, n_relations, n_facts, rng):
         lists=torch.from_numpy(lists),
         known=torch.ones(lists.shape[:2], dtype=torch.bool),
         relation=torch.arange(n_relations).repeat_interleave(n_facts),
-        needed=torch.full((len(lists),), 2),
+        criterion=Criterion(min_languages=2),
         scripts=("Latin", "Latin", "Cyrillic", "Han"),
         shape=(1, width),
     )

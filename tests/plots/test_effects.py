@@ -14,7 +14,7 @@ def made_up_effects():
         sets=("en", "zh"),
         facts=("A", "B", "C", "D"),
         languages=("en", "fr", "zh"),
-        n_neurons=np.full((2, 4), 7.0),
+        n_neurons=np.full((2, 4, 3), 7.0),
         p=np.exp(log_p),
         log_p=log_p,
         provenance=lv.Provenance("made-up", "", "effects", {"how": "zero"}),

@@ -189,7 +189,7 @@ def _means(cases: "pd.DataFrame", seed: int) -> dict[str, float]:
     means: dict[str, float] = {"n": len(cases), "facts": len(set(of_fact))}
     for name, column in cases.items():
         items = group_items(column.to_numpy(float), of_fact)
-        low, high = bootstrap(items, seed=seed, limits=(0, 1))
+        low, high = bootstrap(items, seed=seed, limits=(0.0, 1.0))
         means |= {f"{name}": column.mean(), f"{name}_low": low, f"{name}_high": high}
     return means
 
