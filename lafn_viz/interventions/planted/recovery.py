@@ -180,13 +180,13 @@ def _finite_ones(scores: Mapping[str, NeuronScores]) -> dict[str, NeuronScores]:
     return finite
 
 
-def _means(cases: "pd.DataFrame", seed: int) -> dict[str, float]:
+def _means(cases: "pd.DataFrame", seed: int) -> dict[str, int | float]:
     """Mean of each column of shares, with its 95% interval over facts as `_low` and `_high`.
 
     Also `n`, the number of rows, and `facts`, that of the facts in the column `fact`.
     """
     of_fact = list(cases.pop("fact"))
-    means: dict[str, float] = {"n": len(cases), "facts": len(set(of_fact))}
+    means: dict[str, int | float] = {"n": len(cases), "facts": len(set(of_fact))}
     for name, column in cases.items():
         items = group_items(column.to_numpy(float), of_fact)
         low, high = bootstrap(items, seed=seed, limits=(0.0, 1.0))
