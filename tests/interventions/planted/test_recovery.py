@@ -35,12 +35,9 @@ def test_integrated_gradients_finds_them_and_random_scores_do_not(table):
     assert table.loc["gradient", "decoys"] > table.loc["integrated_gradients", "decoys"]
 
 
-def test_intervals_are_over_facts(planted, table):
+def test_recovery_says_how_many_facts_its_intervals_are_over(table):
     assert (table["facts"] == 2).all()
     assert (table["n"] == 2 * 3).all()
-    # With two facts, the interval of a share is nearly all that a share can be.
-    spread = table.loc["activation", "recall_high"] - table.loc["activation", "recall_low"]
-    assert spread > 0.2
 
 
 def test_languages_of_a_fact_are_no_independent_items():
