@@ -192,6 +192,7 @@ def test_few_facts_are_warned_of():
         lv.significance(overlap, n_permutations=19)
 
 
+@pytest.mark.slow
 def test_p_is_small_for_planted_sharing_and_uniform_without():
     rng = np.random.default_rng(3)
     planted = lv.significance(lv.overlap(random_sets(8, rng, shared=8)), n_permutations=199)
