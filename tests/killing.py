@@ -40,7 +40,13 @@ from lafn_viz.experiments.store_writer import Shard, StoreWriter, open_writer
 HEAD = {
     "model": {"name": "made-up", "weights": "0" * 64, "n_layers": 2, "d_mlp": 1000},
     "versions": {"lafn_viz": "0"},
-    "options": {"seed": 0, "methods": ["amig"], "editors": ["none"]},
+    "options": {
+        "seed": 0,
+        "methods": ["amig"],
+        "editors": ["none"],
+        "min_languages": 4,
+        "min_scripts": 3,
+    },
     "facts": {"count": 3},
     "cases": {"count": 2},
 }

@@ -77,7 +77,7 @@ class Prompt:
                     "is no text; read its file as UTF-8"
                 )
         object.__setattr__(self, "aliases", some_texts("aliases", self.aliases))
-        if self.examples:
+        if not isinstance(self.examples, tuple) or self.examples:
             object.__setattr__(self, "examples", _examples(self.examples))
         object.__setattr__(self, "paraphrase", _a_number("paraphrase", self.paraphrase))
         _a_split("split", self.split)

@@ -15,7 +15,7 @@ from fuzzing import FUZZ, changed, damaged, read_or_refused
 from hypothesis import given, settings, strategies as st
 
 import lafn_viz as lv
-from lafn_viz.experiments.schema import TABLES
+from lafn_viz.experiments.schema import SCHEMA, TABLES
 from lafn_viz.experiments.store_writer import Shard, open_writer
 
 ITEMS = range(5)
@@ -150,7 +150,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         (b"{", "not JSON that can be used"),
         (b"[]", "a record is a JSON object"),
         (b"{}", "field 'schema': None, but it must be a whole number"),
-        (b'{"schema": 99}', "is of schema 99, but this version of lafn_viz reads schema 1"),
+        (b'{"schema": 99}', f"is of schema 99, but this version of lafn_viz reads schema {SCHEMA}"),
         (b"\xff\xfe", "is not UTF-8"),
     ],
 )
@@ -241,7 +241,7 @@ print(json.dumps({"tables": report, "best": best, "answers": text.fetchall()}))
 def test_every_file_names_the_sweep_that_made_it(store):
     for file in store.folder.rglob("*.parquet"):
         told = json.loads(pq.read_schema(file).metadata[b"lafn_viz"])
-        assert told["schema"] == 1
+        assert told["schema"] == SCHEMA
         assert told["model"]["weights"] == store.provenance.weights
         assert told["versions"]["torch"]
 
