@@ -50,6 +50,12 @@ from lafn_viz.editing.many import (
 from lafn_viz.editing.optimise import edit_case as edit_case, lafn_edit as lafn_edit
 from lafn_viz.editing.retrieval.match import Match as Match
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher as SubjectMatcher
+from lafn_viz.experiments.evidence import Evidence as Evidence, evidence as evidence
+from lafn_viz.experiments.evidence_files import (
+    SavedEvidence as SavedEvidence,
+    load_evidence as load_evidence,
+    save_evidence as save_evidence,
+)
 from lafn_viz.experiments.examination import Examination as Examination
 from lafn_viz.experiments.examine import examine as examine
 from lafn_viz.experiments.plan import Plan as Plan

@@ -27,11 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lafn-viz", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE_VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_demo, _add_gallery, _add_sweep, _add_lab, _add_app):
+    for add in (_add_demo, _add_evidence, _add_gallery, _add_sweep, _add_lab, _add_app):
         add(commands)
     options = vars(parser.parse_args(arguments))
     runs: dict[str, Callable[..., int]] = {
         "demo": _demo,
+        "evidence": _evidence,
         "gallery": _gallery,
         "sweep": _sweep,
         "lab": _lab,
@@ -53,6 +54,35 @@ def _add_demo(commands: Any) -> None:
     add("--relation", default="capital", help="relation of the facts (default: capital)")
     add("--facts", type=int, default=24, help="number of facts, drawn at random (default: 24)")
     add("--seed", type=int, default=0, help="seed of the facts drawn and of the random neurons")
+
+
+def _add_evidence(commands: Any) -> None:
+    evidence = commands.add_parser(
+        "evidence",
+        help="choose how to find language-agnostic neurons on half of the facts that a model knows "
+        "in many languages, and report on the other half",
+        argument_default=argparse.SUPPRESS,  # the defaults are those of `evidence`
+    )
+    add = evidence.add_argument
+    add("--model", required=True, help="name or folder")
+    add("--out", type=Path, required=True, help="file for the results (JSON)")
+    add(
+        "--relation", nargs="+", default=["capital"],
+        help="use facts of these relations (default: capital)",
+    )  # fmt: skip
+    add("--languages", nargs="+", default=None, help="use these languages (default: all)")
+    add("--shots", type=int, help="examples before each question (default: 0)")
+    add(
+        "--paraphrases", type=int, nargs="+", metavar="N",
+        help="ask only these paraphrases (default: all)",
+    )  # fmt: skip
+    add(
+        "--select-on", type=int, nargs="+", metavar="N",
+        help="paraphrases that choose neurons; the others measure (default: all do both)",
+    )  # fmt: skip
+    add("--position", help="where neurons are scored and changed (default: answer)")
+    add("--facts", type=int, dest="n_facts", metavar="N", help="use N of the facts known")
+    add("--seed", type=int, help="seed of the halves and of the random neurons (default: 0)")
 
 
 def _add_gallery(commands: Any) -> None:
@@ -211,6 +241,19 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     print(f"{len(figures)} figures in {out.resolve()}:")
     for name in figures:
         print(f"  {out / name}.html")
+    return 0
+
+
+def _evidence(
+    model: str, out: Path, *, relation: list[str], languages: list[str] | None, **options: Any
+) -> int:
+    import lafn_viz as lv
+
+    facts = lv.load_facts().filter(relation=relation, languages=languages, leaking=False)
+    _make_folder(out.parent)
+    found = lv.evidence(lv.load_model(model), facts, examples=facts, progress=True, **options)
+    lv.save_evidence(found, out)
+    print(f"\n{found.to_text()}\n\n{out.resolve()}")
     return 0
 
 

@@ -175,6 +175,9 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     ),
     "model_comparison": _model_comparison,
     "transfer_and_sharing": _transfer_and_sharing,
+    "compared_sets": lambda r: plots.compared_sets(
+        {name: examination.effect_table() for name, examination in r.examinations.items()}
+    ),
     "effects_by_language": lambda r: plots.effects_by_language(r.effects),
     "effects_matrix": lambda r: plots.effects_matrix(r.effects_between),
     "transplant_matrix": _transplant_matrix,

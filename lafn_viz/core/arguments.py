@@ -34,6 +34,7 @@ RETURNED_BY = {
     "Editor": "baselines.language_agnostic()",
     "Effects": "effects()",
     "Evaluation": "evaluate()",
+    "Evidence": "evidence()",
     "Examination": "examine()",
     "FactCheck": "check_facts()",
     "FactSet": "load_facts()",

@@ -20,9 +20,13 @@ Run it on the embedded model and on its control, which knows the same facts with
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from jaxtyping import Bool
+from torch import Tensor
+
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.baselines import Baseline, without_other_facts
 from lafn_viz.attribution.methods import Method
+from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import a_flag, a_seed, some_wholes, takes, whole
 from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
@@ -128,18 +132,51 @@ def examine(
         model, choosing, method=method, position=position, baseline=baseline, corpus=used,
         progress=progress,
     )  # fmt: skip
+    return examine_scores(
+        model, scores, held_out, used, answered=answered, fraction=fraction,
+        min_languages=min_languages, min_scripts=min_scripts, hows=hows,  # type: ignore[arg-type]
+        controls=controls,  # type: ignore[arg-type]
+        seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def examine_scores(
+    model: "TransformerBridge",
+    scores: NeuronScores,
+    held_out: list[Prompt],
+    corpus: list[Prompt],
+    *,
+    answered: Bool[Tensor, " prompt"],
+    fraction: float,
+    min_languages: int | None,
+    min_scripts: int,
+    hows: Iterable[Ablation],
+    controls: Iterable[Control],
+    seed: int,
+    progress: bool,
+) -> Examination:
+    """Examine facts that are attributed already.
+
+    Args:
+        held_out: the prompts of these facts that measure.
+        corpus: prompts of other facts, too, whose activations "mean" and "resample" take.
+        answered: of all prompts asked, whether the model answers them.
+        fraction, min_languages, min_scripts, hows, controls, seed, progress: as in `examine`.
+    """
     criterion: dict[str, Any] = {"min_languages": min_languages, "min_scripts": min_scripts}
+    position = scores.provenance.options["position"]
     found = locate(scores, fraction=fraction, **criterion).overlap
+    choosing = list(scores.prompts)
     sums = read_corpus(model, choosing, how="mean", position=position)
-    ways: tuple[Ablation, ...] = tuple(hows)  # type: ignore[arg-type]
-    sets = compared_sets(found, scores, sums.means(), tuple(controls), seed=seed)  # type: ignore[arg-type]
+    ways = tuple(hows)
+    sets = compared_sets(found, scores, sums.means(), tuple(controls), seed=seed)
     if set(ways) & set(FROM_CORPUS):
-        held_out = _with_other_facts(held_out, used)
+        held_out = _with_other_facts(held_out, corpus)
     _require_both(choosing, held_out, "hows: no language has prompts of two facts; this")
     return Examination(
         model=scores.provenance.model,
         known=answered.float().mean().item(),
-        n_prompts=len(prompts),
+        n_prompts=len(answered),
         n_choosing=len(choosing),
         n_measured=len(held_out),
         scores=scores,
@@ -148,7 +185,7 @@ def examine(
         effects={
             how: effects(
                 model, sets, held_out, how=how, position=position, controls=0, other_fact=False,
-                corpus=used if how in FROM_CORPUS else None, seed=seed, progress=progress,
+                corpus=corpus if how in FROM_CORPUS else None, seed=seed, progress=progress,
             )
             for how in ways
         },

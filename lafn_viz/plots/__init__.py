@@ -8,6 +8,7 @@ what is shown, and the caption under it what to look for.
 
 from lafn_viz.plots.activation_patching import subject_trace
 from lafn_viz.plots.attribution import attribution_strip, completeness_curve, method_scatter
+from lafn_viz.plots.compared_sets import compared_sets
 from lafn_viz.plots.degenerate import degenerate_graph, fact_checking_roc
 from lafn_viz.plots.editing import (
     edit_curves,
@@ -35,6 +36,7 @@ from lafn_viz.plots.transplant import transplant_matrix
 __all__ = [
     "CONFIG",
     "attribution_strip",
+    "compared_sets",
     "completeness_curve",
     "degenerate_graph",
     "edit_curves",

@@ -1,0 +1,248 @@
+"""Does a public model share facts between languages? Choose on some facts, report on others.
+
+Nobody knows beforehand how many neurons of a model to keep, or in how many languages. Options that
+are chosen on the facts that they are reported on flatter the result. So:
+
+1. Ask every fact in every language and wording. Only prompts that the model answers take part, and
+   only facts that it knows in several languages of several scripts.
+2. Split these facts at random into two halves, and attribute all their prompts once.
+3. On the **choosing** half, try every fraction of neurons with every criterion of "agnostic": how
+   much more do the neurons found without a language change its answer than another fact's do?
+4. On the **reporting** half, measure once, with the options that did best (see `examine`).
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from lafn_viz.attribution.attribute import attribute
+from lafn_viz.attribution.methods import Method
+from lafn_viz.core.arguments import a_flag, a_seed, or_none, some_wholes, takes, whole
+from lafn_viz.core.stats import mean_of_finite
+from lafn_viz.datasets.arguments import Facts, as_facts
+from lafn_viz.datasets.facts import FactSet
+from lafn_viz.datasets.languages import script_of
+from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.experiments.compared_sets import CONTROLS
+from lafn_viz.experiments.examination import Examination
+from lafn_viz.experiments.examine import examine_scores
+from lafn_viz.models.calls import reads_model
+from lafn_viz.models.scoring import AnswerScores, score_answers
+from lafn_viz.models.tokens import Position
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+
+FRACTIONS = (0.005, 0.01, 0.02)  # of all neurons, kept a prompt
+CRITERIA = ((3, 2), (4, 2), (4, 3))  # languages and scripts
+KNOWN_IN = (4, 2)
+FEWEST_FACTS = 6  # in each half
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a model shares between languages, by options chosen on other facts.
+
+    `answers` are of all prompts asked. `tried` has one row per pair of options: fraction,
+    min_languages, min_scripts, and on the facts `chosen_on` the mean `difference` (nats, in
+    log P) between the effect of neurons found without the language and that of another fact's, and
+    its ratio `t` to its standard error; the largest `t` was chosen. `examination` is of the facts
+    `reported_on`.
+    """
+
+    answers: AnswerScores
+    tried: "pd.DataFrame"
+    chosen_on: tuple[str, ...]
+    reported_on: tuple[str, ...]
+    examination: Examination
+
+    def __repr__(self) -> str:
+        return f"Evidence(chosen on {len(self.chosen_on)} facts: {self.examination!r})"
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that did best on the facts `chosen_on`."""
+        return _best(self.tried)
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """The result as tidy tables by name.
+
+        `figures` (see `Examination.to_frame`), `effects` by group of languages and `by_language`
+        (see `Examination.effect_table`), `pairs` of languages (see `Overlap.to_frame`), `counts` of
+        agnostic neurons, the options `tried`, and how many prompts are `known` by relation,
+        language and paraphrase.
+        """
+        examined, keys = self.examination, ["relation", "language", "paraphrase"]
+        asked = self.answers.to_frame().groupby(keys)["known"]
+        return {
+            "figures": examined.to_frame().reset_index(),
+            "effects": examined.effect_table(),
+            "by_language": examined.effect_table(by_language=True),
+            "pairs": examined.overlap.to_frame(),
+            "counts": examined.counts(),
+            "tried": self.tried,
+            "known": asked.agg(["size", "sum"]).set_axis(["asked", "known"], axis=1).reset_index(),
+        }
+
+    def to_text(self) -> str:
+        """What was asked and chosen, and the figures, as a text to print."""
+        known, options = self.answers.known, self.chosen
+        return "\n".join(
+            [
+                f"{self.examination.model} answers {int(known.sum())} of {len(known)} prompts.",
+                f"Options chosen on {', '.join(self.chosen_on)}:",
+                f"  the best {options['fraction']:.1%} of neurons a prompt, agnostic in "
+                f"{self.examination.overlap.criterion}.",
+                f"Reported on {', '.join(self.reported_on)}:",
+                f"  {self.examination.n_choosing} prompts choose neurons, "
+                f"{self.examination.n_measured} measure.",
+                self.examination.to_text(),
+            ]
+        )
+
+
+@reads_model
+@takes(shots=whole(0), n_facts=or_none(whole(2)), seed=a_seed, progress=a_flag)
+def evidence(
+    model: "TransformerBridge",
+    facts: Facts,
+    *,
+    paraphrases: int | Sequence[int] | None = None,
+    select_on: int | Sequence[int] | None = None,
+    shots: int = 0,
+    examples: FactSet | None = None,
+    method: Method = "integrated_gradients",
+    position: Position = "answer",
+    fractions: Iterable[float] = FRACTIONS,
+    criteria: Iterable[tuple[int, int]] = CRITERIA,
+    known_in: tuple[int, int] = KNOWN_IN,
+    n_facts: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evidence:
+    """Choose how to find agnostic neurons on half of the facts, and report on the other half.
+
+    Args:
+        facts: of one relation or of several; a fact's controls are others of its relation.
+        paraphrases: which are asked; by default all. Leave out those that the model hardly knows.
+        select_on: the paraphrases that choose neurons; the others measure their effect. By default
+            all do both, since a base model knows few wordings of a fact: neurons found without a
+            language have not seen its prompts in any wording. The sets "agnostic", "own set" and
+            "as highly attributed" have then seen the prompts that measure them.
+        shots, examples: other facts that stand answered before each question (see
+            `FactSet.prompts`).
+        method, position: of `attribute`; neurons are changed at the same position.
+        fractions: shares of all neurons to keep for each prompt.
+        criteria: numbers of languages and of scripts from which on a neuron counts as agnostic.
+        known_in: in how many languages of how many scripts the model must know a fact, in
+            paraphrases that choose neurons.
+        n_facts: the most facts that take part, drawn at random.
+        seed: of this draw, of the halves, and of the random neurons.
+
+    Raises:
+        ValueError: if the model knows too few facts for two halves.
+    """
+    numbers = None if select_on is None else some_wholes(0)("select_on", select_on)
+    wordings = None if paraphrases is None else some_wholes(0)("paraphrases", paraphrases)
+    asked = as_facts(facts).prompts(shots=shots, seed=seed, examples=examples)
+    answers = score_answers(
+        model, [p for p in asked if wordings is None or p.paraphrase in wordings]
+    )
+    known = [p for p, is_known in zip(answers.prompts, answers.known, strict=True) if is_known]
+    choosing = [p for p in known if numbers is None or p.paraphrase in numbers]
+    usable = _known_widely(choosing, known_in)
+    if len(usable) < 2 * FEWEST_FACTS:
+        raise ValueError(
+            f"the model knows {len(usable)} facts in {known_in[0]} languages of {known_in[1]} "
+            f"scripts; evidence needs {2 * FEWEST_FACTS}, half of them to choose options, so give "
+            "more facts, examples before the questions (shots=3), or a smaller known_in"
+        )
+    random.Random(seed).shuffle(usable)
+    usable = usable[:n_facts]
+    halves = tuple(sorted(usable[::2])), tuple(sorted(usable[1::2]))
+    taking_part = [prompt for prompt in known if prompt.fact_id in usable]
+    scores = attribute(
+        model,
+        [p for p in choosing if p.fact_id in usable],
+        method=method,
+        position=position,
+        corpus=taking_part,
+        progress=progress,
+    )
+    options: dict[str, Any] = {"answered": answers.known, "seed": seed, "progress": progress}
+
+    def examined(half: Collection[str], **more: Any) -> Examination:
+        measuring = [
+            p for p in taking_part if p.fact_id in half and p.paraphrase not in (numbers or ())
+        ]
+        own = scores.select(lambda prompt: prompt.fact_id in half)
+        return examine_scores(model, own, measuring, taking_part, **options, **more)
+
+    tried = _tried(examined, halves[0], fractions, criteria)
+    best = _best(tried)
+    return Evidence(
+        answers=answers,
+        tried=tried,
+        chosen_on=halves[0],
+        reported_on=halves[1],
+        examination=examined(
+            halves[1],
+            hows=("mean", "zero", "resample"),
+            controls=CONTROLS,
+            fraction=float(best["fraction"]),
+            min_languages=int(best["min_languages"]),
+            min_scripts=int(best["min_scripts"]),
+        ),
+    )
+
+
+def _known_widely(choosing: Iterable[Prompt], known_in: tuple[int, int]) -> list[str]:
+    """The facts of these prompts that have enough languages and scripts."""
+    languages: dict[str, set[str]] = defaultdict(set)
+    for prompt in choosing:
+        languages[prompt.fact_id].add(prompt.language)
+    return sorted(
+        fact
+        for fact, found in languages.items()
+        if len(found) >= known_in[0] and len({script_of(x) for x in found}) >= known_in[1]
+    )
+
+
+def _tried(
+    examined: Callable[..., Examination],
+    half: Collection[str],
+    fractions: Iterable[float],
+    criteria: Iterable[tuple[int, int]],
+) -> "pd.DataFrame":
+    """The difference between a fact's and another fact's neurons, for each pair of options."""
+    import pandas as pd
+
+    rows = []
+    for fraction, (languages, scripts) in product(fractions, criteria):
+        chosen = {"fraction": fraction, "min_languages": languages, "min_scripts": scripts}
+        effects = examined(half, hows=("mean",), controls=("another fact's",), **chosen).effects
+        own, other = effects["mean"].changes(of="log_p")["own fact"]
+        # Fewer nats are more effect. Each fact counts once, whatever its languages.
+        difference = mean_of_finite(other - own, 1)
+        rows.append({**chosen, **_standardised(difference)})
+    return pd.DataFrame(rows)
+
+
+def _best(tried: "pd.DataFrame") -> dict[str, Any]:
+    """The options with the largest t."""
+    return {**tried.sort_values("t", na_position="first").iloc[-1]}
+
+
+def _standardised(values: Float[np.ndarray, " fact"]) -> dict[str, Any]:
+    """The mean of the finite values, how many there are, and the ratio to its standard error."""
+    finite = values[np.isfinite(values)]
+    mean = float(finite.mean()) if len(finite) else np.nan
+    error = finite.std(ddof=1) / np.sqrt(len(finite)) if len(finite) > 1 else np.nan
+    return {"facts": len(finite), "difference": mean, "t": mean / error if error > 0 else np.nan}

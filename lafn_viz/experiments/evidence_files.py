@@ -1,0 +1,99 @@
+"""Results of `evidence` as files: tables that a notebook, a page or another program can read.
+
+One JSON file per model holds where the result comes from, the facts of both halves and every table.
+The package ships those of the models in its README, so that they can be shown without hours of
+computing; `lafn-viz evidence` makes them anew.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from lafn_viz.core.arguments import a_result, takes
+from lafn_viz.core.files import write_json
+from lafn_viz.core.json_records import as_object, is_file, parsed, read_as, read_text, value_of
+from lafn_viz.core.messages import quoted
+from lafn_viz.core.paths import data_folder
+from lafn_viz.core.provenance import Provenance
+from lafn_viz.experiments.evidence import Evidence
+
+DIGITS = 6  # after the decimal point
+
+
+@dataclass(frozen=True)
+class SavedEvidence:
+    """Evidence as it was saved: its tables (see `Evidence.tables`) and what they rest on.
+
+    `tables` are pandas DataFrames by name.
+    """
+
+    model: str
+    chosen_on: tuple[str, ...]
+    reported_on: tuple[str, ...]
+    criterion: str
+    fraction: float
+    n_prompts: int
+    n_known: int
+    n_choosing: int
+    n_measured: int
+    provenance: Provenance
+    tables: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"SavedEvidence({len(self.reported_on)} facts in {self.model})"
+
+
+@takes(evidence=a_result(Evidence))
+def save_evidence(evidence: Evidence, path: str | Path) -> None:
+    """Write evidence to a JSON file, which is there as a whole or not at all."""
+    examined = evidence.examination
+    known = evidence.answers.known
+    record: dict[str, Any] = {
+        "model": examined.model,
+        "chosen_on": evidence.chosen_on,
+        "reported_on": evidence.reported_on,
+        "criterion": str(examined.overlap.criterion),
+        "fraction": evidence.chosen["fraction"],
+        "n_prompts": len(known),
+        "n_known": int(known.sum()),
+        "n_choosing": examined.n_choosing,
+        "n_measured": examined.n_measured,
+        "provenance": asdict(examined.scores.provenance),
+        "tables": {
+            name: json.loads(frame.to_json(orient="split", index=False, double_precision=DIGITS))
+            for name, frame in evidence.tables().items()
+        },
+    }
+    write_json(Path(path), record)
+
+
+def load_evidence(source: str | Path) -> SavedEvidence:
+    """Read evidence from a file, or that of a model by its name from those that come along.
+
+    Raises:
+        FileNotFoundError: if there is no such file and no result of such a model.
+        FactError: for a file that does not hold evidence.
+    """
+    import pandas as pd
+
+    shipped = data_folder() / "results" / f"{source}.json"
+    path = shipped if is_file(shipped) else Path(source)
+    if not is_file(path):
+        there = sorted(file.stem for file in shipped.parent.glob("*.json"))
+        named = f", or one of {', '.join(there)}" if there else ""
+        raise FileNotFoundError(
+            f"there is no evidence {quoted(str(source))}; give the path of a file that "
+            f"`lafn-viz evidence` wrote{named}"
+        )
+    where = str(path)
+    record = as_object(where, parsed(where, read_text(path)))
+    tables = {
+        name: pd.read_json(StringIO(json.dumps(table)), orient="split")
+        for name, table in value_of(where, record, "tables", Mapping[str, Any]).items()
+    }
+    about = {name: value for name, value in record.items() if name != "tables"}
+    saved: SavedEvidence = read_as(where, about, SavedEvidence, tables=tables)
+    return saved
