@@ -32,6 +32,7 @@ from lafn_viz.course.overlap import (
     check_p_value,
     check_refine,
 )
+from lafn_viz.course.real_model import check_excess, check_known_in, check_without
 from lafn_viz.course.when_it_fails import (
     check_chance_jaccard,
     check_discoveries,
@@ -49,12 +50,14 @@ __all__ = [
     "check_edit_loss",
     "check_edit_scores",
     "check_effect",
+    "check_excess",
     "check_expected",
     "check_integrated_gradients",
     "check_is_degenerate",
     "check_jaccard",
     "check_keep",
     "check_known_everywhere",
+    "check_known_in",
     "check_known_share",
     "check_layer_activations",
     "check_other_facts",
@@ -64,6 +67,7 @@ __all__ = [
     "check_rescued",
     "check_speaks_of",
     "check_with_values",
+    "check_without",
     "check_without_each_token",
     "check_without_neuron",
     "check_wording",

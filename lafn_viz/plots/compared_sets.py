@@ -88,7 +88,7 @@ def compared_sets(
         tickvals=list(range(len(sets))), ticktext=sets, range=[len(sets) - 0.5, -0.5],
         zeroline=False, showgrid=False,
     )  # fmt: skip
-    figure.update_xaxes(title_text=UNITS[of], title_font_size=12)
+    figure.update_xaxes(title_text=UNITS[of], title_font_size=12, matches="x")
     if of == "p":
         figure.update_xaxes(tickformat="+.0%")
     figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 0, "yanchor": "bottom"})
