@@ -42,7 +42,8 @@ napoleon_use_rtype = False
 # backticks may also be an option, a file or a value.
 nitpick_ignore_regex = [
     ("py:obj", "(?s).*"),
-    ("py:.*", r"(collections|contextlib|jaxtyping|numpy|pathlib|np|pd|go|t|torch|plotly)\..*"),
+    ("py:.*", r"(collections|contextlib|jaxtyping|numpy|pandas|pathlib)\..*"),
+    ("py:.*", r"(np|pd|go|t|torch|plotly)\..*"),
     ("py:.*", r"Tensor|ndarray|DataFrame|Path|TransformerBridge|optional"),
 ]
 

@@ -188,12 +188,12 @@ class Prompt:
 
     @property
     def context(self) -> str:
-        """What the model reads before the text: each example on a line of its own."""
+        """The examples, each on a line of its own, which the model reads before the text."""
         return "".join(f"{example}\n" for example in self.examples)
 
     @property
     def full_text(self) -> str:
-        """All that the model reads before the answer: the examples and the text."""
+        """The examples and the text, all that the model reads before the answer."""
         return self.context + self.text
 
 
