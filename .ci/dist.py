@@ -198,7 +198,7 @@ def use(python: Path, folder: Path, n_notebooks: int) -> None:
     command = python.with_name("lafn-viz")
     assert "demo" in run(command, "--help", **options)
     output = run(command, "demo", "--facts", "4", "--out", "demo", **options)
-    assert "Jaccard, same fact" in output, output
+    assert "Jaccard index" in output, output
     assert list((folder / "demo").glob("*.html")), "the demo drew no figure"
     print(run(python, "-P", "-c", USE.format(models=MODELS, n_notebooks=n_notebooks), **options))
 
