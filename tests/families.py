@@ -2,7 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 import transformers as hf
+from tokenizers import processors
+from transformer_lens.model_bridge import TransformerBridge
+
+from lafn_viz.models.capabilities import capabilities
 
 VOCABULARY = 600
 SIZES = {
@@ -94,3 +99,16 @@ FURTHER: dict[str, Callable[[], hf.PreTrainedModel]] = {
     "stablelm": lambda: hf.StableLmForCausalLM(hf.StableLmConfig(**GROUPED)),
     "cohere": lambda: hf.CohereForCausalLM(hf.CohereConfig(**GROUPED)),
 }
+
+
+def put_special_token_in_front(model: TransformerBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a model's tokenizer put an end of text before every text, until the test ends."""
+    first = capabilities(model).ablation_token
+    monkeypatch.setattr(
+        model.tokenizer.backend_tokenizer,
+        "post_processor",
+        processors.TemplateProcessing(
+            single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", first)]
+        ),
+    )
+    assert capabilities(model).special_prefix == (first,)

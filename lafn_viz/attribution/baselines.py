@@ -21,7 +21,7 @@ a path from zero evenly in ln a there.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -61,8 +61,8 @@ class BaselineWarning(UserWarning):
 class Baselines:
     """The baseline of each prompt, by the name under which the provenance of scores keeps it.
 
-    `values` are None for zero. With `keeps_start`, the special tokens at the start of a text keep
-    their activations.
+    `values` are None for zero. With `keeps_start`, positions keep their activations where
+    `Batch.kept_at_start` says so.
     """
 
     name: str
@@ -74,7 +74,9 @@ class Baselines:
         if self.values is None:
             return None
         rows = self.values[run.batch.index]
-        n_kept = max(0, run.batch.text[0] - run.batch.at.start) if self.keeps_start else 0
+        n_kept = 0
+        if self.keeps_start:
+            n_kept = run.batch.kept_at_start(masked=run.capabilities.masked)
         layers = []
         for start, end in zip(rows.unbind(1), run.activations, strict=True):
             whole = start[:, None].to(end).expand_as(end)
@@ -128,7 +130,7 @@ def find_baselines(
         return Baselines("tensor", _given(baseline, len(prompts), capabilities(model).shape))
     mean = _mean_of_language if baseline == "mean" else _mean_of_other_facts
     values = mean(model, prompts, corpus or prompts, position)
-    return Baselines(str(baseline), values, keeps_start=not capabilities(model).masked)
+    return Baselines(str(baseline), values, keeps_start=True)
 
 
 def _given(
@@ -160,7 +162,7 @@ def _mean_of_language(
         corpus,
         by=lambda prompt: prompt.language,
         position=position,
-        special_tokens=capabilities(model).masked,
+        special_tokens=False,
     )
     means = {language: part.mean for language, part in sums.items()}
     return torch.stack([means[prompt.language] for prompt in prompts])
@@ -185,7 +187,7 @@ def _mean_of_other_facts(
         [prompt for prompt in corpus if _group(prompt) in asked],
         by=lambda prompt: (*_group(prompt), prompt.fact_id),
         position=position,
-        special_tokens=capabilities(model).masked,
+        special_tokens=False,
     )
     totals: dict[tuple[str, str], ActivationSum] = defaultdict(ActivationSum)
     for (relation, language, _), part in sums.items():
@@ -198,16 +200,21 @@ def _mean_of_other_facts(
     return torch.stack([means[*_group(prompt), prompt.fact_id] for prompt in prompts])
 
 
-def without_other_facts(prompts: Sequence[Prompt], corpus: Iterable[Prompt]) -> list[Prompt]:
-    """The prompts for whose relation and language the corpus has no other fact."""
-    facts: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for prompt in corpus:
-        facts[_group(prompt)].add(prompt.fact_id)
-    return [prompt for prompt in prompts if not facts[_group(prompt)] - {prompt.fact_id}]
-
-
 def _group(prompt: Prompt) -> tuple[str, str]:
     return prompt.relation, prompt.language
+
+
+def without_other_facts(
+    prompts: Sequence[Prompt],
+    corpus: Iterable[Prompt],
+    *,
+    by: Callable[[Prompt], Hashable] = _group,
+) -> list[Prompt]:
+    """The prompts for whose group (relation and language) the corpus has no other fact."""
+    facts: dict[Hashable, set[str]] = defaultdict(set)
+    for prompt in corpus:
+        facts[by(prompt)].add(prompt.fact_id)
+    return [prompt for prompt in prompts if not facts[by(prompt)] - {prompt.fact_id}]
 
 
 def _warn_of_zero(reason: str) -> None:

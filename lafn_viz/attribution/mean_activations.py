@@ -67,12 +67,12 @@ def summed_activations(
 
     Args:
         by: the group of a prompt.
-        special_tokens: whether to count those at the start of a text.
+        special_tokens: whether to count those that `Batch.kept_at_start` keeps.
     """
     sums: dict[K, ActivationSum] = {}
     for batch in batches(model, prompts, position=position, max_prompts=max_rows):
         run = OnePass(model, batch, "log_prob", max_rows=max_rows)
-        first = 0 if special_tokens else max(0, batch.text[0] - batch.at.start)
+        first = 0 if special_tokens else batch.kept_at_start(masked=run.capabilities.masked)
         totals = torch.stack([layer[:, first:] for layer in run.activations], 1)
         n_positions = totals.shape[2]
         for number, total in zip(batch.index.tolist(), totals.double().sum(2).cpu(), strict=True):

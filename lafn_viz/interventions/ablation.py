@@ -32,7 +32,6 @@ from lafn_viz.interventions.replacements import (
     FROM_CORPUS,
     Ablation as Ablation,
     CorpusActivations,
-    kept_at_start,
     replacement_of,
 )
 from lafn_viz.models.batching import batches
@@ -90,6 +89,9 @@ def measure_ablation(
     layers = masks.flatten(0, 1).any(0).any(-1).nonzero()[:, 0].tolist()
     for batch in batched:
         run = OnePass(model, batch, "log_prob", max_rows=max_rows)
+        n_kept = 0
+        if how in FROM_CORPUS:
+            n_kept = batch.kept_at_start(masked=run.capabilities.masked)
         before[batch.index] = run.log_prob.cpu()
         rows = torch.cartesian_prod(torch.arange(len(masks)), torch.arange(len(batch.index)))
         for variant, owner in (part.unbind(1) for part in rows.split(max_rows)):
@@ -98,7 +100,7 @@ def measure_ablation(
                 layer: _change(
                     masks[variant, groups[prompt], layer],
                     partial(replacement, layer, prompt),
-                    kept_at_start(model, batch) if how in FROM_CORPUS else 0,
+                    n_kept,
                 )
                 for layer in layers
             }

@@ -5,7 +5,7 @@ nothing from prompts of its own: what takes the place of its activations then kn
 fact, and is otherwise as usual for the language, and for the relation where the corpus has one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -13,12 +13,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lafn_viz.attribution.mean_activations import require_languages
+from lafn_viz.attribution.baselines import without_other_facts
+from lafn_viz.attribution.mean_activations import (
+    ActivationSum,
+    require_languages,
+    summed_activations,
+)
 from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.models.batching import Batch, batches
+from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import reads_model
-from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ Ablation = Literal["zero", "scale", "mean", "resample"]
 FROM_CORPUS = ("mean", "resample")
 # New activations [row, position, neuron] of a layer from (layer, prompt of each row, old ones).
 Replacement = Callable[[int, Tensor, Tensor], Tensor]
+BANK_ROWS = 64  # prompts in one pass of a corpus whose positions are all kept
 DRAWN_TOGETHER = 4096  # positions of a prompt; another number changes what a seed draws
 
 
@@ -35,32 +40,26 @@ DRAWN_TOGETHER = 4096  # positions of a prompt; another number changes what a se
 class CorpusActivations:
     """What neurons do on a corpus: sums over positions (for "mean") or all positions ("resample").
 
-    Sums and counts are by language and fact, and by language and None for all of its facts. `bank`
-    holds a language's positions one after another, `owners` the fact of each.
+    It serves ablations of one kind at one position. `of_facts` are the sums of each fact in a
+    language, `of_languages` those of all its facts. `bank` holds a language's positions one after
+    another, `owners` the fact of each.
     """
 
     corpus: tuple[Prompt, ...]
+    how: Ablation
+    position: Position
     without_own: bool
-    sums: dict[tuple[str, str | None], Float[Tensor, "layer neuron"]] = field(default_factory=dict)
-    counts: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    of_facts: dict[tuple[str, str], ActivationSum] = field(default_factory=dict)
+    of_languages: dict[str, ActivationSum] = field(default_factory=dict)
     bank: dict[str, Float[Tensor, "layer position neuron"]] = field(default_factory=dict)
     owners: dict[str, list[str]] = field(default_factory=dict)
 
     def mean_for(self, prompt: Prompt) -> Float[Tensor, "layer neuron"]:
         """The mean activations that a prompt gets."""
-        every, own = (prompt.language, None), (prompt.language, prompt.fact_id)
-        total, count = self.sums[every], self.counts[every]
-        if self.without_own and own in self.sums:
-            total, count = total - self.sums[own], count - self.counts[own]
-        return (total / count).float()
-
-    def means(self) -> dict[tuple[str, str], Float[Tensor, "layer neuron"]]:
-        """The mean activations on a fact's prompts in a language, by (fact, language)."""
-        return {
-            (fact, language): (total / self.counts[language, fact]).float()
-            for (language, fact), total in self.sums.items()
-            if fact is not None
-        }
+        every = self.of_languages[prompt.language]
+        if not self.without_own:
+            return every.mean
+        return (every - self.of_facts.get(fact_in_language(prompt), ActivationSum())).mean
 
     def positions_for(self, prompt: Prompt) -> Int[Tensor, " allowed"]:
         """The numbers of the positions whose activations a prompt may get."""
@@ -79,38 +78,36 @@ def read_corpus(
     without_own: bool = False,
 ) -> CorpusActivations:
     """Read a corpus once for many ablations of this kind at these positions."""
-    read = CorpusActivations(tuple(corpus), without_own)
-    parts: dict[str, list[Tensor]] = {}
-    max_rows = 256 if how == "mean" else 64
-    for prompt, activations in _activations(model, corpus, position, max_rows):
-        n_positions = activations.shape[1]
-        if how == "mean":
-            total = activations.double().sum(1).cpu()
-            for key in ((prompt.language, None), (prompt.language, prompt.fact_id)):
-                read.sums[key] = read.sums.get(key, 0) + total
-                read.counts[key] = read.counts.get(key, 0) + n_positions
-        else:
-            parts.setdefault(prompt.language, []).append(activations.cpu())
-            read.owners.setdefault(prompt.language, []).extend([prompt.fact_id] * n_positions)
-    read.bank.update({language: torch.cat(of, 1) for language, of in parts.items()})
+    read = CorpusActivations(tuple(corpus), how, position, without_own)
+    if how == "mean":
+        read.of_facts = summed_activations(
+            model, corpus, by=fact_in_language, position=position, special_tokens=False
+        )
+        for (_, language), part in read.of_facts.items():
+            read.of_languages[language] = read.of_languages.get(language, ActivationSum()) + part
+    else:
+        _fill_bank(read, model, position)
     return read
 
 
-def _activations(
-    model: "TransformerBridge", corpus: Sequence[Prompt], position: Position, max_rows: int
-) -> Iterator[tuple[Prompt, Float[Tensor, "layer position neuron"]]]:
-    """Yield each prompt of the corpus with its activations at the chosen positions."""
-    for batch in batches(model, corpus, position=position, max_prompts=max_rows):
-        run = OnePass(model, batch, "log_prob", max_rows=max_rows)
-        of_batch = torch.stack(run.activations, 1)
-        first = kept_at_start(model, batch)
+def fact_in_language(prompt: Prompt) -> tuple[str, str]:
+    """The fact and the language of a prompt."""
+    return prompt.fact_id, prompt.language
+
+
+def _fill_bank(read: CorpusActivations, model: "TransformerBridge", position: Position) -> None:
+    """Keep the activations at all chosen positions of the corpus, by language."""
+    parts: dict[str, list[Tensor]] = {}
+    for batch in batches(model, read.corpus, position=position, max_prompts=BANK_ROWS):
+        run = OnePass(model, batch, "log_prob", max_rows=BANK_ROWS)
+        first = batch.kept_at_start(masked=run.capabilities.masked)
+        of_batch = torch.stack([layer[:, first:] for layer in run.activations], 1).cpu()
         for number, activations in zip(batch.index.tolist(), of_batch, strict=True):
-            yield corpus[number], activations[:, first:]
-
-
-def kept_at_start(model: "TransformerBridge", batch: Batch) -> int:
-    """How many positions of a batch are special tokens at the start of a causal model's texts."""
-    return 0 if capabilities(model).masked else max(0, batch.text[0] - batch.at.start)
+            prompt = read.corpus[number]
+            parts.setdefault(prompt.language, []).append(activations)
+            owners = read.owners.setdefault(prompt.language, [])
+            owners.extend([prompt.fact_id] * activations.shape[1])
+    read.bank.update({language: torch.cat(of, 1) for language, of in parts.items()})
 
 
 def replacement_of(
@@ -136,6 +133,11 @@ def replacement_of(
     if not isinstance(corpus, CorpusActivations):
         require_languages(prompts, corpus, f"how={how!r}")
         corpus = read_corpus(model, corpus, how=how, position=position)
+    if (corpus.how, corpus.position) != (how, position):
+        raise ValueError(
+            f"how={how!r}, position={position!r}, but the corpus was read for "
+            f"how={corpus.how!r}, position={corpus.position!r}; read it for these"
+        )
     if how == "mean":
         means = torch.stack([corpus.mean_for(prompt) for prompt in prompts])
         return lambda layer, prompt, value: means[prompt, layer][:, None].to(value)
@@ -156,15 +158,12 @@ def replacement_of(
 
 def require_other_facts(prompts: Sequence[Prompt], corpus: Sequence[Prompt], what: str) -> None:
     """Raise ValueError for a prompt in whose language the corpus has no other fact."""
-    others: dict[str, set[str]] = {}
-    for prompt in corpus:
-        others.setdefault(prompt.language, set()).add(prompt.fact_id)
-    for prompt in prompts:
-        if not others.get(prompt.language, set()) - {prompt.fact_id}:
-            raise ValueError(
-                f"the corpus has no prompt of another fact than {prompt.fact_id!r} in "
-                f"{prompt.language}; {what} needs some in every language of the prompts"
-            )
+    alone = without_other_facts(prompts, corpus, by=lambda prompt: prompt.language)
+    if alone:
+        raise ValueError(
+            f"the corpus has no prompt of another fact than {alone[0].fact_id!r} in "
+            f"{alone[0].language}; {what} needs some in every language of the prompts"
+        )
 
 
 def _uniform_draws(n_prompts: int, n_positions: int, seed: int) -> Float[Tensor, "prompt position"]:

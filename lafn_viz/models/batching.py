@@ -53,6 +53,13 @@ class Batch:
         """Positions whose logits predict the tokens of the answer."""
         return slice(self.predicts, self.predicts + self.answers.shape[1])
 
+    def kept_at_start(self, *, masked: bool) -> int:
+        """How many of the positions acted on are special tokens at the start of a text.
+
+        In a causal model they are the same in all prompts, so they say nothing of any of them.
+        """
+        return 0 if masked else max(0, self.text[0] - self.at.start)
+
     def split(self, size: int) -> Iterator["Batch"]:
         """Parts of at most `size` prompts, in order."""
         for start in range(0, len(self.index), size):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from families import put_special_token_in_front
 from one_layer import assert_near, fixed
-from tokenizers import processors
 
 import lafn_viz as lv
 from lafn_viz.attribution.baselines import BaselineWarning
@@ -167,15 +167,7 @@ def test_the_mean_of_other_facts_leaves_out_the_asked_one(tiny, asked, family):
 def test_special_tokens_at_the_start_have_no_score(tiny, asked, monkeypatch):
     """A causal model's first tokens are the same in all prompts, so no fact can be in them."""
     model = tiny("gpt2")
-    first = capabilities(model).ablation_token
-    monkeypatch.setattr(
-        model.tokenizer.backend_tokenizer,
-        "post_processor",
-        processors.TemplateProcessing(
-            single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", first)]
-        ),
-    )
-    assert capabilities(model).special_prefix == (first,)
+    put_special_token_in_front(model, monkeypatch)
     seen = {}
     original = OnePass.slopes
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers as hf
-from tokenizers import processors
+from families import put_special_token_in_front
 
 import lafn_viz as lv
 from lafn_viz.attribution.mean_activations import mean_activations
@@ -125,14 +125,7 @@ def test_a_prompt_of_more_positions_than_one_block_is_resampled(tmp_path, tokeni
 def test_special_tokens_at_the_start_keep_their_activations(tiny, facts, monkeypatch, how):
     """They are the same in all prompts: nothing takes their place, and they take no one's."""
     model = tiny("gpt2")
-    first = capabilities(model).ablation_token
-    monkeypatch.setattr(
-        model.tokenizer.backend_tokenizer,
-        "post_processor",
-        processors.TemplateProcessing(
-            single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", first)]
-        ),
-    )
+    put_special_token_in_front(model, monkeypatch)
     asked = facts.filter(relation="capital", subjects=["FR", "JP"], languages="en").prompts()
     seen = []
     original = OnePass.changed
@@ -149,6 +142,12 @@ def test_special_tokens_at_the_start_keep_their_activations(tiny, facts, monkeyp
     for new, old in seen:
         assert torch.equal(new[:, 0], old[:, 0])
         assert (new[:, 1:] != old[:, 1:]).any(-1).all(0).any()
-    n_positions = corpus.counts["en", None] if how == "mean" else corpus.bank["en"].shape[1]
+    n_positions = corpus.of_languages["en"].count if how == "mean" else corpus.bank["en"].shape[1]
+    other = "answer" if how == "mean" else "all"
+    with pytest.raises(ValueError, match="but the corpus was read for how="):
+        measure_ablation(
+            model, asked, torch.ones(1, 3, 48, dtype=torch.bool), position=other, corpus=corpus,
+            how="resample" if how == "mean" else "mean",
+        )  # fmt: skip
     # A prompt has `predicts` + 1 tokens, the first of which is special.
     assert n_positions == sum(encode(model, prompt).predicts for prompt in asked)
