@@ -12,7 +12,6 @@ are chosen on the facts that they are reported on flatter the result. So:
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -25,15 +24,14 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import Method
 from lafn_viz.core.arguments import a_flag, a_seed, or_none, some_wholes, takes, whole
 from lafn_viz.core.stats import mean_of_finite
-from lafn_viz.datasets.arguments import Facts, as_facts
+from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.facts import FactSet
-from lafn_viz.datasets.languages import script_of
-from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.experiments.compared_sets import CONTROLS
 from lafn_viz.experiments.examination import Examination
-from lafn_viz.experiments.examine import examine_scores
+from lafn_viz.experiments.examine import examine_scores, read_once
 from lafn_viz.models.calls import reads_model
-from lafn_viz.models.scoring import AnswerScores, score_answers
+from lafn_viz.models.known import known_share
+from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.models.tokens import Position
 
 if TYPE_CHECKING:
@@ -150,17 +148,18 @@ def evidence(
         ValueError: if the model knows too few facts for two halves.
     """
     numbers = None if select_on is None else some_wholes(0)("select_on", select_on)
-    wordings = None if paraphrases is None else some_wholes(0)("paraphrases", paraphrases)
-    asked = as_facts(facts).prompts(shots=shots, seed=seed, examples=examples)
-    answers = score_answers(
-        model, [p for p in asked if wordings is None or p.paraphrase in wordings]
+    asked = known_share(
+        model, facts, shots=shots, paraphrases=paraphrases, examples=examples, seed=seed
     )
+    languages, scripts = known_in
+    usable = sorted(
+        asked.facts(shots=shots, languages=languages, scripts=scripts, share=0, paraphrases=numbers)
+    )
+    answers = asked.answers[shots]
     known = [p for p, is_known in zip(answers.prompts, answers.known, strict=True) if is_known]
-    choosing = [p for p in known if numbers is None or p.paraphrase in numbers]
-    usable = _known_widely(choosing, known_in)
     if len(usable) < 2 * FEWEST_FACTS:
         raise ValueError(
-            f"the model knows {len(usable)} facts in {known_in[0]} languages of {known_in[1]} "
+            f"the model knows {len(usable)} facts in {languages} languages of {scripts} "
             f"scripts; evidence needs {2 * FEWEST_FACTS}, half of them to choose options, so give "
             "more facts, examples before the questions (shots=3), or a smaller known_in"
         )
@@ -170,12 +169,13 @@ def evidence(
     taking_part = [prompt for prompt in known if prompt.fact_id in usable]
     scores = attribute(
         model,
-        [p for p in choosing if p.fact_id in usable],
+        [p for p in taking_part if numbers is None or p.paraphrase in numbers],
         method=method,
         position=position,
         corpus=taking_part,
         progress=progress,
     )
+    read = read_once(model, taking_part, position)
     options: dict[str, Any] = {"answered": answers.known, "seed": seed, "progress": progress}
 
     def examined(half: Collection[str], **more: Any) -> Examination:
@@ -183,7 +183,7 @@ def evidence(
             p for p in taking_part if p.fact_id in half and p.paraphrase not in (numbers or ())
         ]
         own = scores.select(lambda prompt: prompt.fact_id in half)
-        return examine_scores(model, own, measuring, taking_part, **options, **more)
+        return examine_scores(model, own, measuring, taking_part, read, **options, **more)
 
     tried = _tried(examined, halves[0], fractions, criteria)
     best = _best(tried)
@@ -200,18 +200,6 @@ def evidence(
             min_languages=int(best["min_languages"]),
             min_scripts=int(best["min_scripts"]),
         ),
-    )
-
-
-def _known_widely(choosing: Iterable[Prompt], known_in: tuple[int, int]) -> list[str]:
-    """The facts of these prompts that have enough languages and scripts."""
-    languages: dict[str, set[str]] = defaultdict(set)
-    for prompt in choosing:
-        languages[prompt.fact_id].add(prompt.language)
-    return sorted(
-        fact
-        for fact, found in languages.items()
-        if len(found) >= known_in[0] and len({script_of(x) for x in found}) >= known_in[1]
     )
 
 

@@ -17,7 +17,8 @@ all neurons: a small effect says nothing where these do little, too.
 Run it on the embedded model and on its control, which knows the same facts without transfer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from jaxtyping import Bool
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.baselines import Baseline, without_other_facts
+from lafn_viz.attribution.mean_activations import summed_activations
 from lafn_viz.attribution.methods import Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import a_flag, a_seed, some_wholes, takes, whole
@@ -37,7 +39,13 @@ from lafn_viz.experiments.compared_sets import CONTROLS, Control, compared_sets
 from lafn_viz.experiments.examination import Examination
 from lafn_viz.experiments.stages import locate
 from lafn_viz.interventions.effects import effects
-from lafn_viz.interventions.replacements import FROM_CORPUS, Ablation, read_corpus
+from lafn_viz.interventions.replacements import (
+    FROM_CORPUS,
+    Ablation,
+    CorpusActivations,
+    fact_in_language,
+    read_corpus,
+)
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.scoring import score_answers
 from lafn_viz.models.tokens import Position
@@ -133,7 +141,8 @@ def examine(
         progress=progress,
     )  # fmt: skip
     return examine_scores(
-        model, scores, held_out, used, answered=answered, fraction=fraction,
+        model, scores, held_out, used, read_once(model, used, position),
+        answered=answered, fraction=fraction,
         min_languages=min_languages, min_scripts=min_scripts, hows=hows,  # type: ignore[arg-type]
         controls=controls,  # type: ignore[arg-type]
         seed=seed, progress=progress,
@@ -145,6 +154,7 @@ def examine_scores(
     scores: NeuronScores,
     held_out: list[Prompt],
     corpus: list[Prompt],
+    read: Callable[[Ablation], CorpusActivations],
     *,
     answered: Bool[Tensor, " prompt"],
     fraction: float,
@@ -160,16 +170,21 @@ def examine_scores(
     Args:
         held_out: the prompts of these facts that measure.
         corpus: prompts of other facts, too, whose activations "mean" and "resample" take.
+        read: reads this corpus (see `read_once`).
         answered: of all prompts asked, whether the model answers them.
         fraction, min_languages, min_scripts, hows, controls, seed, progress: as in `examine`.
     """
     criterion: dict[str, Any] = {"min_languages": min_languages, "min_scripts": min_scripts}
     position = scores.provenance.options["position"]
     found = locate(scores, fraction=fraction, **criterion).overlap
-    choosing = list(scores.prompts)
-    sums = read_corpus(model, choosing, how="mean", position=position)
-    ways = tuple(hows)
-    sets = compared_sets(found, scores, sums.means(), tuple(controls), seed=seed)
+    choosing, controls, ways = list(scores.prompts), tuple(controls), tuple(hows)
+    active = {}
+    if "as active" in controls:
+        active = summed_activations(
+            model, choosing, by=fact_in_language, position=position, special_tokens=False
+        )
+    activations = {key: part.mean for key, part in active.items()}
+    sets = compared_sets(found, scores, activations, controls, seed=seed)
     if set(ways) & set(FROM_CORPUS):
         held_out = _with_other_facts(held_out, corpus)
     _require_both(choosing, held_out, "hows: no language has prompts of two facts; this")
@@ -185,11 +200,23 @@ def examine_scores(
         effects={
             how: effects(
                 model, sets, held_out, how=how, position=position, controls=0, other_fact=False,
-                corpus=corpus if how in FROM_CORPUS else None, seed=seed, progress=progress,
+                corpus=read(how) if how in FROM_CORPUS else None, seed=seed, progress=progress,
             )
             for how in ways
         },
     )  # fmt: skip
+
+
+def read_once(
+    model: "TransformerBridge", corpus: Sequence[Prompt], position: Position
+) -> Callable[[Ablation], CorpusActivations]:
+    """Return a function that reads the corpus for a way of ablation, once for each way."""
+
+    @cache
+    def read(how: Ablation) -> CorpusActivations:
+        return read_corpus(model, corpus, how=how, position=position, without_own=True)
+
+    return read
 
 
 def _require_both(choosing: list[Prompt], held_out: list[Prompt], what: str) -> None:

@@ -169,7 +169,7 @@ def effects(
     factor: float = 2.0,
     position: Position = "all",
     controls: int = 5,
-    corpus: Prompts | None = None,
+    corpus: Prompts | CorpusActivations | None = None,
     other_fact: bool = True,
     seed: int = 0,
     progress: bool = False,
@@ -182,7 +182,8 @@ def effects(
         prompts: what is measured, best in paraphrases that did not choose the neurons.
         how, factor, position, controls, seed: as in `intervene`.
         corpus: prompts for "mean" and "resample", of several facts: each fact gets what neurons do
-            on the others, never on prompts of its own.
+            on the others, never on prompts of its own. If the corpus serves several calls, give
+            what `read_corpus(..., without_own=True)` read of it.
         other_fact: measure the neurons of each fact on the next fact of its relation, too.
 
     Raises:
@@ -191,7 +192,8 @@ def effects(
     """
     shape = capabilities(model).shape
     prompts = as_prompts(prompts)
-    corpus = None if corpus is None else as_prompts(corpus, "corpus")
+    if not isinstance(corpus, CorpusActivations | None):
+        corpus = as_prompts(corpus, "corpus")
     _require_sets_by_fact(sets)
     by_fact: dict[str, list[Prompt]] = {}
     for prompt in prompts:
@@ -221,7 +223,10 @@ def effects(
         n_neurons=table.n_neurons,
         provenance=provenance(
             model, "effects", seed=seed, controls=controls, other_fact=other_fact,
-            **ablation_options(how, factor, position, corpus),
+            **ablation_options(
+                how, factor, position,
+                corpus.corpus if isinstance(corpus, CorpusActivations) else corpus,
+            ),
         ),
         **table.values,
     )  # fmt: skip
@@ -230,13 +235,16 @@ def effects(
 def _other_facts(
     model: "TransformerBridge",
     prompts: Sequence[Prompt],
-    corpus: Sequence[Prompt] | None,
+    corpus: Sequence[Prompt] | CorpusActivations | None,
     how: Ablation,
     position: Position,
 ) -> CorpusActivations | None:
     """Read the corpus of which each fact gets the prompts of the others, if it is needed."""
     if how not in FROM_CORPUS or not corpus:
         return None  # which `measure_ablation` refuses where it needs one
+    if isinstance(corpus, CorpusActivations):
+        require_other_facts(prompts, corpus.corpus, f"how={how!r}")
+        return corpus
     require_other_facts(prompts, corpus, f"how={how!r}")
     return read_corpus(model, corpus, how=how, position=position, without_own=True)
 

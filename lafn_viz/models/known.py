@@ -91,9 +91,18 @@ class KnownShare:
                 )  # fmt: skip
         return pd.DataFrame(rows)
 
-    @takes(shots=whole(0), languages=whole(1), scripts=whole(1), share=real(least=0, below=1))
+    @takes(
+        shots=whole(0), languages=whole(1), scripts=whole(1), share=real(least=0, below=1),
+        paraphrases=or_none(some_wholes(0)),
+    )  # fmt: skip
     def facts(
-        self, *, shots: int = 0, languages: int = 4, scripts: int = 2, share: float = 0.5
+        self,
+        *,
+        shots: int = 0,
+        languages: int = 4,
+        scripts: int = 2,
+        share: float = 0.5,
+        paraphrases: int | Sequence[int] | None = None,
     ) -> tuple[str, ...]:
         """Return the ids of the facts that are known in several languages.
 
@@ -103,6 +112,7 @@ class KnownShare:
             scripts: written in at least so many scripts.
             share: a fact is known in a language where more than this share of its prompts is, as in
                 `select_neurons`.
+            paraphrases: count only prompts of these wordings; by default all that were asked.
 
         Raises:
             ValueError: for a number of examples that was not asked for.
@@ -112,9 +122,11 @@ class KnownShare:
                 "shots", shots, f"one that was asked for: {', '.join(map(str, self.shots))}"
             )
         scores = self.answers[shots]
+        wordings = _wordings(paraphrases)
         known: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
         for prompt, value in zip(scores.prompts, scores.known.tolist(), strict=True):
-            known[prompt.fact_id][prompt.language].append(value)
+            if wordings is None or prompt.paraphrase in wordings:
+                known[prompt.fact_id][prompt.language].append(value)
         found = []
         for fact, by_language in known.items():
             told = [code for code, values in by_language.items() if np.mean(values) > share]
@@ -151,7 +163,7 @@ def known_share(
     asked, numbers = as_facts(facts), some_wholes(0)("shots", shots)
     if not numbers:
         raise wrong("shots", shots, "at least one number of examples, as in (0, 3)")
-    wordings = None if paraphrases is None else set(some_wholes(0)("paraphrases", paraphrases))
+    wordings = _wordings(paraphrases)
     answers = {}
     for number in dict.fromkeys(numbers):
         prompts = asked.prompts(shots=number, seed=seed, examples=examples)
@@ -161,6 +173,11 @@ def known_share(
         answers[number] = score_answers(model, prompts, max_prompts=max_prompts)
     options = {"shots": tuple(answers), "paraphrases": paraphrases}
     return KnownShare(answers, provenance(model, "known_share", seed=seed, **options))
+
+
+def _wordings(given: int | Sequence[int] | None) -> set[int] | None:
+    """The numbers of some wordings; None for all."""
+    return None if given is None else set(some_wholes(0)("paraphrases", given))
 
 
 def _interval(shares: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:

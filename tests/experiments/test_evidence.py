@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import lafn_viz as lv
+from lafn_viz.experiments import examine
 from lafn_viz.neurons.criterion import Criterion
 
 LANGUAGES = ["en", "fr", "es", "ru", "ar"]
@@ -79,6 +80,20 @@ def test_only_what_is_known_takes_part(found):
     known = dict(zip(found.answers.prompts, found.answers.known.tolist(), strict=True))
     assert all(known[prompt] for prompt in found.examination.scores.prompts)
     assert found.examination.n_prompts == len(known)
+
+
+@pytest.mark.slow
+def test_a_corpus_is_read_once_for_each_way(embedded, some_facts, monkeypatch):
+    read = []
+    original = examine.read_corpus
+
+    def counted(model, corpus, *, how, **options):
+        read.append(how)
+        return original(model, corpus, how=how, **options)
+
+    monkeypatch.setattr(examine, "read_corpus", counted)
+    lv.evidence(embedded, some_facts, **OPTIONS | {"paraphrases": 0})
+    assert sorted(read) == ["mean", "resample"]
 
 
 def test_too_few_facts_are_refused_in_a_sentence(embedded, some_facts):

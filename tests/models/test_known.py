@@ -80,6 +80,8 @@ def test_facts_known_in_several_languages_and_scripts(found):
     two_scripts = some.facts(shots=1, languages=2, scripts=2, share=0)
     assert set(two_scripts) == {"capital/PE", "capital/JP"}
     assert some.facts(shots=1, languages=3, scripts=1, share=0) == ()
+    assert some.facts(shots=1, languages=2, scripts=2, paraphrases=0) == two_scripts
+    assert some.facts(shots=1, languages=1, scripts=1, share=0, paraphrases=2) == ()
     with pytest.raises(ValueError, match="shots=2; give one that was asked for: 0, 1"):
         some.facts(shots=2)
 
