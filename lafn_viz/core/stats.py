@@ -29,10 +29,10 @@ cases may well have gone unseen. A call takes 0.7 ms for 24 items and 2.4 ms for
 
 **Items must be independent.** The items of this package are facts (or edits, each of one fact):
 prompts, languages and pairs of one fact are first averaged, or taken together by `group_items`.
-Languages and relations are fixed, not
-drawn: an interval says what other facts of these relations would give in these languages. Where
-each item is a mean over its pairs with all others, as the overlap with other facts, the items are
-not independent, and `pair_items` turns them into such as may stand for them.
+Languages and relations are fixed, not drawn: an interval says what other facts of these relations
+would give in these languages. Where each item is a mean over its pairs with all others, as the
+overlap with other facts, the items are not independent, and `pair_items` turns them into such as
+may stand for them.
 """
 
 from collections.abc import Sequence

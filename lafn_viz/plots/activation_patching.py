@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 
 from lafn_viz.interventions.activation_patching import WHATS, WHERES, Trace
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import styled
+from lafn_viz.plots.style import SHARES, styled
 
 TITLES = {"layer input": "what enters the layer", "neurons": "what its neurons do"}
 
@@ -29,9 +29,7 @@ def subject_trace(trace: Trace) -> go.Figure:
                 z=table,
                 x=places,
                 y=layers,
-                zmin=0,
-                zmax=1,
-                colorscale="Blues",
+                **SHARES,
                 xgap=2,
                 ygap=2,
                 text=np.where(np.isfinite(table), np.char.mod("%.2f", table), "–"),

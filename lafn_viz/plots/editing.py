@@ -16,7 +16,7 @@ from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.answers import ALL, EVALUATOR, METRIC, METRICS, Evaluation, Metric
 from lafn_viz.editing.evaluation.metrics import AnswerMetric
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SHARES, SPECIFIC, interval, styled
 
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
@@ -133,9 +133,7 @@ def edit_matrix(
             z=matrix.to_numpy(),
             x=[language_name(x) for x in matrix.columns],
             y=rows,
-            zmin=0,
-            zmax=1,
-            colorscale="Blues",
+            **SHARES,
             texttemplate="%{z:.2f}",
             xgap=1,
             ygap=1,

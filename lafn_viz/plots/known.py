@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.known import KnownShare
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import styled
+from lafn_viz.plots.style import SHARES, styled
 
 ROW = 30  # pixels
 
@@ -44,9 +44,7 @@ def known_shares(known: KnownShare) -> go.Figure:
                 z=values["share"],
                 x=[f"{relation}<br>n = {most[relation]}" for relation in relations],
                 y=names,
-                zmin=0,
-                zmax=1,
-                colorscale="Blues",
+                **SHARES,
                 text=text,
                 texttemplate="%{text}",
                 customdata=np.stack([values[key] for key in ("low", "high", "n_facts")], -1),

@@ -59,6 +59,10 @@ def visible(text: str) -> str:
     return html.escape(printable, quote=False)
 
 
+# How a heatmap of shares colours its cells, so that shares can be compared between figures.
+SHARES = {"zmin": 0, "zmax": 1, "colorscale": "Blues"}
+
+
 def interval(value: ArrayLike, low: ArrayLike, high: ArrayLike, **look: Any) -> dict[str, Any]:
     """Return error bars from `low` to `high` around `value`; `look` sets width and thickness."""
     value, low, high = (np.asarray(x, dtype=float) for x in (value, low, high))

@@ -9,7 +9,7 @@ from lafn_viz.core.arguments import one_of, takes
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.transplant import OTHER, OWN, RANDOM, Measure, Transplant
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import styled
+from lafn_viz.plots.style import SHARES, styled
 
 TITLES = {OWN: "Values of the same fact", OTHER: "Control: values of another fact"}
 # What is drawn as a share of pairs, in words.
@@ -41,9 +41,7 @@ def transplant_matrix(transplant: Transplant, *, of: Measure = "rescued") -> go.
                 z=share,
                 x=names,
                 y=names,
-                zmin=0,
-                zmax=1,
-                colorscale="Blues",
+                **SHARES,
                 xgap=2,
                 ygap=2,
                 text=_counts(share, count),
