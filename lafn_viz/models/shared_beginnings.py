@@ -44,12 +44,12 @@ def can_share(model: "TransformerBridge", encoded: Sequence[Encoded]) -> bool:
     A hook of the caller's or of an edit may count positions, so it sees whole prompts.
     """
     caps = capabilities(model)
+    n_parameters = sum(weight.numel() for weight in model.original_model.parameters())
+    if n_parameters < LARGE and not any(item.first for item in encoded):
+        return False
     longest = max(len(item.read) for item in encoded)
     in_window = caps.window is None or longest < caps.window
-    if caps.masked or caps.unembedding is None or not in_window or _is_hooked(model):
-        return False
-    n_parameters = sum(weight.numel() for weight in model.original_model.parameters())
-    return n_parameters >= LARGE or any(item.first for item in encoded)
+    return not caps.masked and caps.unembedding is not None and in_window and not _is_hooked(model)
 
 
 def _is_hooked(model: "TransformerBridge") -> bool:
