@@ -250,8 +250,11 @@ def speed(source: str, args: argparse.Namespace, device: str) -> None:
             hf = AutoModelForCausalLM.from_pretrained(resolve(source)[0], dtype=dtype)
         hf.to(device).eval().requires_grad_(False)
         few = prompts[: args.loop]
+        start = torch.zeros(model.cfg.n_layers, model.cfg.d_mlp, dtype=dtype, device=device)
         seconds, _, memory = best_of(
-            lambda model=model, hf=hf, few=few: [Peer(model, hf, p).loop() for p in few],
+            lambda model=model, hf=hf, few=few, start=start: [
+                Peer(model, hf, p, start).loop() for p in few
+            ],
             device,
             args.repeat,
         )

@@ -166,6 +166,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "completeness_curve": _completeness_curve,
     "method_scatter": _method_scatter,
     "overlap_heatmap": lambda r: plots.overlap_heatmap(r.examination.overlap),
+    "sharing_by_pair": lambda r: plots.sharing_by_pair(r.examination.overlap.to_frame()),
     "language_tree": lambda r: plots.language_tree(r.examination.overlap),
     "upset": lambda r: plots.upset(r.examination.overlap),
     "layer_distribution": lambda r: plots.layer_distribution(r.examination.overlap),

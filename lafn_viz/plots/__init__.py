@@ -26,6 +26,7 @@ from lafn_viz.plots.overlaps import (
     layer_distribution,
     model_comparison,
     overlap_heatmap,
+    sharing_by_pair,
     upset,
 )
 from lafn_viz.plots.planting import planted_recovery
@@ -55,6 +56,7 @@ __all__ = [
     "neuron_card",
     "overlap_heatmap",
     "planted_recovery",
+    "sharing_by_pair",
     "significance_ladder",
     "subject_trace",
     "threshold_lines",

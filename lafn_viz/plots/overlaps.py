@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from lafn_viz.core.arguments import a_mapping, a_text, takes, whole, wrong
 from lafn_viz.core.options import require_one_of
-from lafn_viz.datasets.languages import language_name
+from lafn_viz.datasets.languages import language_name, script_of
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.plots.drawn import a_table, draws
 from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
@@ -62,6 +62,63 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
         f"{'fact' if len(overlap.facts) == 1 else 'facts'} between languages. Only "
         f"what is brighter on the left belongs to the fact; chance is "
         f"{np.nanmean(means['chance']):.3f}.",
+        height=520,
+    )
+
+
+@takes(pairs=a_table("Overlap.to_frame()", "language", "other_language", "jaccard", "other_fact"))
+def sharing_by_pair(pairs: "pd.DataFrame") -> go.Figure:
+    """Draw each pair of languages: the overlap of a fact's neurons against that of other facts'.
+
+    Pairs on the diagonal share no more of the same fact than of two different facts. Languages of
+    one script and of two are told apart.
+
+    Args:
+        pairs: `Overlap.to_frame()`, or the table "pairs" of evidence. Pairs without a value are
+            left out.
+
+    Raises:
+        ValueError: if no pair has both values.
+    """
+    pairs = pairs.dropna(subset=["jaccard", "other_fact"])
+    if pairs.empty:
+        raise ValueError("no pair of languages has both values; use more facts or languages")
+    scripts = [pairs[column].map(script_of) for column in ("language", "other_language")]
+    right = 1.5 * max(pairs["other_fact"].max(), 1e-6)
+    top = max(1.08 * pairs["jaccard"].max(), right)
+    figure = go.Figure()
+    for name, colour, symbol, rows in (
+        ("one script", SPECIFIC, "circle-open", pairs[scripts[0] == scripts[1]]),
+        ("two scripts", AGNOSTIC, "circle", pairs[scripts[0] != scripts[1]]),
+    ):
+        names = [rows[column].map(language_name) for column in ("language", "other_language")]
+        figure.add_trace(
+            go.Scatter(
+                name=f"{name} (n = {len(rows)})",
+                x=rows["other_fact"],
+                y=rows["jaccard"],
+                mode="markers",
+                marker={"color": colour, "symbol": symbol, "size": 9},
+                customdata=names[0] + " and " + names[1],
+                hovertemplate="%{customdata}: same fact %{y:.3f}, other fact %{x:.3f}"
+                "<extra></extra>",
+            )
+        )
+    figure.add_shape(
+        type="line", x0=0, y0=0, x1=right, y1=right, line={"color": CONTROL, "dash": "dash"}
+    )
+    figure.add_annotation(
+        x=right, y=right, text="no more than another fact", showarrow=False,
+        yanchor="bottom", xanchor="right", yshift=4, font={"color": "#555555"},
+    )  # fmt: skip
+    figure.update_xaxes(title_text="mean Jaccard, other fact (control)", range=[0, right])
+    figure.update_yaxes(title_text="mean Jaccard, same fact", range=[0, top])
+    figure.update_layout(legend=LEGEND_ABOVE)
+    return styled(
+        figure,
+        title="Do two languages share the fact, or only the relation?",
+        caption="A point is a pair of languages. How far it is above the line is what belongs to "
+        "the fact.<br>Languages of one script spell many names alike.",
         height=520,
     )
 

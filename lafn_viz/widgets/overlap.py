@@ -81,13 +81,7 @@ class OverlapExplorer(Explorer):
         self.children = (
             self.heading,
             row(self.model_choice, self.choice, self.method),
-            row(
-                self.threshold,
-                self.min_languages,
-                w.Label("languages of"),
-                self.min_scripts,
-                w.Label("scripts on"),
-            ),
+            row(self.threshold, self.min_languages, self.min_scripts),
             self.languages,
             self.view,
             self.progress,
@@ -106,12 +100,14 @@ class OverlapExplorer(Explorer):
             layout={"width": "330px"},
         ).add_class("lafn-threshold")  # fmt: skip
         self.min_languages = w.BoundedIntText(
-            value=MIN_LANGUAGES, min=2, max=len(self.facts.languages), description="Agnostic from",
-            layout={"width": "150px"}, style={"description_width": "100px"},
+            value=MIN_LANGUAGES, min=2, max=len(self.facts.languages),
+            description="Agnostic: languages ≥", layout={"width": "205px"},
+            style={"description_width": "150px"},
         ).add_class("lafn-min-languages")  # fmt: skip
         n_scripts = len(set(map(script_of, self.facts.languages)))
         self.min_scripts = w.BoundedIntText(
-            value=MIN_SCRIPTS, min=1, max=n_scripts, layout={"width": "50px"},
+            value=MIN_SCRIPTS, min=1, max=n_scripts, description="scripts ≥",
+            layout={"width": "130px"}, style={"description_width": "70px"},
         ).add_class("lafn-min-scripts")  # fmt: skip
         self.languages = Languages(self.facts.languages, redraw)
         self.view = w.ToggleButtons(options=VIEWS, description="View").add_class("lafn-view")

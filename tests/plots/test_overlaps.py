@@ -26,6 +26,17 @@ def test_heatmap_without_a_control_says_so():
     assert "(none)" in plots.overlap_heatmap(alone).layout.annotations[1].text
 
 
+def test_pairs_of_one_script_and_of_two_are_told_apart(overlap):
+    pairs = overlap.to_frame()
+    one, two = plots.sharing_by_pair(pairs).data
+    assert list(one.customdata) == ["English and French"]
+    assert list(two.customdata) == ["English and Chinese", "French and Chinese"]
+    assert list(one.y) == pytest.approx([overlap.jaccard[0, 1]])
+    assert list(two.x) == pytest.approx(pairs["other_fact"][1:])
+    with pytest.raises(ValueError, match="no pair of languages has both values"):
+        plots.sharing_by_pair(pairs.assign(other_fact=np.nan))
+
+
 def test_layers_show_agnostic_and_specific_neurons(overlap):
     agnostic, specific = plots.layer_distribution(overlap).data
     assert list(agnostic.y) == [0.5, 0.0]

@@ -13,7 +13,7 @@ from lafn_viz.interventions.planted.new_facts import choose_new_facts
 def test_planted_values_are_enough_where_the_subject_says_nothing(planted, embedded, facts):
     """Prompts about a subject that was never told the relation get the values of a planted one."""
     languages = list(planted.facts.languages)
-    more = choose_new_facts(embedded, facts, "capital", 4, languages, np.random.default_rng(0))
+    more = choose_new_facts(embedded, facts, "capital", 4, languages, 2, np.random.default_rng(0))
     unknown = [fact for fact in more if fact.id not in set(planted.agnostic)][:2]
     answers = {(p.fact_id, p.language): p.answer for p in planted.prompts}
     getters = [
