@@ -26,8 +26,6 @@
 # gemma`, or `pip install 'lafn_viz[gemma]'`); without them they are skipped.
 
 # %% tags=["setup"]
-import pandas as pd
-
 import lafn_viz as lv
 from lafn_viz import course
 
@@ -137,9 +135,12 @@ if model is not None:
 figures = tables["figures"].set_index(["section", "figure"])
 figures[figures["unit"] == "index"][["value", "low", "high"]].round(3)
 
+# %%
+lv.plots.sharing_by_pair(tables["pairs"])
+
 # %% [markdown]
-# **Look at** both groups of rows. Over all pairs of languages the same fact shares much more, but
-# languages of one script spell many names alike. Between scripts most of what two languages share
+# **Look at** the points near the line. Languages of one script share much more of the same fact than
+# of another, but they also spell many names alike. Between scripts most of what two languages share
 # is not the fact: other capitals share nearly two thirds of it.
 #
 # ## 4. Found without the language
@@ -186,10 +187,10 @@ def without(sets, language, k):
 
 # %% [markdown]
 # The table shows the change of log P (nats) in languages outside Latin script, when the neurons
-# get their mean over other facts. The first row is the claim. The others say what it is worth:
-# "own set" is what could be lost, "another fact's" is what the relation alone gives, and the rest
-# are neurons that should matter less. "as highly attributed" and "own set" have seen the prompts
-# that measure them; the first row has not.
+# get their mean over other facts; the figure shows the change of P, in all languages. The first row
+# is the claim. The others say what it is worth: "own set" is what could be lost, "another fact's"
+# is what the relation alone gives, and the rest are neurons that should matter less. "as highly
+# attributed" and "own set" have seen the prompts that measure them; the first row has not.
 
 # %% tags=["setup"]
 effects = tables["effects"]
@@ -197,6 +198,9 @@ effects = tables["effects"]
 # %%
 chosen = effects[(effects["how"] == "mean") & (effects["languages"] == "outside Latin script")]
 chosen[["set", "neurons", "p", "log_p", "log_p_low", "log_p_high"]].round(2)
+
+# %%
+lv.plots.compared_sets({"gemma-3-270m": effects})
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 9.3: beyond another fact
@@ -246,12 +250,8 @@ def excess(effects):
 # the control, the feed-forward layers hardly carry the answers, so nothing could be lost there.
 
 # %%
-rows = {}
-for name in ("gemma-3-270m", "embedded", "embedded-control"):
-    of_model = lv.load_evidence(name).tables["effects"]
-    of_model = of_model[(of_model["how"] == "mean") & (of_model["languages"] != "Latin script")]
-    rows[name] = of_model.set_index("set")["log_p"]
-pd.DataFrame(rows).round(2)
+names = ("gemma-3-270m", "embedded", "embedded-control")
+lv.plots.compared_sets({name: lv.load_evidence(name).tables["effects"] for name in names})
 
 # %% [markdown]
 # ## Limits
