@@ -139,9 +139,9 @@ figures[figures["unit"] == "index"][["value", "low", "high"]].round(3)
 lv.plots.sharing_by_pair(tables["pairs"])
 
 # %% [markdown]
-# **Look at** the points near the line. Languages of one script share much more of the same fact than
-# of another, but they also spell many names alike. Between scripts most of what two languages share
-# is not the fact: other capitals share nearly two thirds of it.
+# **Look at** the points near the line. Languages of one script share much more of the same fact
+# than of another, but they also spell many names alike. Between scripts most of what two languages
+# share is not the fact: other capitals share nearly two thirds of it.
 #
 # ## 4. Found without the language
 # Take a language away, find the neurons that the others share, and change them in the language that

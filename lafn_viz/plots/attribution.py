@@ -34,6 +34,9 @@ RULES = {
 }
 
 
+PALE = 1e-3  # the smallest range of colours, in the unit of the target: less is no effect to show
+
+
 class Strongest(NamedTuple):
     """The neuron with the largest score in each bin of neighbouring neurons, for each language."""
 
@@ -81,7 +84,8 @@ def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int
     strongest = strongest_in_bins(scores, bins)
     _, n_layers, width = scores.values.shape
     bins = min(bins, width)
-    figure = go.Figure(_strip_cells(strongest, scores.provenance.options.get("target", "")))
+    target = scores.provenance.options.get("target", "")
+    figure = go.Figure(_strip_cells(strongest, target))
     marked = sorted(
         {
             layer * bins + int(np.searchsorted(_edges(width, bins), neuron, "right")) - 1
@@ -98,15 +102,26 @@ def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int
         figure,
         title=f"{asked_of(scores.prompts[0])}: which neurons answer?",
         caption=f"{method}{mean}. A column is the strongest of {-(-width // bins)} neurons"
-        f"{'; ▾ marks language-agnostic ones' if marked else ''}.",
+        f"{'; ▾ marks language-agnostic ones' if marked else ''}.{_if_pale(strongest, target)}",
         height=max(280, 200 + 34 * len(languages)),
+    )
+
+
+def _if_pale(strongest: Strongest, target: str) -> str:
+    """A sentence for a strip whose scores are too small for its colours; nothing for others."""
+    unit, top = TARGET_UNITS.get(target), float(np.abs(strongest.scores).max())
+    if unit is None or top >= PALE:
+        return ""
+    return (
+        f"<br>No neuron here moves the answer by more than {top:.1g} ({unit}), which is next to "
+        "nothing: the colours stay pale."
     )
 
 
 def _strip_cells(strongest: Strongest, target: str) -> go.Heatmap:
     """The scores of the bins, one row for each language; zero is white."""
-    top = max(float(np.abs(strongest.scores).max()), 1e-9)
     unit = TARGET_UNITS.get(target)
+    top = max(float(np.abs(strongest.scores).max()), PALE if unit else 1e-9)
     languages = [language_name(code) for code in strongest.languages]
     return go.Heatmap(
         z=strongest.scores,
@@ -124,7 +139,7 @@ def _strip_cells(strongest: Strongest, target: str) -> go.Heatmap:
             "len": max(130, 34 * len(languages)),
             "nticks": 5,
         },
-        hovertemplate="%{y}, neuron %{customdata}: %{z:.4f}<extra></extra>",
+        hovertemplate="%{y}, neuron %{customdata}: %{z:.3~g}<extra></extra>",
     )
 
 

@@ -39,7 +39,7 @@ NOT_DRAWN = (
 
 
 def keep_figures() -> None:
-    """Let figures that this kernel shows carry HTML for exported pages.
+    """Let figures that this kernel shows carry HTML for exported pages, and `CONFIG` in notebooks.
 
     Does nothing outside a kernel, or where a renderer was chosen.
     """
@@ -49,6 +49,8 @@ def keep_figures() -> None:
         or pio.renderers.default not in DATA_ALONE
     ):
         return
+    for name in DATA_ALONE:
+        pio.renderers[name].config.update(CONFIG)
     pio.renderers[NAME] = HtmlCopy()
     pio.renderers.default = f"{pio.renderers.default}+{NAME}"
     _shell().events.register("pre_run_cell", LIBRARY.before_cell)

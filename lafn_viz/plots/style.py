@@ -96,4 +96,7 @@ def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Fi
     )
     # Otherwise the labels of rows touch the figure.
     figure.update_yaxes(ticklabelstandoff=4)
+    # 5 × 10⁻⁸ and 2,000 rather than 50n and 2k.
+    figure.update_xaxes(exponentformat="power").update_yaxes(exponentformat="power")
+    figure.update_traces(colorbar_exponentformat="power", selector={"type": "heatmap"})
     return figure

@@ -9,6 +9,7 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.arguments import Facts
+from lafn_viz.datasets.guessed_language import LanguageGuess
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.seam import answer_alone, ends_in_answer, separator_at, text_before
@@ -25,6 +26,7 @@ from lafn_viz.widgets.neuron import NeuronPanel
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+AS_TYPED = ""  # the language is that of the text
 DEBOUNCE = 0.15  # seconds after the last key before anything is computed
 # Over how many prompts a mean is taken, and how far apart they are: of several facts and wordings.
 PROMPTS_OF_MEAN, PROMPTS_APART = 24, 7
@@ -63,9 +65,13 @@ class PromptExplorer(Explorer):
         self.answer = w.Text(value="Paris", description="Answer", layout={"width": "260px"})
         self.answer.add_class("lafn-answer")
         self.language = w.Dropdown(
-            options=[(language_name(code), code) for code in self.facts.languages],
+            options=[
+                ("as the text is", AS_TYPED),
+                *((language_name(code), code) for code in self.facts.languages),
+            ],
             description="Language", layout={"width": "220px"},
         ).add_class("lafn-prompt-language")  # fmt: skip
+        self._guess = LanguageGuess(self.facts)
         self.method = method_choice(restart)
         self.tokens, self.figure = w.HTML(), FigureView()
         self.figure.add_class("lafn-prompt-strip")
@@ -86,7 +92,7 @@ class PromptExplorer(Explorer):
     def begin(self) -> None:
         """Attribute the prompt that is typed, unless it changes again within a moment."""
         self.drop("prompt")
-        model, text, code = self.ready(), self.text.value, self.language.value
+        model, text, code = self.ready(), self.text.value, self._language()
         prompt = Prompt(
             fact_id="own", relation="own", language=code, paraphrase=0, text=text,
             answer=self.answer.value, subject="", subject_span=None,
@@ -105,6 +111,12 @@ class PromptExplorer(Explorer):
             return _Result(scores, [] if masked else next_tokens(model, [prompt])[0])
 
         self.submit("prompt", compute, self._show)
+
+    def _language(self) -> str:
+        """The language that is chosen, or else the likeliest one of the text and its answer."""
+        if self.language.value != AS_TYPED:
+            return self.language.value
+        return self._guess(f"{self.text.value} {self.answer.value}") or self.facts.languages[0]
 
     def _baseline(
         self, model: "TransformerBridge", prompt: Prompt, method: Method
@@ -132,8 +144,15 @@ class PromptExplorer(Explorer):
         self.status.say(
             f"P({prompt.answer}) = {float(scores.target_prob[0]):.1%}"
             + ("" if scores.known[0] else "; it is not what the model would write")
+            + self._about_language(prompt)
             + _about_seam(self.text.value, self.answer.value, prompt)
         )
+
+    def _about_language(self, prompt: Prompt) -> str:
+        """Which language a typed prompt was taken for, where none was chosen."""
+        if self.language.value != AS_TYPED:
+            return ""
+        return f". Taken for {language_name(prompt.language)}"
 
 
 def _about_seam(text: str, answer: str, prompt: Prompt) -> str:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from plotly.offline import get_plotlyjs
 
+from lafn_viz import plots
 from lafn_viz.plots import exported
 
 
@@ -125,6 +126,7 @@ def test_a_kernel_adds_html_to_what_front_ends_draw_themselves(default):
     bundle = go.Figure(go.Bar(y=[1])).update_layout(title="What")._repr_mimebundle_()
     assert {"application/vnd.plotly.v1+json", "text/html", "text/plain"} == set(bundle)
     assert bundle["text/plain"] == "What"
+    assert bundle["application/vnd.plotly.v1+json"]["config"] == plots.CONFIG
     exported.keep_figures()
     assert pio.renderers.default == "plotly_mimetype+lafn_viz"
 

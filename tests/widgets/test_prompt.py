@@ -56,6 +56,22 @@ def test_what_a_typed_blank_means_is_said(embedded, capitals):
     assert "already ends in the answer" in explorer.status.text
 
 
+def test_the_language_is_that_of_the_text_unless_one_is_chosen(embedded, facts):
+    explorer = lv.PromptExplorer(embedded, facts)
+    explorer.wait()
+    assert "Taken for English" in explorer.status.text
+    explorer.text.value, explorer.answer.value = "日本の首都は", "東京"
+    explorer.wait()
+    assert explorer.scores.prompts[0].language == "ja"
+    assert "Taken for Japanese" in explorer.status.text
+    assert explorer.status.text.startswith("P(東京) = 9")
+    explorer.language.value = "zh"
+    explorer.text.value = "日本の首都は "
+    explorer.wait()
+    assert explorer.scores.prompts[0].language == "zh"
+    assert "Taken for" not in explorer.status.text
+
+
 def test_the_language_is_the_baseline_where_zero_is_none(tiny, capitals):
     explorer = lv.PromptExplorer(tiny("gemma3"), capitals)
     explorer.method.value = "direct_effect"
