@@ -85,6 +85,8 @@ from lafn_viz.interventions.intervene import (
     Effect as Effect,
     intervene as intervene,
 )
+from lafn_viz.interventions.language_lens import LanguageLens as LanguageLens
+from lafn_viz.interventions.lens_reading import language_lens as language_lens
 from lafn_viz.interventions.neuron_cards import (
     NeuronCard as NeuronCard,
     neuron_card as neuron_card,

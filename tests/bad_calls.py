@@ -83,6 +83,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
         "neurons": shared.agnostic,
     },
     lv.trace_subject: {"model": model, "prompts": prompts},
+    lv.language_lens: {"model": model, "prompts": prompts},
     lv.neuron_card: {"model": model, "prompts": prompts, "neuron": (0, 1)},
     lv.neuron_table: {"scores": scores, "overlap": shared},
     lv.find_degenerate: {"model": model, "scores": scores},

@@ -39,6 +39,7 @@ RETURNED_BY = {
     "FactCheck": "check_facts()",
     "FactSet": "load_facts()",
     "KnownShare": "known_share()",
+    "LanguageLens": "language_lens()",
     "NeuronCard": "neuron_card()",
     "NeuronScores": "attribute()",
     "NeuronSet": "select_neurons()",

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.models.capabilities import capabilities, context_length
+from lafn_viz.models.capabilities import ModelCapabilities, capabilities, context_length
 from lafn_viz.models.tokenizing import following, tokenize
 from lafn_viz.models.vocabulary import check_words, unknown_words_told
 
@@ -95,10 +95,7 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
         add_special_tokens=False,
         return_offsets_mapping=True,
     )
-    n_special = len(caps.special_prefix)
-    before = own = text.tokens[n_special:]
-    if tuple(pieces["input_ids"][:n_special]) == caps.special_prefix:  # they stand in the text
-        before = text.tokens
+    before, own = _written(caps, text.tokens, pieces["input_ids"])
     answer, _ = following(model.tokenizer, before, prompt.full_text, prompt.continuation)
     check_words(model, prompt, pieces["input_ids"], pieces["offset_mapping"])
     subject = None if prompt.subject_span is None else text.covering(prompt.subject_span)
@@ -133,6 +130,37 @@ def encode(model: "TransformerBridge", prompt: Prompt) -> Encoded:
         subject=subject,
         first=text.start if prompt.examples else 0,
     )
+
+
+def _written(
+    caps: ModelCapabilities, read: tuple[int, ...], pieces: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The tokens of what is written in a text, and those without any special token before it.
+
+    They differ where the text itself begins with the special tokens; `pieces` are its own tokens.
+    """
+    n_special = len(caps.special_prefix)
+    own = read[n_special:]
+    return (read if tuple(pieces[:n_special]) == caps.special_prefix else own), own
+
+
+def first_tokens(
+    model: "TransformerBridge", prompt: Prompt, continuations: Sequence[str]
+) -> list[int | None]:
+    """First token of each text that may follow a prompt, its separator included.
+
+    None where the model has no token for it.
+    """
+    tokenizer, text = model.tokenizer, tokenize(model, prompt.text, context=prompt.context)
+    pieces = tokenizer(prompt.full_text, add_special_tokens=False)["input_ids"]
+    before, _ = _written(capabilities(model), text.tokens, pieces)
+    n_rows = len(model.original_model.get_input_embeddings().weight)
+    found: list[int | None] = []
+    for name in continuations:
+        tokens, _ = following(tokenizer, before, prompt.full_text, name)
+        known = bool(tokens) and tokens[0] < n_rows and tokenizer.unk_token_id != tokens[0]
+        found.append(tokens[0] if known else None)
+    return found
 
 
 def encode_all(model: "TransformerBridge", prompts: Sequence[Prompt]) -> list[Encoded]:

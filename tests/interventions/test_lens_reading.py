@@ -1,0 +1,140 @@
+"""What every layer would write, against TransformerLens and transformers; names and controls."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformer_lens.tools.analysis import logit_lens
+from transformers import AutoModelForMaskedLM
+
+import lafn_viz as lv
+from lafn_viz.interventions import lens_reading
+from lafn_viz.interventions.lens_names import Objects, tokens_of_names
+from lafn_viz.interventions.transplant_plan import asked_for
+from lafn_viz.models.scoring import token_log_prob
+from lafn_viz.models.tokenizing import token_text
+from lafn_viz.models.tokens import encode
+from lafn_viz.neurons.neuron_sets import Neuron
+
+CAUSAL = ("gpt2", "gemma2", "olmo2", "opt")  # soft-cap, norms of what is written, a projection
+
+
+@pytest.fixture(scope="module")
+def asked(facts):
+    capitals = facts.filter(relation="capital", languages=["en", "ru", "zh"])
+    some = capitals.filter(subjects=["FR", "JP", "PE", "EG"])
+    return [prompt for prompt in some.prompts() if prompt.paraphrase == 1]
+
+
+def first_of(model, prompt, name):
+    """The name's first token after the prompt, by encoding both."""
+    return encode(model, asked_for(prompt, name)).answer[0]
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_layers_are_those_of_transformer_lens(tiny, asked, family):
+    model = tiny(family)
+    lens = lv.language_lens(model, asked, controls=2, max_prompts=2)
+    for number in (0, 4, 11):
+        prompt = asked[number]
+        item = encode(model, prompt)
+        names = lens.names[prompt.fact_id]
+        targets = [first_of(model, prompt, names[code]) for code in lens.languages]
+        assert lens.token[number].tolist() == targets
+        expected = logit_lens(
+            model, torch.tensor([item.read[: item.predicts + 1]]), targets=targets,
+            return_type="log_probs",
+        )  # fmt: skip
+        ranks = expected.readout.target_ranks[:, 0, :].numpy().reshape(lens.rank[number].shape)
+        np.testing.assert_array_equal(lens.rank[number], ranks)
+        values = expected.values.reshape(lens.log_prob[number].shape).numpy()
+        np.testing.assert_allclose(lens.log_prob[number], values, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_layers_of_a_masked_model_go_through_its_own_head(tiny, folder, asked, family):
+    model, hf = tiny(family), AutoModelForMaskedLM.from_pretrained(folder(family)).eval()
+    lens = lv.language_lens(model, asked, controls=2)
+    for number in (0, 5):
+        item = encode(model, asked[number])
+        with torch.no_grad():
+            states = hf(torch.tensor([item.read]), output_hidden_states=True).hidden_states
+            head = hf.cls if family == "bert" else hf.lm_head
+            logits = torch.stack([head(state)[0, item.predicts] for state in states])
+        targets = torch.tensor(lens.token[number]).expand(len(logits), -1)
+        expected = token_log_prob(logits[:, None].expand(-1, targets.shape[1], -1), targets)
+        np.testing.assert_allclose(lens.log_prob[number], expected.numpy(), atol=1e-4)
+        best = [token_text(model, token) for token in logits.argmax(-1).tolist()]
+        assert list(lens.written[number]) == best
+
+
+def test_the_last_layer_is_the_models_output(embedded, facts, asked):
+    lens = lv.language_lens(embedded, asked)
+    scores = lv.score_answers(embedded, asked)
+    one_token = [len(encode(embedded, prompt).answer) == 1 for prompt in asked]
+    own = lens.log_prob[np.arange(len(asked)), -1, lens.own]
+    assert any(one_token)
+    np.testing.assert_allclose(own[one_token], scores.log_prob.numpy()[one_token], atol=1e-4)
+    known = scores.known.numpy()
+    assert known.any()
+    assert (lens.rank[known, -1, lens.own[known]] == 0).all()
+    np.testing.assert_allclose(lens.written_prob[known, -1], np.exp(own[known]), atol=1e-4)
+
+
+def test_a_model_whose_unembedding_is_more_than_a_matrix(asked, monkeypatch, embedded):
+    plain = lv.language_lens(embedded, asked, controls=2)
+    caps = replace(lens_reading.capabilities(embedded), unembedding=None)
+    monkeypatch.setattr(lens_reading, "capabilities", lambda model: caps)
+    other = lv.language_lens(embedded, asked, controls=2)
+    np.testing.assert_array_equal(plain.rank, other.rank)
+    np.testing.assert_allclose(plain.control_log_prob, other.control_log_prob, atol=1e-4)
+
+
+def test_an_edit_acts_in_what_is_read(embedded, asked):
+    before = lv.language_lens(embedded, asked, controls=1)
+    edit = lv.Edit(
+        "FR", "capital", {"en": ("France",)}, {"en": "Paris"}, {"en": "Tokyo"}, (Neuron(1, 3),),
+        torch.full((1,), 99.0), "answer", (1.0,), 1.0, 0.0, tuple(asked[:1]), before.provenance,
+    )  # fmt: skip
+    with lv.edited(embedded, edit):
+        after = lv.language_lens(embedded, asked, controls=1)
+    changed = np.array(["France" in prompt.text for prompt in asked])
+    assert (before.rank[changed, -1] != after.rank[changed, -1]).any()
+    np.testing.assert_array_equal(before.rank[~changed], after.rank[~changed])
+
+
+def test_controls_are_other_objects_that_do_not_stand_in_the_prompt(embedded, facts):
+    capitals = facts.filter(relation="capital", languages=["en", "ru", "zh"], leaking=False)
+    some = capitals.filter(subjects=["FR", "JP", "PE", "EG", "RU", "CN"])
+    asked = [p for p in some.prompts(shots=2, examples=capitals) if p.paraphrase == 1]
+    objects = Objects.of(asked, {fact.id: fact for fact in capitals}, seed=0)
+    for prompt in asked[::4]:
+        rows = tokens_of_names(embedded, prompt, objects, ("en", "ru", "zh"), 4)
+        assert len(rows) == 5
+        own = ("en", "ru", "zh").index(prompt.language)
+        named = [f.object[prompt.language] for f in capitals]
+        in_examples = [name for name in named if name in prompt.context]
+        assert len(in_examples) >= 2
+        assert not {first_of(embedded, prompt, n) for n in in_examples} & {*rows[1:, own].tolist()}
+        assert not {*rows[1:].ravel().tolist()} & {*rows[0].tolist()}
+        # The other facts that are asked come first.
+        first = {first_of(embedded, prompt, fact.object[prompt.language]) for fact in some}
+        assert rows[1, own] in first
+
+
+def test_bad_input_gets_one_sentence(embedded, facts, asked):
+    english = [prompt for prompt in asked if prompt.language == "en"]
+    with pytest.raises(ValueError, match="all 4 prompts are in 'en'"):
+        lv.language_lens(embedded, english)
+    lens = lv.language_lens(embedded, english, languages=["en", "ru"])
+    assert lens.languages == ("en", "ru")
+    same = facts.filter(relation="capital", languages=["en", "de"], subjects=["FR", "DE"])
+    with pytest.raises(ValueError, match="in none of 24 prompts"):
+        lv.language_lens(embedded, same)
+    lone = facts.filter(relation="capital", subjects="FR", languages=["en", "ru"])
+    with pytest.raises(ValueError, match="no other fact of relation 'capital'"):
+        lv.language_lens(embedded, lone.prompts(), facts=lone)
+    own = lv.Prompt.of("France is near", "Spain", subject="France")
+    with pytest.raises(ValueError, match=r"names of own/France.*give facts="):
+        lv.language_lens(embedded, own)
