@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOP = 10  # a name among so many likeliest tokens may lead
 OWN, ANOTHER = "own", "another"  # a prompt's own language, and any other
+ANY = "any"  # the name in any language
 BAND = (0.1, 0.9)  # quantiles of the other facts' ranks
 
 
@@ -102,12 +103,7 @@ class LanguageLens:
         self, *, top: int | None = TOP
     ) -> Float[np.ndarray, "prompt layer language"]:
         """Share of other objects whose name in each language leads in the same way."""
-        leading = np.where(
-            np.isfinite(self.control_rank).any(3, keepdims=True),
-            _leading(self.control_rank, top).astype(float),
-            np.nan,
-        )
-        return mean_of_finite(leading, 2)
+        return mean_of_finite(self._controls_leading(top)[..., :-1], 2)
 
     @property
     def latent(self) -> np.ndarray:
@@ -162,14 +158,15 @@ class LanguageLens:
         """Share of the prompts of each language that each language leads, layer by layer.
 
         Returns:
-            One row per language of the prompts, `layer` and language of the `name`: `share` of the
-            prompts that are told apart, mean over facts, `control` with other facts' names, and
-            `n_prompts`.
+            One row per language of the prompts, `layer` and language of the `name` ("any": whether
+            a name leads in any language): `share` of the prompts that are told apart, mean over
+            facts, `control` with other facts' names, and `n_prompts`.
         """
         import pandas as pd
 
         leading = np.where(np.isfinite(self.rank), self.leading(top=top).astype(float), np.nan)
-        control = self.control_leading(top=top)
+        leading = np.concatenate([leading, self.leading(top=top).any(2, keepdims=True)], 2)
+        control = mean_of_finite(self._controls_leading(top), 2)
         frames = []
         for language in dict.fromkeys(prompt.language for prompt in self.prompts):
             of_language = np.array([prompt.language == language for prompt in self.prompts])
@@ -183,7 +180,7 @@ class LanguageLens:
                     {
                         "language": language,
                         "layer": layers.ravel(),
-                        "name": np.array(self.languages, dtype=object)[names.ravel()],
+                        "name": np.array([*self.languages, ANY], dtype=object)[names.ravel()],
                         "share": share.ravel(),
                         "control": others.ravel(),
                         "n_prompts": int(np.isfinite(chosen).sum()),
@@ -233,6 +230,15 @@ class LanguageLens:
         rank = np.where(usable[:, :, None], self.control_rank, 0.0)
         found = np.nanquantile(rank, (BAND[0], 0.5, BAND[1]), axis=2)
         return np.where(usable, found, np.nan)
+
+    def _controls_leading(
+        self, top: int | None
+    ) -> Float[np.ndarray, "prompt layer control leader"]:
+        """Whether each language, or any, leads for each other object; NaN where it has no name."""
+        leading = _leading(self.control_rank, top).astype(float)
+        leading = np.concatenate([leading, leading.max(3, keepdims=True)], 3)
+        named = np.isfinite(self.control_rank).any(3, keepdims=True)
+        return np.where(named, leading, np.nan)
 
     def _counted(self, leader: str) -> Bool[np.ndarray, " prompt"]:
         """The prompts in which a leader can lead."""

@@ -9,8 +9,9 @@ from jaxtyping import Int
 
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.datasets.fact import Fact
+from lafn_viz.datasets.languages import separator_of
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.datasets.seam import separator_at
+from lafn_viz.models.tokenizing import token_text
 from lafn_viz.models.tokens import first_tokens
 
 if TYPE_CHECKING:
@@ -102,12 +103,32 @@ def tokens_of_names(
 def _first_tokens(
     model: "TransformerBridge", prompt: Prompt, fact: Fact, languages: Sequence[str]
 ) -> Tokens:
-    """The first token of the fact's object in each language, after the prompt."""
+    """The first token of the fact's object in each language, after the prompt.
+
+    A blank token names nothing.
+    """
     names = {code: fact.object[code] for code in languages if code in fact.object}
-    texts = [separator_at(prompt.text, name, prompt.language) + name for name in names.values()]
+    texts = [_separator(prompt, code) + name for code, name in names.items()]
     found = dict(zip(names, first_tokens(model, prompt, texts), strict=True))
     numbers = (found.get(code) for code in languages)
-    return np.array([NONE if number is None else number for number in numbers])
+    return np.array(
+        [
+            NONE if number is None or not token_text(model, number).strip() else number
+            for number in numbers
+        ]
+    )
+
+
+def _separator(prompt: Prompt, language: str) -> str:
+    """What stands before a name: the habit of its own language, which layers know it by.
+
+    In a Chinese prompt, too, the token of Paris is " Paris". Where the prompt itself ends so that
+    its own language needs no space, as in a quotation mark, none does.
+    """
+    if language == prompt.language:
+        return prompt.separator
+    is_open = bool(separator_of(prompt.language)) and not prompt.separator
+    return "" if is_open else separator_of(language)
 
 
 def _is_apart(tokens: Tokens, own: int | None) -> bool:

@@ -20,6 +20,7 @@ from lafn_viz.plots.editing import (
 from lafn_viz.plots.effects import effects_by_language, effects_matrix, transfer_and_sharing
 from lafn_viz.plots.exported import keep_figures
 from lafn_viz.plots.known import known_shares
+from lafn_viz.plots.language_lens import language_ranks, latent_languages, lens_strip
 from lafn_viz.plots.neuron_cards import neuron_card
 from lafn_viz.plots.overlaps import (
     language_tree,
@@ -49,8 +50,11 @@ __all__ = [
     "effects_matrix",
     "fact_checking_roc",
     "known_shares",
+    "language_ranks",
     "language_tree",
+    "latent_languages",
     "layer_distribution",
+    "lens_strip",
     "method_scatter",
     "model_comparison",
     "neuron_card",

@@ -73,9 +73,14 @@ def test_a_summary_counts_facts_and_shows_the_control(lens):
 
 def test_shares_by_language_leave_out_what_cannot_be_told_apart(lens):
     table = lens.by_language(top=10).set_index(["language", "layer", "name"]).sort_index()
-    assert table.loc[("ru", 1), "share"].to_dict() == {"en": 0.5, "fr": 0.5, "ru": 0}
-    assert table.loc[("ru", 2), "share"].to_dict() == {"en": 0, "fr": 0, "ru": 1}
-    assert table.loc[("ru", 2), "control"].to_dict() == {"en": 0.25, "fr": 0, "ru": 0.25}
+    assert table.loc[("ru", 1), "share"].to_dict() == {"en": 0.5, "fr": 0.5, "ru": 0, "any": 0.5}
+    assert table.loc[("ru", 2), "share"].to_dict() == {"en": 0, "fr": 0, "ru": 1, "any": 1}
+    assert table.loc[("ru", 2), "control"].to_dict() == {
+        "en": 0.25,
+        "fr": 0,
+        "ru": 0.25,
+        "any": 0.5,
+    }
     assert table.loc["fr", "share"].isna().all()
     assert (table.loc["fr", "n_prompts"] == 0).all()
 

@@ -11,8 +11,6 @@ from transformers import AutoModelForMaskedLM
 import lafn_viz as lv
 from lafn_viz.interventions import lens_reading
 from lafn_viz.interventions.lens_names import Objects, tokens_of_names
-from lafn_viz.interventions.transplant_plan import asked_for
-from lafn_viz.models.scoring import token_log_prob
 from lafn_viz.models.tokenizing import token_text
 from lafn_viz.models.tokens import encode
 from lafn_viz.neurons.neuron_sets import Neuron
@@ -27,9 +25,11 @@ def asked(facts):
     return [prompt for prompt in some.prompts() if prompt.paraphrase == 1]
 
 
-def first_of(model, prompt, name):
-    """The name's first token after the prompt, by encoding both."""
-    return encode(model, asked_for(prompt, name)).answer[0]
+def first_of(model, prompt, name, language):
+    """The name's first token after the prompt, by encoding both; -1 for a blank one."""
+    separator = "" if language == "zh" else " "
+    token = encode(model, replace(prompt, answer=name, separator=separator)).answer[0]
+    return token if token_text(model, token).strip() else -1
 
 
 @pytest.mark.parametrize("family", CAUSAL)
@@ -40,16 +40,18 @@ def test_layers_are_those_of_transformer_lens(tiny, asked, family):
         prompt = asked[number]
         item = encode(model, prompt)
         names = lens.names[prompt.fact_id]
-        targets = [first_of(model, prompt, names[code]) for code in lens.languages]
+        targets = [first_of(model, prompt, names[code], code) for code in lens.languages]
         assert lens.token[number].tolist() == targets
-        expected = logit_lens(
-            model, torch.tensor([item.read[: item.predicts + 1]]), targets=targets,
-            return_type="log_probs",
-        )  # fmt: skip
-        ranks = expected.readout.target_ranks[:, 0, :].numpy().reshape(lens.rank[number].shape)
-        np.testing.assert_array_equal(lens.rank[number], ranks)
-        values = expected.values.reshape(lens.log_prob[number].shape).numpy()
-        np.testing.assert_allclose(lens.log_prob[number], values, atol=1e-4)
+        named = np.array(targets) >= 0
+        assert named.any()
+        targets = [token for token in targets if token >= 0]
+        tokens = torch.tensor([item.read[: item.predicts + 1]])
+        expected = logit_lens(model, tokens, targets=targets, return_type="log_probs")
+        ranks = expected.readout.target_ranks[:, 0].numpy()
+        np.testing.assert_array_equal(lens.rank[number][:, named], ranks)
+        values = expected.values[:, 0].numpy()
+        np.testing.assert_allclose(lens.log_prob[number][:, named], values, atol=1e-4)
+        assert np.isnan(lens.rank[number][:, ~named]).all()
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
@@ -62,9 +64,9 @@ def test_layers_of_a_masked_model_go_through_its_own_head(tiny, folder, asked, f
             states = hf(torch.tensor([item.read]), output_hidden_states=True).hidden_states
             head = hf.cls if family == "bert" else hf.lm_head
             logits = torch.stack([head(state)[0, item.predicts] for state in states])
-        targets = torch.tensor(lens.token[number]).expand(len(logits), -1)
-        expected = token_log_prob(logits[:, None].expand(-1, targets.shape[1], -1), targets)
-        np.testing.assert_allclose(lens.log_prob[number], expected.numpy(), atol=1e-4)
+        named = lens.token[number] >= 0
+        expected = logits.log_softmax(-1)[:, lens.token[number][named]]
+        np.testing.assert_allclose(lens.log_prob[number][:, named], expected.numpy(), atol=1e-4)
         best = [token_text(model, token) for token in logits.argmax(-1).tolist()]
         assert list(lens.written[number]) == best
 
@@ -100,8 +102,8 @@ def test_an_edit_acts_in_what_is_read(embedded, asked):
     with lv.edited(embedded, edit):
         after = lv.language_lens(embedded, asked, controls=1)
     changed = np.array(["France" in prompt.text for prompt in asked])
-    assert (before.rank[changed, -1] != after.rank[changed, -1]).any()
-    np.testing.assert_array_equal(before.rank[~changed], after.rank[~changed])
+    assert (before.log_prob[changed, -1] != after.log_prob[changed, -1]).all()
+    np.testing.assert_array_equal(before.log_prob[~changed], after.log_prob[~changed])
 
 
 def test_controls_are_other_objects_that_do_not_stand_in_the_prompt(embedded, facts):
@@ -116,11 +118,13 @@ def test_controls_are_other_objects_that_do_not_stand_in_the_prompt(embedded, fa
         named = [f.object[prompt.language] for f in capitals]
         in_examples = [name for name in named if name in prompt.context]
         assert len(in_examples) >= 2
-        assert not {first_of(embedded, prompt, n) for n in in_examples} & {*rows[1:, own].tolist()}
+        assert not {first_of(embedded, prompt, n, prompt.language) for n in in_examples} & {
+            *rows[1:, own].tolist()
+        }
         assert not {*rows[1:].ravel().tolist()} & {*rows[0].tolist()}
         # The other facts that are asked come first.
-        first = {first_of(embedded, prompt, fact.object[prompt.language]) for fact in some}
-        assert rows[1, own] in first
+        names = [fact.object[prompt.language] for fact in some]
+        assert rows[1, own] in {first_of(embedded, prompt, n, prompt.language) for n in names}
 
 
 def test_bad_input_gets_one_sentence(embedded, facts, asked):
