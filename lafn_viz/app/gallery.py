@@ -186,6 +186,9 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "fact_checking_roc": _fact_checking_roc,
     "planted_recovery": _planted_recovery,
     "subject_trace": _subject_trace,
+    "latent_languages": lambda r: plots.latent_languages(r.lens),
+    "language_ranks": lambda r: plots.language_ranks(r.lens),
+    "lens_strip": lambda r: plots.lens_strip(r.lens, prompt=r.lens.languages.index("ru") * 2),
     "edit_curves": lambda r: plots.edit_curves(
         {f"30 neurons, {name}": edits[1] for name, edits in r.edits.items()}
     ),

@@ -17,6 +17,8 @@ from lafn_viz.experiments.examination import Examination
 from lafn_viz.experiments.examine import examine
 from lafn_viz.experiments.stages import split_prompts
 from lafn_viz.interventions.effects import Effects, effects
+from lafn_viz.interventions.language_lens import LanguageLens
+from lafn_viz.interventions.lens_reading import language_lens
 from lafn_viz.models.loading import load_model
 from lafn_viz.neurons.controls import random_like
 
@@ -75,6 +77,13 @@ class Results:
     def english(self) -> list[Prompt]:
         """Its prompts in English."""
         return [prompt for prompt in self.scores.prompts if prompt.language == "en"]
+
+    @cached_property
+    def lens(self) -> LanguageLens:
+        """The names of some facts, read off every layer in six languages of five scripts."""
+        facts = self.facts.filter(languages=["en", "fr", "ru", "zh", "ja", "ar"]).sample(12, seed=1)
+        asked = [prompt for prompt in facts.prompts() if prompt.paraphrase in (1, 4)]
+        return language_lens(self.model, asked)
 
     def held_out(self, *, n_facts: int) -> list[Prompt]:
         """Prompts of the first `n_facts` facts, in paraphrases that chose no neuron."""
