@@ -81,6 +81,7 @@ from lafn_viz.interventions.effects import (
 )
 from lafn_viz.interventions.fact_check import FactCheck as FactCheck
 from lafn_viz.interventions.fact_checking import check_facts as check_facts
+from lafn_viz.interventions.failures import Failures as Failures, failures as failures
 from lafn_viz.interventions.intervene import (
     Effect as Effect,
     intervene as intervene,

@@ -38,6 +38,7 @@ RETURNED_BY = {
     "Examination": "examine()",
     "FactCheck": "check_facts()",
     "FactSet": "load_facts()",
+    "Failures": "failures()",
     "KnownShare": "known_share()",
     "LanguageLens": "language_lens()",
     "NeuronCard": "neuron_card()",
