@@ -1,31 +1,28 @@
 """The forward pass of an edited model over prompts of any length, run many times.
 
-1. The tokens before the first edited position never change. They are read once, prompts of equal
-   length together, and their keys and values are kept, aligned at their end.
-2. The tokens from there on are read at every step, aligned at their start, with values added to the
-   neurons at the edited positions; a mask hides the padding.
-3. The un-embedding sees only the positions that predict a token of an answer.
+1. Of each prompt only the tokens from the first edited position on are read at every step (see
+   `side_by_side`), with values added to the neurons at the edited positions.
+2. On a large model, prompts of similar length are side by side, so that little padding is read.
 
 Gradients flow to the added values. Some architectures read prefixes of different lengths in another
-way; a trial run at the start finds out. For them whole prompts are read, padded at their end, where
-a causal model does not look.
+way; a trial run of a few prompts finds out. For them whole prompts are read, padded at their end,
+where a causal model does not look.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.models.batching import prefix_cache
-from lafn_viz.models.capabilities import capabilities, require_causal
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hook_written, hooked
-from lafn_viz.models.read_texts import ReadTexts
+from lafn_viz.editing.side_by_side import Reread, SideBySide, grouped
+from lafn_viz.models.capabilities import Unembedding, capabilities, require_causal
+from lafn_viz.models.hooks import Hooks, hook_post, hook_written
 from lafn_viz.models.scoring import all_by_row, is_likeliest, sum_by_row, token_log_prob
+from lafn_viz.models.shared_beginnings import is_large
 from lafn_viz.models.tokens import Encoded, encode
 from lafn_viz.models.weights import device_of
 
@@ -38,6 +35,9 @@ if TYPE_CHECKING:
 EditPosition = Literal["subject_last", "from_subject", "answer"]
 EDIT_POSITIONS: tuple[EditPosition, ...] = ("subject_last", "from_subject", "answer")
 
+PASS = 64.0  # what a pass of a large model costs beside its tokens, in tokens
+N_TRIED = 4  # prompts on which it is tried whether prefixes may be read apart
+
 # By layer: values to add to its neurons, the same for all prompts or a row for each.
 Added = Mapping[int, Float[Tensor, " neuron"] | Float[Tensor, "prompt neuron"]]
 # By layer: what to add to its down projection.
@@ -45,7 +45,7 @@ WeightChanges = Mapping[int, Float[Tensor, "neuron d_model"]]
 
 
 class EditedForward:
-    """One padded batch of prompts with their answers, to be read with values added to neurons.
+    """Prompts with their answers, to be read with values added to neurons.
 
     `row` and `answer` list the tokens of all answers: the number of each token's prompt, and its
     number in the vocabulary. `logits` has a row for each of them, followed by one for each prompt
@@ -82,93 +82,41 @@ class EditedForward:
         self.model, self.prompts, self.position = model, tuple(prompts), position
         self.once = once or position == "subject_last"
         self.device = device_of(model.original_model)
-        read = [encode(model, prompt) for prompt in prompts]
-        counts = torch.tensor([len(item.answer) for item in read])
-        self.row = torch.arange(len(read)).repeat_interleave(counts).to(self.device)
-        self.answer = torch.tensor([t for item in read for t in item.answer], device=self.device)
+        encoded = [encode(model, prompt) for prompt in prompts]
+        counts = torch.tensor([len(item.answer) for item in encoded])
+        self.row = torch.arange(len(encoded)).repeat_interleave(counts).to(self.device)
+        self.answer = torch.tensor([t for x in encoded for t in x.answer], device=self.device)
         self.after = tuple(after)
         self.takes = torch.cat([self.row, self.row.new_tensor(self.after)])
-        for i in self.after:
-            read[i] = replace(read[i], read=(*read[i].read, read[i].answer[-1]))
-        starts = [self._first(item) for item in read]
-        self._place(read, [0] * len(read))
-        self.prefix: list[tuple[Tensor, Tensor]] = []
-        longest, caps = max(len(item.read) for item in read), capabilities(model)
-        # Models that build their own mask (BLOOM, OPT, XGLM) take none of ours, nor do those whose
-        # attention slides over a window.
-        if (
-            not whole
-            and max(starts)
-            and caps.supports_growing_batch
-            and (caps.window is None or longest < caps.window)
-        ):
-            with torch.no_grad():
-                plain = self.logits({})
-                self._place(read, starts)
-                self._keep_prefix(read, starts)
-                if not _close(plain, self.logits({})):
-                    self._place(read, [0] * len(read))
-                    self.prefix = []
+        rereads = [self._reread(i, item) for i, item in enumerate(encoded)]
+        if whole or not _can_keep_prefixes(model, rereads):
+            rereads = [replace(item, start=0) for item in rereads]
+        self.parts = self._parts(rereads)
 
-    def _first(self, item: Encoded) -> int:
-        """The first edited position of a prompt."""
-        return item.predicts if self.position == "answer" else item.subject_last
+    def _reread(self, number: int, item: Encoded) -> Reread:
+        """What is read of a prompt: its answer's last token too, where what follows matters."""
+        tokens = item.read if number not in self.after else (*item.read, item.answer[-1])
+        predicts = tuple(range(item.predicts, item.predicts + len(item.answer)))
+        if number in self.after:
+            predicts = (*predicts, len(tokens) - 1)
+        first = item.predicts if self.position == "answer" else item.subject_last
+        stop = first + 1 if self.once else len(tokens)
+        return Reread(tokens, first, (first, stop), predicts)
 
-    def _place(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
-        """Lay out what is read of each prompt at every step: all from its own start on."""
-        width = max(len(item.read) - start for item, start in zip(read, starts, strict=True))
-        self.tokens = torch.zeros(len(read), width, dtype=torch.long)
-        self.acted = torch.zeros(len(read), width, 1, dtype=torch.bool)
-        predicts = []
-        for i, (item, start) in enumerate(zip(read, starts, strict=True)):
-            stop, first = len(item.read) - start, self._first(item) - start
-            self.tokens[i, :stop] = torch.tensor(item.read[start:])
-            self.acted[i, first : first + 1 if self.once else stop] = True
-            predicts += [item.predicts - start + k for k in range(len(item.answer))]
-        self.tokens, self.acted = self.tokens.to(self.device), self.acted.to(self.device)
-        predicts += [len(read[i].read) - 1 - starts[i] for i in self.after]
-        self.predicts = torch.tensor(predicts, device=self.device)
-        self.starts = torch.tensor(starts, device=self.device)
-
-    def _keep_prefix(self, read: Sequence[Encoded], starts: Sequence[int]) -> None:
-        """Read what stands before each start once, and keep its keys and values."""
-        widest = max(starts)
-        has_prefix = torch.zeros(len(read), widest, dtype=torch.bool, device=self.device)
-        prefix_tokens = torch.zeros(len(read), widest, dtype=torch.long, device=self.device)
-        groups: dict[int, list[int]] = defaultdict(list)
-        for i, start in enumerate(starts):
-            groups[start].append(i)
-        self.prefix = []
-        for start, rows in groups.items():
-            if not start:
-                continue
-            tokens = torch.tensor([read[i].read[:start] for i in rows], device=self.device)
-            with hooked(self.model, [(HOOK_UNEMBED, _first_only)] if self._narrows else []):
-                _, cache = self.model(tokens, return_type="logits_and_cache", use_cache=True)
-            if not self.prefix:
-                self.prefix = [
-                    tuple(x.new_zeros(len(read), x.shape[1], widest, x.shape[3]) for x in pair)
-                    for pair in ((layer.keys, layer.values) for layer in cache.layers)
-                ]
-            for (keys, values), layer in zip(self.prefix, cache.layers, strict=True):
-                keys[rows, :, widest - start :] = layer.keys
-                values[rows, :, widest - start :] = layer.values
-            has_prefix[rows, widest - start :] = True
-            prefix_tokens[rows, widest - start :] = tokens
-        self.prefix_texts = ReadTexts.unchanged(prefix_tokens, has_prefix)
-        width = self.tokens.shape[1]
-        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
-        attended = torch.cat(
-            [has_prefix[:, None].expand(-1, width, -1), causal.expand(len(read), -1, -1)], -1
-        )[:, None]
-        dtype = self.prefix[0][0].dtype
-        self.mask = torch.zeros(attended.shape, dtype=dtype, device=self.device)
-        self.mask.masked_fill_(~attended, torch.finfo(dtype).min)
-
-    @property
-    def _narrows(self) -> bool:
-        """Whether a hook can cut the un-embedding down to the positions that matter."""
-        return HOOK_UNEMBED in self.model.hook_dict
+    def _parts(self, rereads: Sequence[Reread]) -> list["_Part"]:
+        """The prompts in groups of similar length."""
+        tokens_of: list[list[int]] = [[] for _ in rereads]
+        for token, number in enumerate(self.takes.tolist()):
+            tokens_of[number].append(token)
+        cost = PASS if is_large(self.model) else float("inf")
+        return [
+            _Part(
+                SideBySide(self.model, [rereads[i] for i in group]),
+                self.row.new_tensor(group),
+                self.row.new_tensor([token for i in group for token in tokens_of[i]]),
+            )
+            for group in grouped([item.width for item in rereads], cost)
+        ]
 
     def logits(
         self,
@@ -185,55 +133,58 @@ class EditedForward:
             changed: for each layer, what is added to its down projection, at all positions; needs
                 `whole=True`.
         """
-        hooks = [(site(layer), self._adds(more)) for layer, more in added.items()]
-        for layer, change in (changed or {}).items():
-            hooks += _as_if_changed(layer, change)
+        output = self.output(added, site=site, changed=changed)
+        return output.float() if self.unembedding is None else self.unembedding.logits(output)
+
+    @property
+    def unembedding(self) -> Unembedding | None:
+        """The un-embedding; None where it is more than a matrix, a bias and a cap."""
+        return capabilities(self.model).unembedding
+
+    def output(
+        self,
+        added: Added,
+        *,
+        site: Callable[[int], str] = hook_post,
+        changed: WeightChanges | None = None,
+    ) -> Float[Tensor, "token width"]:
+        """Run the edited model: what the un-embedding reads where `logits` has a row.
+
+        Where the un-embedding is more than a matrix, a bias and a cap, these are the logits.
+        """
+
+        def hooks(part: _Part) -> Hooks:
+            of_layers: Hooks = [(site(layer), _adds(part, more)) for layer, more in added.items()]
+            for layer, change in (changed or {}).items():
+                of_layers += _as_if_changed(layer, change)
+            return of_layers
+
         return self._run(hooks)
 
     def seen(self, names: Iterable[str]) -> dict[str, Float[Tensor, "prompt width"]]:
         """The values of these hooks at the first edited position of each prompt, in float32."""
-        first = self.acted[..., 0].int().argmax(1)
-        values: dict[str, Tensor] = {}
+        values: dict[str, list[Tensor]] = {name: [] for name in names}
 
-        def keeps(name: str) -> Any:
-            def keep(value: Tensor, hook: Any) -> None:
-                values[name] = value[torch.arange(len(first)), first].float()
+        def hooks(part: _Part) -> Hooks:
+            first = part.batch.acted[..., 0].int().argmax(1)
 
-            return keep
+            def keeps(name: str) -> Any:
+                def keep(value: Tensor, hook: Any) -> None:
+                    values[name].append(value[torch.arange(len(first)), first].float())
+
+                return keep
+
+            return [(name, keeps(name)) for name in values]
 
         with torch.no_grad():
-            self._run([(name, keeps(name)) for name in names])
-        return values
+            self._run(hooks)
+        order = torch.cat([part.prompts for part in self.parts]).argsort()
+        return {name: torch.cat(of_parts)[order] for name, of_parts in values.items()}
 
-    def _adds(self, more: Tensor) -> Any:
-        """A hook that adds values at the edited positions."""
-        at_each_position = more[:, None] if more.ndim == 2 else more
-
-        def add(value: Tensor, hook: Any) -> Tensor:
-            return value + torch.where(self.acted, at_each_position, 0).to(value.dtype)
-
-        return add
-
-    def _run(self, hooks: Hooks) -> Float[Tensor, "token vocab"]:
-        """Read all prompts with these hooks; the logits at the positions that matter."""
-        options: dict[str, Any] = {}
-        if self.prefix:
-            rows, steps = (torch.arange(n, device=self.device) for n in self.tokens.shape)
-            options = {
-                "past_key_values": prefix_cache(self.prefix, rows, self.prefix_texts),
-                "attention_mask": self.mask,
-                "position_ids": self.starts[:, None] + steps,
-            }
-
-        def take(value: Tensor, hook: Any) -> Tensor:
-            return value[self.takes, self.predicts][None]
-
-        hooks = list(hooks)
-        if self._narrows:
-            hooks.append((HOOK_UNEMBED, take))
-        with hooked(self.model, hooks):
-            logits = self.model(self.tokens, **options)
-        return (logits.squeeze(0) if self._narrows else logits[self.takes, self.predicts]).float()
+    def _run(self, hooks: Callable[["_Part"], Hooks]) -> Float[Tensor, "token width"]:
+        """Read all prompts, each part with its own hooks."""
+        read = torch.cat([part.batch.run(hooks(part)) for part in self.parts])
+        return read[torch.cat([part.tokens for part in self.parts]).argsort()]
 
     def log_prob(self, logits: Float[Tensor, "token vocab"]) -> Float[Tensor, " prompt"]:
         """The log-probability (nats) of each whole answer."""
@@ -275,12 +226,41 @@ def _as_if_changed(layer: int, change: Float[Tensor, "neuron d_model"]) -> Hooks
     return [(hook_post(layer), keep), (hook_written(layer), add)]
 
 
-def _first_only(value: Tensor, hook: Any) -> Tensor:
-    """A hook that cuts the un-embedding down to one position: its logits are not needed."""
-    return value[:1, :1]
+class _Part(NamedTuple):
+    """Some prompts side by side, with their numbers and those of the tokens that they predict."""
+
+    batch: SideBySide
+    prompts: Int[Tensor, " prompt"]
+    tokens: Int[Tensor, " token"]
 
 
-def _close(logits: Tensor, others: Tensor) -> bool:
-    """Whether two forward passes give the same logits up to rounding."""
-    tolerance = 1e-4 if logits.dtype == torch.float32 else 5e-2
-    return bool((logits - others).abs().max() <= tolerance * logits.abs().max().clamp_min(1))
+def _adds(part: _Part, more: Tensor) -> Any:
+    """A hook that adds values at the edited positions, the same for all prompts or a row each."""
+    at_each_position = more[part.prompts, None] if more.ndim == 2 else more
+
+    def add(value: Tensor, hook: Any) -> Tensor:
+        return value + torch.where(part.batch.acted, at_each_position, 0).to(value.dtype)
+
+    return add
+
+
+def _can_keep_prefixes(model: "TransformerBridge", rereads: Sequence[Reread]) -> bool:
+    """Whether what stands before the first edited positions may be read apart."""
+    caps = capabilities(model)
+    longest = max(len(item.tokens) for item in rereads)
+    # Models that build their own mask (BLOOM, OPT, XGLM) take none of ours, nor do those whose
+    # attention slides over a window.
+    if not caps.supports_growing_batch or (caps.window is not None and longest >= caps.window):
+        return False
+    by_start = sorted(rereads, key=lambda item: item.start)
+    tried = [by_start[i * (len(by_start) - 1) // (N_TRIED - 1)] for i in range(N_TRIED)]
+    with torch.no_grad():
+        apart = SideBySide(model, tried).run([])
+        whole = SideBySide(model, [replace(item, start=0) for item in tried]).run([])
+    return _close(whole, apart)
+
+
+def _close(output: Tensor, other: Tensor) -> bool:
+    """Whether two forward passes give the same up to rounding."""
+    tolerance = 1e-4 if output.dtype == torch.float32 else 5e-2
+    return bool((output - other).abs().max() <= tolerance * output.abs().max().clamp_min(1))

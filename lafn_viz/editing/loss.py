@@ -1,4 +1,4 @@
-"""The loss of an edit, and the search for its minimum.
+"""The loss of an edit.
 
     loss = mean -log P(new answer) + `divergence` * (KL on kept prompts + KL after new answers)
 
@@ -9,8 +9,7 @@
    one token is free to have it written again and again.)
 
 Editors add values at some layers: to neurons, to what they write, or to their weights (see
-`EditedForward.logits`), so one loss serves them all. L-BFGS finds the minimum: an edit has tens to
-thousands of unknowns and an exact gradient, and a step of Adam costs as much.
+`EditedForward.logits`), so one loss serves them all. `search` finds its minimum.
 """
 
 from collections import Counter
@@ -20,9 +19,9 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.editing.distance import distance_from_wanted
 from lafn_viz.editing.forward import Added, EditedForward, EditPosition, WeightChanges
 from lafn_viz.models.hooks import hook_post
 
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
 
 # Of each language, so many edited and so many kept prompts count with the token after the answer.
 N_ENDS = 1
-OnStep = Callable[[int, float], None]
 
 
 class EditLoss:
     """The two terms of the loss, for prompts to edit and prompts to keep.
 
-    `forward` reads all of them, first the `n_edited` edited ones. For each token that it predicts,
-    `target` has the wanted distribution and `weights` its weight in the divergence.
+    `forward` reads all of them, first the `n_edited` edited ones. `weights` has the weight in the
+    divergence of each token that it predicts, and `distance` says how far the token is from what is
+    wanted.
     """
 
     def __init__(
@@ -61,14 +60,7 @@ class EditLoss:
         after_new = ~kept & (torch.arange(len(takes), device=takes.device) >= n_answer_tokens)
         # The divergence is the sum of two means: over the kept tokens, and over those that follow.
         self.weights = sum(part / part.sum().clamp_min(1) for part in (kept, after_new))
-        with torch.no_grad():
-            log_p = self.forward.logits({}).log_softmax(-1)
-            # Wanted is the distribution of before, but of a new answer its own token.
-            self.target = log_p.exp()
-            new = (~(kept | after_new)).nonzero()[:, 0]
-            self.target[new] = 0
-            self.target[new, self.forward.answer[new]] = 1
-            self.entropy = -(self.target * log_p).sum(-1) @ self.weights
+        self.distance = distance_from_wanted(self.forward, kept | after_new)
 
     def __call__(
         self,
@@ -82,11 +74,9 @@ class EditLoss:
         Args:
             added, site, changed: as in `EditedForward.logits`.
         """
-        logits = self.forward.logits(added, site=site, changed=changed)
-        # The divergence is the cross entropy less the entropy of the target.
-        crossed = cross_entropy(logits, self.target, reduction="none")
-        new = self.forward.summed(crossed[: len(self.forward.row)])
-        return new[: self.n_edited], crossed @ self.weights - self.entropy
+        distance = self.distance(self.forward.output(added, site=site, changed=changed))
+        new = self.forward.summed(distance[: len(self.forward.row)])
+        return new[: self.n_edited], distance @ self.weights
 
 
 def _first_by_language(prompts: Sequence[Prompt]) -> list[int]:
@@ -98,51 +88,3 @@ def _first_by_language(prompts: Sequence[Prompt]) -> list[int]:
         if counts[prompt.language] <= N_ENDS:
             numbers.append(i)
     return numbers
-
-
-class LBFGSSearch:
-    """The search for the least loss by L-BFGS, in one or several calls of `minimise`.
-
-    `curve` is the loss at each evaluation of all calls; `parts` are the parts of the loss at the
-    minimum of the last call. `on_step` is called with the number and the loss of each evaluation.
-    """
-
-    def __init__(self, on_step: OnStep | None = None) -> None:
-        self.on_step = on_step
-        self.curve: list[float] = []
-        self.parts: tuple[float, ...] = ()
-
-    def minimise(
-        self,
-        start: Tensor,
-        loss: Callable[[Tensor], tuple[Tensor, ...]],
-        evaluations: int,
-    ) -> Tensor:
-        """Return the values of least loss that L-BFGS meets on its way from `start`.
-
-        Args:
-            loss: from values to the loss, followed by the parts of it to keep in `parts`.
-            evaluations: of the loss and its gradient, at most.
-        """
-        values = start.detach().clone().requires_grad_()
-        optimiser = torch.optim.LBFGS(
-            [values], max_iter=evaluations, max_eval=evaluations, history_size=evaluations,
-            tolerance_change=1e-5, line_search_fn="strong_wolfe",
-        )  # fmt: skip
-        least, best = float("inf"), values.detach().clone()
-
-        def closure() -> Tensor:
-            nonlocal least, best
-            optimiser.zero_grad()
-            total, *parts = loss(values)
-            total.backward()
-            self.curve.append(float(total.detach()))
-            if self.curve[-1] < least:
-                least, best = self.curve[-1], values.detach().clone()
-                self.parts = tuple(float(part.detach()) for part in parts)
-            if self.on_step is not None:
-                self.on_step(len(self.curve), self.curve[-1])
-            return total
-
-        optimiser.step(closure)
-        return best

@@ -26,12 +26,8 @@ the divergence keeps the search off it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
-
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from lafn_viz.core.arguments import (
     Reader,
@@ -53,19 +49,15 @@ from lafn_viz.datasets.languages import require_languages
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.forward import EditPosition, acted_on
-from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring, largest
-from lafn_viz.editing.loss import EditLoss, LBFGSSearch, OnStep
+from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring
+from lafn_viz.editing.loss import EditLoss
+from lafn_viz.editing.search import LBFGSSearch, OnStep, ValueSearch
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
-from lafn_viz.models.hooks import down_weight
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-# Evaluations of the loss at most: from zero on all allowed neurons, and after each pruning.
-EVALUATIONS_BEFORE_PRUNING, EVALUATIONS_AFTER_PRUNING = 24, 10
-PRUNING_FACTOR = 4  # each pruning keeps one neuron in four
 
 
 def _pairs(name: str, given: Any) -> tuple[Neuron, ...]:
@@ -183,7 +175,7 @@ def edit_case(
     else:
         kept = as_prompts(keep, "keep")
     allowed = allowed_neurons(layers, neurons, n_neurons, capabilities(model).shape)
-    search = _ValueSearch(
+    search = ValueSearch(
         EditLoss(model, edited, kept, position), LBFGSSearch(on_step), divergence, decay
     )
     if neurons is not None:
@@ -223,66 +215,6 @@ def edit_case(
     )
     edit.warn_where_not_found()
     return edit
-
-
-def n_evaluations(n_neurons: int, n_allowed: int) -> int:
-    """How often the loss is evaluated at most while neurons are pruned to `n_neurons`."""
-    count = EVALUATIONS_BEFORE_PRUNING
-    while n_allowed > n_neurons:
-        n_allowed = max(n_neurons, n_allowed // PRUNING_FACTOR)
-        count += EVALUATIONS_AFTER_PRUNING
-    return count
-
-
-@dataclass
-class _ValueSearch:
-    """The search for an edit's values: the loss, its optimiser, and the weights of its terms."""
-
-    edit_loss: EditLoss
-    lbfgs: LBFGSSearch
-    divergence: float
-    decay: float
-
-    def pruned(
-        self, allowed: Bool[Tensor, "layer neuron"], n_neurons: int
-    ) -> tuple[Float[Tensor, "layer neuron"], Bool[Tensor, "layer neuron"]]:
-        """Optimise on the allowed neurons, and prune those until `n_neurons` are left.
-
-        Returns:
-            The values, and the neurons that are left.
-        """
-        values = self.minimise(allowed, torch.zeros(allowed.shape), EVALUATIONS_BEFORE_PRUNING)
-        if int(allowed.sum()) > n_neurons:
-            model = self.edit_loss.forward.model
-            norms = [down_weight(model, layer).float().norm(dim=1) for layer in range(len(allowed))]
-            length = torch.stack(norms).cpu()
-        while int(allowed.sum()) > n_neurons:
-            n_kept = max(n_neurons, int(allowed.sum()) // PRUNING_FACTOR)
-            allowed = largest(values.abs() * length, n_kept)
-            values = self.minimise(allowed, values * allowed, EVALUATIONS_AFTER_PRUNING)
-        return values, allowed
-
-    def minimise(
-        self,
-        allowed: Bool[Tensor, "layer neuron"],
-        start: Float[Tensor, "layer neuron"],
-        evaluations: int,
-    ) -> Float[Tensor, "layer neuron"]:
-        """The values of least loss, from `start`; zero for all neurons that are not allowed."""
-        index = allowed.nonzero(as_tuple=True)
-        layers = allowed.any(1).nonzero()[:, 0].tolist()
-
-        def loss(values: Tensor) -> tuple[Tensor, ...]:
-            table = values.new_zeros(start.shape).index_put(index, values)
-            new, kept = self.edit_loss({layer: table[layer] for layer in layers})
-            new = new.mean()
-            total = new + self.divergence * kept + self.decay * values.square().sum()
-            return total, new, kept
-
-        best = self.lbfgs.minimise(
-            start[index].to(self.edit_loss.forward.device), loss, evaluations
-        )
-        return torch.zeros(start.shape).index_put(index, best.cpu())
 
 
 def _questions(

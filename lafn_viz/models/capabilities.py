@@ -18,7 +18,7 @@ translate the name in `loading`. No other module knows families.
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,13 @@ class Unembedding:
         logits = hidden @ self.weight.T
         logits = (logits if self.bias is None else logits + self.bias).float()
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def parts(self, size: int) -> Iterator["Unembedding"]:
+        """The un-embedding of `size` words of the vocabulary after the other."""
+        for start in range(0, len(self.weight), size):
+            words = slice(start, start + size)
+            bias = None if self.bias is None else self.bias[words]
+            yield Unembedding(self.weight[words], bias, self.cap)
 
 
 @dataclass(frozen=True)

@@ -44,12 +44,16 @@ def can_share(model: "TransformerBridge", encoded: Sequence[Encoded]) -> bool:
     A hook of the caller's or of an edit may count positions, so it sees whole prompts.
     """
     caps = capabilities(model)
-    n_parameters = sum(weight.numel() for weight in model.original_model.parameters())
-    if n_parameters < LARGE and not any(item.first for item in encoded):
+    if not is_large(model) and not any(item.first for item in encoded):
         return False
     longest = max(len(item.read) for item in encoded)
     in_window = caps.window is None or longest < caps.window
     return not caps.masked and caps.unembedding is not None and in_window and not _is_hooked(model)
+
+
+def is_large(model: "TransformerBridge") -> bool:
+    """Whether a token costs more than the bookkeeping around it."""
+    return sum(weight.numel() for weight in model.original_model.parameters()) >= LARGE
 
 
 def _is_hooked(model: "TransformerBridge") -> bool:

@@ -3,16 +3,23 @@
 1. All explorers of a page share one `Worker`, which has one thread: two passes through the same
    model at a time would mix their hooks.
 2. Each piece of work is a `Task`. It reports its progress by `step`, and ends there with
-   `Cancelled` once it is cancelled.
+   `Cancelled` once it is cancelled; inside `ends_in_passes_of`, at any layer that the model reads.
 3. An explorer submits work on lanes ("model", "edit", "answers", ...). On a lane only the last
    submission counts: it cancels the one before (see `Explorer.submit`).
 """
 
+import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import hook_block, hooked
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class Cancelled(Exception):
@@ -56,6 +63,18 @@ class Task:
             if self.cancelled:
                 raise Cancelled
             self._progress(share, message)
+
+    @contextlib.contextmanager
+    def ends_in_passes_of(self, model: "TransformerBridge") -> Iterator[None]:
+        """End passes of the model in this block with `Cancelled` once the task is cancelled."""
+
+        def check(value: Any, hook: Any) -> None:
+            if self.cancelled:
+                raise Cancelled
+
+        layers = range(capabilities(model).n_layers)
+        with hooked(model, [(hook_block(layer), check) for layer in layers]):
+            yield
 
 
 class Worker:

@@ -1,5 +1,6 @@
 """Edit a fact by hand: make an edit, read the answers before and after, scale it, take it back."""
 
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -13,7 +14,8 @@ from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
-from lafn_viz.editing.optimise import edit_case, n_evaluations
+from lafn_viz.editing.optimise import edit_case
+from lafn_viz.editing.search import n_evaluations
 from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.widgets.answers import AnswerTables
@@ -178,17 +180,23 @@ class LiveEditor(Explorer):
         name = next(iter(case.edit.values()))[0].answer
 
         def compute(task: Task) -> StagedEdit:
+            begun = time.monotonic()
+
             def on_step(number: int, loss: float) -> None:
                 losses.append(loss)
+                left = (time.monotonic() - begun) * max(0, n_expected / number - 1)
                 task.step(
                     min(1.0, number / n_expected),
-                    f"Evaluation {number} of {n_expected}, loss {loss:.2f}",
+                    f"Evaluation {number} of at most {n_expected}, loss {loss:.2f}, "
+                    f"{left:.0f} s left",
                 )
                 if number % 4 == 0:
                     self.curve.show(plots.edit_curves({name: losses}))
 
             task.step(0.0, "Reading the prompts")
-            edit = edit_case(model, case, n_neurons=n_neurons, position=position, on_step=on_step)
+            options = {"n_neurons": n_neurons, "position": position, "on_step": on_step}
+            with task.ends_in_passes_of(model):
+                edit = edit_case(model, case, **options)
             return StagedEdit(edit, case)
 
         def show(staged: StagedEdit) -> None:

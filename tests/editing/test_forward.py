@@ -53,7 +53,7 @@ def test_log_probabilities_are_those_of_score_answers(tiny, prompts):
         EditedForward(model, prompts, "from_subject"),
         lv.score_answers(model, prompts),
     )
-    assert forward.prefix, "the prefix should be read once"
+    assert forward.parts[0].batch.prefix, "the prefix should be read once"
     with torch.no_grad():
         logits = forward.logits({})
     torch.testing.assert_close(forward.log_prob(logits), scored.log_prob, rtol=1e-4, atol=1e-4)

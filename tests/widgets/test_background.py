@@ -3,7 +3,9 @@
 import threading
 
 import pytest
+import torch
 
+from lafn_viz.models.hooks import hook_post, hooked
 from lafn_viz.widgets.background import Cancelled, Task, Worker
 
 
@@ -63,3 +65,19 @@ def test_a_cancelled_task_reports_no_more_progress():
     with pytest.raises(Cancelled):
         task.step(0.6, "more")
     assert messages == ["half"]
+
+
+def test_a_cancelled_task_ends_within_a_pass_of_the_model(tiny):
+    model, tokens, layers = tiny("gpt2"), torch.tensor([[1, 2, 3]]), []
+    task = Task(lambda *_: None)
+
+    def cancel(value, hook):
+        layers.append(hook.name)
+        task.cancel()
+
+    with task.ends_in_passes_of(model):
+        model(tokens)
+        with hooked(model, [(hook_post(x), cancel) for x in range(3)]), pytest.raises(Cancelled):
+            model(tokens)
+    assert len(layers) == 1  # the next layer was not read
+    model(tokens)  # nothing is left on the model

@@ -30,7 +30,8 @@ from torch import Tensor
 from lafn_viz.attribution.one_pass import OnePass
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.editing.loss import EditLoss, LBFGSSearch
+from lafn_viz.editing.loss import EditLoss
+from lafn_viz.editing.search import LBFGSSearch
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import held, reads_model, require_model
 from lafn_viz.models.capabilities import capabilities, weights_of

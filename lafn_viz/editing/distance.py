@@ -1,0 +1,67 @@
+"""How far the tokens that an edited model predicts are from what is wanted (nats).
+
+A token that stays: the Kullback-Leibler divergence of its distribution from before. A token of a
+new answer: -log P. Both are differences of log sum exp where logits are linear in what the
+un-embedding reads (see `log_sum_exp`); elsewhere they are taken from all logits.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from lafn_viz.editing.forward import EditedForward
+from lafn_viz.models.log_sum_exp import LogSumExp, log_sum_exp
+
+# From what `EditedForward.output` returns to the distance of each token.
+Distance = Callable[[Float[Tensor, "token width"]], Float[Tensor, " token"]]
+
+
+def distance_from_wanted(forward: EditedForward, stays: Bool[Tensor, " token"]) -> Distance:
+    """The distance of each token that `forward` predicts.
+
+    Args:
+        stays: which tokens shall be predicted as before; the others are tokens of new answers, of
+            which `forward` predicts each in turn.
+    """
+    with torch.no_grad():
+        before = forward.output({})
+    unembedding = forward.unembedding
+    if unembedding is None or unembedding.cap is not None:
+        return _from_logits(forward, before, stays)
+    new = (~stays).nonzero()[:, 0]
+    tokens = forward.answer[new]
+    value, slope = log_sum_exp(before[stays], unembedding)
+    toward = torch.empty(before.shape, device=before.device)
+    toward[stays], toward[new] = slope, unembedding.weight[tokens].float()
+    rest = torch.empty(len(before), device=before.device)
+    rest[stays] = value - (before[stays].float() * slope).sum(-1)
+    rest[new] = 0 if unembedding.bias is None else unembedding.bias[tokens].float()
+
+    def distance(output: Tensor) -> Tensor:
+        # Of tokens that stay, the two large sums differ by little.
+        return LogSumExp.apply(output, unembedding) - (output.float() * toward).sum(-1) - rest
+
+    return distance
+
+
+def _from_logits(forward: EditedForward, before: Tensor, stays: Bool[Tensor, " token"]) -> Distance:
+    """The same from all logits."""
+
+    def logits_of(output: Tensor) -> Tensor:
+        return output.float() if forward.unembedding is None else forward.unembedding.logits(output)
+
+    log_p = logits_of(before).log_softmax(-1)
+    target = log_p.exp()
+    new = (~stays).nonzero()[:, 0]
+    target[new] = 0
+    target[new, forward.answer[new]] = 1
+    # The divergence is the cross entropy less the entropy of what is wanted.
+    entropy = -(target * log_p).sum(-1) * stays
+
+    def distance(output: Tensor) -> Tensor:
+        return cross_entropy(logits_of(output), target, reduction="none") - entropy
+
+    return distance
