@@ -185,6 +185,11 @@ def _add_app(commands: Any) -> None:
     app = commands.add_parser("app", help="serve the explorers as one page")
     _add_server_options(app, usual_port=APP_PORT)
     add = app.add_argument
+    add("--model", default="embedded", help="name or folder of the first model (default: embedded)")
+    add(
+        "--file", type=Path, nargs=2, metavar=("FACTS", "PARAPHRASES"), dest="files",
+        help="use your own facts, in two files of JSON lines (default: the embedded facts)",
+    )  # fmt: skip
     add(
         "--no-token", dest="token", action="store_false",
         help="let in anyone who can reach the page, also other users of this computer",

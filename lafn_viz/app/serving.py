@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lafn_viz.app.addresses import LOCAL, Address, choose_address, write_private
+from lafn_viz.app.study import Study
 from lafn_viz.app.voila_page import Theme, run_page
 from lafn_viz.core.paths import is_installed, notebooks_folder
 
@@ -141,6 +142,8 @@ def _lab_options(address: Address) -> list[str]:
 
 def serve_app(
     *,
+    model: str = "embedded",
+    files: Sequence[Path] | None = None,
     host: str = LOCAL,
     port: int | None = None,
     base_url: str = "/",
@@ -154,6 +157,8 @@ def serve_app(
     """Serve the explorers as one page, and return when it is stopped (Ctrl-C).
 
     Args:
+        model: the model that is chosen at first: the name of one, or its folder (see `load_model`).
+        files: facts and paraphrases (see `load_facts`); the embedded ones unless given.
         host: the address to listen on; "0.0.0.0" is every network this computer is in.
         port: the port to listen on; by default 8866, or a free one if that is taken; 0 for a free
             one.
@@ -171,8 +176,12 @@ def serve_app(
     Raises:
         ValueError: for a port, host, path, name or token that cannot be used, or if Voilà is not
             installed.
+        FileNotFoundError: for a model or a file that is not there.
+        FactError: for a record of the files that cannot be used.
     """
     _require_installed("voila", "ipywidgets", "anywidget", "itables")
+    # What cannot be read is said here, before any reader opens the page.
+    study = Study.of(model, files)
     address = choose_address(host, port, APP_PORT, base_url, allow_hosts)
     given = _given_token() if token else ""
     secret = (given or secrets.token_urlsafe(32)) if token else ""
@@ -198,7 +207,7 @@ def serve_app(
             f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(full)}">'
             f'<a href="{html.escape(full)}">lafn_viz</a>',
         )
-        run_page(address, secret, theme, ready)
+        run_page(address, secret, theme, ready, study)
 
 
 def _given_token() -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lafn_viz.app.addresses import Address
+from lafn_viz.app.study import Study
 
 Theme = Literal["auto", "light", "dark"]
 
@@ -29,7 +30,9 @@ EXTENSIONS = [
 CULL_AFTER = 1800
 
 
-def run_page(address: Address, secret: str, theme: Theme, ready: Callable[[], None]) -> None:
+def run_page(
+    address: Address, secret: str, theme: Theme, ready: Callable[[], None], study: Study
+) -> None:
     """Serve the page until it is stopped, and call `ready` once it answers requests.
 
     The secret is on no command line, since others can read those.
@@ -62,6 +65,7 @@ def run_page(address: Address, secret: str, theme: Theme, ready: Callable[[], No
 
     # Voilà looks for templates in these folders; the package's own come first.
     paths = [str(APP), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
+    study.hand_over(os.environ)
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
     app = Server(config=configuration(address, secret, theme), identity_provider_class=Identity)
     app.initialize([])

@@ -118,7 +118,7 @@ def test_lab_prints_no_token_where_others_read_it(served, tmp_path, monkeypatch,
 def test_a_token_may_be_given_in_the_environment(served, monkeypatch, capsys):
     monkeypatch.setenv("LAFN_VIZ_TOKEN", "sixteen letters!")
     assert main(["app", "--no-browser"]) == 0
-    _, token, _, ready = served[0]
+    _, token, _, ready, _ = served[0]
     assert token == "sixteen letters!"
     assert "LAFN_VIZ_TOKEN" not in os.environ  # the pages' processes do not see it
     ready()
@@ -140,7 +140,7 @@ def test_a_token_is_taken_out_of_every_line_of_the_log():
 def test_app_has_a_new_token_each_time_unless_told_to_have_none(served):
     for options in ([], [], ["--no-token", "--host", "127.0.0.2", "--theme", "dark"]):
         assert main(["app", "--no-browser", *options]) == 0
-    (address, first, theme, _), (_, second, _, _), last = served
+    (address, first, theme, *_), (_, second, *_), last = served
     assert (address.host, theme) == ("127.0.0.1", "auto")
     assert len(first) >= 32
     assert first != second
@@ -159,7 +159,7 @@ def test_app_has_a_new_token_each_time_unless_told_to_have_none(served):
 def test_address_and_a_warning_are_printed_once_the_page_answers(served, capsys, options, warned):
     assert main(["app", "--no-browser", "--port", str(free := bind("", 0)), *options]) == 0
     assert not capsys.readouterr().out
-    _, token, _, ready = served[0]
+    _, token, _, ready, _ = served[0]
     ready()
     output = capsys.readouterr().out
     assert f":{free}/" in output

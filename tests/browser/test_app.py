@@ -6,6 +6,7 @@ import signal
 import pytest
 from servers import app_server, status
 
+from lafn_viz.core.paths import data_folder
 from lafn_viz.widgets import EXPLORERS
 
 pytestmark = pytest.mark.slow
@@ -83,6 +84,23 @@ def serious_barriers(page) -> list[str]:
         if rule["impact"] in ("serious", "critical") and rule["id"] not in EXCEPTIONS
         for node in rule["nodes"]
     ]
+
+
+def test_it_opens_with_the_model_and_the_facts_that_are_named(page, tmp_path):
+    from driving import wait_for_app
+
+    facts = tmp_path / "facts.jsonl"
+    facts.write_text(
+        '{"id": "capital/XX", "relation": "capital", "subject_id": "XX", "object_id": "FR", '
+        '"subject": {"en": "Gaul", "fr": "Gaule"}, "object": {"en": "Paris", "fr": "Paris"}}'
+    )
+    options = ("--file", str(facts), str(data_folder() / "paraphrases.jsonl"))
+    with app_server(tmp_path, "--model", "embedded-control", *options) as server:
+        page.goto(server.address)
+        wait_for_app(page)
+        chosen = page.locator(".lafn-page select").locator("visible=true")
+        assert chosen.first.evaluate("x => x.selectedOptions[0].text") == "embedded-control"
+        assert page.locator(".lafn-subject option").all_inner_texts() == ["Gaul"]
 
 
 def test_ctrl_c_ends_it(tmp_path):

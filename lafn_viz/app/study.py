@@ -1,0 +1,61 @@
+"""What the page of all explorers is about, handed from the command to the page's own process.
+
+Voilà starts a process for each reader, which inherits only the environment.
+"""
+
+import json
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lafn_viz.datasets.fact_files import load_facts
+from lafn_viz.models.loading import PACKAGED, resolve
+
+if TYPE_CHECKING:
+    import ipywidgets as w
+
+VARIABLE = "LAFN_VIZ_STUDY"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A model by its name or folder, and files of facts and paraphrases: none for embedded ones."""
+
+    model: str = "embedded"
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, model: str, files: Sequence[Path] | None) -> "Study":
+        """Return a study after a look at its files, with paths that hold in every folder.
+
+        Raises:
+            FileNotFoundError: for a model or a file that is not there.
+            FactError: for a record that cannot be used.
+        """
+        if files:
+            facts, paraphrases = files
+            load_facts(facts, paraphrases=paraphrases)
+        source, is_folder = resolve(model)
+        if is_folder and model not in PACKAGED:
+            model = str(Path(source).resolve())
+        return cls(model, tuple(str(Path(file).resolve()) for file in files or ()))
+
+    def hand_over(self, environment: MutableMapping[str, str]) -> None:
+        """Put the study where `taken_from` finds it."""
+        environment[VARIABLE] = json.dumps([self.model, *self.files])
+
+    @classmethod
+    def taken_from(cls, environment: Mapping[str, str]) -> "Study":
+        """Return the study of an environment; the usual one where there is none."""
+        model, *files = json.loads(environment.get(VARIABLE, '["embedded"]'))
+        return cls(model, tuple(files))
+
+    def page(self) -> "w.Tab":
+        """Return the page of all explorers."""
+        from lafn_viz.widgets import page
+
+        facts = None
+        if self.files:
+            facts = load_facts(self.files[0], paraphrases=self.files[1])
+        return page(self.model, facts)
