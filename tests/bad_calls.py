@@ -47,6 +47,8 @@ one = {"case": "a", "metric": "reliability", "language": "en", "text": "", "alia
 one |= {"reference": "b", "before": "b", "after": "b", "token_accuracy_before": 0.0}
 answers = tuple(Answered(**one, edited_in=x, token_accuracy=0.0) for x in ("en", "all"))
 evaluation = lv.Evaluation("none", answers, lv.Provenance("made-up", "", "made-up"))
+abroad = [p for p in lv.load_facts().filter(subjects=["FR", "JP"]).prompts() if p.paraphrase == 1]
+lens = lv.language_lens(model, [p for p in abroad if p.language in ("en", "ru")], controls=1)
 case = lv.counterfactual_case(facts, subject="FR", relation="capital", new_object="Tokyo")
 edit = lv.Edit(
     "FR", "capital", {"en": ("France",)}, {"en": "Paris"}, {"en": "Tokyo"}, (Neuron(0, 1),),
@@ -84,6 +86,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     },
     lv.trace_subject: {"model": model, "prompts": prompts},
     lv.language_lens: {"model": model, "prompts": prompts},
+    lv.failures: {"lens": lens, "scores": None},
     lv.neuron_card: {"model": model, "prompts": prompts, "neuron": (0, 1)},
     lv.neuron_table: {"scores": scores, "overlap": shared},
     lv.find_degenerate: {"model": model, "scores": scores},
@@ -121,6 +124,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     shared.intersections: {"draws": 1}, shared.summary: {"draws": 9},
     shared.neurons_in: {"language": "en"}, shared.specific_to: {"language": "en"},
     shared.known_in: {"fact": "capital/FR"}, effects.summary: {"draws": 9}, effects.changes: {},
+    lens.summary: {"draws": 9}, lens.by_language: {}, lens.leading: {}, lens.control_leading: {},
     significance.summary: {}, evaluation.summary: {}, evaluation.matrix: {},
     evaluation.conflict: {}, answers[0].score: {"evaluator": "exact_match"},
     lv.EditCache([edit]).find: {"text": "France"}, matcher.find: {"text": "France"},

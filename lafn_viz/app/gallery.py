@@ -27,6 +27,8 @@ from lafn_viz.editing.evaluation.evaluate import evaluate
 from lafn_viz.interventions.activation_patching import trace_subject
 from lafn_viz.interventions.degenerate import find_degenerate
 from lafn_viz.interventions.fact_checking import check_facts
+from lafn_viz.interventions.failures import failures
+from lafn_viz.interventions.lens_reading import language_lens
 from lafn_viz.interventions.neuron_cards import neuron_card, neuron_table
 from lafn_viz.interventions.planted.planting import plant
 from lafn_viz.interventions.planted.recovery import RankingMethod, method_scores, score_methods
@@ -156,6 +158,14 @@ def _transfer_and_sharing(r: Results) -> go.Figure:
     return plots.transfer_and_sharing(answered, overlaps)
 
 
+def _failure_kinds(r: Results) -> go.Figure:
+    # Facts that training never told in the language asked: the others are answered.
+    untold = [p for p in r.facts.filter(languages=r.lens.languages).prompts(splits="held-out pair")]
+    asked = [prompt for prompt in untold if prompt.paraphrase == 1]
+    lens = language_lens(r.model, asked)
+    return plots.failure_kinds(failures(lens, score_answers(r.model, asked)))
+
+
 # Each figure of `plots` by its name, in the order of the page.
 FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "attribution_strip": lambda r: plots.attribution_strip(
@@ -189,6 +199,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "latent_languages": lambda r: plots.latent_languages(r.lens),
     "language_ranks": lambda r: plots.language_ranks(r.lens),
     "lens_strip": lambda r: plots.lens_strip(r.lens, prompt=r.lens.languages.index("ru") * 2),
+    "failure_kinds": _failure_kinds,
     "edit_curves": lambda r: plots.edit_curves(
         {f"30 neurons, {name}": edits[1] for name, edits in r.edits.items()}
     ),

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lafn_viz.core.arguments import a_seed, or_none, some_languages, takes, whole
 from lafn_viz.datasets.arguments import Facts, Prompts, as_facts, as_prompts
@@ -177,22 +178,26 @@ def _layers(
 
 
 def _streams(model: "TransformerBridge", batch: Batch) -> Float[Tensor, "row _"]:
-    """The input of the un-embedding for each layer's stream, layer by layer; or its logits.
+    """The input of the un-embedding for the stream at the answer, layer by layer; or its logits.
 
-    Logits, where the un-embedding is more than a matrix, a bias and a cap.
+    Logits, where the un-embedding is more than a matrix, a bias and a cap. All that follows the
+    last layer works position by position, so streams may stand at any position of any row: they
+    fill rows of the batch's own length, which some models insist on.
     """
-    caps = capabilities(model)
+    caps, length = capabilities(model), batch.tokens.shape[1]
+    n_rows = (caps.n_layers + 1) * len(batch.tokens)
     streams: list[Tensor] = []
     taken: list[Tensor] = []
 
     def keep(value: Tensor, hook: Any) -> None:
-        streams.append(value)
+        streams.append(value[:, batch.predicts])
 
     def put(value: Tensor, hook: Any) -> Tensor:
-        return torch.cat([*streams, value])
+        rows = torch.cat([*streams, value[:, batch.predicts]])
+        return pad(rows, (0, 0, 0, -n_rows % length)).unflatten(0, (-1, length))
 
     def take(value: Tensor, hook: Any) -> Tensor:
-        taken.append(value[:, batch.predicts])
+        taken.append(value)
         return value[:1, :1]
 
     hooks: Hooks = [(hook_block(layer), keep) for layer in range(caps.n_layers)]
@@ -202,7 +207,7 @@ def _streams(model: "TransformerBridge", batch: Batch) -> Float[Tensor, "row _"]
     given = batch.tokens if caps.masked else batch.tokens[:, : batch.predicts + 1]
     with torch.no_grad(), prompts_given(model, given), hooked(model, hooks):
         logits = model(batch.tokens)
-    return taken[0] if taken else logits[:, batch.predicts]
+    return (taken[0] if taken else logits).flatten(0, 1)[:n_rows]
 
 
 def _names_in(

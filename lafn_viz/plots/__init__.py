@@ -19,6 +19,7 @@ from lafn_viz.plots.editing import (
 )
 from lafn_viz.plots.effects import effects_by_language, effects_matrix, transfer_and_sharing
 from lafn_viz.plots.exported import keep_figures
+from lafn_viz.plots.failures import failure_kinds
 from lafn_viz.plots.known import known_shares
 from lafn_viz.plots.language_lens import language_ranks, latent_languages, lens_strip
 from lafn_viz.plots.neuron_cards import neuron_card
@@ -49,6 +50,7 @@ __all__ = [
     "effects_by_language",
     "effects_matrix",
     "fact_checking_roc",
+    "failure_kinds",
     "known_shares",
     "language_ranks",
     "language_tree",
