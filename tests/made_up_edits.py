@@ -6,6 +6,7 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.editing.baselines.editor import Editor
+from lafn_viz.editing.edit import plain_options
 from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.models.hooks import hook_post
 from lafn_viz.neurons.neuron_sets import Neuron
@@ -46,7 +47,9 @@ def an_edit(model, subject="JP", *, relation="capital", position="from_subject",
         loss=0.9,
         divergence=0.1,
         prompts=(prompt,),
-        provenance=lv.Provenance("made-up", weights_of(model), "lafn_edit"),
+        provenance=lv.Provenance(
+            "made-up", weights_of(model), "lafn_edit", plain_options(model, [prompt])
+        ),
     )
 
 

@@ -32,6 +32,8 @@ from lafn_viz.models.tokenizing import detokenize
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from lafn_viz.models.plain import PlainModel
+
 # From a text to the subjects that it names.
 Find = Callable[[str], Sequence[Match]]
 
@@ -77,7 +79,9 @@ class AppliedEdits:
         find: which subjects a text names.
     """
 
-    def __init__(self, model: "TransformerBridge", edits: Iterable[Edit], find: Find) -> None:
+    def __init__(
+        self, model: "TransformerBridge | PlainModel", edits: Iterable[Edit], find: Find
+    ) -> None:
         self.fired: list[Fired] = []
         self._model, self._find = model, find
         self._edits_of: dict[str, list[Edit]] = defaultdict(list)
@@ -213,9 +217,11 @@ class AppliedEdits:
                     "a part of the model runs by itself, so that no text says which edits act; run "
                     "the whole model, or leave the context of the edits first"
                 )
-            if self.fired and len(value) != len(now.texts):
+            flat = value.ndim == 2  # some families lay all rows end to end
+            rows = value.view(len(now.texts), -1, value.shape[1]) if flat else value
+            if self.fired and len(rows) != len(now.texts):
                 raise EditError(
-                    f"the model reads {len(value)} rows where {len(now.texts)} texts were given, "
+                    f"the model reads {len(rows)} rows where {len(now.texts)} texts were given, "
                     "as attribution does, and edits are found in texts; attribute the model "
                     "without its edits, and measure them with score_answers() or evaluate()"
                 )
@@ -223,15 +229,15 @@ class AppliedEdits:
             for fired in self.fired:
                 once = fired.edit.position == "subject_last"
                 first = fired.position - now.n_cached
-                if fired.edit.key not in added or (once and first < 0) or first >= value.shape[1]:
+                if fired.edit.key not in added or (once and first < 0) or first >= rows.shape[1]:
                     continue
                 if changed is None:
-                    changed = value.clone()
+                    changed = rows.clone()
                 neurons, values = added[fired.edit.key]
-                stop = first + 1 if once else value.shape[1]
+                stop = first + 1 if once else rows.shape[1]
                 positions = changed[fired.row, max(first, 0) : stop]
                 positions[:, neurons] += values.to(value)
-            return changed
+            return None if changed is None else changed.view_as(value)
 
         return add
 

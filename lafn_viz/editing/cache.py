@@ -1,9 +1,9 @@
 """Keep many edits, and apply each where its subject is read.
 
 1. The cache holds edits by (subject, relation); a matcher knows the names of all their subjects.
-2. While the cache is `applied`, every text that the model reads is searched for them, as a whole
-   even where it is read in pieces (see `applied`). Each row of a batch gets its own edits, from its
-   own position on.
+2. While the cache is `applied` to a bridge, or `attach`ed to a model of transformers, every text
+   that the model reads is searched for them, as a whole even where it is read in pieces (see
+   `applied`). Each row of a batch gets its own edits, from its own position on.
 3. In `generate` the prompt decides, not what the model writes: tokens that follow keep the edits of
    their row.
 
@@ -29,19 +29,19 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.messages import quoted, shown
 from lafn_viz.editing.applied import Find, Fired
-from lafn_viz.editing.applied_block import EditsInThreads
+from lafn_viz.editing.applied_block import AttachedEdits
 from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule, some_rules
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import require_model
-from lafn_viz.models.generate_calls import watched
-from lafn_viz.models.hooks import ADDING_HOOKS, UNCOMPILED, hooked
+from lafn_viz.models.plain import PlainModel
 from lafn_viz.models.tokenizing import as_read
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 Edits: TypeAlias = Edit | Iterable[Edit]  # also a cache
@@ -148,7 +148,7 @@ class EditCache:
             names.setdefault(edit.subject_id, edit.names)
         return names
 
-    def _find_as_read(self, model: "TransformerBridge") -> Find:
+    def _find_as_read(self, model: "TransformerBridge | PlainModel") -> Find:
         """A search in texts that a model's tokens give back, for names that they give back too."""
         if not self._edits or self._find is not None:
             return self.find
@@ -191,20 +191,33 @@ class EditCache:
         require_model(model)
         if self._edits:
             next(iter(self)).require(model)
-        applied = EditsInThreads(model, self, self._find_as_read(model))
-        module = model.original_model
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(UNCOMPILED)
-            stack.enter_context(watched(model))
-            with ADDING_HOOKS:
-                before = module.register_forward_pre_hook(applied.before_pass, with_kwargs=True)
-                stack.callback(before.remove)
-                after = module.register_forward_hook(
-                    applied.after_pass, with_kwargs=True, always_call=True
-                )
-                stack.callback(after.remove)
-            stack.enter_context(hooked(model, applied.hooks(), in_every_thread=True))
-            yield applied.fired
+        with AttachedEdits(model, self, self._find_as_read(model)) as attached:
+            yield attached.fired
+
+    def attach(
+        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+    ) -> AttachedEdits:
+        """Let the edits act in a causal model of transformers itself, without TransformerLens.
+
+        They act in `model(...)`, `generate` and pipelines, until the handle that is returned is
+        removed: `handle.remove()`, or the end of `with cache.attach(model, tokenizer): ...`. Later
+        changes of the cache change nothing there. To see that the edits were made for this model,
+        all its weights are read once, in about a second per gigabyte.
+
+        Args:
+            model: what `AutoModelForCausalLM.from_pretrained` returns, of the same weights as the
+                model that the edits were made for.
+            tokenizer: the model's own.
+
+        Raises:
+            EditError: if the edits were made for other weights or another tokenizer.
+            TypeError: for a bridge (see `applied`) or what is no model or fast tokenizer.
+            ValueError: for a family whose neurons are not found.
+        """
+        plain = PlainModel(model, tokenizer)
+        if self._edits:
+            next(iter(self)).require_plain(plain)
+        return AttachedEdits(plain, self, self._find_as_read(plain))
 
     @takes(folder=a_path)
     def save(self, folder: str | Path) -> None:

@@ -1,8 +1,8 @@
 """An edit as a value: which neurons it changes, what it adds to them, and where it comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -18,11 +18,25 @@ from lafn_viz.editing.forward import EditPosition
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, weights_of
+from lafn_viz.models.plain import PlainModel, plain_weights, plain_weights_of, tokens_digest
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
+
+
+# Under these options an edit's provenance says what it can tell a model of transformers by.
+PLAIN_WEIGHTS, PLAIN_TOKENS = "plain_weights", "plain_tokens"
+
+
+def plain_options(model: "TransformerBridge", prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """What an edit notes of the model and the tokenizer in a bridge."""
+    texts = [prompt.text for prompt in prompts]
+    return {
+        PLAIN_WEIGHTS: plain_weights_of(model),
+        PLAIN_TOKENS: tokens_digest(model.tokenizer, texts),
+    }
 
 
 class EditError(ValueError):
@@ -86,8 +100,35 @@ class Edit:
                 f"({shown(source.weights[:8])}), not for "
                 f"this one ({weights[:8]}); edit the fact anew on this model"
             )
+        self._require_neurons(capabilities(model).shape)
+
+    def require_plain(self, plain: PlainModel) -> None:
+        """Raise EditError for any other model of transformers, or another tokenizer."""
+        noted, model = self.provenance.options, plain.original_model
+        if not {PLAIN_WEIGHTS, PLAIN_TOKENS} <= noted.keys():
+            raise EditError(
+                f"{self!r} was made by a version of lafn_viz that did not note the model's weights "
+                "without TransformerLens; edit the fact anew, or apply the edit to the model of "
+                "lv.load_model, by cache.applied(model)"
+            )
+        if (weights := plain_weights(model)) != noted[PLAIN_WEIGHTS]:
+            raise EditError(
+                f"{self!r} was made for the model {quoted(self.provenance.model)} "
+                f"({shown(noted[PLAIN_WEIGHTS][:8])}), and the weights of this "
+                f"{type(model).__name__} in {model.dtype} differ ({weights[:8]}); load the same "
+                "model in the number type of its files or a wider one, or edit the fact anew"
+            )
+        texts = [prompt.text for prompt in self.prompts]
+        if tokens_digest(plain.tokenizer, texts) != noted[PLAIN_TOKENS]:
+            raise EditError(
+                f"this tokenizer reads the prompts of {self!r} in other tokens than the one that "
+                "it was made with; load the model's own tokenizer, from the folder of the model"
+            )
+        self._require_neurons(plain.shape)
+
+    def _require_neurons(self, shape: tuple[int, int]) -> None:
         try:
-            validate_neurons(self.neurons, capabilities(model).shape)
+            validate_neurons(self.neurons, shape)
         except ValueError as error:
             raise EditError(f"{self!r} is damaged: {error}") from None
 

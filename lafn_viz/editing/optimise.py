@@ -47,7 +47,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
 from lafn_viz.datasets.languages import require_languages
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.editing.edit import Edit
+from lafn_viz.editing.edit import Edit, plain_options
 from lafn_viz.editing.forward import EditPosition, acted_on
 from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring
 from lafn_viz.editing.loss import EditLoss
@@ -211,6 +211,7 @@ def edit_case(
             decay=decay,
             n_prompts=len(edited),
             n_keep=len(kept),
+            **plain_options(model, edited),
         ),
     )
     edit.warn_where_not_found()

@@ -23,6 +23,8 @@ from lafn_viz.models.read_texts import ReadTexts, real_tokens, recall, remember,
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from lafn_viz.models.plain import PlainModel
+
 # An edit by its signature, and the position in a row from which on it acts.
 Acted = tuple[int, int]
 
@@ -89,7 +91,10 @@ class Reading:
 
 
 def begin(
-    model: "TransformerBridge", module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: "TransformerBridge | PlainModel",
+    module: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Reading:
     """What a pass reads.
 

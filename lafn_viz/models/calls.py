@@ -31,6 +31,8 @@ from lafn_viz.models.vocabulary import unknown_words_told
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from lafn_viz.models.plain import PlainModel
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -70,10 +72,10 @@ def call(model: "TransformerBridge") -> Iterator[None]:
             turn.calling, turn.modules = False, []
 
 
-def current_call(model: "TransformerBridge") -> int | None:
+def current_call(model: "TransformerBridge | PlainModel") -> int | None:
     """Number of the call of this model that this thread is in, or None outside of any."""
-    turn = _turn(model)
-    return turn.n_calls if turn.is_calling else None
+    turn = _TURNS.get(model)  # a plain model, which is in no public call, has none
+    return turn.n_calls if turn is not None and turn.is_calling else None
 
 
 @contextlib.contextmanager
@@ -118,7 +120,7 @@ class _Turn:
         self._lock.release()
 
 
-_TURNS: "WeakKeyDictionary[TransformerBridge, _Turn]" = WeakKeyDictionary()
+_TURNS: "WeakKeyDictionary[TransformerBridge | PlainModel, _Turn]" = WeakKeyDictionary()
 _MAKING = threading.Lock()
 
 

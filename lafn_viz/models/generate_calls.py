@@ -18,17 +18,19 @@ from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from lafn_viz.core.shared import Shared
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from lafn_viz.models.plain import PlainModel
+
 
 @dataclass
 class GenerateCall:
-    """A call of `generate` in progress.
+    """A call of `generate` of a transformers model in progress.
 
     `prompt` is what it was given, or None until the first pass reads it; `mask` is its attention
     mask. `start` is the position at which it begins, behind what a cache holds; None until the
@@ -99,52 +101,57 @@ class GenerateCall:
 
 
 _CALL: ContextVar[GenerateCall | None] = ContextVar("generate_call", default=None)
-_WATCHED: "WeakKeyDictionary[TransformerBridge, Shared]" = WeakKeyDictionary()
+_WATCHED: WeakKeyDictionary[nn.Module, Shared] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
-def generate_call(model: "TransformerBridge") -> GenerateCall | None:
+def generate_call(model: "TransformerBridge | PlainModel") -> GenerateCall | None:
     """The call of the model's `generate` in which this code runs, if the model is watched."""
     call = _CALL.get()
-    return call if call is not None and call.model is model else None
+    return call if call is not None and call.model is model.original_model else None
 
 
 def prompts_given(
     model: "TransformerBridge", prompts: Int[Tensor, "row pos"]
 ) -> contextlib.AbstractContextManager[None]:
     """In this block the model reads these prompts, and answers behind them."""
-    return _in_progress(GenerateCall(model, prompts, None, is_assistant=False))
+    return _in_progress(GenerateCall(model.original_model, prompts, None, is_assistant=False))
 
 
-def watched(model: "TransformerBridge") -> Shared:
+def watched(model: "TransformerBridge | PlainModel") -> Shared:
     """Let calls of the model's `generate` note their prompt, in a `with` block."""
+    # Of a plain model there may be several views: what they show is watched once.
+    owner: Any = model if isinstance(model, nn.Module) else model.original_model
     with _LOCK:
-        if model not in _WATCHED:
-            reference = weakref.ref(model)  # the model may go, although it is remembered here
-            _WATCHED[model] = Shared(lambda: _methods_wrapped(reference()))
-        return _WATCHED[model]
+        if owner not in _WATCHED:
+            reference = weakref.ref(owner)  # the model may go, although it is remembered here
+            _WATCHED[owner] = Shared(lambda: _methods_wrapped(reference()))
+        return _WATCHED[owner]
 
 
 @contextlib.contextmanager
-def _methods_wrapped(model: Any) -> Iterator[None]:
-    for module, name, wrap in _methods(model):
+def _methods_wrapped(owner: Any) -> Iterator[None]:
+    original = getattr(owner, "original_model", owner)
+    for module, name, wrap in _methods(owner, original):
         if (method := getattr(module, name, None)) is not None:  # a masked model has none
-            vars(module)[name] = functools.partial(wrap, model, method)
+            vars(module)[name] = functools.partial(wrap, original, method)
     try:
         yield
     finally:
-        for module, name, wrap in _methods(model):
+        for module, name, wrap in _methods(owner, original):
             wrapped = vars(module).get(name)
             if isinstance(wrapped, functools.partial) and wrapped.func is wrap:
                 del vars(module)[name]
 
 
-def _methods(model: "TransformerBridge") -> list[tuple[Any, str, Callable[..., Any]]]:
-    return [
-        (model.original_model, "generate", _generate_of_transformers),
-        (model, "generate", _generate_of_lens),
-        (model, "generate_stream", _stream_of_lens),
-    ]
+def _methods(owner: Any, original: Any) -> list[tuple[Any, str, Callable[..., Any]]]:
+    methods = [(original, "generate", _generate_of_transformers)]
+    if owner is not original:  # a bridge
+        methods += [
+            (owner, "generate", _generate_of_lens),
+            (owner, "generate_stream", _stream_of_lens),
+        ]
+    return methods
 
 
 @contextlib.contextmanager

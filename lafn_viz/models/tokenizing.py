@@ -12,10 +12,12 @@ from functools import cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, special_tokens
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+    from lafn_viz.models.plain import PlainModel
 
 Spans = tuple[tuple[int, int], ...]  # the characters (start, stop) of each token
 
@@ -99,13 +101,13 @@ def _pieces(tokenizer: Any, text: str, start: int = 0) -> tuple[tuple[int, ...],
     return tuple(pieces["input_ids"]), tuple(spans)
 
 
-def detokenize(model: "TransformerBridge", tokens: Sequence[int]) -> TextTokens:
+def detokenize(model: "TransformerBridge | PlainModel", tokens: Sequence[int]) -> TextTokens:
     """Text of tokens that a model reads, without the special tokens before every text.
 
     Bytes that make no whole character, as where a text breaks off, stand for nothing.
     """
     tokenizer, read = model.tokenizer, tuple(tokens)
-    prefix = capabilities(model).special_prefix
+    prefix, _ = special_tokens(tokenizer)
     start = len(prefix) if read[: len(prefix)] == prefix else 0
     own = read[start:]
     broken = set(_broken_bytes(tokenizer, own))
@@ -120,7 +122,7 @@ def detokenize(model: "TransformerBridge", tokens: Sequence[int]) -> TextTokens:
     return TextTokens(text, read, ((0, 0),) * start + tuple(of_own), start)
 
 
-def as_read(model: "TransformerBridge", texts: Sequence[str]) -> list[str]:
+def as_read(model: "TransformerBridge | PlainModel", texts: Sequence[str]) -> list[str]:
     """Each text as a model's tokens give it back: without capitals or accents, for some.
 
     A text with words that the vocabulary does not have stays as it is.
