@@ -2,15 +2,33 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
-from made_up_edits import an_edit
+from made_up_edits import an_edit, ids
 from safetensors.torch import save_file
 
 import lafn_viz as lv
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import EditError
+from lafn_viz.models.packaged import packaged_folder
+
+# Opens a saved cache where TransformerLens, and what draws and counts, cannot be imported.
+ELSEWHERE = """
+import sys
+blocked = ("transformer_lens", "accelerate", "pandas", "plotly", "pyarrow", "scipy", "ipywidgets")
+sys.modules.update(dict.fromkeys(blocked))
+from transformers import AutoModelForCausalLM, AutoTokenizer
+import lafn_viz as lv
+edits, folder, text = sys.argv[1:]
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+tokenizer = AutoTokenizer.from_pretrained(folder)
+lv.EditCache.load(edits).attach(model, tokenizer)
+tokens = tokenizer(text, return_tensors="pt")
+print(model.generate(**tokens, max_new_tokens=4, do_sample=False)[0].tolist())
+"""
 
 
 def test_saved_and_loaded(tiny, tmp_path):
@@ -79,3 +97,18 @@ def test_examples_of_prompts_are_kept_and_may_lack(tiny, tmp_path):
         # An older version, which knows no examples, reads an edit without them.
         assert ("examples" in (place / "edits.json").read_text("utf-8")) == told
         assert next(iter(EditCache.load(place))).prompts == one.prompts
+
+
+@pytest.mark.slow
+def test_opened_without_transformer_lens(embedded, tmp_path):
+    edit, text = an_edit(embedded), "The capital of Japan is"
+    cache = EditCache([dataclasses.replace(edit, values=10 * edit.values)])  # seen in the text
+    cache.save(tmp_path / "edits")
+    command = [sys.executable, "-c", ELSEWHERE, tmp_path / "edits", packaged_folder("embedded")]
+    run = subprocess.run([*command, text], capture_output=True, text=True, check=False)
+    assert not run.returncode, run.stderr
+    inside, options = embedded.original_model, {"max_new_tokens": 4, "do_sample": False}
+    plain = inside.generate(ids(embedded, text), **options)[0].tolist()
+    with cache.applied(embedded):
+        expected = inside.generate(ids(embedded, text), **options)[0].tolist()
+    assert run.stdout == f"{expected}\n" != f"{plain}\n"
