@@ -19,6 +19,11 @@ EDITORS = (
     "language_agnostic", "random_neurons", "per_language", "knowledge_neurons", "fine_tuning",
     "rome", "memit",
 )  # fmt: skip
+# The editors of `lafn-viz edit`, and the options that each takes.
+EDIT_OPTIONS = {
+    "language_agnostic": ("n_neurons", "layers", "position"), "memit": ("layers", "position"),
+    "rome": ("layers", "position"), "fine_tuning": ("layers",),
+}  # fmt: skip
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
@@ -27,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lafn-viz", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE_VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_demo, _add_evidence, _add_gallery, _add_sweep, _add_lab, _add_app):
+    for add in (_add_demo, _add_edit, _add_evidence, _add_gallery, _add_sweep, _add_lab, _add_app):
         add(commands)
     options = vars(parser.parse_args(arguments))
     runs: dict[str, Callable[..., int]] = {
         "demo": _demo,
+        "edit": _edit,
         "evidence": _evidence,
         "gallery": _gallery,
         "sweep": _sweep,
@@ -40,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         return runs[options.pop("command")](**options)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, ImportError) as error:
         print(f"lafn-viz: {error}", file=sys.stderr)
         return 2
 
@@ -54,6 +60,39 @@ def _add_demo(commands: Any) -> None:
     add("--relation", default="capital", help="relation of the facts (default: capital)")
     add("--facts", type=int, default=24, help="number of facts, drawn at random (default: 24)")
     add("--seed", type=int, default=0, help="seed of the facts drawn and of the random neurons")
+
+
+def _add_edit(commands: Any) -> None:
+    edit = commands.add_parser(
+        "edit", help="give one fact a new object in all languages, test the edit, and save it"
+    )
+    add = edit.add_argument
+    add("--model", default="embedded", help="name or folder (default: embedded)")
+    add("--fact", required=True, metavar="RELATION/SUBJECT", help="such as capital/JP")
+    add(
+        "--new", required=True, nargs="+", metavar="OBJECT",
+        help="the new object: its name, or the id of a subject whose object it is (IT), or its "
+        "names by language (en=Rome fr=Rome)",
+    )  # fmt: skip
+    add(
+        "--out", type=Path, required=True,
+        help="folder for the edit: a cache, to which further edits are added, or the edited model "
+        "if the editor changes weights",
+    )  # fmt: skip
+    add("--languages", nargs="+", default=None, help="edit in these languages (default: all)")
+    add(
+        "--file", type=Path, nargs=2, metavar=("FACTS", "PARAPHRASES"), default=None,
+        help="use your own facts, in two files of JSON lines (default: the embedded facts)",
+    )  # fmt: skip
+    add(
+        "--editor", choices=EDIT_OPTIONS, default="language_agnostic",
+        help="what makes the edit (default: language_agnostic, which changes no weights)",
+    )  # fmt: skip
+    add(
+        "--neurons", type=int, dest="n_neurons", metavar="N", help="change N neurons (default: 100)"
+    )
+    add("--layers", type=int, nargs="+", metavar="N", help="change only these layers")
+    add("--position", help="where the edit acts: from_subject, subject_last or answer")
 
 
 def _add_evidence(commands: Any) -> None:
@@ -247,6 +286,69 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     for name in figures:
         print(f"  {out / name}.html")
     return 0
+
+
+def _edit(
+    model: str,
+    fact: str,
+    new: list[str],
+    out: Path,
+    *,
+    languages: list[str] | None,
+    file: Sequence[Path] | None,
+    editor: str,
+    **options: Any,
+) -> int:
+    import lafn_viz as lv
+    from lafn_viz.editing.baselines.weight_edits import WeightEdit, require_free
+    from lafn_viz.experiments.edit_trial import cache_in, case_to_try, try_edit
+
+    make = _edit_editor(editor, {name: x for name, x in options.items() if x is not None})
+    relation, _, subject = fact.partition("/")
+    named = dict(name.split("=", 1) for name in new if "=" in name)
+    if len(named or new[:1]) < len(new):
+        raise ValueError(
+            f"--new {' '.join(new)} is neither one name nor names by language; write "
+            "--new 'Buenos Aires', or --new en=Rome fr=Rome"
+        )
+    facts = lv.load_facts() if file is None else lv.load_facts(file[0], paraphrases=file[1])
+    case = case_to_try(
+        facts, subject=subject, relation=relation, new_object=named or new[0], languages=languages
+    )
+    # What is there already is looked at before minutes of work, and not after them.
+    _make_folder(out.parent)
+    loaded = lv.load_model(model)
+    if editor == "language_agnostic":
+        cache = cache_in(out, loaded)
+    else:
+        require_free(out)
+    trial = try_edit(loaded, make, case)
+    print(trial.to_text())
+    trial.require_holding()
+    if isinstance(trial.edit, WeightEdit):
+        trial.edit.save_model(loaded, out)
+        print(f"\nthe edited model: {out.resolve()}")
+    if isinstance(trial.edit, lv.EditCache):
+        for made in trial.edit:
+            cache.add(made, replace=True)
+        cache.save(out)
+        print(f"\n{cache!r}: {out.resolve()}")
+    return 0
+
+
+def _edit_editor(name: str, options: dict[str, Any]) -> "lv.Editor":
+    import lafn_viz as lv
+
+    for option in options:
+        if option not in EDIT_OPTIONS[name]:
+            flag = "neurons" if option == "n_neurons" else option
+            raise ValueError(f"the editor {name} takes no --{flag}; leave it out")
+    if name == "rome" and "layers" in options:
+        if len(options["layers"]) > 1:
+            raise ValueError("the editor rome changes one layer; give --layers one number")
+        options["layer"] = options.pop("layers")[0]
+    editor: lv.Editor = getattr(lv.baselines, name)(**options)
+    return editor
 
 
 def _evidence(

@@ -42,7 +42,10 @@ from lafn_viz.datasets.text import same_text, shows_answer
 KEEP = 2  # paraphrases of each other relation and language
 
 
-@takes(subject=a_text, relation=a_text, languages=or_none(some_languages))
+@takes(
+    subject=a_text, relation=a_text, languages=or_none(some_languages), neighbours=whole(0),
+    seed=a_seed,
+)  # fmt: skip
 def counterfactual_case(
     facts: Facts,
     *,
@@ -50,8 +53,10 @@ def counterfactual_case(
     relation: str,
     new_object: str | Mapping[str, str],
     languages: str | Iterable[str] | None = None,
+    neighbours: int = 0,
+    seed: int = 0,
 ) -> EditCase:
-    """Make the edit of one fact. Its locality asks for the subject's other relations alone.
+    """Make the edit of one fact. Its locality asks for the subject's other relations.
 
     Args:
         subject: its name in any language, or its id.
@@ -59,6 +64,9 @@ def counterfactual_case(
             for an object that the facts do not hold.
         languages: the languages to edit in; all that name the fact by default. Here and in
             `new_object` they may have any form of a tag.
+        neighbours: for how many other subjects of the relation the locality asks too, as in
+            `counterfactual_cases`.
+        seed: for the draw of these subjects.
 
     Raises:
         ValueError: for a subject, relation, object or language that does not exist.
@@ -75,8 +83,10 @@ def counterfactual_case(
     fact = next(iter(matching))
     chosen = next(iter(matching.filter(languages=languages))).languages
     names = _new_names(facts, fact, relation, new_object, chosen)
-    others = [x for x in facts if x.subject_id == fact.subject_id and x.relation != relation]
-    return _case(facts, fact, names, "own", others)
+    with_names = (x for x in facts if x.relation == relation and names.items() <= x.object.items())
+    new_id = next((x.object_id for x in with_names), "")
+    around = _around(fact, new_id, facts.facts, neighbours, random.Random(seed))
+    return _case(facts, fact, names, "own", around)
 
 
 def _read_names(new_object: Any) -> str | Mapping[str, str]:
@@ -133,7 +143,7 @@ def counterfactual_cases(
     unedited = [fact for fact in facts if fact.id not in edited]
     cases = []
     for fact, new in edits:
-        around = _around(fact, new, unedited, neighbours, draw)
+        around = _around(fact, new.object_id, unedited, neighbours, draw)
         names = {language: new.object[language] for language in fact.languages}
         cases.append(_case(facts, fact, names, new.object_id, around))
     return EditSet(tuple(cases))
@@ -164,7 +174,7 @@ def _draw_edits(
 
 
 def _around(
-    fact: Fact, new: Fact, unedited: Sequence[Fact], neighbours: int, draw: random.Random
+    fact: Fact, new_id: str, unedited: Sequence[Fact], neighbours: int, draw: random.Random
 ) -> list[Fact]:
     """The facts that the locality of an edit asks for: other subjects, then other relations."""
     others = [
@@ -173,7 +183,7 @@ def _around(
         if other.relation == fact.relation and other.subject_id != fact.subject_id
     ]
     draw.shuffle(others)
-    others.sort(key=lambda other: other.object_id != new.object_id)
+    others.sort(key=lambda other: other.object_id != new_id)
     same_subject = [
         other
         for other in unedited

@@ -10,6 +10,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -166,6 +167,25 @@ def _numbers(module: nn.Module, leaf: str, parameter: Tensor) -> bytes:
         weight = full_weight(module, leaf)  # type: ignore[assignment]
     numbers = weight.cpu().to(torch.float32).contiguous()
     return hashlib.sha256(numbers.numpy().data).digest() if numbers.any() else b""
+
+
+def save_plain(model: "TransformerBridge", folder: Path) -> None:
+    """Write the model in a bridge, as it is now, and its tokenizer as transformers keeps them."""
+    inside: Any = model.original_model
+    with torch.device("meta"):  # layers without numbers, which are put in next
+        plain = type(inside)(inside.config)
+    weights = {name: parameter for name, _, parameter in _parameters(inside)}
+    buffers = {
+        name: buffer for name, buffer in inside.named_buffers() if name in plain.state_dict()
+    }
+    names = plain.state_dict().keys()
+    state = {name: tensor for name, tensor in (weights | buffers).items() if name in names}
+    plain.load_state_dict(state, assign=True)
+    plain.tie_weights()
+    if plain.can_generate():
+        plain.generation_config = inside.generation_config
+    plain.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
 
 
 def tokens_digest(tokenizer: Any, texts: Sequence[str]) -> str:

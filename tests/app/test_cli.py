@@ -2,6 +2,9 @@ import json
 import re
 
 import pytest
+import torch
+from made_up_edits import an_edit
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lafn_viz as lv
 from lafn_viz.cli import main
@@ -78,3 +81,62 @@ def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"lafn-viz {lv.__version__}\n"
+
+
+@pytest.mark.slow
+def test_an_edit_is_saved_beside_those_before_it(embedded, tmp_path, capsys):
+    out = tmp_path / "edits"
+    lv.EditCache([an_edit(embedded, "PE"), an_edit(embedded, "JP")]).save(out)
+    given = ["--languages", "en", "fr", "--neurons", "640", "--layers", "3"]
+    given += ["--fact", "capital/Japan"]
+    assert main(["edit", "--out", str(out), *given, "--new", "en=Oslo", "fr=Oslo"]) == 0
+    output = capsys.readouterr().out
+    assert "new answer in held-out wordings" in output
+    assert f"EditCache(2 edits of 2 subjects): {out}" in output
+    edits = {edit.subject_id: edit for edit in lv.EditCache.load(out)}
+    assert edits["JP"].new == {"en": "Oslo", "fr": "Oslo"}
+    assert {layer for layer, _ in edits["JP"].neurons} == {3}
+    assert torch.equal(edits["PE"].values, an_edit(embedded, "PE").values)
+
+
+@pytest.mark.slow
+def test_an_edit_of_weights_is_saved_as_a_model(tmp_path, capsys):
+    out = tmp_path / "model"
+    given = ["--fact", "capital/JP", "--new", "Rome", "--languages", "en"]
+    given += ["--editor", "fine_tuning", "--out", str(out)]
+    assert main(["edit", *given]) == 0
+    assert f"the edited model: {out}" in capsys.readouterr().out
+    model = AutoModelForCausalLM.from_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    tokens = tokenizer("Country: Japan. Capital:", return_tensors="pt")
+    written = model.generate(**tokens, max_new_tokens=1, do_sample=False)[0]
+    assert tokenizer.decode(written).endswith(" Rome")
+    assert main(["edit", *given]) == 2
+    assert "is there and not empty; give another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--fact", "Japan", "--new", "Rome"], "unknown relation 'Japan'"),
+        (["--fact", "capital/Nowhere", "--new", "Rome"], "no fact here has the subject 'Nowhere'"),
+        (["--fact", "capital/JP", "--new", "Nowhere"], "has the object 'Nowhere'"),
+        (["--fact", "capital/JP", "--new", "Tokyo"], "has the object 'Tokyo' already"),
+        (["--fact", "capital/JP", "--new", "Buenos", "Aires"], "--new 'Buenos Aires'"),
+        (["--fact", "capital/JP", "--new", "en=Rome"], "the new object has no name in fr"),
+        (["--fact", "capital/JP", "--new", "IT", "--languages", "xx"], "'xx'"),
+        (["--fact", "capital/JP", "--new", "IT", "--neurons", "0"], "n_neurons"),
+        (["--fact", "capital/JP", "--new", "IT", "--editor", "memit", "--neurons", "3"],
+         "the editor memit takes no --neurons"),
+        (["--fact", "capital/JP", "--new", "IT", "--editor", "rome", "--layers", "0", "1"],
+         "changes one layer"),
+        (["--fact", "capital/JP", "--new", "en=" + "long name " * 60, "--languages", "en"],
+         "tokens"),
+    ],
+)  # fmt: skip
+def test_an_edit_that_cannot_be_made_gets_one_sentence(arguments, says, tmp_path, capsys):
+    assert main(["edit", "--out", str(tmp_path / "out"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

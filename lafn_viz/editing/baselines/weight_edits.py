@@ -20,6 +20,7 @@ are bit for bit what they were, also after an exception.
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass
+from lafn_viz.core.arguments import a_path, takes
+from lafn_viz.core.files import whole_folder
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.loss import EditLoss
@@ -36,6 +39,8 @@ from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import held, reads_model, require_model
 from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.models.hooks import down_weight, hook_written
+from lafn_viz.models.plain import save_plain
+from lafn_viz.models.quiet import quiet
 from lafn_viz.models.remembered import Remembered
 from lafn_viz.models.weights import is_copied
 
@@ -48,6 +53,12 @@ N_CORPUS = 2000  # about as many prompts of the embedded facts make the moments 
 _LayerState = dict[int, tuple[Tensor, dict[object, Tensor]]]
 _APPLIED: "WeakKeyDictionary[TransformerBridge, _LayerState]" = WeakKeyDictionary()
 _MOMENTS: "Remembered[Float[Tensor, 'layer neuron neuron']]" = Remembered(weights_of)
+
+
+def require_free(folder: Path) -> None:
+    """Raise FileExistsError for a folder that holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is there and not empty; give another folder for the model")
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,23 @@ class WeightEdit:
                 yield
             finally:
                 self._take_back(model, layers, token)
+
+    @takes(folder=a_path)
+    def save_model(self, model: "TransformerBridge", folder: str | Path) -> None:
+        """Write the edited model, with its tokenizer, to a folder as transformers reads it.
+
+        `AutoModelForCausalLM.from_pretrained(folder)` and `lv.load_model(folder)` open it, in the
+        number type that the model has now. The model itself stays as it is, and the folder is
+        written whole or not at all.
+
+        Raises:
+            FileExistsError: if the folder is there and not empty.
+            ValueError: for weights that are offloaded or quantised.
+        """
+        place = Path(folder)
+        require_free(place)
+        with self.applied(model), quiet(), whole_folder(place) as new:
+            save_plain(model, new)
 
     @reads_model
     def _apply(self, model: "TransformerBridge", layers: _LayerState, token: object) -> None:

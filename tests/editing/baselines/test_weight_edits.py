@@ -4,6 +4,8 @@ import contextlib
 
 import pytest
 import torch
+from made_up_edits import ids, logits
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lafn_viz as lv
 from lafn_viz.editing.baselines.weight_edits import (
@@ -13,7 +15,7 @@ from lafn_viz.editing.baselines.weight_edits import (
     second_moments,
 )
 from lafn_viz.editing.forward import EditedForward
-from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.models.hooks import down_weight, hook_post, hook_written
 
 
@@ -137,3 +139,29 @@ def test_a_layer_whose_neurons_are_silent_has_no_key(embedded, facts, editor):
     says = "layer=1, position='subject_last': no neuron of the layer is active there in .*'en'"
     with pytest.raises(ValueError, match=says):
         editor.edit(embedded, case, ["en", "fr"])
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3", "gpt_neox"])
+def test_an_edited_model_is_saved_as_one_of_transformers(tiny, folder, tmp_path, family):
+    model, place = tiny(family), tmp_path / "edited"
+    tokens, weights = ids(model, "The capital of Japan is"), weights_of(model)
+    change = torch.randn(down_weight(model, 1).shape, generator=torch.Generator().manual_seed(0))
+    edit = WeightEdit({1: change})
+    before = logits(model, tokens)
+    with edit.applied(model):
+        expected = logits(model, tokens)
+    edit.save_model(model, place)
+    assert weights_of(model) == weights
+    saved, plain = (AutoModelForCausalLM.from_pretrained(at) for at in (place, folder(family)))
+    with torch.no_grad():
+        torch.testing.assert_close(saved(tokens).logits, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(expected, before, atol=1e-2)
+    # Everything else in the folder is as in the model that the bridge was made from.
+    of_saved, of_plain = saved.state_dict(), plain.state_dict()
+    assert of_saved.keys() == of_plain.keys()
+    (changed,) = {name for name, x in of_plain.items() if not torch.equal(x, of_saved[name])}
+    assert ".1.mlp." in changed
+    assert type(saved) is type(plain)
+    assert AutoTokenizer.from_pretrained(place)("Japan") == model.tokenizer("Japan")
+    with pytest.raises(FileExistsError, match="is there and not empty; give another folder"):
+        edit.save_model(model, place)
