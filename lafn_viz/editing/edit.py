@@ -18,7 +18,8 @@ from lafn_viz.editing.forward import EditPosition
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, weights_of
-from lafn_viz.models.plain import PlainModel, plain_weights, plain_weights_of, tokens_digest
+from lafn_viz.models.plain import PlainModel
+from lafn_viz.models.plain_weights import plain_weights, plain_weights_of, tokens_digest
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 
 if TYPE_CHECKING:

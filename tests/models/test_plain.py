@@ -1,4 +1,4 @@
-"""The neurons of a model of transformers are found, and it is told from other models."""
+"""The neurons of a model of transformers are found."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import transformers as hf
 from families import FAMILIES, FURTHER, GROUPED, MASKED
 
 from lafn_viz.models.hooks import hooked
-from lafn_viz.models.plain import PlainModel, plain_weights, plain_weights_of, tokens_digest
+from lafn_viz.models.plain import PlainModel
 
 CAUSAL = {name: make for name, make in FAMILIES.items() if name not in MASKED} | FURTHER
 FOUR_TIMES_AS_WIDE = {"bloom", "gptj", "codegen", "gpt_bigcode", "gpt_neo", "falcon", "mpt"}
@@ -44,19 +44,3 @@ def test_a_family_that_is_not_known_is_refused(tokenizer):
     model = hf.MixtralForCausalLM(hf.MixtralConfig(**sizes))
     with pytest.raises(ValueError, match="MixtralForCausalLM have no down projection of a known"):
         PlainModel(model, tokenizer)
-
-
-@pytest.mark.parametrize("family", ["gpt2", "gemma3"])
-def test_weights_are_told_from_others(tiny, folder, family):
-    plain = hf.AutoModelForCausalLM.from_pretrained(folder(family))
-    assert plain_weights(plain) == plain_weights_of(tiny(family))
-    before, weight = plain_weights(plain), next(reversed(list(plain.parameters())))
-    with torch.no_grad():
-        weight.view(-1)[-1] += 1
-    assert plain_weights(plain) != before
-
-
-def test_tokens_are_told_from_others(tokenizer, mask_tokenizer):
-    texts = ["The capital of Japan", "日本"]
-    assert tokens_digest(tokenizer, texts) != tokens_digest(mask_tokenizer, texts)
-    assert tokens_digest(tokenizer, texts) != tokens_digest(tokenizer, texts[:1])

@@ -39,7 +39,7 @@ from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import held, reads_model, require_model
 from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.models.hooks import down_weight, hook_written
-from lafn_viz.models.plain import save_plain
+from lafn_viz.models.plain_weights import save_plain
 from lafn_viz.models.quiet import quiet
 from lafn_viz.models.remembered import Remembered
 from lafn_viz.models.weights import is_copied

@@ -1,0 +1,23 @@
+"""A model and a tokenizer are told from others, with and without a bridge."""
+
+import pytest
+import torch
+import transformers as hf
+
+from lafn_viz.models.plain_weights import plain_weights, plain_weights_of, tokens_digest
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3"])
+def test_weights_are_told_from_others(tiny, folder, family):
+    plain = hf.AutoModelForCausalLM.from_pretrained(folder(family))
+    assert plain_weights(plain) == plain_weights_of(tiny(family))
+    before, weight = plain_weights(plain), next(reversed(list(plain.parameters())))
+    with torch.no_grad():
+        weight.view(-1)[-1] += 1
+    assert plain_weights(plain) != before
+
+
+def test_tokens_are_told_from_others(tokenizer, mask_tokenizer):
+    texts = ["The capital of Japan", "日本"]
+    assert tokens_digest(tokenizer, texts) != tokens_digest(mask_tokenizer, texts)
+    assert tokens_digest(tokenizer, texts) != tokens_digest(tokenizer, texts[:1])
