@@ -22,6 +22,7 @@ from lafn_viz.models.remembered import structure_of
 from lafn_viz.plots.style import language_colour
 from lafn_viz.widgets.background import Task, Worker
 from lafn_viz.widgets.exported import COPIES, Kept
+from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import STATIC, class_name, row
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Explorer(Kept, w.VBox):
         self.model: TransformerBridge | None = None
         self.lock = threading.RLock()
         self.tasks: dict[str, Task] = {}
+        self.views: tuple[FigureView, ...] = ()  # what is drawn of the model and the choices
         models: list[tuple[str, Any]] = [
             (name, name)
             for name in installed_models()
@@ -154,8 +156,14 @@ class Explorer(Kept, w.VBox):
 
         # Until the chosen model is there, nothing may be computed with the last one.
         self.model = None
+        self.outdate()
         self.stop()
         self.submit("model", compute, show)
+
+    def outdate(self) -> None:
+        """Mark what is drawn as not of what is chosen now, until it is drawn anew."""
+        for view in self.views:
+            view.outdate()
 
     def ready(self) -> "TransformerBridge":
         """Return the model that is chosen. Raises ValueError until it is loaded."""

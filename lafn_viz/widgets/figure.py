@@ -23,6 +23,8 @@ class FigureView(Kept, anywidget.AnyWidget):
 
     `clicked` is {"curve", "row", "column", "click"}: the trace, the place in it (of a trace without
     rows only the column), and a number that grows, so that two clicks on one cell differ.
+
+    `outdated` is a sentence over a dimmed figure that is not of what is chosen now; see `outdate`.
     """
 
     _esm = STATIC / "figure.js"
@@ -32,16 +34,19 @@ class FigureView(Kept, anywidget.AnyWidget):
     label = traitlets.Unicode("").tag(sync=True)
     revision = traitlets.Int(0).tag(sync=True)
     clicked = traitlets.Dict().tag(sync=True)
+    outdated = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, figure: go.Figure | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self._what = ""
         self.on_msg(self._send_library)
         if figure is not None:
             self.show(figure)
 
-    def show(self, figure: go.Figure | None) -> None:
-        """Draw a figure in place of the last one; None leaves the place empty."""
+    def show(self, figure: go.Figure | None, *, what: str = "") -> None:
+        """Draw a figure, of `what`, in place of the last one; None leaves the place empty."""
         with self.hold_sync():
+            self._what, self.outdated = what, ""
             if figure is None:
                 self.figure = self.label = ""
             else:
@@ -50,6 +55,13 @@ class FigureView(Kept, anywidget.AnyWidget):
                 self.label = description(drawn)
             self.revision += 1
         COPIES.changed()
+
+    def outdate(self) -> None:
+        """Dim the figure, and say what it still shows, until another one is drawn."""
+        if self.figure:
+            self.outdated = (
+                f"Not what is chosen now: this is still {self._what or 'the last figure'}."
+            )
 
     def kept_html(self) -> str:
         """Return HTML that draws the figure in an exported page."""

@@ -114,6 +114,7 @@ class OverlapExplorer(Explorer):
         for control in (self.threshold, self.min_languages, self.min_scripts, self.view):
             control.observe(redraw, "value")
         self.figure = FigureView().add_class("lafn-overlap")
+        self.views = (self.figure,)
         self.figure.observe(self.guarded(self._on_click), "clicked")
         names = [(language_name(code), code) for code in self.facts.languages]
         self.pair = tuple(
@@ -128,6 +129,7 @@ class OverlapExplorer(Explorer):
 
     def begin(self) -> None:
         """Attribute the fact that is chosen, then its control."""
+        self.outdate()
         fact, method, model = self.choice.fact, self.method.value, self.ready()
         # The control is the next facts in the list, so that a fact always has the same control.
         ids = [other.id for other in self.facts.filter(relation=fact.relation)]
@@ -161,6 +163,8 @@ class OverlapExplorer(Explorer):
                 del self._kept[key]
 
         self.submit("scores", compute, lambda _: self._draw())
+        if own in self._kept:
+            self._draw()
 
     def _attribute(self, model: "TransformerBridge", key: ScoresKey) -> NeuronScores:
         """Attribute one fact. Raises ValueError for scores that are not numbers."""
@@ -190,6 +194,7 @@ class OverlapExplorer(Explorer):
         """Draw the view that is chosen, once the fact is attributed."""
         if not self._shown or self._shown[0] not in self._kept:
             return
+        self.outdate()
         scores = self._scores()
         fact = self._shown[0][2]
         located = locate(
@@ -207,7 +212,7 @@ class OverlapExplorer(Explorer):
             figure = plots.layer_distribution(self.overlap)
         else:
             figure = plots.attribution_strip(scores[0], agnostic=agnostic)
-        self.figure.show(figure)
+        self.figure.show(figure, what=self._described(fact))
         n_expected, n_others = self._n_facts - 1, len(scores) - 1
         control = f"Control: {n_others} other fact{'' if n_others == 1 else 's'}."
         if n_others < n_expected and self.waiting("scores"):
@@ -216,6 +221,12 @@ class OverlapExplorer(Explorer):
             control += f" Facts that cannot be attributed: {listed(self._left_out.reasons)}."
         self.status.say(f"{fact}: {len(agnostic)} neurons in {located.criterion}. {control}")
         self._list_shared()
+
+    def _described(self, fact_id: str) -> str:
+        """A fact and the model that is chosen, in words."""
+        fact = self.facts[fact_id]
+        name, relation = next(iter(fact.subject.values())), fact.relation.replace("_", " ")
+        return f"{name} ({relation}), {self.model_choice.label}"
 
     def _on_click(self) -> None:
         """Take a click on the strip as a neuron, and a click on the heatmap as two languages."""

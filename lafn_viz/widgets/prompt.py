@@ -75,6 +75,7 @@ class PromptExplorer(Explorer):
         self.method = method_choice(restart)
         self.tokens, self.figure = w.HTML(), FigureView()
         self.figure.add_class("lafn-prompt-strip")
+        self.views = (self.figure,)
         self.panel = NeuronPanel(self)
         self.panel.follow(self.figure)
         self.children = (
@@ -92,6 +93,7 @@ class PromptExplorer(Explorer):
     def begin(self) -> None:
         """Attribute the prompt that is typed, unless it changes again within a moment."""
         self.drop("prompt")
+        self.outdate()
         model, text, code = self.ready(), self.text.value, self._language()
         prompt = Prompt(
             fact_id="own", relation="own", language=code, paraphrase=0, text=text,
@@ -139,7 +141,7 @@ class PromptExplorer(Explorer):
         ]
         head = ("Likeliest next", "Probability")
         self.tokens.value = table(head, cells, caption="", name="lafn-next") if cells else ""
-        self.figure.show(plots.attribution_strip(scores))
+        self.figure.show(plots.attribution_strip(scores), what=f"“{prompt.text}”")
         self.panel.show(neuron_table(scores, known_only=False), scores, "Neurons of this prompt")
         self.status.say(
             f"P({prompt.answer}) = {float(scores.target_prob[0]):.1%}"

@@ -149,3 +149,29 @@ def test_a_fact_that_cannot_be_attributed_is_no_control(embedded, capitals):
     assert "Control: 2 other facts." in shown[1].status.text
     assert "capital/bad" in shown[1].status.text
     assert not shown[1].status.is_error
+
+
+def test_a_figure_of_something_else_says_so(overlap_explorer):
+    """While another fact is attributed, after it was cancelled, and with no languages."""
+    figure, choice = overlap_explorer.figure, overlap_explorer.choice
+    assert figure.outdated == ""
+    seen = []
+    figure.observe(lambda change: seen.append(change["new"]), "outdated")
+    choice.subject.value = "capital/JP"
+    overlap_explorer.wait()
+    still = "Not what is chosen now: this is still France (capital), the model given."
+    assert (seen[0], seen[-1]) == (still, "")
+    with overlap_explorer.lock:
+        choice.subject.value = "capital/PE"
+        overlap_explorer.stop()
+    assert "this is still Japan (capital)" in figure.outdated
+    choice.subject.value = "capital/FR"  # its scores are kept
+    assert figure.outdated == ""
+    overlap_explorer.wait()
+    boxes = list(overlap_explorer.languages.boxes.values())
+    for box in boxes[1:]:
+        box.value = False
+    assert "this is still France (capital)" in figure.outdated
+    for box in boxes[1:]:
+        box.value = True
+    assert figure.outdated == ""

@@ -91,7 +91,13 @@ async function render({ model, el }) {
   el.classList.add("lafn-figure");
   const plot = document.createElement("div");
   plot.setAttribute("role", "group");
-  el.append(plot);
+  const note = document.createElement("p");
+  note.className = "lafn-outdated-note";
+  el.append(note, plot);
+  const dim = () => {
+    note.textContent = model.get("outdated");
+    el.classList.toggle("lafn-outdated", Boolean(note.textContent));
+  };
   let gone = false;
   let drawing = Promise.resolve();
   let clicks = 0;
@@ -141,6 +147,8 @@ async function render({ model, el }) {
   const repaint = () => next(true);
 
   model.on("change:revision", redraw);
+  model.on("change:outdated", dim);
+  dim();
   const watcher = new MutationObserver(repaint);
   watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
   const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -152,6 +160,7 @@ async function render({ model, el }) {
     watcher.disconnect();
     scheme.removeEventListener("change", repaint);
     model.off("change:revision", redraw);
+    model.off("change:outdated", dim);
     page.plotly?.then((drawer) => drawer.purge(plot)).catch(() => {});
   };
 }
