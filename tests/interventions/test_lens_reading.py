@@ -142,3 +142,18 @@ def test_bad_input_gets_one_sentence(embedded, facts, asked):
     own = lv.Prompt.of("France is near", "Spain", subject="France")
     with pytest.raises(ValueError, match=r"names of own/France.*give facts="):
         lv.language_lens(embedded, own)
+
+
+@pytest.mark.gemma
+def test_gemma_names_in_english_what_it_writes_in_russian(gemma, facts):
+    capitals = facts.filter(relation="capital", languages=["en", "ru"], leaking=False)
+    some = capitals.filter(subjects=["FR", "JP", "TH", "FI"], languages="ru")
+    asked = [p for p in some.prompts(shots=2, examples=capitals) if p.paraphrase == 2]
+    lens = lv.language_lens(gemma, asked, languages=["en", "ru"], controls=4)
+    table = lens.by_language(top=1)
+    led, control = (table.pivot_table(of, "name", "layer") for of in ("share", "control"))
+    assert led.loc["en", 15] > 0.7
+    assert led.loc["en", 18] == 0
+    assert led.loc["ru", :16].max() == 0
+    assert led.loc["ru", 18] >= 0.5
+    assert control.to_numpy().max() < 0.2
