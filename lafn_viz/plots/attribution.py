@@ -20,6 +20,7 @@ from lafn_viz.plots.style import (
     TARGET_UNITS,
     asked_of,
     interval,
+    made_of,
     styled,
 )
 
@@ -96,13 +97,13 @@ def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int
     if marked:
         _mark_bins(figure, marked, label=language_name(languages[0]))
     _lay_out_strip(figure, n_layers, bins)
-    method = scores.provenance.method.replace("_", " ").capitalize()
-    mean = ", mean over paraphrases" if len(scores.prompts) > len(languages) else ""
+    mean = "Mean over paraphrases. " if len(scores.prompts) > len(languages) else ""
     return styled(
         figure,
         title=f"{asked_of(scores.prompts[0])}: which neurons answer?",
-        caption=f"{method}{mean}. A column is the strongest of {-(-width // bins)} neurons"
-        f"{'; ▾ marks language-agnostic ones' if marked else ''}.{_if_pale(strongest, target)}",
+        caption=f"{mean}A column is the strongest of {-(-width // bins)} neurons"
+        f"{'; ▾ marks language-agnostic ones' if marked else ''}.{_if_pale(strongest, target)}"
+        + made_of(facts, scores.provenance),
         height=max(280, 200 + 34 * len(languages)),
     )
 

@@ -12,7 +12,15 @@ from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.languages import language_name, script_of
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.plots.drawn import a_table, draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, interval, styled
+from lafn_viz.plots.style import (
+    AGNOSTIC,
+    CONTROL,
+    LEGEND_ABOVE,
+    SPECIFIC,
+    interval,
+    made_of,
+    styled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,10 +66,9 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
     return styled(
         figure,
         title="Do languages keep a fact in the same neurons?",
-        caption=f"Overlap of the neurons of {len(overlap.facts)} "
-        f"{'fact' if len(overlap.facts) == 1 else 'facts'} between languages. Only "
-        f"what is brighter on the left belongs to the fact; chance is "
-        f"{np.nanmean(means['chance']):.3f}.",
+        caption="Overlap of a fact's neurons between languages. Only what is brighter on the left "
+        f"belongs to the fact; chance is {np.nanmean(means['chance']):.3f}."
+        + made_of(overlap.facts, overlap.provenance),
         height=520,
     )
 
@@ -160,7 +167,7 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
         figure,
         title="Where do shared and separate neurons sit?",
         caption=f"Agnostic: in the sets of {overlap.criterion}. "
-        "Specific: in exactly one language's set.",
+        "Specific: in exactly one language's set." + made_of(overlap.facts, overlap.provenance),
         height=420,
     )
 
@@ -286,7 +293,8 @@ def language_tree(overlap: Overlap) -> go.Figure:
         figure,
         title="Which languages keep facts in the same neurons?",
         caption="Average linkage of 1 − Jaccard. Languages with one script share most; the control "
-        "shows how much they share without a common fact.",
+        "shows how much they share without a common fact."
+        + made_of(overlap.facts, overlap.provenance),
         height=500,
     )
     return figure.update_layout(margin={"l": 100, "b": 100})
@@ -350,9 +358,9 @@ def upset(
     return styled(
         figure,
         title="Which languages, exactly, share neurons?",
-        caption=f"The {len(table)} most frequent combinations of {min_degree} or more languages, "
-        f"over {'one fact' if len(chosen) == 1 else f'{len(chosen)} facts'}.<br>"
-        "Grey: each language's set taken from another fact of the relation.",
+        caption=f"The {len(table)} most frequent combinations of {min_degree} or more languages. "
+        "Grey: each language's set taken from another fact of the relation."
+        + made_of(chosen, overlap.provenance),
         height=340 + 22 * len(names),
     )
 

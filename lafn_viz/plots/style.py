@@ -3,12 +3,14 @@
 import colorsys
 import html
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.datasets.prompts import Prompt
 
@@ -49,6 +51,16 @@ def asked_of(prompt: Prompt) -> str:
     """Return what a prompt asks, escaped for HTML: subject and relation, or its text."""
     text = f"{prompt.subject} – {prompt.relation}" if prompt.subject else prompt.text
     return html.escape(text, quote=False)
+
+
+def made_of(facts: Sequence[str], provenance: Provenance) -> str:
+    """Return the last line of a caption: of which facts, model, method and position a figure is."""
+    what = facts[0] if len(facts) == 1 else f"{len(facts)} facts"
+    how = [provenance.method.replace("_", " ")]
+    if position := provenance.options.get("position"):
+        how.append(f"position {position!r}")
+    parts = [what, provenance.model, *how]
+    return "<br>" + html.escape(" · ".join(parts), quote=False)
 
 
 def visible(text: str) -> str:

@@ -21,6 +21,16 @@ def test_heatmap_shows_claim_and_control_on_one_scale(overlap):
     assert "chance" in figure.layout.title.subtitle.text
 
 
+@pytest.mark.parametrize(
+    "draw", [plots.overlap_heatmap, plots.layer_distribution, plots.language_tree, plots.upset]
+)
+def test_a_figure_of_overlaps_says_of_what_it_is(overlap, draw):
+    own = overlap.of(facts=[overlap.facts[0]])
+    assert own.facts[0] in draw(own).layout.title.subtitle.text
+    assert "made-up" in draw(overlap).layout.title.subtitle.text  # the model
+    assert f"{len(overlap.facts)} facts" in draw(overlap).layout.title.subtitle.text
+
+
 def test_heatmap_without_a_control_says_so():
     alone = lv.overlap([a_set("A", "en", [(0, 1)]), a_set("A", "fr", [(0, 1)])])
     assert "(none)" in plots.overlap_heatmap(alone).layout.annotations[1].text
