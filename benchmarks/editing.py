@@ -3,6 +3,7 @@
     python benchmarks/editing.py --out results             # 100 edits in 12 languages; hours
     python benchmarks/editing.py --edits 5 --neurons 10 100 --parts editors neurons
     python benchmarks/editing.py --parts speed
+    python benchmarks/editing.py --parts cost --model gemma-3-270m
 
 The cases are `counterfactual_cases` of the embedded facts. Scores are shares of the answers that
 greedy decoding writes (`evaluate`; whole answers that end where they should), as means over edits
@@ -15,10 +16,14 @@ with 95% bootstrap intervals. The settings of the editors were chosen on edits o
 - **languages**: edits made in one language and asked in all, and the conflict between languages.
 - **speed**: milliseconds per token with caches of several sizes, in which one edit fires. The sizes
   take turns, so that a busy machine slows all of them alike.
+- **cost**: seconds, evaluations of the loss and memory of one edit, in the languages in which the
+  model knows the fact: neurons located by the edit itself, and by attribution before it.
 """
 
 import argparse
 import dataclasses
+import itertools
+import resource
 import statistics
 import time
 from collections.abc import Sequence
@@ -41,7 +46,7 @@ from lafn_viz.editing.baselines.rome_memit import memit, rome
 
 SIZES = (1, 10, 100, 1000)
 TOKENS = 40
-PARTS = ("editors", "at once", "neurons", "languages", "speed")
+PARTS = ("editors", "at once", "neurons", "languages", "speed", "cost")
 
 
 def remembered(editor: Editor) -> Editor:
@@ -169,6 +174,9 @@ class Bench:
     def speed(self) -> None:
         print(speed(self.model, self.facts, self.args.repeat).to_string(index=False))
 
+    def cost(self) -> None:
+        print(cost(self.model, self.facts, self.args.position).to_string(index=False))
+
 
 def caches(facts: lv.FactSet, edit: lv.Edit) -> dict[int, lv.EditCache]:
     """Caches of several sizes with this edit and others, whose subjects have made-up names."""
@@ -215,6 +223,32 @@ def speed(model, facts: lv.FactSet, repeat: int) -> pd.DataFrame:
         }
         for size, all_of in took.items()
     )
+
+
+def cost(model, facts: lv.FactSet, position: str) -> pd.DataFrame:
+    """What one edit takes, by how its neurons are located."""
+    asked = {"subject": "Japan", "relation": "capital"}
+    prompts = facts.filter(relation="capital").filter(subjects="Japan").prompts()
+    known = lv.score_answers(model, prompts).known.tolist()
+    languages = list(dict.fromkeys(x.language for x in itertools.compress(prompts, known)))
+    options = {"new_object": "Rome", "languages": languages, "position": position}
+    rows = []
+    for locate in ("pruned", "attribution"):
+        start = time.perf_counter()
+        edit = lv.lafn_edit(model, facts, **asked, **options, locate=locate)
+        rows.append(
+            {
+                "located": locate,
+                "languages": len(languages),
+                "prompts": len(edit.prompts),
+                "seconds": round(time.perf_counter() - start, 1),
+                "evaluations": len(edit.curve),
+                "loss": round(edit.loss, 3),
+                "divergence": round(edit.divergence, 3),
+                "peak, GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def main(given: Sequence[str] | None = None) -> None:

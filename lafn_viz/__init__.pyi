@@ -41,7 +41,7 @@ from lafn_viz.editing.cache import (
     EditError as EditError,
     edited as edited,
 )
-from lafn_viz.editing.edit import Edit as Edit
+from lafn_viz.editing.edit import Edit as Edit, NotConvergedWarning as NotConvergedWarning
 from lafn_viz.editing.evaluation.answers import Evaluation as Evaluation
 from lafn_viz.editing.evaluation.evaluate import evaluate as evaluate
 from lafn_viz.editing.many import (

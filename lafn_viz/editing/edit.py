@@ -1,5 +1,6 @@
 """An edit as a value: which neurons it changes, what it adds to them, and where it comes from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.arguments import takes, whole
-from lafn_viz.core.messages import quoted, shown, warn
+from lafn_viz.core.messages import listed, quoted, shown, warn
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.languages import by_code
 from lafn_viz.datasets.prompts import Prompt
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+# An edit has converged where -log P(new object) is less than this on average (nats): the new object
+# is then likelier than everything else together.
+CONVERGED = math.log(2)
+
 # Under these options an edit's provenance says what it can tell a model of transformers by.
 PLAIN_WEIGHTS, PLAIN_TOKENS = "plain_weights", "plain_tokens"
 
@@ -42,6 +47,10 @@ def plain_options(model: "TransformerBridge", prompts: Sequence[Prompt]) -> dict
 
 class EditError(ValueError):
     """An edit does not fit the model or the cache, or a cache on disk cannot be used."""
+
+
+class NotConvergedWarning(UserWarning):
+    """An edit was found in which the new object is not likely; the message says what to try."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +92,14 @@ class Edit:
             f"Edit({quoted(name[0])}, {shown(self.relation)}: "
             f"{quoted(next(iter(self.old.values()), '?'))} -> {quoted(new)} "
             f"in {len(self.new)} languages, "
-            f"{len(self.neurons)} neurons, loss {self.curve[0]:.2f} -> {self.loss:.2f})"
+            f"{len(self.neurons)} neurons, loss {self.curve[0]:.2f} -> {self.loss:.2f}"
+            f"{'' if self.converged else ', not converged'})"
         )
+
+    @property
+    def converged(self) -> bool:
+        """Whether the new object is likely: its mean -log P is less than log 2."""
+        return self.loss < CONVERGED
 
     @property
     def key(self) -> tuple[str, str]:
@@ -132,6 +147,24 @@ class Edit:
             validate_neurons(self.neurons, shape)
         except ValueError as error:
             raise EditError(f"{self!r} is damaged: {error}") from None
+
+    def warn_unless_converged(self, losses: Mapping[str, float]) -> None:
+        """Warn of an edit that has not converged.
+
+        Args:
+            losses: the mean -log P(new object) by language (nats).
+        """
+        if self.converged:
+            return
+        worst = sorted(losses, key=lambda language: -losses[language])
+        warn(
+            f"{self!r} has not converged: the mean -log P(new object) is {self.loss:.2f} nats, not "
+            f"less than {CONVERGED:.2f}; by language "
+            f"{listed(f'{language} {losses[language]:.2f}' for language in worst)}; give more "
+            "neurons (n_neurons=), another position=, or the languages in which the model knows "
+            "the fact",
+            NotConvergedWarning,
+        )
 
     def warn_where_not_found(self) -> None:
         """Warn of own prompts in which no name of the subject is found, so that it does not act."""

@@ -75,7 +75,7 @@ def edit_cases(
     try:
         for case in bar:
             with skipped.unless_it_fails(case.id):
-                cache.add(edit_case(model, case, **options))
+                cache.add(edit_case(model, case, progress=progress, **options))
             if place is not None and time.monotonic() - saved > SAVE_EVERY:
                 cache.save(place)
                 saved = time.monotonic()

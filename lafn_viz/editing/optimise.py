@@ -25,12 +25,14 @@ object's name may be one and the same token, so that writing this token everywhe
 the divergence keeps the search off it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 from lafn_viz.core.arguments import (
     Reader,
+    a_flag,
     a_function,
     a_text,
     one_of,
@@ -51,7 +53,7 @@ from lafn_viz.editing.edit import Edit, plain_options
 from lafn_viz.editing.forward import EditPosition, acted_on
 from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring
 from lafn_viz.editing.loss import EditLoss
-from lafn_viz.editing.search import LBFGSSearch, OnStep, ValueSearch
+from lafn_viz.editing.search import LBFGSSearch, OnStep, ValueSearch, n_evaluations, reported
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
@@ -88,7 +90,10 @@ class EditOptions(TypedDict, total=False):
 
 
 @reads_model
-@takes(**EDIT_OPTIONS, subject=a_text, relation=a_text, languages=or_none(some_languages))
+@takes(
+    **EDIT_OPTIONS, subject=a_text, relation=a_text, languages=or_none(some_languages),
+    progress=a_flag,
+)  # fmt: skip
 def lafn_edit(
     model: "TransformerBridge",
     facts: Facts,
@@ -97,6 +102,7 @@ def lafn_edit(
     relation: str,
     new_object: str | Mapping[str, str],
     languages: str | Iterable[str] | None = None,
+    progress: bool = True,
     **options: Unpack[EditOptions],
 ) -> Edit:
     """Find values that give a fact a new object, in all languages at once.
@@ -110,6 +116,7 @@ def lafn_edit(
             the facts do not hold, its names by language.
         languages: to edit in; all in which the fact is named unless given. The subject is found by
             its names in all languages.
+        progress: as in `edit_case`.
         options: those of `edit_case`.
 
     Raises:
@@ -118,11 +125,11 @@ def lafn_edit(
     case = counterfactual_case(
         facts, subject=subject, relation=relation, new_object=new_object, languages=languages
     )
-    return edit_case(model, case, **options)
+    return edit_case(model, case, progress=progress, **options)
 
 
 @reads_model
-@takes(**EDIT_OPTIONS, languages=or_none(some_languages))
+@takes(**EDIT_OPTIONS, languages=or_none(some_languages), progress=a_flag)
 def edit_case(
     model: "TransformerBridge",
     case: EditCase | EditSet | Iterable[EditCase],
@@ -137,6 +144,7 @@ def edit_case(
     divergence: float = 1.0,
     decay: float = 1e-4,
     on_step: OnStep | None = None,
+    progress: bool = True,
 ) -> Edit:
     """Find values that make the model give a case's new answers, in all languages at once.
 
@@ -162,10 +170,14 @@ def edit_case(
         decay: weight of the sum of squares of the values.
         on_step: called with the number and the loss of each evaluation. An exception that it raises
             ends the search and leaves the model as it was.
+        progress: show a bar with the time left, if the search takes more than two seconds.
 
     Raises:
         ValueError: for a language, layer or neuron that does not exist, or a case that never names
             its subject.
+
+    Warns:
+        NotConvergedWarning: where the new object does not become likely (see `Edit.converged`).
     """
     case = as_case(case)
     edited = _questions(case, languages, position)
@@ -175,15 +187,17 @@ def edit_case(
     else:
         kept = as_prompts(keep, "keep")
     allowed = allowed_neurons(layers, neurons, n_neurons, capabilities(model).shape)
-    search = ValueSearch(
-        EditLoss(model, edited, kept, position), LBFGSSearch(on_step), divergence, decay
-    )
     if neurons is not None:
         n_neurons = int(allowed.sum())
     elif locate != "pruned":
         before = [replace(x, answer=case.old.get(x.language, x.answer)) for x in edited]
         allowed = highest_scoring(model, before, locate, allowed, n_neurons)
-    values, chosen_neurons = search.pruned(allowed, n_neurons)
+    edit_loss = EditLoss(model, edited, kept, position)
+    n_expected = n_evaluations(n_neurons, int(allowed.sum()))
+    with reported(on_step, n_expected, progress=progress) as step:
+        search = ValueSearch(edit_loss, LBFGSSearch(step), divergence, decay)
+        values, chosen_neurons = search.pruned(allowed, n_neurons)
+    new, diverged = search.lbfgs.parts
     located = tuple(Neuron(*pair) for pair in chosen_neurons.nonzero().tolist())
     subject_id, relation = case.key
     edit = Edit(
@@ -196,8 +210,8 @@ def edit_case(
         values=values[chosen_neurons],
         position=position,
         curve=tuple(search.lbfgs.curve),
-        loss=search.lbfgs.parts[0],
-        divergence=search.lbfgs.parts[1],
+        loss=float(new.mean()),
+        divergence=float(diverged),
         prompts=tuple(edited),
         provenance=provenance(
             model,
@@ -215,7 +229,16 @@ def edit_case(
         ),
     )
     edit.warn_where_not_found()
+    edit.warn_unless_converged(_mean_by_language(edited, new.tolist()))
     return edit
+
+
+def _mean_by_language(prompts: Sequence[Prompt], values: Sequence[float]) -> dict[str, float]:
+    """The mean over the prompts of each language."""
+    of_language: dict[str, list[float]] = defaultdict(list)
+    for prompt, value in zip(prompts, values, strict=True):
+        of_language[prompt.language].append(value)
+    return {language: sum(of) / len(of) for language, of in of_language.items()}
 
 
 def _questions(

@@ -5,7 +5,8 @@ step of Adam costs as much. `ValueSearch` optimises on all allowed neurons, keep
 values write most to the residual stream, optimises again, and so on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -35,13 +36,14 @@ class LBFGSSearch:
     """The search for the least loss by L-BFGS, in one or several calls of `minimise`.
 
     `curve` is the loss at each evaluation of all calls; `parts` are the parts of the loss at the
-    minimum of the last call. `on_step` is called with the number and the loss of each evaluation.
+    minimum of the last call, without a graph. `on_step` is called with the number and the loss of
+    each evaluation.
     """
 
     def __init__(self, on_step: OnStep | None = None) -> None:
         self.on_step = on_step
         self.curve: list[float] = []
-        self.parts: tuple[float, ...] = ()
+        self.parts: tuple[Tensor, ...] = ()
 
     def minimise(
         self,
@@ -70,13 +72,36 @@ class LBFGSSearch:
             self.curve.append(float(total.detach()))
             if self.curve[-1] < least:
                 least, best = self.curve[-1], values.detach().clone()
-                self.parts = tuple(float(part.detach()) for part in parts)
+                self.parts = tuple(part.detach() for part in parts)
             if self.on_step is not None:
                 self.on_step(len(self.curve), self.curve[-1])
             return total
 
         optimiser.step(closure)
         return best
+
+
+@contextmanager
+def reported(on_step: OnStep | None, total: int, *, progress: bool) -> Iterator[OnStep]:
+    """Show a bar with the time left beside calls of `on_step`, where the search takes seconds.
+
+    Args:
+        total: evaluations at most.
+    """
+    from tqdm.auto import tqdm
+
+    bar = tqdm(
+        total=total, desc="edit", unit="evaluation", disable=not progress, delay=2, leave=False
+    )
+
+    def step(number: int, loss: float) -> None:
+        bar.set_postfix(loss=f"{loss:.2f}", refresh=False)
+        bar.update()
+        if on_step is not None:
+            on_step(number, loss)
+
+    with bar:
+        yield step
 
 
 @dataclass
@@ -120,8 +145,7 @@ class ValueSearch:
         def loss(values: Tensor) -> tuple[Tensor, ...]:
             table = values.new_zeros(start.shape).index_put(index, values)
             new, kept = self.edit_loss({layer: table[layer] for layer in layers})
-            new = new.mean()
-            total = new + self.divergence * kept + self.decay * values.square().sum()
+            total = new.mean() + self.divergence * kept + self.decay * values.square().sum()
             return total, new, kept
 
         best = self.lbfgs.minimise(

@@ -196,7 +196,7 @@ class LiveEditor(Explorer):
             task.step(0.0, "Reading the prompts")
             options = {"n_neurons": n_neurons, "position": position, "on_step": on_step}
             with task.ends_in_passes_of(model):
-                edit = edit_case(model, case, **options)
+                edit = edit_case(model, case, progress=False, **options)
             return StagedEdit(edit, case)
 
         def show(staged: StagedEdit) -> None:

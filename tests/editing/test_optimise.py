@@ -199,3 +199,13 @@ def test_an_edit_holds_what_follows_its_answer(embedded, facts):
 def test_bad_input(embedded, facts, options, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         lafn_edit(embedded, facts, **{**JAPAN, "languages": ["en", "fr"], **options})
+
+
+def test_an_edit_that_does_not_converge_says_so(tiny, facts):
+    options = {"subject": "Peru", "relation": "capital", "new_object": "Rome", "languages": ["en"]}
+    with pytest.warns(lv.NotConvergedWarning, match=r"by language en \d+\.\d\d; give more neurons"):
+        made = lafn_edit(tiny("llama"), facts, **options, neurons=[(0, 0)])
+    assert not made.converged
+    assert repr(made).endswith(f"-> {made.loss:.2f}, not converged)")
+    assert replace(made, loss=0.1).converged
+    assert "not converged" not in repr(replace(made, loss=0.1))

@@ -50,13 +50,11 @@ def edits_made_once(edits_made, monkeypatch) -> None:
     """Let the editor make each edit once; later tests get the same edit again."""
     real = editor_module.edit_case
 
-    def edit_case(model, case, *, n_neurons, position, on_step):
+    def edit_case(model, case, *, n_neurons, position, **options):
         weights = weights_of(model)
         key = weights, case.key, str(case.edit), n_neurons, position
         if key not in edits_made:
-            edits_made[key] = real(
-                model, case, n_neurons=n_neurons, position=position, on_step=on_step
-            )
+            edits_made[key] = real(model, case, n_neurons=n_neurons, position=position, **options)
         return edits_made[key]
 
     monkeypatch.setattr(editor_module, "edit_case", edit_case)

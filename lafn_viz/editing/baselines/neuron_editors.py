@@ -43,7 +43,9 @@ def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> E
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
-        return cache_of(edit_case(model, case, languages=languages, **options), gate)
+        return cache_of(
+            edit_case(model, case, languages=languages, progress=False, **options), gate
+        )
 
     return Editor("language-agnostic", edit, {"gate": gate, **options})
 
@@ -64,7 +66,9 @@ def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
         if not isinstance(located, EditCache):
             raise ValueError(f"{like!r} changes no neurons; give language_agnostic()")
         drawn = random_like(next(iter(located)).neurons, capabilities(model).shape, seed=seed)
-        control = edit_case(model, case, languages=languages, **{**options, "neurons": drawn})
+        control = edit_case(
+            model, case, languages=languages, progress=False, **{**options, "neurons": drawn}
+        )
         return cache_of(control, bool(like.options.get("gate", True)))
 
     return Editor("random neurons", edit, {**like.options, "seed": seed})
@@ -81,7 +85,9 @@ def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
-        edits = [edit_case(model, case, languages=[x], **options) for x in languages]
+        edits = [
+            edit_case(model, case, languages=[x], progress=False, **options) for x in languages
+        ]
         total: dict[Neuron, float] = defaultdict(float)
         for alone in edits:
             for neuron, value in zip(alone.neurons, alone.values.tolist(), strict=True):
