@@ -136,6 +136,7 @@ from lafn_viz.neurons.stability import (
     threshold_curve as threshold_curve,
 )
 from lafn_viz.widgets import (
+    LensExplorer as LensExplorer,
     LiveEditor as LiveEditor,
     NeuronExplorer as NeuronExplorer,
     OverlapExplorer as OverlapExplorer,

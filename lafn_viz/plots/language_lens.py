@@ -45,7 +45,7 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
     figure = make_subplots(
         rows=n_rows,
         cols=n_columns,
-        subplot_titles=[f"asked in {language_name(x)} ({counts[x]} prompts)" for x in spoken],
+        subplot_titles=[f"asked in {language_name(x)} (n = {counts[x]})" for x in spoken],
         horizontal_spacing=0.17,
         vertical_spacing=0.27 / n_rows,
     )
@@ -210,14 +210,15 @@ def lens_strip(lens: LanguageLens, *, prompt: int = 0) -> go.Figure:
     asked, layers = lens.prompts[prompt], list(range(lens.n_layers + 1))
     names = lens.names[asked.fact_id]
     shown = [i for i, code in enumerate(lens.languages) if lens.token[prompt, i] >= 0]
-    heads = [
-        f"{_named(names[lens.languages[i]])}<br>{language_name(lens.languages[i])}" for i in shown
-    ]
+    # Of many languages only the codes fit side by side.
+    label = language_name if len(shown) <= 8 else str
+    heads = [f"{_named(names[lens.languages[i]])}<br>{label(lens.languages[i])}" for i in shown]
     own = lens.own[prompt]
     _, median, _ = lens.control_ranks()
     columns = [lens.rank[prompt][:, i] for i in shown]
     if own >= 0:
-        heads.append(f"<i>other facts</i><br>{language_name(asked.language)}")
+        other = "other facts" if len(shown) <= 8 else "others"
+        heads.append(f"<i>{other}</i><br>{label(asked.language)}")
         columns.append(median[prompt, :, own])
     rank = np.stack(columns, 1) + 1
     figure = make_subplots(

@@ -10,6 +10,7 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.widgets.editor import LiveEditor
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.exported import Kept
+from lafn_viz.widgets.lens import LensExplorer
 from lafn_viz.widgets.neuron import NeuronExplorer
 from lafn_viz.widgets.overlap import OverlapExplorer
 from lafn_viz.widgets.prompt import PromptExplorer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 EXPLORERS: dict[str, Callable[..., Explorer]] = {
     "Overlap": OverlapExplorer,
     "Neurons": NeuronExplorer,
+    "Layers": LensExplorer,
     "Edit": LiveEditor,
     "Type and see": PromptExplorer,
 }
