@@ -172,8 +172,9 @@ def _layers(
         head = caps.unembedding
         vocab = hidden.shape[1] if head is None else len(head.weight)
         for rows in torch.arange(len(hidden)).split(max(1, LOGITS_AT_ONCE // vocab)):
-            logits = hidden[rows].float() if head is None else head.logits(hidden[rows])
-            read = _names_in(logits, wanted[index[rows]].to(logits.device))
+            with torch.no_grad():  # not around `yield`: the reader keeps its own mode
+                logits = hidden[rows].float() if head is None else head.logits(hidden[rows])
+                read = _names_in(logits, wanted[index[rows]].to(logits.device))
             yield index[rows].numpy(), layers[rows].numpy(), read
 
 

@@ -54,6 +54,17 @@ def test_layers_are_those_of_transformer_lens(tiny, asked, family):
         assert np.isnan(lens.rank[number][:, ~named]).all()
 
 
+def test_a_model_in_training_is_read_alike(tiny, asked):
+    model = tiny("gpt2")
+    before = [parameter.requires_grad for parameter in model.parameters()]
+    expected = lv.language_lens(model, asked, controls=2)
+    model.requires_grad_(True)
+    lens = lv.language_lens(model, asked, controls=2)
+    for parameter, needed in zip(model.parameters(), before, strict=True):
+        parameter.requires_grad_(needed)
+    np.testing.assert_array_equal(lens.rank, expected.rank)
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_layers_of_a_masked_model_go_through_its_own_head(tiny, folder, asked, family):
     model, hf = tiny(family), AutoModelForMaskedLM.from_pretrained(folder(family)).eval()
