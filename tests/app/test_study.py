@@ -61,3 +61,6 @@ def test_the_page_has_the_model_and_the_facts(files):
     assert explorer.model_choice.value == "embedded-control"
     assert [fact.id for fact in explorer.facts] == ["capital/XX"]
     assert isinstance(explorer, lv.OverlapExplorer)
+    # Work that goes on behind another test would hold torch's default dtype.
+    explorer.stop()
+    explorer.wait()
