@@ -107,7 +107,7 @@ class LanguageLens:
 
     @property
     def latent(self) -> np.ndarray:
-        """The latent language of each prompt and layer, as text: that whose name has least rank.
+        """The latent language of each prompt and layer, whose name has the least rank, as text.
 
         Languages whose names begin with one token are named together, "en/fr"; "" where no name has
         a token.
