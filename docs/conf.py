@@ -44,7 +44,8 @@ nitpick_ignore_regex = [
     ("py:obj", "(?s).*"),
     ("py:.*", r"(collections|contextlib|jaxtyping|numpy|pandas|pathlib)\..*"),
     ("py:.*", r"(np|pd|go|t|torch|plotly)\..*"),
-    ("py:.*", r"Tensor|ndarray|DataFrame|Path|TransformerBridge|optional"),
+    ("py:.*", r"Tensor|ndarray|DataFrame|Path|TransformerBridge|PreTrained\w+|optional"),
+    ("py:.*", r"(.*\.)?(PlainModel|CorpusActivations)"),  # what functions hand to each other
 ]
 
 # The page.

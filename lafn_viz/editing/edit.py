@@ -98,7 +98,7 @@ class Edit:
 
     @property
     def converged(self) -> bool:
-        """Whether the new object is likely: its mean -log P is less than log 2."""
+        """Whether the mean -log P of the new object is less than log 2, so that it is likely."""
         return self.loss < CONVERGED
 
     @property
