@@ -19,6 +19,7 @@ from lafn_viz.models.log_sum_exp import LogSumExp, log_sum_exp
 Distance = Callable[[Float[Tensor, "token width"]], Float[Tensor, " token"]]
 
 
+@torch.no_grad()  # a model may be in training: what is kept has no graph of its weights
 def distance_from_wanted(forward: EditedForward, stays: Bool[Tensor, " token"]) -> Distance:
     """The distance of each token that `forward` predicts.
 
@@ -26,8 +27,7 @@ def distance_from_wanted(forward: EditedForward, stays: Bool[Tensor, " token"]) 
         stays: which tokens shall be predicted as before; the others are tokens of new answers, of
             which `forward` predicts each in turn.
     """
-    with torch.no_grad():
-        before = forward.output({})
+    before = forward.output({})
     unembedding = forward.unembedding
     if unembedding is None or unembedding.cap is not None:
         return _from_logits(forward, before, stays)

@@ -68,7 +68,8 @@ class LBFGSSearch:
             nonlocal least, best
             optimiser.zero_grad()
             total, *parts = loss(values)
-            total.backward()
+            # Not backward(), which would also fill the gradients of a model in training.
+            (values.grad,) = torch.autograd.grad(total, values, allow_unused=True)
             self.curve.append(float(total.detach()))
             if self.curve[-1] < least:
                 least, best = self.curve[-1], values.detach().clone()
