@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -40,16 +41,14 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
     table = lens.by_language(top=top)
     table = table[table["n_prompts"] > 0]
     spoken = list(dict.fromkeys(table["language"]))
-    n_rows, n_columns = -(-len(spoken) // 2), min(2, len(spoken))
     counts = table.groupby("language")["n_prompts"].first()
-    figure = make_subplots(
-        rows=n_rows,
-        cols=n_columns,
-        subplot_titles=[f"asked in {language_name(x)} (n = {counts[x]})" for x in spoken],
+    figure, n_rows, places = _panels(
+        [f"asked in {language_name(x)} (n = {counts[x]})" for x in spoken],
+        abreast=2,
+        gap=0.27,
         horizontal_spacing=0.17,
-        vertical_spacing=0.27 / n_rows,
     )
-    for place, language in enumerate(spoken):
+    for place, language in zip(places, spoken, strict=True):
         cells = table[table["language"] == language].set_index(["name", "layer"])
         share, control = (
             cells[of].unstack().loc[[*lens.languages, ANY]].to_numpy()
@@ -68,8 +67,7 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
                 hovertemplate="layer %{x}, %{y}: leads %{z:.0%} of prompts; other facts "
                 "%{customdata:.0%}<extra></extra>",
             ),
-            row=place // 2 + 1,
-            col=place % 2 + 1,
+            **place,
         )
     figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_size=11)
     figure.update_xaxes(showgrid=False, tickfont_size=10, dtick=max(1, lens.n_layers // 9))
@@ -93,6 +91,25 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
 
 
 _SHARES = {"cmin": SHARES["zmin"], "cmax": SHARES["zmax"], "colorscale": SHARES["colorscale"]}
+
+
+def _panels(
+    titles: Sequence[str], *, abreast: int, gap: float, **options: Any
+) -> tuple[go.Figure, int, list[dict[str, int]]]:
+    """Panels side by side, `abreast` at most, and below: the figure, its rows, and each place.
+
+    Rows are `gap`, as a share of the height, apart in all.
+    """
+    n_columns = min(abreast, len(titles))
+    n_rows = -(-len(titles) // n_columns)
+    figure = make_subplots(
+        rows=n_rows, cols=n_columns, subplot_titles=titles, vertical_spacing=gap / n_rows, **options
+    )
+    places = [
+        {"row": number // n_columns + 1, "col": number % n_columns + 1}
+        for number in range(len(titles))
+    ]
+    return figure, n_rows, places
 
 
 def _marked(language: str, is_own: bool) -> str:
@@ -119,18 +136,15 @@ def language_ranks(lens: LanguageLens, *, pivot: str = "en") -> go.Figure:
         raise ValueError(
             f"no prompt has a name of its own beside that in {pivot!r}; give another pivot"
         )
-    n_columns = min(3, len(spoken))
-    n_rows = -(-len(spoken) // n_columns)
-    figure = make_subplots(
-        rows=n_rows,
-        cols=n_columns,
+    figure, n_rows, places = _panels(
+        [f"asked in {language_name(x)}" for x in spoken],
+        abreast=3,
+        gap=0.25,
+        horizontal_spacing=0.03,
         shared_xaxes=True,
         shared_yaxes=True,
-        subplot_titles=[f"asked in {language_name(x)}" for x in spoken],
-        horizontal_spacing=0.03,
-        vertical_spacing=0.25 / n_rows,
     )
-    for place, language in enumerate(spoken):
+    for place, language in zip(places, spoken, strict=True):
         own = lens.languages.index(language)
         prompts = counted & (lens.own == own)
         for of, name, colour in (
@@ -138,8 +152,8 @@ def language_ranks(lens: LanguageLens, *, pivot: str = "en") -> go.Figure:
             (own, "the own name", SPECIFIC),
         ):
             for trace in _curve(lens, prompts, of, name, colour):
-                trace.update(showlegend=place == 0)
-                figure.add_trace(trace, row=place // n_columns + 1, col=place % n_columns + 1)
+                trace.update(showlegend=place is places[0])
+                figure.add_trace(trace, **place)
     figure.update_yaxes(
         type="log", autorange="reversed", dtick=1, exponentformat="power", tickfont_size=11
     )
