@@ -80,10 +80,7 @@ def _add_edit(commands: Any) -> None:
         "if the editor changes weights",
     )  # fmt: skip
     add("--languages", nargs="+", default=None, help="edit in these languages (default: all)")
-    add(
-        "--file", type=Path, nargs=2, metavar=("FACTS", "PARAPHRASES"), default=None,
-        help="use your own facts, in two files of JSON lines (default: the embedded facts)",
-    )  # fmt: skip
+    _add_files(add)
     add(
         "--editor", choices=EDIT_OPTIONS, default="language_agnostic",
         help="what makes the edit (default: language_agnostic, which changes no weights)",
@@ -152,10 +149,7 @@ def _add_sweep(commands: Any) -> None:
     add("--relation", nargs="+", help="use facts of these relations (default: all)")
     add("--languages", nargs="+", help="use these languages (default: all)")
     add("--facts", type=int, metavar="N", help="draw N of the facts (default: use all)")
-    add(
-        "--file", type=Path, nargs=2, metavar=("FACTS", "PARAPHRASES"),
-        help="use your own facts, in two files of JSON lines (default: the embedded facts)",
-    )  # fmt: skip
+    _add_files(add)
     add("--edits", type=int, metavar="N", help="give N facts another object (default: 0)")
     add("--cases", type=Path, metavar="FILE", help="try the edits of a benchmark's file")
     plan = sweep.add_argument_group("what to find out")
@@ -225,10 +219,7 @@ def _add_app(commands: Any) -> None:
     _add_server_options(app, usual_port=APP_PORT)
     add = app.add_argument
     add("--model", default="embedded", help="name or folder of the first model (default: embedded)")
-    add(
-        "--file", type=Path, nargs=2, metavar=("FACTS", "PARAPHRASES"), dest="files",
-        help="use your own facts, in two files of JSON lines (default: the embedded facts)",
-    )  # fmt: skip
+    _add_files(add, dest="files")
     add(
         "--no-token", dest="token", action="store_false",
         help="let in anyone who can reach the page, also other users of this computer",
@@ -236,6 +227,13 @@ def _add_app(commands: Any) -> None:
     add(
         "--theme", choices=("auto", "light", "dark"), default="auto",
         help="colours (default: as the system has them)",
+    )  # fmt: skip
+
+
+def _add_files(add: Callable[..., Any], *, dest: str = "file") -> None:
+    add(
+        "--file", type=Path, nargs=2, metavar=("FACTS", "PARAPHRASES"), dest=dest,
+        help="use your own facts, in two files of JSON lines (default: the embedded facts)",
     )  # fmt: skip
 
 
@@ -311,7 +309,7 @@ def _edit(
             f"--new {' '.join(new)} is neither one name nor names by language; write "
             "--new 'Buenos Aires', or --new en=Rome fr=Rome"
         )
-    facts = lv.load_facts() if file is None else lv.load_facts(file[0], paraphrases=file[1])
+    facts = _facts_in(file)
     case = case_to_try(
         facts, subject=subject, relation=relation, new_object=named or new[0], languages=languages
     )
@@ -334,6 +332,13 @@ def _edit(
         cache.save(out)
         print(f"\n{cache!r}: {out.resolve()}")
     return 0
+
+
+def _facts_in(files: Sequence[Path] | None) -> "lv.FactSet":
+    """The facts of two files, or else the embedded ones."""
+    import lafn_viz as lv
+
+    return lv.load_facts() if files is None else lv.load_facts(files[0], paraphrases=files[1])
 
 
 def _edit_editor(name: str, options: dict[str, Any]) -> "lv.Editor":
@@ -400,7 +405,7 @@ def _sweep(
     import lafn_viz as lv
     from lafn_viz.experiments.plan import Plan, PlanOptions
 
-    all_facts = lv.load_facts() if file is None else lv.load_facts(file[0], paraphrases=file[1])
+    all_facts = _facts_in(file)
     chosen = all_facts.filter(relation=relation, languages=languages)
     if facts is not None:
         chosen = chosen.sample(facts, seed=seed)

@@ -160,7 +160,7 @@ def _transfer_and_sharing(r: Results) -> go.Figure:
 
 def _failure_kinds(r: Results) -> go.Figure:
     # Facts that training never told in the language asked: the others are answered.
-    untold = [p for p in r.facts.filter(languages=r.lens.languages).prompts(splits="held-out pair")]
+    untold = r.facts.filter(languages=r.lens.languages).prompts(splits="held-out pair")
     asked = [prompt for prompt in untold if prompt.paraphrase == 1]
     lens = language_lens(r.model, asked)
     return plots.failure_kinds(failures(lens, score_answers(r.model, asked)))

@@ -51,10 +51,12 @@ class Objects:
 
     def names(self, languages: Sequence[str]) -> dict[str, dict[str, str]]:
         """The names of each fact's object in some languages, by the fact's id."""
-        return {
-            name: {code: fact.object[code] for code in languages if code in fact.object}
-            for name, fact in self.facts.items()
-        }
+        return {name: _names(fact, languages) for name, fact in self.facts.items()}
+
+
+def _names(fact: Fact, languages: Sequence[str]) -> dict[str, str]:
+    """The names of a fact's object in those of the languages that have one."""
+    return {code: fact.object[code] for code in languages if code in fact.object}
 
 
 def _others(own: Fact, drawn: Sequence[Fact]) -> list[Fact]:
@@ -107,7 +109,7 @@ def _first_tokens(
 
     A blank token names nothing.
     """
-    names = {code: fact.object[code] for code in languages if code in fact.object}
+    names = _names(fact, languages)
     texts = [_separator(prompt, code) + name for code, name in names.items()]
     found = dict(zip(names, first_tokens(model, prompt, texts), strict=True))
     numbers = (found.get(code) for code in languages)
