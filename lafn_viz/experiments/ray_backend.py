@@ -88,13 +88,23 @@ class Cluster:
             _ray().shutdown()
 
     def describe(self) -> dict[str, Any]:
-        """Start the first worker and return its description of the model (`describe_model`)."""
+        """Start the first worker and return its description of the model (`describe_model`).
+
+        A worker that dies while it loads the model is replaced: the cluster may have placed it on a
+        node that is lost already, which shows only after a while.
+        """
         ray = _ray()
-        worker = self._start_worker()
-        try:
-            description = ray.get(worker.description)
-        except ray.exceptions.RayError as error:
-            raise ClusterError(f"no worker could load the model: {_last_line(error)}") from error
+        for left in reversed(range(TRIES)):
+            worker = self._start_worker()
+            try:
+                description = ray.get(worker.description)
+                break
+            except ray.exceptions.RayError as error:
+                died = isinstance(error, ray.exceptions.ActorDiedError)
+                if not left or not died or error.actor_init_failed:
+                    raise ClusterError(
+                        f"no worker could load the model: {_last_line(error)}"
+                    ) from error
         self._idle.append(worker)
         self._model_name = description["model"]["name"]
         return description

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.experiments.ray_backend import CHUNK, ClusterError, _Queue
+from lafn_viz.experiments.ray_backend import CHUNK, Cluster, ClusterError, _Queue
 from lafn_viz.experiments.store_writer import StoreWriter
 
 pytestmark = pytest.mark.slow
@@ -176,6 +176,27 @@ def test_a_worker_that_cannot_start_holds_no_items(nodes, facts, tmp_path, monke
     )
     assert store.complete
     assert len(store.failures) == 0
+
+
+def test_a_first_worker_that_dies_is_replaced(nodes, facts, tmp_path, monkeypatch):
+    """As where it was placed on a node that was lost a moment ago."""
+    usual, started = Cluster._start_worker, []
+
+    def start(self):
+        worker = usual(self)
+        started.append(worker)
+        if len(started) == 1:
+            ray.kill(worker.actor)
+        return worker
+
+    monkeypatch.setattr(Cluster, "_start_worker", start)
+    some = facts.filter(relation="capital", languages=["en"], subjects=["FR"])
+    store = lv.sweep(
+        "embedded", some, tmp_path, methods=["activation"], changed=[], backend="ray", **QUICK
+    )
+    assert store.complete
+    assert len(store.failures) == 0
+    assert len(started) == 2
 
 
 def test_a_model_that_does_not_exist(nodes, some, tmp_path):
