@@ -1,5 +1,6 @@
 """Tables of what a model writes before and after an edit, question by question."""
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import ipywidgets as w
@@ -41,6 +42,7 @@ class AnswerTables(w.HTML):
         super().__init__()
         self.comparison: Comparison | None = None
         self.edit: Edit | None = None
+        self._drawn = ""  # the tables without a note over them
         # Questions and answers without the edits: these do not change while sliders move.
         self._before: dict[tuple[str, frozenset[EditKey], str], tuple[Asked, Said]] = {}
         self.add_class("lafn-answers")
@@ -64,11 +66,19 @@ class AnswerTables(w.HTML):
     def show(self, edit: Edit, comparison: Comparison) -> None:
         """Draw the answers that belong to an edit."""
         self.edit, self.comparison = edit, comparison
-        self.value = "".join(_table(comparison, group) for group in GROUPS)
+        self.value = self._drawn = "".join(_table(comparison, group) for group in GROUPS)
+
+    def outdate(self, note: str) -> None:
+        """Dim the answers under a note, until others are drawn."""
+        if self._drawn:
+            self.value = (
+                f'<p class="lafn-outdated-answers">{escape(note)}</p>'
+                f'<div class="lafn-dimmed">{self._drawn}</div>'
+            )
 
     def clear(self) -> None:
         """Show no answers."""
-        self.edit, self.comparison, self.value = None, None, ""
+        self.edit, self.comparison, self.value, self._drawn = None, None, "", ""
 
     def counts(self) -> str:
         """Say for each group of questions how many answers are as they should be."""
@@ -84,7 +94,6 @@ class AnswerTables(w.HTML):
 def _table(comparison: Comparison, group: Group) -> str:
     """One group as an HTML table; empty where it has no questions."""
     asked, is_edit = comparison.asked, group == "the edit"
-    outcomes = ("✗ not changed", "✓ changed") if is_edit else ("✗ changed too", "✓ as before")
     rows = []
     for i, prompt in enumerate(asked.prompts):
         if asked.groups[i] != group:
@@ -95,7 +104,7 @@ def _table(comparison: Comparison, group: Group) -> str:
             Cell(prompt.text, code),
             Cell(comparison.before.texts[i], code),
             Cell(comparison.after.texts[i], code, tone),
-            Cell(outcomes[comparison.well[i]], "", tone),
+            Cell(_outcome(comparison, i), "", tone),
         ]
         if is_edit:
             for answers in (comparison.before, comparison.after):
@@ -107,3 +116,14 @@ def _table(comparison: Comparison, group: Group) -> str:
     head = ["Language", "Asked", "Before", "After", "Outcome"]
     head += ["Likeliest next, before", "and after"] if is_edit else []
     return table(head, rows, caption=TITLES[group], name=f"lafn-{group.replace(' ', '-')}")
+
+
+def _outcome(comparison: Comparison, place: int) -> str:
+    """Say of one question how it went."""
+    is_well = comparison.well[place]
+    if comparison.asked.groups[place] != "the edit":
+        return "✓ as before" if is_well else "✗ changed too"
+    if is_well:
+        return "✓ changed"
+    is_same = comparison.before.texts[place] == comparison.after.texts[place]
+    return "✗ not changed" if is_same else "✗ another answer"

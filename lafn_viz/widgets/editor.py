@@ -21,10 +21,12 @@ from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.widgets.answers import AnswerTables
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import EditChoice
+from lafn_viz.widgets.edit_files import EditFiles
 from lafn_viz.widgets.edit_stack import EditStack, StagedEdit
 from lafn_viz.widgets.explorer import Explorer, Languages
-from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.figure import FigureView, still
 from lafn_viz.widgets.html import row
+from lafn_viz.widgets.verdict import Verdict
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -62,31 +64,32 @@ class LiveEditor(Explorer):
             "Values are added to a few neurons where the subject is read; no weight changes.",
             causal=True,
         )
-        self.root = None if root is None else Path(root)
+        self.files = EditFiles(None if root is None else Path(root))
         # Edits do not fit another model: the stack of each waits until its model is chosen again.
         self._stacks: defaultdict[str, EditStack] = defaultdict(EditStack)
         self._weights = ""  # of the model that is chosen
-        self._saved: Path | None = None  # the folder that holds the edits of this page
         self._make_form()
         self._make_panel()
-        for name in ("edit", "undo", "save", "load", "remove"):
+        for name in ("edit", "undo", "remove"):
             button = getattr(self, f"{name}_button").add_class(f"lafn-{name}")
             button.on_click(self.guarded(getattr(self, f"_{name}")))
+        self.files.save_button.on_click(self.guarded(self._save, at=self.files.status))
+        self.files.load_button.on_click(self.guarded(self._load, at=self.files.status))
         self.children = (
             self.heading,
             row(self.model_choice, self.relation, self.subject, self.new_object),
             row(self.n_neurons, self.position, self.edit_button),
             self.languages,
             self.progress,
-            self.curve,
             self.panel,
-            row(self.path, self.save_button, self.load_button),
+            self.curve,
+            self.files,
         )
         self._suggest_names()
         self.start()
 
     def _make_form(self) -> None:
-        """Build the controls that say which edit to make, and where to save edits."""
+        """Build the controls that say which edit to make."""
         self.relation = w.Dropdown(
             options=[(x.replace("_", " "), x) for x in self.facts.relations],
             description="Relation", layout={"width": "230px"},
@@ -108,9 +111,6 @@ class LiveEditor(Explorer):
         self.languages = Languages(self.facts.languages, lambda _: None)
         self.edit_button = w.Button(description="Edit", button_style="primary")
         self.curve = FigureView().add_class("lafn-curve")
-        self.path = w.Text(value="my_edits", description="Folder").add_class("lafn-path")
-        self.save_button = w.Button(description="Save")
-        self.load_button = w.Button(description="Load")
 
     def _make_panel(self) -> None:
         """Build what is shown of the edits on the stack; hidden while there are none."""
@@ -124,15 +124,20 @@ class LiveEditor(Explorer):
         self.scale.observe(self.guarded(self._on_scale), "value")
         self.sliders = w.VBox().add_class("lafn-sliders")
         self.values = FigureView().add_class("lafn-values")
+        self.views = (self.curve, self.values)
+        self.verdict = Verdict(self.guarded(self._discard))
+        heading = w.HTML("<h3>By hand: multiply the values that are added</h3>")
+        by_hand = w.VBox([heading, self.scale, self.sliders]).add_class("lafn-by-hand")
         self.panel = w.VBox(
             [
                 row(self.selected, self.remove_button, self.undo_button),
-                self.answers,
-                w.HTML("<h3>By hand: multiply the values that are added</h3>"),
-                self.scale, self.sliders, self.values,
+                self.verdict,
+                # The sliders stay beside the answers, which they change.
+                w.HBox([by_hand, self.answers]).add_class("lafn-beside"),
+                self.values,
             ],
             layout={"display": "none"},
-        )  # fmt: skip
+        )
 
     @property
     def stack(self) -> EditStack:
@@ -177,6 +182,7 @@ class LiveEditor(Explorer):
         n_neurons, position = self.n_neurons.value, self.position.value
         n_expected = n_evaluations(n_neurons, self.n_neurons.max)
         losses: list[float] = []
+        self.outdate()
         name = next(iter(case.edit.values()))[0].answer
 
         def compute(task: Task) -> StagedEdit:
@@ -191,7 +197,7 @@ class LiveEditor(Explorer):
                     f"{left:.0f} s left",
                 )
                 if number % 4 == 0:
-                    self.curve.show(plots.edit_curves({name: losses}))
+                    self.curve.show(plots.edit_curves({name: losses}), what=f"{name}, cancelled")
 
             task.step(0.0, "Reading the prompts")
             options = {"n_neurons": n_neurons, "position": position, "on_step": on_step}
@@ -200,10 +206,35 @@ class LiveEditor(Explorer):
             return StagedEdit(edit, case)
 
         def show(staged: StagedEdit) -> None:
-            self.curve.show(plots.edit_curves({name: staged.edit}))
+            self.verdict.undecided = staged.edit
             self._set_stack(self.stack.push(staged))
+            self._show_curve()
 
         self.submit("edit", compute, show)
+
+    def outdate(self) -> None:
+        """Mark figures and answers as not of what is chosen now."""
+        super().outdate()
+        self.answers.outdate(still(self._shown()))
+
+    def _shown(self) -> str:
+        """The edit that is shown, in words."""
+        return self.selected.label or "the last edit"
+
+    def stop(self) -> None:
+        """Cancel the work on all lanes; what is drawn stays, marked as not of what is chosen."""
+        was_drawing = self.waiting("edit") or self.waiting("answers")
+        super().stop()
+        if was_drawing:
+            self.outdate()
+
+    def _discard(self) -> None:
+        """Take back the edit that was made last; one that it replaced comes back."""
+        stack, edit = self.stack, self.stack.find(self.selected.value).edit
+        before = stack.history[-1] if stack.history else stack.edits
+        was_last = all(staged.edit is not edit for staged in before)
+        self.verdict.undecided = None
+        self._set_stack(stack.undo() if was_last else stack.remove(self.selected.value))
 
     def _undo(self) -> None:
         if self.stack.can_undo:
@@ -229,6 +260,8 @@ class LiveEditor(Explorer):
         else:
             self.drop("answers")
             self.answers.clear()
+            self.verdict.clear()
+            self.curve.show(None)
             self.status.say("No edits are applied.")
 
     def _show_selected(self) -> None:
@@ -236,13 +269,21 @@ class LiveEditor(Explorer):
         staged = self.stack.find(self.selected.value)
         if self.answers.edit is not staged.edit:
             self.answers.clear()
+            self.verdict.clear()
         self.scale.value = staged.scale
         largest = staged.edit.values.abs().argsort(descending=True)[:N_SLIDERS].tolist()
         previous = self.sliders.children
         self.sliders.children = [self._slider(staged, staged.edit.neurons[i]) for i in largest]
         for slider in previous:
             slider.close()
+        if not self.waiting("edit"):  # otherwise the curve is that of the edit that is being made
+            self._show_curve()
         self._show_values()
+
+    def _show_curve(self) -> None:
+        """Draw how the values of the selected edit were optimised."""
+        edit, name = self.stack.find(self.selected.value).edit, self._shown()
+        self.curve.show(plots.edit_curves({name: edit}), what=name)
 
     def _slider(self, staged: StagedEdit, neuron: Neuron) -> w.FloatSlider:
         slider = w.FloatSlider(
@@ -272,7 +313,8 @@ class LiveEditor(Explorer):
         """Draw the values of the selected edit, and ask for the answers that they lead to."""
         stack, weights = self.stack, self._weights
         staged = stack.find(self.selected.value)
-        self.values.show(plots.edit_values(staged.applied()))
+        self.values.show(plots.edit_values(staged.applied()), what=self._shown())
+        self.answers.outdate(still(f"{self._shown()}, before the last change"))
         model = self.ready()
 
         def compute(task: Task) -> Comparison:
@@ -281,39 +323,21 @@ class LiveEditor(Explorer):
 
         def show(comparison: Comparison) -> None:
             self.answers.show(staged.edit, comparison)
+            is_wrong = self.verdict.show(staged, comparison)
             n = len(stack)
-            self.status.say(f"{n} edit{'s' if n > 1 else ''} applied. {self.answers.counts()}.")
+            self.status.say(
+                f"{n} edit{'s' if n > 1 else ''} applied. {self.answers.counts()}.", error=is_wrong
+            )
 
         self.submit("answers", compute, show)
 
     def _save(self) -> None:
-        if not self.stack:
-            raise ValueError("there is no edit to save; make one first")
-        folder = self._folder()
-        if (folder / "edits.json").exists() and folder != self._saved:
-            raise ValueError(f"{folder} holds other edits; load them first, or name another folder")
-        cache = self.cache
-        cache.save(folder)
-        self._saved = folder
-        self.status.say(f"Saved {cache!r} in {self.path.value.strip()}.")
+        self.files.save(self.cache)
 
     def _load(self) -> None:
-        model, folder = self.ready(), self._folder()
-        edits = list(EditCache.load(folder))
+        model, edits = self.ready(), list(self.files.load())
         for edit in edits:
             edit.require(model)
         staged = [StagedEdit.loaded(edit, self.facts) for edit in edits]
         self._set_stack(self.stack.replace_all(staged))
-        self._saved = folder
-
-    def _folder(self) -> Path:
-        """Return the folder that is typed. Raises ValueError unless it lies inside `root`."""
-        name = self.path.value.strip()
-        if not name:
-            raise ValueError("no folder is given; type the name of one")
-        if self.root is None:
-            return Path(name)
-        folder = (self.root / name).resolve()
-        if not folder.is_relative_to(self.root.resolve()) or folder == self.root.resolve():
-            raise ValueError(f"{name!r} is not inside the folder of this page; give a plain name")
-        return folder
+        self.files.loaded(len(staged))

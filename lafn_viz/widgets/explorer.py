@@ -242,22 +242,30 @@ class Explorer(Kept, w.VBox):
     def _hide_progress(self) -> None:
         self.bar.layout.display = self.cancel.layout.display = "none"
 
-    def show_error(self, error: Exception) -> None:
-        """Show in the status line what went wrong."""
-        self._hide_progress()
+    def show_error(self, error: Exception, *, at: Status | None = None) -> None:
+        """Show what went wrong in the status line, or in another line."""
+        if at is None:
+            self._hide_progress()
         is_explained = isinstance(error, (ValueError, KeyError, OSError))
         text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
-        self.status.say(text if is_explained else f"{type(error).__name__}: {text}", error=True)
+        line = self.status if at is None else at
+        line.say(text if is_explained else f"{type(error).__name__}: {text}", error=True)
 
-    def guarded(self, handler: Callable[[], None]) -> Callable[..., None]:
-        """Return a callback for a control: it runs `handler` under the lock, and shows errors."""
+    def guarded(
+        self, handler: Callable[[], None], *, at: Status | None = None
+    ) -> Callable[..., None]:
+        """Return a callback for a control: it runs `handler` under the lock, and shows errors.
+
+        Args:
+            at: the line beside the control, where errors are shown; the status line by default.
+        """
 
         def run(*_: Any) -> None:
             try:
                 with self.lock:
                     handler()
             except Exception as error:
-                self.show_error(error)
+                self.show_error(error, at=at)
             COPIES.changed()
 
         return run

@@ -59,9 +59,7 @@ class FigureView(Kept, anywidget.AnyWidget):
     def outdate(self) -> None:
         """Dim the figure, and say what it still shows, until another one is drawn."""
         if self.figure:
-            self.outdated = (
-                f"Not what is chosen now: this is still {self._what or 'the last figure'}."
-            )
+            self.outdated = still(self._what or "the last figure")
 
     def kept_html(self) -> str:
         """Return HTML that draws the figure in an exported page."""
@@ -73,3 +71,8 @@ class FigureView(Kept, anywidget.AnyWidget):
             from plotly.offline import get_plotlyjs
 
             self.send({"kind": "plotly", "code": get_plotlyjs()})
+
+
+def still(what: str) -> str:
+    """Say of something that is drawn that it is of an earlier choice."""
+    return f"Not what is chosen now: this is still {what}."

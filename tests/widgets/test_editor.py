@@ -1,5 +1,6 @@
 """The live editor: edits are made, scaled, removed, undone, saved, and kept for their model."""
 
+import json
 import threading
 from dataclasses import replace
 
@@ -73,14 +74,14 @@ def test_edits_stack_and_are_removed_one_by_one(editor, tmp_path):
     assert [staged.edit.subject_id for staged in editor.stack] == ["JP", "PE"]
     edit(editor, "Japan", "Paris")  # replaces the first
     assert [staged.edit.new["en"] for staged in editor.stack] == ["Berlin", "Paris"]
-    editor.path.value = str(tmp_path / "mine")
-    editor.save_button.click()
+    editor.files.path.value = str(tmp_path / "mine")
+    editor.files.save_button.click()
     assert len(lv.EditCache.load(tmp_path / "mine")) == 2
     editor.selected.value = ("PE", "capital")
     editor.remove_button.click()
     editor.wait()
     assert [staged.edit.subject_id for staged in editor.stack] == ["JP"]
-    editor.load_button.click()
+    editor.files.load_button.click()
     editor.wait()
     assert {staged.edit.subject_id for staged in editor.stack} == {"JP", "PE"}
     # A fact that is edited itself is no neighbour.
@@ -101,16 +102,17 @@ def test_bad_input_is_explained_and_loses_nothing(editor, tmp_path):
         assert message in editor.status.text
         assert "\n" not in editor.status.text
         assert editor.stack is stack
-    editor.path.value = str(tmp_path / "nothing")
-    editor.load_button.click()
-    assert "edits.json" in editor.status.text
+    editor.files.path.value = str(tmp_path / "nothing")
+    editor.files.load_button.click()
+    assert editor.files.status.is_error
+    assert "edits.json" in editor.files.status.text
     assert editor.stack is stack
     (applied,) = editor.cache
     other = replace(applied, provenance=replace(applied.provenance, weights="0" * 64))
     lv.EditCache([other]).save(tmp_path / "other")
-    editor.path.value = str(tmp_path / "other")
-    editor.load_button.click()
-    assert "edit the fact anew on this model" in editor.status.text
+    editor.files.path.value = str(tmp_path / "other")
+    editor.files.load_button.click()
+    assert "edit the fact anew on this model" in editor.files.status.text
     assert editor.stack is stack
 
 
@@ -146,6 +148,7 @@ def test_an_edit_can_be_cancelled(real_editor):
     assert editor.status.text == "Cancelled."
     assert not editor.stack
     assert editor.bar.layout.display == "none"
+    assert not editor.curve.figure or "Rome, cancelled" in editor.curve.outdated
     edit(editor, "Japan", "Rome")
     assert editor.comparison.counts("the edit") == (3, 3)
 
@@ -198,19 +201,69 @@ def test_saving_overwrites_no_other_edits_and_stays_in_its_folder(
     explorer = ready_editor(embedded, capitals, root=tmp_path / "page")
     edit(explorer, "Japan", "Rome")
     for name in ("../elsewhere", str(tmp_path), "."):
-        explorer.path.value = name
-        explorer.save_button.click()
-        assert "is not inside the folder of this page" in explorer.status.text
-    explorer.path.value = "mine"
+        explorer.files.path.value = name
+        explorer.files.save_button.click()
+        assert "is not inside the folder of this page" in explorer.files.status.text
+    explorer.files.path.value = "mine"
     for _ in range(2):  # the same edits can be saved again
-        explorer.save_button.click()
-        assert explorer.status.text.startswith("Saved")
+        explorer.files.save_button.click()
+        assert explorer.files.status.text.startswith("Saved")
     assert len(lv.EditCache.load(tmp_path / "page" / "mine")) == 1
     another = ready_editor(embedded, capitals, root=tmp_path / "page")
     edit(another, "Peru", "Berlin")
-    another.path.value = "mine"
-    another.save_button.click()
-    assert "holds other edits; load them first" in another.status.text
-    another.load_button.click()
+    another.files.path.value = "mine"
+    another.files.save_button.click()
+    assert "holds other edits; load them first" in another.files.status.text
+    another.files.load_button.click()
     another.wait()
+    assert another.files.status.text == "Loaded 1 edit from mine."
     assert [staged.edit.subject_id for staged in another.stack] == ["JP"]
+
+
+@pytest.mark.slow
+def test_an_edit_that_fails_says_so_and_can_be_discarded(editor):
+    edit(editor, "Japan", "Rome")
+    assert editor.verdict.layout.display == "none"
+    assert not editor.status.is_error
+    right = editor.stack[0].edit
+    editor.n_neurons.value = 1
+    edit(editor, "Japan", "Paris")
+    good, total = editor.comparison.counts("the edit")
+    assert good < total
+    assert editor.status.is_error
+    assert editor.verdict.layout.display == ""
+    assert f"the answer in {good} of {total} languages" in editor.verdict.text.value
+    assert "more neurons (now 1)" in editor.verdict.text.value
+    assert editor.verdict.question.layout.display == ""
+    editor.verdict.discard_button.click()
+    editor.wait()
+    assert [staged.edit for staged in editor.stack] == [right]  # which it had replaced
+    assert editor.verdict.layout.display == "none"
+
+
+def test_the_curve_is_that_of_the_edit_that_is_shown(editor):
+    for subject, new in (("Japan", "Rome"), ("Peru", "Berlin")):
+        edit(editor, subject, new)
+    for staged in editor.stack:
+        editor.selected.value = staged.key
+        drawn = json.loads(editor.curve.figure)["data"][0]
+        assert drawn["name"] == editor.selected.label
+        assert len(drawn["y"]) == len(staged.edit.curve)
+        assert not editor.curve.outdated
+
+
+def test_figures_and_answers_of_another_edit_are_dimmed_while_one_is_made(editor, hold):
+    edit(editor, "Japan", "Rome")
+    go_on = hold("lafn_viz.widgets.editor", "edit_case")
+    editor.subject.value, editor.new_object.value = "Peru", "Berlin"
+    editor.edit_button.click()
+    for _ in range(2):  # while it is made, and when it was cancelled
+        for note in (editor.values.outdated, editor.curve.outdated, editor.answers.value):
+            assert "Not what is chosen now: this is still Japan: capital → Rome" in note
+        editor.cancel.click()
+    go_on.set()
+    editor.wait()
+    editor.scale.value = 0.9
+    editor.wait()
+    assert not editor.values.outdated
+    assert "Not what is chosen now" not in editor.answers.value
