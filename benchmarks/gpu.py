@@ -4,6 +4,7 @@
     python benchmarks/gpu.py --made-up 7B --dtypes bfloat16 --parts speed   # random weights
     python benchmarks/gpu.py --parts cost --sizes 30M 135M 350M
     python benchmarks/gpu.py --device cpu                   # the same without a GPU
+    python benchmarks/gpu.py --device cpu --parts memory --target 7B --dtypes float32
 
 - `speed`: prompts per second, beside the plain loop of `attribution.py` (one prompt and one layer
   at a time), the peak memory, and the rate of the necessary matrix products as a share of what
@@ -13,6 +14,9 @@
   device. The control compares with another fact in the same language.
 - `cost`: seconds and FLOP of a prompt against the size of a model with random weights, and an
   estimate for many prompts through a larger model. Every assumption is printed.
+- `memory`: of a model as wide as `--target` with few layers (`--layers`): its weights, and what one
+  prompt's attribution adds to them, by the number of layers and of rows. What both add each time is
+  the estimate for all layers.
 
 **FLOP of one prompt** (a multiplication and an addition count 2). Weights are frozen, so the
 backward pass costs as much as the forward pass, not twice as much. Let a layer have P weights in
@@ -30,6 +34,7 @@ formula leaves out.
 """
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -79,11 +84,11 @@ class Shape:
     d_vocab: int
 
 
-def config_of(size: str, d_vocab: int) -> LlamaConfig:
+def config_of(size: str, d_vocab: int, layers: int | None = None) -> LlamaConfig:
     d_model, n_layers, d_mlp, kv_heads = MADE_UP[size]
     return LlamaConfig(
         hidden_size=d_model,
-        num_hidden_layers=n_layers,
+        num_hidden_layers=layers or n_layers,
         intermediate_size=d_mlp,
         num_attention_heads=d_model // (128 if size == "7B" else 64),
         num_key_value_heads=kv_heads,
@@ -95,11 +100,11 @@ def config_of(size: str, d_vocab: int) -> LlamaConfig:
     )
 
 
-def make_up(size: str, folder: Path, device: str) -> Path:
+def make_up(size: str, folder: Path, device: str, layers: int | None = None) -> Path:
     """Save a Llama with random weights and the embedded model's tokenizer."""
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(data_folder() / "models" / "embedded")
-    config = config_of(size, len(tokenizer))
+    config = config_of(size, len(tokenizer), layers)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     with quiet():
@@ -191,6 +196,15 @@ def peak_mib(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return peak()
+
+
+def added_mib(work: Callable[[], object]) -> float:
+    """The most memory that tensors take at once while this works, beyond what they took before."""
+    with torch.autograd.profiler.profile(profile_memory=True) as recorded:
+        work()
+    events = [e for e in recorded.kineto_results.events() if e.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return max(itertools.accumulate(event.nbytes() for event in events)) / 2**20
 
 
 def some_prompts(model, count: int) -> list[lv.Prompt]:
@@ -369,6 +383,23 @@ def estimate(
         print(f"  {gpus:4} GPUs: {seconds / gpus / 3600:12,.1f} hours")
 
 
+def memory(args: argparse.Namespace, device: str, place: Path) -> None:
+    """Print the memory of a few layers of a large model, and what attribution adds to it."""
+    print(f"\n{args.target} with few layers, one prompt, all positions; MiB")
+    print(f"{'':10}{'layers':>8}{'rows':>8}{'tokens':>8}{'weights':>10}{'attribution':>13}")
+    for name in args.dtypes:
+        for layers in args.layers:
+            source = str(make_up(args.target, place, device, layers))
+            model = lv.load_model(source, device=device, dtype=DTYPES[name])
+            weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
+            prompts = some_prompts(model, 1)
+            for rows in args.rows:
+                options = {"n_steps": args.points, "max_rows": rows, "position": "all"}
+                added = added_mib(lambda m=model, p=prompts, o=options: lv.attribute(m, p, **o))
+                tokens = len(encode(model, prompts[0]).read)
+                print(f"{name:10}{layers:8}{rows:8}{tokens:8}{weights:10.0f}{added:13.0f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu")
@@ -384,7 +415,7 @@ def main() -> None:
         "--loop", type=int, default=2, help="prompts for the plain loop; 0 skips it"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parts = ("speed", "agreement", "cost")
+    parts = ("speed", "agreement", "cost", "memory")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts[:2])
     parser.add_argument("--sizes", nargs="+", choices=MADE_UP, default=["30M", "135M"])
     parser.add_argument("--cost-prompts", type=int, default=4)
@@ -392,6 +423,8 @@ def main() -> None:
     parser.add_argument(
         "--target", choices=MADE_UP, default="7B", help="size of the model to estimate for"
     )
+    parser.add_argument("--layers", type=int, nargs="+", default=[2, 4], help="for the memory")
+    parser.add_argument("--rows", type=int, nargs="+", default=[16, 64], help="for the memory")
     parser.add_argument(
         "--tokens", type=float, help="tokens per prompt of the estimate (default: as measured)"
     )
@@ -423,6 +456,8 @@ def main() -> None:
                 agreements(source, args, device)
         if "cost" in args.parts:
             cost(args, device, place)
+        if "memory" in args.parts:
+            memory(args, device, place)
 
 
 if __name__ == "__main__":
