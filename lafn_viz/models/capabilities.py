@@ -12,8 +12,8 @@
 **To add a family of models**: add a tiny random model of it to `tests/families.py` and run the
 tests. A family for which TransformerLens has a bridge mostly passes as it is. If one of its hooks
 or weights lies elsewhere, `hooks` says where; if it puts masks elsewhere in a text, change
-`tokens.encode`; if TransformerLens does not know its name,
-translate the name in `loading`. No other module knows families.
+`tokens.encode`; if TransformerLens does not know its name, translate the name in `loading`. `plain`
+knows where models of transformers have their down projections. No other module knows families.
 """
 
 import hashlib
