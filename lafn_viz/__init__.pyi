@@ -44,6 +44,8 @@ from lafn_viz.editing.cache import (
 from lafn_viz.editing.edit import Edit as Edit, NotConvergedWarning as NotConvergedWarning
 from lafn_viz.editing.evaluation.answers import Evaluation as Evaluation
 from lafn_viz.editing.evaluation.evaluate import evaluate as evaluate
+from lafn_viz.editing.evaluation.passport.make import passport as passport
+from lafn_viz.editing.evaluation.passport.result import Passport as Passport
 from lafn_viz.editing.many import (
     edit_cases as edit_cases,
 )

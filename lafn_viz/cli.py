@@ -90,6 +90,16 @@ def _add_edit(commands: Any) -> None:
     )
     add("--layers", type=int, nargs="+", metavar="N", help="change only these layers")
     add("--position", help="where the edit acts: from_subject, subject_last or answer")
+    add(
+        "--passport", type=Path, metavar="FILE",
+        help="also write what the edit changes, question by question: as a page (FILE.html) or as "
+        "JSON (FILE.json)",
+    )  # fmt: skip
+    add(
+        "--beside",
+        choices=EDIT_OPTIONS,
+        help="compare it, in the passport, with what this editor makes at the same --position",
+    )
 
 
 def _add_evidence(commands: Any) -> None:
@@ -295,6 +305,8 @@ def _edit(
     languages: list[str] | None,
     file: Sequence[Path] | None,
     editor: str,
+    passport: Path | None,
+    beside: str | None,
     **options: Any,
 ) -> int:
     import lafn_viz as lv
@@ -302,6 +314,7 @@ def _edit(
     from lafn_viz.experiments.edit_trial import cache_in, case_to_try, try_edit
 
     make = _edit_editor(editor, {name: x for name, x in options.items() if x is not None})
+    others = _editors_beside(editor, beside, passport, options["position"])
     relation, _, subject = fact.partition("/")
     named = dict(name.split("=", 1) for name in new if "=" in name)
     if len(named or new[:1]) < len(new):
@@ -322,6 +335,11 @@ def _edit(
         require_free(out)
     trial = try_edit(loaded, make, case)
     print(trial.to_text())
+    if passport is not None:
+        edits = {name: x.edit(loaded, case, case.languages) for name, x in others.items()}
+        found = lv.passport(loaded, {editor: trial.edit, **edits}, case, facts=facts)
+        (found.save if passport.suffix == ".json" else found.save_page)(passport)
+        print(f"\nthe passport: {passport.resolve()}")
     trial.require_holding()
     if isinstance(trial.edit, WeightEdit):
         trial.edit.save_model(loaded, out)
@@ -354,6 +372,28 @@ def _edit_editor(name: str, options: dict[str, Any]) -> "lv.Editor":
         options["layer"] = options.pop("layers")[0]
     editor: lv.Editor = getattr(lv.baselines, name)(**options)
     return editor
+
+
+def _editors_beside(
+    editor: str, beside: str | None, passport: Path | None, position: str | None
+) -> "dict[str, lv.Editor]":
+    """The editor to compare with in a passport, if one is asked for, by its name."""
+    if passport is not None:
+        if passport.suffix not in (".html", ".json") or passport.is_dir():
+            raise ValueError(
+                f"--passport {passport} is no file for a page or for JSON; give a name that ends "
+                "in .html or .json"
+            )
+        _make_folder(passport.parent)
+    if beside is None:
+        return {}
+    if passport is None or beside == editor:
+        raise ValueError(
+            f"--beside {beside} names another editor for the passport; give --passport FILE.html, "
+            "and an editor that differs from --editor"
+        )
+    takes = position is not None and "position" in EDIT_OPTIONS[beside]
+    return {beside: _edit_editor(beside, {"position": position} if takes else {})}
 
 
 def _evidence(

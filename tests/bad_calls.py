@@ -100,6 +100,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     lv.edit_case: {"model": model, "case": case},
     lv.edit_cases: {"model": model, "cases": [case], "progress": False},
     lv.evaluate: {"model": model, "editor": editor, "cases": [case], "progress": False},
+    lv.passport: {"model": model, "edits": edit, "case": case, "progress": False},
     lv.counterfactual_case: {
         "facts": facts, "subject": "FR", "relation": "capital", "new_object": "Tokyo"
     },

@@ -163,6 +163,9 @@ def test_notebooks_call_no_program():
 SMALL = {
     r"--relation capital": "--relation capital --facts 1 --languages en fr --n-steps 4",
     r"--edits 20": "--edits 1",
+    r"--fact capital/FR": "--fact capital/FR --languages en --layers 3 --neurons 640",
+    r"lv\.edit_case\(model, case\)": "lv.edit_case(model, case, layers=3, n_neurons=640)",
+    r"memit\(position=\"answer\"\)": "memit(position='answer', corpus=case.prompts('keep'))",
     r"--backend ray (--workers 2|--address auto)": "",  # test_ray_backend.py sweeps on Ray
     r"/shared/models/llama-7b": str(EMBEDDED),
     r"/shared/": "shared/",

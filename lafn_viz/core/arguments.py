@@ -45,6 +45,7 @@ RETURNED_BY = {
     "NeuronScores": "attribute()",
     "NeuronSet": "select_neurons()",
     "Overlap": "overlap()",
+    "Passport": "passport()",
     "Planted": "plant()",
     "Significance": "significance()",
     "Trace": "trace_subject()",

@@ -23,7 +23,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from lafn_viz.core.messages import listed, quoted, shown
 
 _KINDS: dict[type, str] = {
-    str: "a text", int: "a whole number", float: "a number", list: "a list",
+    str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list",
 }  # fmt: skip
 
 

@@ -148,8 +148,8 @@ class EditCache:
             names.setdefault(edit.subject_id, edit.names)
         return names
 
-    def _find_as_read(self, model: "TransformerBridge | PlainModel") -> Find:
-        """A search in texts that a model's tokens give back, for names that they give back too."""
+    def find_as_read(self, model: "TransformerBridge | PlainModel") -> Find:
+        """The search that decides in a model: in texts that its tokens give back (`as_read`)."""
         if not self._edits or self._find is not None:
             return self.find
         if self._as_read is None or self._as_read[0] is not model.tokenizer:
@@ -191,7 +191,7 @@ class EditCache:
         require_model(model)
         if self._edits:
             next(iter(self)).require(model)
-        with AttachedEdits(model, self, self._find_as_read(model)) as attached:
+        with AttachedEdits(model, self, self.find_as_read(model)) as attached:
             yield attached.fired
 
     def attach(
@@ -217,7 +217,7 @@ class EditCache:
         plain = PlainModel(model, tokenizer)
         if self._edits:
             next(iter(self)).require_plain(plain)
-        return AttachedEdits(plain, self, self._find_as_read(plain))
+        return AttachedEdits(plain, self, self.find_as_read(plain))
 
     @takes(folder=a_path)
     def save(self, folder: str | Path) -> None:

@@ -103,9 +103,14 @@ def test_an_edit_is_saved_beside_those_before_it(embedded, tmp_path, capsys):
 def test_an_edit_of_weights_is_saved_as_a_model(tmp_path, capsys):
     out = tmp_path / "model"
     given = ["--fact", "capital/JP", "--new", "Rome", "--languages", "en"]
-    given += ["--editor", "fine_tuning", "--out", str(out)]
+    given += ["--editor", "fine_tuning", "--out", str(out), "--passport", str(tmp_path / "p.json")]
     assert main(["edit", *given]) == 0
-    assert f"the edited model: {out}" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f"the edited model: {out}" in output
+    assert f"the passport: {tmp_path / 'p.json'}" in output
+    passport = lv.Passport.load(tmp_path / "p.json")
+    assert (list(passport.edits), passport.new) == (["fine_tuning"], {"en": "Rome"})
+    assert all(x.after["fine_tuning"] == "Rome" for x in passport.questions[:5])
     model = AutoModelForCausalLM.from_pretrained(out)
     tokenizer = AutoTokenizer.from_pretrained(out)
     tokens = tokenizer("Country: Japan. Capital:", return_tensors="pt")
@@ -122,6 +127,8 @@ def test_an_edit_of_weights_is_saved_as_a_model(tmp_path, capsys):
         (["--fact", "capital/Nowhere", "--new", "Rome"], "no fact here has the subject 'Nowhere'"),
         (["--fact", "capital/JP", "--new", "Nowhere"], "has the object 'Nowhere'"),
         (["--fact", "capital/JP", "--new", "Tokyo"], "has the object 'Tokyo' already"),
+        (["--fact", "capital/JP", "--new", "Rome", "--passport", "p"], "ends in .html or .json"),
+        (["--fact", "capital/JP", "--new", "Rome", "--beside", "rome"], "give --passport FILE"),
         (["--fact", "capital/JP", "--new", "Buenos", "Aires"], "--new 'Buenos Aires'"),
         (["--fact", "capital/JP", "--new", "en=Rome"], "the new object has no name in fr"),
         (["--fact", "capital/JP", "--new", "IT", "--languages", "xx"], "'xx'"),

@@ -125,6 +125,11 @@ class WeightEdit:
                     "use an editor that changes activations (lv.edit_case)"
                 )
             weight = down_weight(model, layer)
+            if change.shape != weight.shape:
+                raise ValueError(
+                    f"the edit changes {list(change.shape)} weights of layer {layer}, which has "
+                    f"{list(weight.shape)} here: it was made for another model; edit the fact anew"
+                )
             before, changes = layers.setdefault(layer, (weight.detach().clone(), {}))
             changes[token] = change.to(weight)
             _set_weight(weight, before, changes)

@@ -1,0 +1,45 @@
+"""Where edits find their subjects in a text, as the model reads it."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.editing.baselines.editor import Applicable
+from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.evaluation.passport.questions import Firing
+from lafn_viz.models.tokenizing import detokenize
+from lafn_viz.models.tokens import encode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+class Finder:
+    """Where each edit that looks for subjects finds one, in texts as the model reads them."""
+
+    def __init__(self, model: "TransformerBridge", edits: Mapping[str, Applicable]) -> None:
+        self._model = model
+        self._caches = {name: x for name, x in edits.items() if isinstance(x, EditCache)}
+
+    def in_prompt(self, prompt: Prompt) -> dict[str, tuple[Firing, ...]]:
+        """By edit, where it acts in a prompt that is asked alone."""
+        encoded = encode(self._model, prompt)
+        return self.in_tokens(encoded.read[: encoded.predicts + 1])
+
+    def in_tokens(self, tokens: Sequence[int]) -> dict[str, tuple[Firing, ...]]:
+        """By edit, where it acts in a text of these tokens."""
+        text = detokenize(self._model, tokens).text
+        found = {}
+        for name, cache in self._caches.items():
+            keys = {edit.key for edit in cache}
+            subjects = {subject for subject, _ in keys}
+            found[name] = tuple(
+                Firing(
+                    match.key, match.rule, match.name, text[slice(*match.span)], match.span,
+                    match.score,
+                )
+                for match in cache.find_as_read(self._model)(text)
+                if (match.key, match.relation) in keys
+                or (match.relation is None and match.key in subjects)
+            )  # fmt: skip
+        return found
