@@ -60,7 +60,8 @@ answers.groupby("language")[["probability", "known"]].mean().round(3).T
 # far they fall short of that.
 
 # %%
-scores = lv.attribute(model, prompts)
+choosing = france.prompts(splits=["trained", "held-out pair"])  # one wording is held out
+scores = lv.attribute(model, choosing)
 print(scores)
 print("largest completeness error:", f"{scores.completeness_error.abs().max():.1e}")
 best = scores.to_frame(top=3).query("paraphrase == 0")

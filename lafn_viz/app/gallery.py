@@ -39,6 +39,7 @@ from lafn_viz.neurons.neuron_sets import select_neurons
 from lafn_viz.neurons.overlaps import overlap
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
+from lafn_viz.plots.style import config_for
 
 RULES: tuple[Quadrature, ...] = ("riemann_left", "riemann_midpoint", "gauss_legendre")
 
@@ -256,7 +257,7 @@ def gallery(
         with skipped.unless_it_fails(name):
             figure = FIGURES[name](results)
             figure.write_html(
-                out / f"{name}.html", include_plotlyjs="directory", config=plots.CONFIG
+                out / f"{name}.html", include_plotlyjs="directory", config=config_for(name)
             )
             figures[name] = figure
     skipped.report(len(chosen))

@@ -61,6 +61,11 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return all(_is_plain(member, depth + 1) for member in islice(members, 4))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 neuron`, `2,560 neurons`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def listed(names: Iterable[str]) -> str:
     """Join names with commas; of a long list the first ones, and how many more there are."""
     first, length, n_more = [], 0, 0

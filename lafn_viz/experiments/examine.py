@@ -55,12 +55,10 @@ from lafn_viz.neurons.criterion import (
     a_min_languages,
     a_min_scripts,
 )
-from lafn_viz.neurons.neuron_sets import SELECTION
+from lafn_viz.neurons.neuron_sets import FRACTION, SELECTION, THRESHOLD
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-PAPERS_THRESHOLD = 0.2
 
 
 def _controls(name: str, given: Any) -> tuple[str, ...]:
@@ -89,7 +87,7 @@ def examine(
     method: Method = "integrated_gradients",
     position: Position = "all",
     baseline: Baseline = "auto",
-    fraction: float = 0.02,
+    fraction: float = FRACTION,
     min_languages: int | None = MIN_LANGUAGES,
     min_scripts: int = MIN_SCRIPTS,
     hows: Ablation | Iterable[Ablation] = ("mean", "zero", "resample"),
@@ -196,7 +194,7 @@ def examine_scores(
         n_measured=len(held_out),
         scores=scores,
         overlap=found,
-        papers=locate(scores, threshold=PAPERS_THRESHOLD, **criterion).overlap,
+        papers=locate(scores, threshold=THRESHOLD, **criterion).overlap,
         effects={
             how: effects(
                 model, sets, held_out, how=how, position=position, controls=0, other_fact=False,

@@ -24,7 +24,7 @@ from lafn_viz.neurons.criterion import (
     a_min_languages,
     a_min_scripts,
 )
-from lafn_viz.neurons.neuron_sets import select_neurons
+from lafn_viz.neurons.neuron_sets import FRACTION, select_neurons
 
 AblatedSets = Literal["agnostic", "languages"]
 
@@ -102,7 +102,7 @@ class Plan:
     target: Target = "probability"
     baseline: Baseline = "auto"
     n_steps: int | Literal["auto"] = "auto"
-    select: Mapping[str, Any] = field(default_factory=lambda: {"fraction": 0.02})
+    select: Mapping[str, Any] = field(default_factory=lambda: {"fraction": FRACTION})
     min_languages: int | None = MIN_LANGUAGES
     min_scripts: int = MIN_SCRIPTS
     top: int = 100

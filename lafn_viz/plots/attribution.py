@@ -20,7 +20,7 @@ from lafn_viz.plots.style import (
     TARGET_UNITS,
     asked_of,
     interval,
-    made_of,
+    made_of_scores,
     styled,
 )
 
@@ -103,7 +103,7 @@ def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int
         title=f"{asked_of(scores.prompts[0])}: which neurons answer?",
         caption=f"{mean}A column is the strongest of {-(-width // bins)} neurons"
         f"{'; ▾ marks language-agnostic ones' if marked else ''}.{_if_pale(strongest, target)}"
-        + made_of(facts, scores.provenance),
+        + made_of_scores(scores),
         height=max(280, 200 + 34 * len(languages)),
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
+from lafn_viz.core.messages import counted
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.degenerate import Degenerate
 from lafn_viz.interventions.fact_check import DKN, RANDOM, TOP, FactCheck, P, roc
@@ -168,8 +169,8 @@ def _findings(result: Degenerate) -> str:
     sets = "No set of neurons is degenerate"
     if result.sets:
         n_pairs, n_larger = len(_pairs(result)), sum(len(neurons) > 2 for neurons in result.sets)
-        pairs = f"{n_pairs} degenerate pair{'' if n_pairs == 1 else 's'}"
-        larger = f" and {n_larger} larger set{'' if n_larger == 1 else 's'}"
+        pairs = counted(n_pairs, "degenerate pair")
+        larger = f" and {counted(n_larger, 'larger set')}"
         larger = larger if max(result.searched) > 2 else ""
         sets = f"{pairs} (lines, thick where they cost most){larger}"
     if not result.control:
@@ -280,8 +281,8 @@ def _roc_caption(check: FactCheck) -> str:
         difference, low, high = check.compare(other=other)
         above[other] = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
     return (
-        f"{len(check.neurons)} neurons of {check.provenance.model}, {len(check.test)} test "
-        "facts, 95% intervals over facts (band: over random draws).<br>AUC above the top "
+        f"{counted(len(check.neurons), 'neuron')} of {check.provenance.model}, {len(check.test)} "
+        "test facts, 95% intervals over facts (band: over random draws).<br>AUC above the top "
         f"neurons {above[TOP]}, above the random ones {above[RANDOM]}. To beat: "
         "P(candidate)."
     )

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lafn_viz.core.arguments import a_mapping, in_order, scalar, some_results, takes, whole, wrong
-from lafn_viz.core.messages import quoted
+from lafn_viz.core.messages import counted, quoted
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.answers import ALL, EVALUATOR, METRIC, METRICS, Evaluation, Metric
@@ -74,8 +74,9 @@ def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
     return styled(
         figure,
         title="Which values are added to which neurons",
-        caption=f"One value per neuron, the same in all languages. {len(edit.neurons)} neurons: "
-        f"{by_layer};<br>the {len(order)} with the largest magnitude are drawn.",
+        caption="One value per neuron, the same in all languages. "
+        f"{counted(len(edit.neurons), 'neuron')}: {by_layer};"
+        f"<br>the {len(order)} with the largest magnitude are drawn.",
         height=400,
     )
 
@@ -147,8 +148,7 @@ def edit_matrix(
     styled(
         figure,
         title=f"Edit in one language, ask in another: {metric}",
-        caption=f"{evaluation.editor}, {evaluator}, mean of {cases} "
-        f"edit{'s' if cases > 1 else ''}.<br>"
+        caption=f"{evaluation.editor}, {evaluator}, mean of {counted(cases, 'edit')}.<br>"
         "A full row: the edit holds in every language. The diagonal alone: only in its own.",
         height=220 + 30 * len(rows),
     )

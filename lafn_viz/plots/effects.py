@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lafn_viz.core.arguments import one_of, results_by_name, takes
+from lafn_viz.core.messages import counted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.languages import language_name
@@ -34,7 +35,7 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
         cols=len(effects.sets),
         shared_yaxes=True,
         subplot_titles=[
-            f"{name} ({np.nanmean(count):.0f} neurons)"
+            f"{name} ({counted(round(np.nanmean(count)), 'neuron')})"
             for name, count in zip(effects.sets, effects.n_neurons, strict=True)
         ],
         horizontal_spacing=0.04,
@@ -78,8 +79,8 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
     figure = styled(
         figure,
         title=f"What happens to the answers? ({effects.provenance.options['how']})",
-        caption=f"Mean over {len(effects.facts)} facts with 95% intervals; every panel has its own "
-        "scale.<br>Grey: as many random neurons of the same layers; orange: another fact.",
+        caption=f"Mean over {counted(len(effects.facts), 'fact')} with 95% intervals; every "
+        "panel has its own scale.<br>Grey: as many random neurons of the same layers; orange: another fact.",
         height=height,
     )
     return figure.update_layout(margin={"t": top})
@@ -134,7 +135,7 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
         figure,
         title=f"Do neurons of one language carry the fact in another? "
         f"({effects.provenance.options['how']})",
-        caption=f"Change of {UNITS[of][10:]}, mean of {len(effects.facts)} facts: "
+        caption=f"Change of {UNITS[of][10:]}, mean of {counted(len(effects.facts), 'fact')}: "
         f"{matrix[same].mean():+z.2f} in the same language, {matrix[~same].mean():+z.2f} in "
         f"others;<br>as many random neurons of the same layers {random:+z.2f}.",
         height=560,

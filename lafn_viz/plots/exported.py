@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import plotly.io as pio
-from plotly.io.base_renderers import MimetypeRenderer
+from plotly.io.base_renderers import MimetypeRenderer, PlotlyRenderer
 
-from lafn_viz.plots.style import CONFIG
+from lafn_viz.plots.style import CONFIG, config_for
 
 NAME = "lafn_viz"  # of the renderer
 # What plotly chooses in kernels whose front ends draw its data themselves.
@@ -50,7 +50,7 @@ def keep_figures() -> None:
     ):
         return
     for name in DATA_ALONE:
-        pio.renderers[name].config.update(CONFIG)
+        pio.renderers[name] = NamedData(CONFIG)
     pio.renderers[NAME] = HtmlCopy()
     pio.renderers.default = f"{pio.renderers.default}+{NAME}"
     _shell().events.register("pre_run_cell", LIBRARY.before_cell)
@@ -59,6 +59,16 @@ def keep_figures() -> None:
 def figures_are_kept() -> bool:
     """Whether what is shown carries HTML for exported pages."""
     return NAME in (pio.renderers.default or "").split("+")
+
+
+class NamedData(PlotlyRenderer):
+    """The renderer of a figure's data, with the title as the name of the file it is saved in."""
+
+    def to_mimebundle(self, fig_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return the figure's data, with options of its own."""
+        config = {**self.config, **config_for(_title(fig_dict))}
+        bundle: dict[str, Any] = PlotlyRenderer(config).to_mimebundle(fig_dict)
+        return bundle
 
 
 class HtmlCopy(MimetypeRenderer):
@@ -71,7 +81,8 @@ class HtmlCopy(MimetypeRenderer):
         """Return the figure as `text/html`, with plotly.js if it is the first, and `text/plain`."""
         figure = json.loads(pio.to_json(fig_dict, validate=False))
         return {
-            "text/html": LIBRARY.once() + figure_html({**figure, "config": self.config}),
+            "text/html": LIBRARY.once()
+            + figure_html({**figure, "config": {**self.config, **config_for(_title(figure))}}),
             "text/plain": description(figure),
         }
 
@@ -91,6 +102,10 @@ def figure_html(figure: dict[str, Any]) -> str:
         f'<script type="application/json">{data}</script></div>\n'
         "<script>(window.lafnKept ??= []).push(1)</script>\n"
     )
+
+
+def _title(figure: dict[str, Any]) -> str:
+    return str((figure.get("layout", {}).get("title") or {}).get("text") or "")
 
 
 def description(figure: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.core.arguments import a_mapping, a_text, takes, whole, wrong
+from lafn_viz.core.arguments import a_mapping, a_text, or_none, real, takes, whole, wrong
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.languages import language_name, script_of
 from lafn_viz.neurons.overlap_result import Overlap
@@ -17,6 +17,7 @@ from lafn_viz.plots.style import (
     CONTROL,
     LEGEND_ABOVE,
     SPECIFIC,
+    fact_names,
     interval,
     made_of,
     styled,
@@ -26,17 +27,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def _made_of(overlap: Overlap, facts: Sequence[str] | None = None) -> str:
+    """The end of a caption, for some facts of an overlap or all."""
+    chosen = overlap.facts if facts is None else facts
+    n_prompts = sum(
+        neurons.n_prompts for (fact, _), neurons in overlap.sets.items() if fact in chosen
+    )
+    return made_of(fact_names(chosen, overlap.sets), overlap.provenance, n_prompts)
+
+
 @draws(Overlap)
-def overlap_heatmap(overlap: Overlap) -> go.Figure:
-    """Draw the mean Jaccard of each pair of languages, for the same fact and for another one."""
+@takes(title=a_text, top=or_none(real(above=0)))
+def overlap_heatmap(
+    overlap: Overlap,
+    *,
+    title: str = "Do languages keep a fact in the same neurons?",
+    top: float | None = None,
+) -> go.Figure:
+    """Draw the mean Jaccard of each pair of languages, for the same fact and for another one.
+
+    Args:
+        top: the Jaccard of the brightest colour, for figures that are compared (see
+            `highest_jaccard`); the highest that is drawn unless given.
+    """
     names = [language_name(code) for code in overlap.languages]
     panels = (
         ("Same fact", overlap.jaccard),
         ("Control: other fact, same relation", overlap.jaccard_other_fact),
     )
     apart = ~np.eye(len(names), dtype=bool)
-    tops = [np.nanmax(m[apart]) for _, m in panels if np.isfinite(m[apart]).any()]
-    top = max([*tops, 1e-6])
+    top = highest_jaccard(overlap) if top is None else top
     means = overlap.by_fact()
     titles = [
         f"{name} (mean {np.nanmean(v):.3f})" if np.isfinite(v).any() else f"{name} (none)"
@@ -65,12 +85,21 @@ def overlap_heatmap(overlap: Overlap) -> go.Figure:
     figure.update_xaxes(tickangle=-45, showgrid=False)
     return styled(
         figure,
-        title="Do languages keep a fact in the same neurons?",
+        title=title,
         caption="Overlap of a fact's neurons between languages. Only what is brighter on the left "
-        f"belongs to the fact; chance is {np.nanmean(means['chance']):.3f}."
-        + made_of(overlap.facts, overlap.provenance),
+        f"belongs to the fact; chance is {np.nanmean(means['chance']):.3f}." + _made_of(overlap),
         height=520,
     )
+
+
+def highest_jaccard(*overlaps: Overlap) -> float:
+    """Return the highest mean Jaccard of two languages in some overlaps and their controls."""
+    values = [
+        matrix[~np.eye(len(matrix), dtype=bool)]
+        for overlap in overlaps
+        for matrix in (overlap.jaccard, overlap.jaccard_other_fact)
+    ]
+    return max([1e-6, *(float(np.nanmax(v)) for v in values if np.isfinite(v).any())])
 
 
 @takes(pairs=a_table("Overlap.to_frame()", "language", "other_language", "jaccard", "other_fact"))
@@ -167,7 +196,7 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
         figure,
         title="Where do shared and separate neurons sit?",
         caption=f"Agnostic: in the sets of {overlap.criterion}. "
-        "Specific: in exactly one language's set." + made_of(overlap.facts, overlap.provenance),
+        "Specific: in exactly one language's set." + _made_of(overlap),
         height=420,
     )
 
@@ -293,8 +322,7 @@ def language_tree(overlap: Overlap) -> go.Figure:
         figure,
         title="Which languages keep facts in the same neurons?",
         caption="Average linkage of 1 − Jaccard. Languages with one script share most; the control "
-        "shows how much they share without a common fact."
-        + made_of(overlap.facts, overlap.provenance),
+        "shows how much they share without a common fact." + _made_of(overlap),
         height=500,
     )
     return figure.update_layout(margin={"l": 100, "b": 100})
@@ -360,7 +388,7 @@ def upset(
         title="Which languages, exactly, share neurons?",
         caption=f"The {len(table)} most frequent combinations of {min_degree} or more languages. "
         "Grey: each language's set taken from another fact of the relation."
-        + made_of(chosen, overlap.provenance),
+        + _made_of(overlap, chosen),
         height=340 + 22 * len(names),
     )
 

@@ -2,17 +2,21 @@
 
 import colorsys
 import html
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.messages import counted
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.neurons.neuron_sets import NeuronSet
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 # Okabe-Ito has eight colours, too few for twelve languages. These are the nine of Paul Tol's
@@ -34,6 +38,13 @@ TARGET_UNITS = {"probability": "probability", "log_prob": "nats", "logit_differe
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
 
+def config_for(name: str) -> dict[str, Any]:
+    """Return the options of a page whose figure is saved under a name, as with the mode bar."""
+    words = re.sub(r"<[^>]*>", " ", html.unescape(name))
+    file = re.sub(r"[^\w.]+", "-", words).strip("-.")[:80].rstrip("-.")
+    return {**CONFIG, "toImageButtonOptions": {"filename": file or "figure", "scale": 2}}
+
+
 def language_colour(code: str) -> str:
     """Return the colour of a language, for any form of its tag, or one derived from its code."""
     code = code_or_tag(code)
@@ -49,18 +60,55 @@ def language_colour(code: str) -> str:
 
 def asked_of(prompt: Prompt) -> str:
     """Return what a prompt asks, escaped for HTML: subject and relation, or its text."""
-    text = f"{prompt.subject} – {prompt.relation}" if prompt.subject else prompt.text
-    return html.escape(text, quote=False)
+    return html.escape(_asked_of(prompt), quote=False)
 
 
-def made_of(facts: Sequence[str], provenance: Provenance) -> str:
-    """Return the last line of a caption: of which facts, model, method and position a figure is."""
+def _asked_of(prompt: Prompt) -> str:
+    return fact_name(prompt.subject, prompt.relation) if prompt.subject else prompt.text
+
+
+def fact_name(subject: str, relation: str) -> str:
+    """Return how figures and pages name a fact: `France – capital`."""
+    return f"{subject} – {relation.replace('_', ' ')}"
+
+
+def made_of_scores(scores: NeuronScores) -> str:
+    """Return the last line of a caption for the scores of one fact."""
+    return made_of([_asked_of(scores.prompts[0])], scores.provenance, len(scores.prompts))
+
+
+def made_of(facts: Sequence[str], provenance: Provenance, n_prompts: int) -> str:
+    """Return the last line of a caption: of which facts, model, method, position, selection and
+    number of prompts a figure is."""
     what = facts[0] if len(facts) == 1 else f"{len(facts)} facts"
+    options = provenance.options
     how = [provenance.method.replace("_", " ")]
-    if position := provenance.options.get("position"):
+    if position := options.get("position"):
         how.append(f"position {position!r}")
+    how += _selected_by(options)
+    how.append(counted(n_prompts, "prompt"))
     parts = [what, provenance.model, *how]
     return "<br>" + html.escape(" · ".join(parts), quote=False)
+
+
+def _selected_by(options: Mapping[str, Any]) -> list[str]:
+    """Say how neurons were selected, where they were: of what a share is one."""
+    if "fraction" in options:
+        return [f"best {100 * options['fraction']:.3g}% of all neurons"]
+    if "top" in options:
+        return [f"best {counted(options['top'], 'neuron')}"]
+    if "threshold" in options:
+        return [f"scores above {100 * options['threshold']:.3g}% of the largest"]
+    return []
+
+
+def fact_names(facts: Sequence[str], sets: Mapping[tuple[str, str], NeuronSet]) -> list[str]:
+    """Return a name for each fact: subject and relation, or its id where its sets hold none."""
+    names: dict[str, str] = {}
+    for (fact, _), neurons in sets.items():
+        if neurons.subject:
+            names.setdefault(fact, fact_name(neurons.subject, neurons.relation))
+    return [names.get(fact, fact) for fact in facts]
 
 
 def visible(text: str) -> str:

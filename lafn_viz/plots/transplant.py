@@ -6,6 +6,7 @@ from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from lafn_viz.core.arguments import one_of, takes
+from lafn_viz.core.messages import counted
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.interventions.transplant import OTHER, OWN, RANDOM, Measure, Transplant
 from lafn_viz.plots.drawn import draws
@@ -88,7 +89,8 @@ def _caption(transplant: Transplant, of: Measure) -> str:
     n_pairs, n_facts = table.loc[OWN, ["n_pairs", "n_facts"]]
     where = transplant.provenance.options.get("position", "answer")
     return (
-        f"Share of {SAID[of]}, with {transplant.n_neurons.mean():.0f} neurons a fact at "
-        f"'{where}':<br>{', '.join(said)} (between languages: {n_pairs:.0f} pairs, {n_facts:.0f} "
+        f"Share of {SAID[of]}, with {counted(round(transplant.n_neurons.mean()), 'neuron')} a "
+        f"fact at '{where}':<br>{', '.join(said)} "
+        f"(between languages: {n_pairs:.0f} pairs, {n_facts:.0f} "
         "facts)."
     )

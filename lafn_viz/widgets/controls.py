@@ -9,7 +9,13 @@ from lafn_viz.attribution.methods import Method
 from lafn_viz.datasets.fact import Fact
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing.edit import Edit
+from lafn_viz.plots.style import fact_name
 from lafn_viz.widgets.edit_stack import EditKey, StagedEdit
+
+
+def named(fact: Fact) -> str:
+    """Return how a page names a fact: by its subject's name in the first language."""
+    return fact_name(next(iter(fact.subject.values())), fact.relation)
 
 
 class FactChoice(w.HBox):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import ipywidgets as w
 
+from lafn_viz.core.messages import counted
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.widgets.explorer import Status
 
@@ -47,8 +48,7 @@ class EditFiles(w.HBox):
     def loaded(self, n_edits: int) -> None:
         """Take over the folder that is typed: its edits are now those of the page."""
         self._own = self._folder()
-        plural = "" if n_edits == 1 else "s"
-        self.status.say(f"Loaded {n_edits} edit{plural} from {self.path.value.strip()}.")
+        self.status.say(f"Loaded {counted(n_edits, 'edit')} from {self.path.value.strip()}.")
 
     def _folder(self) -> Path:
         """Return the folder that is typed. Raises ValueError unless it lies inside `root`."""

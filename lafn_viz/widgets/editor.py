@@ -9,6 +9,7 @@ import ipywidgets as w
 
 from lafn_viz import plots
 from lafn_viz.core.arguments import a_path, or_none, takes
+from lafn_viz.core.messages import counted
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.editing.cache import EditCache
@@ -324,9 +325,8 @@ class LiveEditor(Explorer):
         def show(comparison: Comparison) -> None:
             self.answers.show(staged.edit, comparison)
             is_wrong = self.verdict.show(staged, comparison)
-            n = len(stack)
             self.status.say(
-                f"{n} edit{'s' if n > 1 else ''} applied. {self.answers.counts()}.", error=is_wrong
+                f"{counted(len(stack), 'edit')} applied. {self.answers.counts()}.", error=is_wrong
             )
 
         self.submit("answers", compute, show)

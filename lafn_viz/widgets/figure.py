@@ -12,8 +12,8 @@ import anywidget
 import plotly.graph_objects as go
 import traitlets
 
-from lafn_viz.plots import CONFIG
 from lafn_viz.plots.exported import description, figure_html
+from lafn_viz.plots.style import config_for
 from lafn_viz.widgets.exported import COPIES, Kept
 from lafn_viz.widgets.html import STATIC
 
@@ -51,7 +51,8 @@ class FigureView(Kept, anywidget.AnyWidget):
                 self.figure = self.label = ""
             else:
                 drawn = json.loads(figure.to_json())
-                self.figure = json.dumps({**drawn, "config": CONFIG}, ensure_ascii=False)
+                config = config_for(f"{drawn['layout'].get('title', {}).get('text', '')} {what}")
+                self.figure = json.dumps({**drawn, "config": config}, ensure_ascii=False)
                 self.label = description(drawn)
             self.revision += 1
         COPIES.changed()

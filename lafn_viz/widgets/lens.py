@@ -16,7 +16,7 @@ from lafn_viz.interventions.lens_reading import language_lens
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.widgets.background import Task
-from lafn_viz.widgets.controls import FactChoice
+from lafn_viz.widgets.controls import FactChoice, named
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import row
@@ -87,7 +87,7 @@ class LensExplorer(Explorer):
         self.lens = self.scores = None
 
         def compute(task: Task) -> LanguageLens:
-            task.step(0.2, f"Reading every layer for {fact.id}")
+            task.step(0.2, f"Reading every layer for {named(fact)}")
             return language_lens(model, prompts, facts=self.facts)
 
         self.submit("lens", compute, self._show)
@@ -122,7 +122,8 @@ class LensExplorer(Explorer):
             if prompt.language == self.language.value:
                 return place
         raise ValueError(
-            f"{self.choice.fact.id} has no prompt in {self.language.label}; choose another language"
+            f"{named(self.choice.fact)} has no prompt in {self.language.label}; choose another "
+            "language"
         )
 
     def _draw(self) -> None:

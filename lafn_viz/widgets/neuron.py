@@ -15,7 +15,7 @@ from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 from lafn_viz.plots.attribution import strongest_in_bins
 from lafn_viz.widgets.background import Task
-from lafn_viz.widgets.controls import FactChoice, method_choice
+from lafn_viz.widgets.controls import FactChoice, method_choice, named
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import Cell, row, table
@@ -195,7 +195,7 @@ class NeuronExplorer(Explorer):
         self.panel.clear()
 
         def compute(task: Task) -> NeuronScores:
-            task.step(0.1, f"Attributing {fact.id}")
+            task.step(0.1, f"Attributing {named(fact)}")
             prompts = chosen.prompts()
             corpus = corpus_of_others(model, self.facts, fact, prompts)
             return attribute(model, prompts, method=method, corpus=corpus)

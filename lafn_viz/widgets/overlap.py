@@ -9,18 +9,18 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import takes, whole
-from lafn_viz.core.messages import listed
+from lafn_viz.core.messages import counted, listed
 from lafn_viz.core.skipped import Skipped
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.languages import language_name, script_of
-from lafn_viz.experiments.stages import corpus_of_others, locate
+from lafn_viz.experiments.stages import SelectOptions, corpus_of_others, locate
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import weights_of
 from lafn_viz.neurons.criterion import MIN_LANGUAGES, MIN_SCRIPTS
-from lafn_viz.neurons.neuron_sets import Neuron, require_finite
+from lafn_viz.neurons.neuron_sets import FRACTION, THRESHOLD, Neuron, require_finite
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.widgets.background import Task
-from lafn_viz.widgets.controls import FactChoice, method_choice
+from lafn_viz.widgets.controls import FactChoice, method_choice, named
 from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import row
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 N_KEPT = 24  # facts whose scores are kept besides those that are shown
 ScoresKey = tuple[str, Method, str]  # the model's weights, method and fact
+KEEP_BY = {
+    "best share of all neurons": "fraction",
+    "scores above a share of its largest": "threshold",
+}
+FRACTIONS = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 VIEWS = {
     "Heatmap": "heatmap",
     "Languages together": "upset",
@@ -81,7 +86,8 @@ class OverlapExplorer(Explorer):
         self.children = (
             self.heading,
             row(self.model_choice, self.choice, self.method),
-            row(self.threshold, self.min_languages, self.min_scripts),
+            row(self.keep_by, self.fraction, self.threshold),
+            row(self.min_languages, self.min_scripts),
             self.languages,
             self.view,
             self.progress,
@@ -95,10 +101,19 @@ class OverlapExplorer(Explorer):
         restart, redraw = self.guarded(self.begin), self.guarded(self._draw)
         self.choice = FactChoice(self.facts, restart)
         self.method = method_choice(restart)
+        self.keep_by = w.Dropdown(
+            options=KEEP_BY, value="fraction", description="Keep, for each prompt, the",
+            layout={"width": "400px"}, style={"description_width": "160px"},
+        ).add_class("lafn-keep-by")  # fmt: skip
+        self.fraction = w.SelectionSlider(
+            options=[(f"{share:.3%}".rstrip("0%").rstrip(".") + "%", share) for share in FRACTIONS],
+            value=FRACTION, description="Share", layout={"width": "330px"},
+        ).add_class("lafn-fraction")  # fmt: skip
         self.threshold = w.FloatSlider(
-            value=0.2, min=0, max=0.95, step=0.05, description="Threshold",
-            layout={"width": "330px"},
+            value=THRESHOLD, min=0, max=0.95, step=0.05, description="Threshold",
+            layout={"width": "330px", "display": "none"},
         ).add_class("lafn-threshold")  # fmt: skip
+        self.keep_by.observe(self.guarded(self._on_keep_by), "value")
         self.min_languages = w.BoundedIntText(
             value=MIN_LANGUAGES, min=2, max=len(self.facts.languages),
             description="Agnostic: languages ≥", layout={"width": "205px"},
@@ -111,7 +126,13 @@ class OverlapExplorer(Explorer):
         ).add_class("lafn-min-scripts")  # fmt: skip
         self.languages = Languages(self.facts.languages, redraw)
         self.view = w.ToggleButtons(options=VIEWS, description="View").add_class("lafn-view")
-        for control in (self.threshold, self.min_languages, self.min_scripts, self.view):
+        for control in (
+            self.fraction,
+            self.threshold,
+            self.min_languages,
+            self.min_scripts,
+            self.view,
+        ):
             control.observe(redraw, "value")
         self.figure = FigureView().add_class("lafn-overlap")
         self.views = (self.figure,)
@@ -145,7 +166,7 @@ class OverlapExplorer(Explorer):
 
         def compute(task: Task) -> None:
             if own not in self._kept:
-                task.step(0.0, f"Attributing {fact.relation} of {fact.subject_id}")
+                task.step(0.0, f"Attributing {named(fact)}")
                 self._kept[own] = self._attribute(model, own)
                 task.step(1 / n_facts, "Attributing its control")
                 self.guarded(self._draw)()
@@ -153,7 +174,7 @@ class OverlapExplorer(Explorer):
                 if len(shown) == n_facts:
                     break
                 if key not in self._kept:
-                    task.step(len(shown) / n_facts, f"Attributing {key[2]}")
+                    task.step(len(shown) / n_facts, f"Attributing {named(self.facts[key[2]])}")
                     # A fact that cannot be attributed is no control; the next one is.
                     with left_out.unless_it_fails(key[2]):
                         self._kept[key] = self._attribute(model, key)
@@ -190,6 +211,19 @@ class OverlapExplorer(Explorer):
         computed = [self._kept[key] for key in self._shown if key in self._kept]
         return [scores.select(lambda prompt: prompt.language in checked) for scores in computed]
 
+    def _on_keep_by(self) -> None:
+        """Show the slider that belongs to the way of selecting, and select anew."""
+        for control in (self.fraction, self.threshold):
+            chosen = control is getattr(self, self.keep_by.value)
+            control.layout.display = "" if chosen else "none"
+        self._draw()
+
+    def _selection(self) -> SelectOptions:
+        """The way of selecting neurons that is chosen, as options of `select_neurons`."""
+        if self.keep_by.value == "fraction":
+            return {"fraction": self.fraction.value}
+        return {"threshold": self.threshold.value}
+
     def _draw(self) -> None:
         """Draw the view that is chosen, once the fact is attributed."""
         if not self._shown or self._shown[0] not in self._kept:
@@ -198,7 +232,7 @@ class OverlapExplorer(Explorer):
         scores = self._scores()
         fact = self._shown[0][2]
         located = locate(
-            *scores, threshold=self.threshold.value, min_languages=self.min_languages.value,
+            *scores, **self._selection(), min_languages=self.min_languages.value,
             min_scripts=self.min_scripts.value,
         )  # fmt: skip
         self.overlap = located.overlap.of(facts=[fact])
@@ -214,19 +248,21 @@ class OverlapExplorer(Explorer):
             figure = plots.attribution_strip(scores[0], agnostic=agnostic)
         self.figure.show(figure, what=self._described(fact))
         n_expected, n_others = self._n_facts - 1, len(scores) - 1
-        control = f"Control: {n_others} other fact{'' if n_others == 1 else 's'}."
+        control = f"Control: {counted(n_others, 'other fact')}."
         if n_others < n_expected and self.waiting("scores"):
             control = f"Its control, {n_expected} other facts, follows …"
         if self._left_out.reasons:
-            control += f" Facts that cannot be attributed: {listed(self._left_out.reasons)}."
-        self.status.say(f"{fact}: {len(agnostic)} neurons in {located.criterion}. {control}")
+            left_out = [named(self.facts[name]) for name in self._left_out.reasons]
+            control += f" Facts that cannot be attributed: {listed(left_out)}."
+        self.status.say(
+            f"{named(self.facts[fact])}: {counted(len(agnostic), 'neuron')} in "
+            f"{located.criterion}. {control}"
+        )
         self._list_shared()
 
     def _described(self, fact_id: str) -> str:
         """A fact and the model that is chosen, in words."""
-        fact = self.facts[fact_id]
-        name, relation = next(iter(fact.subject.values())), fact.relation.replace("_", " ")
-        return f"{name} ({relation}), {self.model_choice.label}"
+        return f"{named(self.facts[fact_id])}, {self.model_choice.label}"
 
     def _on_click(self) -> None:
         """Take a click on the strip as a neuron, and a click on the heatmap as two languages."""
@@ -255,11 +291,12 @@ class OverlapExplorer(Explorer):
             self.panel.clear()
             self.status.say(f"{unchecked[0]} is not checked; check it, or choose another language.")
             return
+        name = named(self.facts[fact])
         sets = {code: self.overlap.sets.get((fact, code)) for code in codes}
         unknown = [language_name(code) for code, neurons in sets.items() if neurons is None]
         if unknown:
             self.panel.clear()
-            self.status.say(f"The model does not know {fact} in {' and '.join(unknown)}.")
+            self.status.say(f"The model does not know {name} in {' and '.join(unknown)}.")
             return
         self.shared = frozenset.intersection(
             *(neurons.neurons for neurons in sets.values() if neurons)
@@ -267,5 +304,6 @@ class OverlapExplorer(Explorer):
         scores = self._kept[self._shown[0]]
         of_pair = scores.select(lambda prompt: prompt.language in codes)
         frame = neuron_table(of_pair, overlap=self.overlap, among=self.shared)
-        names = " and ".join(dict.fromkeys(language_name(code) for code in codes))
-        self.panel.show(frame, scores, f"{len(self.shared)} neurons of {fact} in {names}")
+        languages = " and ".join(dict.fromkeys(language_name(code) for code in codes))
+        title = f"{counted(len(self.shared), 'neuron')} of {name} in {languages}"
+        self.panel.show(frame, scores, title)

@@ -24,6 +24,16 @@ def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network
         assert "Plotly.newPlot" in page
         assert '<script charset="utf-8" src="plotly.min.js"' in page
         assert "cdn.plot.ly" not in page
+        assert f'"filename": "{name}"' in page
+    # The model and its control are told apart, and their colours can be compared.
+    pages = [
+        (tmp_path / "out" / f"{x}.html").read_text("utf-8") for x in ("overlap", "overlap-control")
+    ]
+    tops = [set(re.findall(r'"zmax":([\d.]+)', page)) for page in pages]
+    assert tops[0] == tops[1]
+    assert len(tops[0]) == 1
+    assert '"text":"embedded: does it' in pages[0]
+    assert '"text":"embedded-control: does it' in pages[1]
     assert (tmp_path / "out" / "plotly.min.js").exists()
     assert str(tmp_path / "out") in output
 

@@ -77,7 +77,7 @@ def use_overlap(page) -> None:
     assert heatmap["x"][:3] == ["English", "French", "German"]
     # A click on a cell lists the neurons that its languages share; none if the overlap is 0.
     click_cell(page, ".lafn-overlap", 2, 0)
-    title = page.get_by_role("heading", name="neurons of capital/FR in German and English")
+    title = page.get_by_role("heading", name="neurons of France – capital in German and English")
     title.wait_for()
     count = int(title.inner_text().split()[0])
     assert (count > 0) == (heatmap["z"][2][0] > 0)
@@ -91,8 +91,8 @@ def use_overlap(page) -> None:
     status(page, "This half is the control")
     # A stricter threshold, by keyboard.
     before = status(page, "")
-    press(page, ".lafn-threshold", "ArrowRight", 4)
-    after = status(page, re.compile(r"capital/FR: \d+ neurons in 4 languages"))
+    press(page, ".lafn-fraction", "ArrowLeft", 2)
+    after = status(page, re.compile(r"France – capital: \d+ neurons in 4 languages"))
     assert after != before
     assert plot_data(page, ".lafn-overlap")[0]["z"] != heatmap["z"]
     shown(page, ".lafn-min-languages input").fill("2")
@@ -105,7 +105,9 @@ def use_overlap(page) -> None:
             ._fullData[0].x.length === 11"""
     )
     shown(page, ".lafn-between select").select_option("Chinese")
-    page.get_by_role("heading", name="neurons of capital/FR in Chinese and English").wait_for()
+    page.get_by_role(
+        "heading", name="neurons of France – capital in Chinese and English"
+    ).wait_for()
     for view, title in (
         ("Languages together", "Which languages"),
         ("Layers", "Where do shared"),
@@ -122,11 +124,11 @@ def use_overlap(page) -> None:
     status(page, f"Neuron {neuron}.")
     page.get_by_role("button", name="Heatmap").click()
     shown(page, ".lafn-subject select").select_option("Germany")
-    status(page, re.compile("capital/DE: .* 5 other facts"))
+    status(page, re.compile("Germany – capital: .* 5 other facts"))
     shown(page, ".lafn-method select").select_option("activation")
-    status(page, re.compile("capital/DE: .* 5 other facts"))
+    status(page, re.compile("Germany – capital: .* 5 other facts"))
     shown(page, ".lafn-relation select").select_option("continent")
-    status(page, re.compile("continent/.* 5 other facts"))
+    status(page, re.compile(" – continent: .* 5 other facts"))
 
 
 def use_neurons(page) -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from plotly.offline import get_plotlyjs
 
-from lafn_viz import plots
 from lafn_viz.plots import exported
+from lafn_viz.plots.style import config_for
 
 
 class Reader(HTMLParser):
@@ -126,7 +126,7 @@ def test_a_kernel_adds_html_to_what_front_ends_draw_themselves(default):
     bundle = go.Figure(go.Bar(y=[1])).update_layout(title="What")._repr_mimebundle_()
     assert {"application/vnd.plotly.v1+json", "text/html", "text/plain"} == set(bundle)
     assert bundle["text/plain"] == "What"
-    assert bundle["application/vnd.plotly.v1+json"]["config"] == plots.CONFIG
+    assert bundle["application/vnd.plotly.v1+json"]["config"] == config_for("What")
     exported.keep_figures()
     assert pio.renderers.default == "plotly_mimetype+lafn_viz"
 

@@ -29,6 +29,25 @@ def test_a_figure_of_overlaps_says_of_what_it_is(overlap, draw):
     assert own.facts[0] in draw(own).layout.title.subtitle.text
     assert "made-up" in draw(overlap).layout.title.subtitle.text  # the model
     assert f"{len(overlap.facts)} facts" in draw(overlap).layout.title.subtitle.text
+    n_prompts = sum(neurons.n_prompts for neurons in own.sets.values())
+    assert f"{n_prompts} prompts" in draw(own).layout.title.subtitle.text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fraction": 0.005}, "best 0.5% of all neurons"),
+        ({"top": 3}, "best 3 neurons"),
+        ({}, "scores above 20% of the largest"),
+    ],
+)
+def test_a_figure_of_overlaps_says_how_neurons_were_selected(embedded, options, said):
+    facts = lv.load_facts().filter(relation="capital", subjects="FR", languages=["en", "fr"])
+    prompts = [prompt for prompt in facts.prompts() if prompt.paraphrase == 0]
+    sets = lv.select_neurons(lv.attribute(embedded, prompts, method="activation"), **options)
+    caption = plots.overlap_heatmap(lv.overlap(sets)).layout.title.subtitle.text
+    assert said in caption
+    assert "France – capital" in caption
 
 
 def test_heatmap_without_a_control_says_so():

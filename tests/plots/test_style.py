@@ -5,7 +5,14 @@ import pytest
 
 import lafn_viz as lv
 from lafn_viz.datasets.languages import language_name
-from lafn_viz.plots.style import LANGUAGE_COLOURS, interval, language_colour, visible
+from lafn_viz.plots.style import (
+    CONFIG,
+    LANGUAGE_COLOURS,
+    config_for,
+    interval,
+    language_colour,
+    visible,
+)
 
 
 def test_error_bars_reach_from_low_to_high():
@@ -13,6 +20,21 @@ def test_error_bars_reach_from_low_to_high():
     assert (list(bars["array"]), list(bars["arrayminus"])) == ([2.0, 0.5], [0.5, 4.0])
     assert (bars["symmetric"], bars["width"]) == (False, 3)
     assert [language_name(code) for code in ("hi", "xx")] == ["Hindi", "xx"]
+
+
+@pytest.mark.parametrize(
+    ("title", "file"),
+    [
+        ("France – capital: which neurons answer?", "France-capital-which-neurons-answer"),
+        ("日本 / <b>東京</b> &amp; x", "日本-東京-x"),
+        ("../..", "figure"),
+        ("a" * 200, "a" * 80),
+    ],
+)
+def test_a_figure_is_saved_under_its_title(title, file):
+    config = config_for(title)
+    assert config["toImageButtonOptions"]["filename"] == file
+    assert config.items() > CONFIG.items()
 
 
 # What deuteranope and protanope eyes make of linear RGB (Machado et al. 2009, severity 1).

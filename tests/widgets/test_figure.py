@@ -15,7 +15,10 @@ def test_a_figure_is_sent_unchanged_with_its_description():
     view.show(figure)
     sent = json.loads(view.figure)
     assert sent["data"][0]["z"] == [[1, 2, 3], [4, 5, 6]]
-    assert sent["config"] == plots.CONFIG
+    assert sent["config"] == plots.style.config_for("What")
+    view.show(figure, what="France – capital")
+    saved_as = json.loads(view.figure)["config"]["toImageButtonOptions"]["filename"]
+    assert saved_as == "What-France-capital"
     assert view.label == "What. It is"
     revision = view.revision
     view.show(None)

@@ -1,5 +1,6 @@
 """The overlap explorer: views, clicks, the control, languages that are not checked."""
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -15,14 +16,27 @@ def test_the_overlap_is_the_one_that_the_package_computes(overlap_explorer, embe
         splits=["trained", "held-out pair"]
     )
     scores = lv.attribute(embedded, prompts)
-    for threshold in (0.2, 0.5):
-        overlap_explorer.threshold.value = threshold
-        sets = lv.select_neurons(scores, threshold=threshold)
+    for option, value in (("fraction", 0.02), ("fraction", 0.05), ("threshold", 0.2)):
+        overlap_explorer.keep_by.value = option
+        getattr(overlap_explorer, option).value = value
+        sets = lv.select_neurons(scores, **{option: value})
         shown = overlap_explorer.overlap
         assert {x.language for x in sets} == {"en", "fr", "zh"}
         for expected in sets:
             assert shown.sets[fact.id, expected.language].neurons == expected.neurons
-    overlap_explorer.threshold.value = 0.2
+    overlap_explorer.keep_by.value, overlap_explorer.fraction.value = "fraction", 0.02
+
+
+def test_it_keeps_as_many_neurons_as_examine_and_sweeps(overlap_explorer):
+    default = inspect.signature(lv.examine).parameters["fraction"].default
+    assert overlap_explorer.keep_by.value == "fraction"
+    assert overlap_explorer.fraction.value == default == lv.Plan().select["fraction"]
+    caption = json.loads(overlap_explorer.figure.figure)["layout"]["title"]["subtitle"]["text"]
+    assert "France – capital" in caption
+    assert "best 2% of all neurons" in caption
+    n_prompts = sum(x.n_prompts for x in overlap_explorer.overlap.sets.values())
+    assert f"{n_prompts} prompts" in caption
+    assert overlap_explorer.status.text.startswith("France – capital: ")
 
 
 def test_a_click_lists_the_neurons_that_two_languages_share(overlap_explorer):
@@ -91,7 +105,7 @@ def test_a_language_that_is_not_checked_is_not_called_unknown(overlap_explorer):
     overlap_explorer.languages.boxes["fr"].value = False
     assert overlap_explorer.status.text.startswith("French is not checked")
     overlap_explorer.languages.boxes["fr"].value = True
-    assert "neurons of capital/FR in English and French" in overlap_explorer.panel.title.value
+    assert "neurons of France – capital in English and French" in overlap_explorer.panel.title.value
 
 
 @pytest.mark.slow
@@ -147,7 +161,7 @@ def test_a_fact_that_cannot_be_attributed_is_no_control(embedded, capitals):
         shown.append(explorer)
     assert shown[0].overlap.to_frame().equals(shown[1].overlap.to_frame())
     assert "Control: 2 other facts." in shown[1].status.text
-    assert "capital/bad" in shown[1].status.text
+    assert "cannot be attributed: Peru Peru" in shown[1].status.text
     assert not shown[1].status.is_error
 
 
@@ -159,19 +173,19 @@ def test_a_figure_of_something_else_says_so(overlap_explorer):
     figure.observe(lambda change: seen.append(change["new"]), "outdated")
     choice.subject.value = "capital/JP"
     overlap_explorer.wait()
-    still = "Not what is chosen now: this is still France (capital), the model given."
+    still = "Not what is chosen now: this is still France – capital, the model given."
     assert (seen[0], seen[-1]) == (still, "")
     with overlap_explorer.lock:
         choice.subject.value = "capital/PE"
         overlap_explorer.stop()
-    assert "this is still Japan (capital)" in figure.outdated
+    assert "this is still Japan – capital" in figure.outdated
     choice.subject.value = "capital/FR"  # its scores are kept
     assert figure.outdated == ""
     overlap_explorer.wait()
     boxes = list(overlap_explorer.languages.boxes.values())
     for box in boxes[1:]:
         box.value = False
-    assert "this is still France (capital)" in figure.outdated
+    assert "this is still France – capital" in figure.outdated
     for box in boxes[1:]:
         box.value = True
     assert figure.outdated == ""
