@@ -65,6 +65,11 @@ def _edit_matrix(r: Results) -> go.Figure:
     return plots.edit_matrix(evaluate(r.model, editor, cases, alone=True, progress=False))
 
 
+def _edit_values(r: Results) -> go.Figure:
+    located, random = (edits[1] for edits in r.edits.values())
+    return plots.edit_values(located, control=random)
+
+
 def _fact_checking_roc(r: Results) -> go.Figure:
     check = check_facts(
         r.model, r.facts, "capital", languages=["en", "ru"], paraphrases=(0,), max_facts=30,
@@ -204,7 +209,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "edit_curves": lambda r: plots.edit_curves(
         {f"30 neurons, {name}": edits[1] for name, edits in r.edits.items()}
     ),
-    "edit_values": lambda r: plots.edit_values(next(iter(r.edits.values()))[1]),
+    "edit_values": _edit_values,
     "edits_by_size": lambda r: plots.edits_by_size(r.edits),
     "edit_matrix": _edit_matrix,
     "editor_comparison": lambda r: plots.editor_comparison(r.evaluations),

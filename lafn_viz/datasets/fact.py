@@ -7,6 +7,11 @@ from lafn_viz.datasets.languages import by_code, language_code
 from lafn_viz.datasets.text import nfc
 
 
+def fact_name(subject: str, relation: str) -> str:
+    """Return how figures and pages name a fact: `France – capital`."""
+    return f"{subject} – {relation.replace('_', ' ')}"
+
+
 @dataclass(frozen=True)
 class Fact:
     """(subject, relation, object) with the names of subject and object per language.

@@ -26,6 +26,7 @@ from lafn_viz.core.messages import quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite, pair_items
+from lafn_viz.datasets.fact import fact_name
 from lafn_viz.datasets.languages import require_languages, script_of
 from lafn_viz.neurons.criterion import Criterion
 from lafn_viz.neurons.intersections import count_holders, count_holders_of_other_facts
@@ -96,6 +97,15 @@ class Overlap:
         """The relation of each fact."""
         relation_of = {fact: neurons.relation for (fact, _), neurons in self.sets.items()}
         return tuple(relation_of[fact] for fact in self.facts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """How figures name each fact: by its subject and relation, or by its id without a name."""
+        names: dict[str, str] = {}
+        for (fact, _), neurons in self.sets.items():
+            if neurons.subject:
+                names.setdefault(fact, fact_name(neurons.subject, neurons.relation))
+        return tuple(names.get(fact, fact) for fact in self.facts)
 
     @property
     def scripts(self) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ class Significance:
     pair_q: Float[np.ndarray, "fact language language"]
     n_permutations: int
     provenance: Provenance
+    names: tuple[str, ...] = ()  # how figures name each fact; its id unless given
 
     def __repr__(self) -> str:
         rows = self.summary()
@@ -165,6 +166,7 @@ def significance(overlap: Overlap, *, n_permutations: int = 1000, seed: int = 0)
         pair_q=q_values(pair_p),
         n_permutations=n_permutations,
         provenance=overlap.provenance,
+        names=overlap.names,
     )
 
 

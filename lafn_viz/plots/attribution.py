@@ -235,8 +235,10 @@ def completeness_curve(scores: NeuronScores | Iterable[NeuronScores]) -> go.Figu
     return styled(
         figure,
         title="Do the scores add up?",
-        caption="Median over prompts and layers, bars: 10th to 90th percentile; dotted: the "
-        f"tolerance of 1%.<br>The worst single layer misses by {worst:.0%}.",
+        caption="F(w): the answer's probability with a layer's neurons as they are, F(b) with them "
+        "at the baseline. Their difference is what<br>the scores should add up to. Median over "
+        "prompts and layers, bars: 10th to 90th percentile; dotted: the tolerance of 1%.<br>"
+        f"The worst single layer misses by {worst:.0%}.",
         height=460,
     )
 

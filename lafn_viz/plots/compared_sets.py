@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from lafn_viz.core.arguments import a_text, one_of, takes, wrong
 from lafn_viz.plots.drawn import a_table
 from lafn_viz.plots.effects import UNITS
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, signed, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +75,11 @@ def compared_sets(
                     name=where,
                     legendgroup=where,
                     showlegend=where not in shown,
-                    customdata=sets,
-                    hovertemplate="%{customdata}: %{x:+.3f}<extra>" + f"{model}, {where}</extra>",
+                    customdata=[
+                        f"{name}: {change}"
+                        for name, change in zip(sets, signed(rows[of], 3), strict=True)
+                    ],
+                    hovertemplate="%{customdata}<extra>" + f"{model}, {where}</extra>",
                 ),
                 row=1,
                 col=column,

@@ -54,13 +54,13 @@ def _pairs(result: Degenerate) -> list[tuple[int, ...]]:
 
 
 def _columns(result: Degenerate, layers: list[int]) -> Float[np.ndarray, " neuron"]:
-    """Return where each candidate stands: in the column of its layer, beside those of like rank."""
+    """Return where each candidate stands: in the column of its layer, in the order of numbers."""
     x = np.zeros(len(result.candidates))
     for column, layer in enumerate(layers):
         places = [i for i, neuron in enumerate(result.candidates) if neuron.layer == layer]
-        # Golden-ratio steps: neighbours in rank stand far apart.
+        places.sort(key=lambda i: result.candidates[i].neuron)
         for rank, place in enumerate(places):
-            x[place] = column + 0.76 * ((0.25 + 0.618 * rank) % 1) - 0.38
+            x[place] = column + 0.84 * (rank + 0.5) / len(places) - 0.42
     return x
 
 
@@ -142,6 +142,7 @@ def _lay_out_graph(
 ) -> None:
     """Set the axes: a column for each layer, attribution on a logarithmic scale with few ticks."""
     figure.update_xaxes(
+        title_text="layer, and in it the neurons by number",
         tickvals=list(range(len(layers))),
         ticktext=[f"layer {layer}" for layer in layers],
         range=[-0.55, len(layers) - 0.45],

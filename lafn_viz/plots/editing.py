@@ -6,17 +6,37 @@ from html import escape
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.core.arguments import a_mapping, in_order, scalar, some_results, takes, whole, wrong
+from lafn_viz.core.arguments import (
+    a_mapping,
+    a_result,
+    in_order,
+    or_none,
+    scalar,
+    some_results,
+    takes,
+    whole,
+    wrong,
+)
 from lafn_viz.core.messages import counted, quoted
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.evaluation.answers import ALL, EVALUATOR, METRIC, METRICS, Evaluation, Metric
 from lafn_viz.editing.evaluation.metrics import AnswerMetric
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SHARES, SPECIFIC, interval, styled
+from lafn_viz.plots.style import (
+    AGNOSTIC,
+    CONTROL,
+    LEGEND_ABOVE,
+    SHARES,
+    SPECIFIC,
+    interval,
+    signed,
+    styled,
+)
 
 COLOURS = (AGNOSTIC, CONTROL, SPECIFIC)
 
@@ -54,23 +74,31 @@ def _losses(name: str, given: Any) -> list[float]:
 
 
 @draws(Edit)
-@takes(top=whole(1))
-def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
-    """Draw the values with the largest magnitude of an edit as bars, in the order of neurons."""
-    order = edit.values.abs().argsort(descending=True)[:top].tolist()
-    order.sort(key=lambda i: edit.neurons[i])
-    figure = go.Figure(
-        go.Bar(
-            x=[f"{layer}:{neuron}" for layer, neuron in (edit.neurons[i] for i in order)],
-            y=edit.values[order].tolist(),
-            marker_color=AGNOSTIC,
-            hovertemplate="neuron %{x}: %{y:+.2f}<extra></extra>",
-        )
-    )
+@takes(top=whole(1), control=or_none(a_result(Edit)))
+def edit_values(edit: Edit, *, top: int = 30, control: Edit | None = None) -> go.Figure:
+    """Draw the values with the largest magnitude of an edit as bars, in the order of neurons.
+
+    Args:
+        top: how many values to draw.
+        control: the same edit by other neurons, as by random ones, drawn beside it on one scale.
+    """
+    drawn = {"the edit": edit} if control is None else {"the edit": edit, "control": control}
+    figure = make_subplots(
+        cols=len(drawn), shared_yaxes=True, horizontal_spacing=0.04,
+        subplot_titles=[
+            f"{name}: sum of magnitudes {float(each.values.abs().sum()):.0f}"
+            for name, each in drawn.items()
+        ] if control else None,
+    )  # fmt: skip
+    for column, (each, colour) in enumerate(zip(drawn.values(), COLOURS, strict=False), 1):
+        figure.add_trace(_value_bars(each, top, colour), row=1, col=column)
+    order = range(min(top, len(edit.neurons)))
     layers = Counter(layer for layer, _ in edit.neurons)
     by_layer = ", ".join(f"{layers[layer]} in layer {layer}" for layer in sorted(layers))
     figure.update_xaxes(title_text="neuron (layer:neuron)", type="category", tickangle=-60)
-    figure.update_yaxes(title_text="value (activation)", zeroline=True)
+    figure.update_yaxes(zeroline=True)
+    figure.update_yaxes(title_text="value (activation)", col=1)
+    figure.update_layout(showlegend=False)
     return styled(
         figure,
         title="Which values are added to which neurons",
@@ -78,6 +106,19 @@ def edit_values(edit: Edit, *, top: int = 30) -> go.Figure:
         f"{counted(len(edit.neurons), 'neuron')}: {by_layer};"
         f"<br>the {len(order)} with the largest magnitude are drawn.",
         height=400,
+    )
+
+
+def _value_bars(edit: Edit, top: int, colour: str) -> go.Bar:
+    """The values with the largest magnitude, in the order of neurons."""
+    order = edit.values.abs().argsort(descending=True)[:top].tolist()
+    order.sort(key=lambda i: edit.neurons[i])
+    return go.Bar(
+        x=[f"{layer}:{neuron}" for layer, neuron in (edit.neurons[i] for i in order)],
+        y=edit.values[order].tolist(),
+        marker_color=colour,
+        customdata=signed(edit.values[order], 2),
+        hovertemplate="neuron %{x}: %{customdata}<extra></extra>",
     )
 
 
@@ -119,6 +160,11 @@ def edits_by_size(edits: Mapping[str, Sequence[Edit]]) -> go.Figure:
     )
 
 
+def _words(name: str) -> str:
+    """The name of a metric as a reader writes it."""
+    return name.replace("_", " ")
+
+
 @draws(Evaluation)
 @takes(metric=METRIC, evaluator=EVALUATOR)
 def edit_matrix(
@@ -132,10 +178,11 @@ def edit_matrix(
     figure = go.Figure(
         go.Heatmap(
             z=matrix.to_numpy(),
+            text=np.where(np.isfinite(matrix), np.char.mod("%.2f", matrix.to_numpy()), ""),
             x=[language_name(x) for x in matrix.columns],
             y=rows,
             **SHARES,
-            texttemplate="%{z:.2f}",
+            texttemplate="%{text}",
             xgap=1,
             ygap=1,
             colorbar={"title": {"text": "mean", "side": "right"}, "thickness": 12},
@@ -147,8 +194,8 @@ def edit_matrix(
     cases = len({answer.case for answer in evaluation.answers})
     styled(
         figure,
-        title=f"Edit in one language, ask in another: {metric}",
-        caption=f"{evaluation.editor}, {evaluator}, mean of {counted(cases, 'edit')}.<br>"
+        title=f"Edit in one language, ask in another: {_words(metric)}",
+        caption=f"{evaluation.editor}, {_words(evaluator)}, mean of {counted(cases, 'edit')}.<br>"
         "A full row: the edit holds in every language. The diagonal alone: only in its own.",
         height=220 + 30 * len(rows),
     )
@@ -168,7 +215,10 @@ def editor_comparison(
     }
     metrics = [m for m in METRICS if any(m in table.index for table in tables.values())]
     figure = make_subplots(
-        cols=len(metrics), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=metrics
+        cols=len(metrics),
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
+        subplot_titles=[*map(_words, metrics)],
     )
     for column, metric in enumerate(metrics, 1):
         rows = {name: table.loc[metric] for name, table in tables.items() if metric in table.index}
@@ -192,8 +242,9 @@ def editor_comparison(
     styled(
         figure,
         title="Editors side by side",
-        caption=f"{evaluator}, mean over up to {cases} edits with 95% intervals; further right is "
-        "better.<br>Locality and same subject: does the model still write what it wrote before?",
+        caption=f"{_words(evaluator)}, mean over up to {cases} edits with 95% intervals; further "
+        "right is better.<br>Locality and same subject: does the model still write what it wrote "
+        "before?",
         height=230 + 30 * len(tables),
     )
     figure.update_layout(

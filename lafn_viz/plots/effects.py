@@ -16,7 +16,7 @@ from lafn_viz.interventions.effects import Effects
 from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, signed, styled
 
 CONTRASTS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
 SPLITS = {"trained": "told in<br>this language", "held-out pair": "told in<br>others only"}
@@ -58,8 +58,11 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
                     name=kind,
                     legendgroup=kind,
                     showlegend=column == 1,
-                    customdata=names,
-                    hovertemplate="%{customdata}: %{x:+.3f}<extra>" + f"{name}, {kind}</extra>",
+                    customdata=[
+                        f"{language}: {change}"
+                        for language, change in zip(names, signed(middle, 3), strict=True)
+                    ],
+                    hovertemplate="%{customdata}<extra>" + f"{name}, {kind}</extra>",
                 ),
                 row=1,
                 col=column,
@@ -69,7 +72,8 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]
     )
     figure.update_yaxes(zeroline=False, showgrid=False)
-    figure.update_xaxes(title_text=UNITS[of])
+    # One scale: a small effect beside a large one has to look small.
+    figure.update_xaxes(title_text=UNITS[of], matches="x")
     if of == "p":
         figure.update_xaxes(tickformat="+.0%")
     top, height = 140, 220 + 32 * len(names)
@@ -79,8 +83,9 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
     figure = styled(
         figure,
         title=f"What happens to the answers? ({effects.provenance.options['how']})",
-        caption=f"Mean over {counted(len(effects.facts), 'fact')} with 95% intervals; every "
-        "panel has its own scale.<br>Grey: as many random neurons of the same layers; orange: another fact.",
+        caption=f"Mean over {counted(len(effects.facts), 'fact')} with 95% intervals; all "
+        "panels have one scale.<br>Grey: as many random neurons of the same layers; orange: "
+        "another fact.",
         height=height,
     )
     return figure.update_layout(margin={"t": top})
@@ -118,7 +123,11 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
                 colorscale="RdBu",
                 showscale=column == 2,
                 colorbar={"title": {"text": "nats" if of == "log_p" else "share"}, "len": 0.9},
-                hovertemplate="found in %{y}, measured in %{x}: %{z:+.3f}<extra>"
+                text=[signed(row, 2 if len(names) < 9 else 1) for row in matrix],
+                texttemplate="%{text}",
+                textfont={"size": 11 if len(names) < 9 else 9},
+                customdata=[signed(row, 3) for row in matrix],
+                hovertemplate="found in %{y}, measured in %{x}: %{customdata}<extra>"
                 + title
                 + "</extra>",
             ),

@@ -20,6 +20,7 @@ from lafn_viz.plots.style import (
     SHARES,
     SPECIFIC,
     asked_of,
+    isolated,
     styled,
     visible,
 )
@@ -226,7 +227,9 @@ def lens_strip(lens: LanguageLens, *, prompt: int = 0) -> go.Figure:
     shown = [i for i, code in enumerate(lens.languages) if lens.token[prompt, i] >= 0]
     # Of many languages only the codes fit side by side.
     label = language_name if len(shown) <= 8 else str
-    heads = [f"{_named(names[lens.languages[i]])}<br>{label(lens.languages[i])}" for i in shown]
+    heads = [
+        f"{isolated(_named(names[lens.languages[i]]))}<br>{label(lens.languages[i])}" for i in shown
+    ]
     own = lens.own[prompt]
     _, median, _ = lens.control_ranks()
     columns = [lens.rank[prompt][:, i] for i in shown]
@@ -238,7 +241,7 @@ def lens_strip(lens: LanguageLens, *, prompt: int = 0) -> go.Figure:
     figure = make_subplots(
         cols=2, column_widths=[0.22, 0.78], horizontal_spacing=0.02, shared_yaxes=True
     )
-    written = [[_named(visible(text))] for text in lens.written[prompt]]
+    written = [[isolated(_named(visible(text)))] for text in lens.written[prompt]]
     figure.add_trace(
         go.Heatmap(
             z=lens.written_prob[prompt][:, None],

@@ -15,11 +15,12 @@ from lafn_viz.interventions.neuron_cards import NeuronCard
 from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import (
     AGNOSTIC,
-    CONTROL,
     SPECIFIC,
     TARGET_UNITS,
     asked_of,
+    isolated,
     language_colour,
+    signed,
     styled,
     visible,
 )
@@ -27,6 +28,7 @@ from lafn_viz.plots.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
+RANDOM = "#777777"  # the control: light grey cannot be seen beside the colours of languages
 LINE = 24  # pixels per row
 
 
@@ -61,20 +63,23 @@ def neuron_card(card: NeuronCard, *, n_tokens: int = 10) -> go.Figure:
     frame = card.to_frame()
     for column, panel in enumerate(_panels(card, frame), 1):
         _draw_panel(figure, card, frame, panel, column)
+    # One scale, as the two are compared.
+    reach = max([abs(value) for shown in tokens for _, value in shown], default=0.0)
     for column, (shown, colour) in enumerate(zip(tokens, (AGNOSTIC, SPECIFIC), strict=True)):
-        _tokens(figure, shown, colour, column=1 + 2 * column, rows=rows)
+        _tokens(figure, shown, colour, column=1 + 2 * column, rows=rows, reach=reach)
     layer, neuron = card.neuron
     facts = list(dict.fromkeys(prompt.fact_id for prompt in card.prompts))
     about = asked_of(card.prompts[0]) if len(facts) == 1 else f"{len(facts)} facts"
     draws = len(card.effect.control)
-    control = f"; grey: mean of {draws} random neurons of its layer" if draws else ""
+    random = f"of {draws} random neurons" if draws > 1 else "a random neuron"
+    control = f"; grey diamonds: mean {random} of its layer" if draws else ""
     change = card.effect.change
-    random = f", {card.effect.control_change.mean():+z.1%} without a random one" if draws else ""
+    without = f", {card.effect.control_change.mean():+z.1%} without a random one" if draws else ""
     styled(
         figure,
         title=f"Layer {layer}, neuron {neuron}: {about}",
         caption=f"Dots: paraphrases; dashes: their mean{control}.<br>P(correct) changes by "
-        f"{change:+z.1%} without the neuron{random}. Tokens: by the residual stream alone; "
+        f"{change:+z.1%} without the neuron{without}. Tokens: by the residual stream alone; "
         "␣ is a space.",
         height=above + inner + below,
     )
@@ -87,12 +92,16 @@ class _Panel(NamedTuple):
     """A number of each prompt and its mean in each language; the control's, where there is one."""
 
     unit: str
-    number: str  # how it is written when the pointer is on it
+    digits: int  # that are written when the pointer is on it
     values: "pd.Series"
     means: "pd.Series"
     control: "pd.Series | None" = None
     control_means: "pd.Series | None" = None
     ticks: str | None = None
+
+    def written(self, values: "pd.Series | None") -> list[str]:
+        """How values are written when the pointer is on them."""
+        return signed([] if values is None else values, self.digits, percent=self.ticks is not None)
 
 
 def _panels(card: NeuronCard, frame: "pd.DataFrame") -> tuple[_Panel, ...]:
@@ -105,20 +114,20 @@ def _panels(card: NeuronCard, frame: "pd.DataFrame") -> tuple[_Panel, ...]:
     has_control = bool(len(card.effect.control))
     changes = [
         _Panel(
-            unit, number, change(name, "after"), means[f"change_{short}"],
+            unit, digits, change(name, "after"), means[f"change_{short}"],
             change(name, "control") if has_control else None,
             means[f"control_{short}"] if has_control else None,
             ticks,
         )
-        for name, short, unit, number, ticks in (
-            ("log_prob", "log_p", "change (nats)", ":+.4f", None),
-            ("p", "p", "change (points)", ":+.2%", ".1%"),
+        for name, short, unit, digits, ticks in (
+            ("log_prob", "log_p", "change (nats)", 4, None),
+            ("p", "p", "change (points)", 2, ".1%"),
         )
     ]  # fmt: skip
     unit = TARGET_UNITS.get(card.provenance.options.get("target", ""), "score")
     return (
-        _Panel(unit, ":+.4f", frame["attribution"], means["attribution"]),
-        _Panel("activation", ":+.4f", frame["activation"], means["activation"]),
+        _Panel(unit, 4, frame["attribution"], means["attribution"]),
+        _Panel("activation", 4, frame["activation"], means["activation"]),
         *changes,
     )
 
@@ -135,16 +144,22 @@ def _draw_panel(
     if panel.control is not None:
         raised = 0.1
         for x, y, look in (
-            (panel.control, rows + 0.36, {"size": 4, "symbol": "circle", "line": {"width": 0}}),
+            (
+                panel.control,
+                rows + 0.34,
+                {"size": 5, "symbol": "diamond", "opacity": 0.6, "line": {"width": 0}},
+            ),
             (
                 panel.control_means,
-                mean_rows + 0.36,
-                {"size": 8, "symbol": "line-ns-open", "line": {"width": 2}},
+                mean_rows + 0.34,
+                {"size": 12, "symbol": "line-ns-open", "line": {"width": 2.5}},
             ),
         ):
             figure.add_trace(
                 go.Scatter(
-                    x=x, y=y, mode="markers", hoverinfo="skip", marker={"color": CONTROL, **look}
+                    x=x, y=y, mode="markers", marker={"color": RANDOM, **look},
+                    customdata=panel.written(x),
+                    hovertemplate="random neurons: %{customdata}<extra></extra>",
                 ),
                 row=1, col=column,
             )  # fmt: skip
@@ -163,8 +178,11 @@ def _draw_panel(
                 "color": [language_colour(code) for code in card.languages],
                 "line": {"width": 2.5},
             },
-            customdata=names,
-            hovertemplate="%{customdata}, mean: %{x" + panel.number + "}<extra></extra>",
+            customdata=[
+                f"{name}, mean: {mean}"
+                for name, mean in zip(names, panel.written(panel.means), strict=True)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
         ),
         row=1,
         col=column,
@@ -188,8 +206,10 @@ def _draw_paraphrases(
 ) -> None:
     """Draw a dot for each prompt, in the colour of its language."""
     labels = [
-        f"{language_name(code)}: {escape(text, quote=False)}"
-        for code, text in zip(frame["language"], frame["text"], strict=True)
+        f"{language_name(code)}: {isolated(escape(text, quote=False))}<br>{value}"
+        for code, text, value in zip(
+            frame["language"], frame["text"], panel.written(panel.values), strict=True
+        )
     ]
     figure.add_trace(
         go.Scatter(
@@ -203,7 +223,7 @@ def _draw_paraphrases(
                 "line": {"color": "#444444", "width": 0.5},
             },
             customdata=labels,
-            hovertemplate="%{customdata}<br>%{x" + panel.number + "}<extra></extra>",
+            hovertemplate="%{customdata}<extra></extra>",
         ),
         row=1,
         col=column,
@@ -211,8 +231,9 @@ def _draw_paraphrases(
 
 
 def _tokens(
-    figure: go.Figure, tokens: Sequence[tuple[str, float]], colour: str, *, column: int, rows: int
-) -> None:
+    figure: go.Figure, tokens: Sequence[tuple[str, float]], colour: str, *, column: int, rows: int,
+    reach: float,
+) -> None:  # fmt: skip
     """Draw what the neuron adds to the logits of tokens as horizontal bars with their texts."""
     if not tokens:
         figure.update_xaxes(visible=False, row=2, col=column)
@@ -230,15 +251,18 @@ def _tokens(
             textposition="outside",
             cliponaxis=False,
             constraintext="none",
-            customdata=texts,
-            hovertemplate="%{customdata}: %{x:+.3f}<extra></extra>",
+            customdata=[
+                f"{isolated(text)}: {value}"
+                for text, value in zip(texts, signed(values, 3), strict=True)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
         ),
         row=2,
         col=column,
     )
     # Room for the texts, which stand outside the bars.
     room = 1.75 if max(map(len, texts)) > 10 else 1.45
-    ends = sorted((0.0, room * max(values, key=abs)))
+    ends = sorted((0.0, float(np.copysign(room * reach, max(values, key=abs)))))
     figure.update_xaxes(
         title_text="logits per unit of activation",
         range=ends,

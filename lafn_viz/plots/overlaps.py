@@ -17,7 +17,6 @@ from lafn_viz.plots.style import (
     CONTROL,
     LEGEND_ABOVE,
     SPECIFIC,
-    fact_names,
     interval,
     made_of,
     styled,
@@ -30,10 +29,11 @@ if TYPE_CHECKING:
 def _made_of(overlap: Overlap, facts: Sequence[str] | None = None) -> str:
     """The end of a caption, for some facts of an overlap or all."""
     chosen = overlap.facts if facts is None else facts
+    names = dict(zip(overlap.facts, overlap.names, strict=True))
     n_prompts = sum(
         neurons.n_prompts for (fact, _), neurons in overlap.sets.items() if fact in chosen
     )
-    return made_of(fact_names(chosen, overlap.sets), overlap.provenance, n_prompts)
+    return made_of([names[fact] for fact in chosen], overlap.provenance, n_prompts)
 
 
 @draws(Overlap)
@@ -166,6 +166,7 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
     figure = make_subplots(
         rows=1,
         cols=2,
+        shared_yaxes=True,
         subplot_titles=(
             "Language-agnostic (per fact)",
             "Language-specific (per fact and language)",
@@ -187,11 +188,11 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
             row=1,
             col=column,
         )
-        # Room for the numbers above the bars.
-        top = max(1.15 * float(frame[name].max()), 1e-9)
-        figure.update_yaxes(range=[0, top], row=1, col=column)
     figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12))
-    figure.update_yaxes(title_text="neurons (mean over facts)")
+    # One axis, as the two are compared, with room for the numbers above the bars.
+    top = max(1.15 * float(frame[["agnostic", "specific"]].to_numpy().max()), 1e-9)
+    figure.update_yaxes(range=[0, top])
+    figure.update_yaxes(title_text="neurons (mean over facts)", col=1)
     return styled(
         figure,
         title="Where do shared and separate neurons sit?",
@@ -255,7 +256,13 @@ def model_comparison(
             )
         )
     figure.add_traces(labels)
-    figure.update_yaxes(title_text="mean Jaccard between languages", rangemode="tozero")
+    highest = max(
+        float(np.nanmax(table[["jaccard", "high"]].to_numpy())) for table in summaries.values()
+    )
+    # Room for the number above the highest bar.
+    figure.update_yaxes(
+        title_text="mean Jaccard between languages", range=[0, 1.12 * max(highest, 1e-6)]
+    )
     figure.update_layout(barmode="group", scattermode="group", legend=LEGEND_ABOVE)
     return styled(
         figure,

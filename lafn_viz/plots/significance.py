@@ -24,6 +24,7 @@ def significance_ladder(
     """Draw each fact's statistic beside its 95th percentile under both null models."""
     row = STATISTICS.index(statistic)
     order = np.argsort(-found.observed[row])[:top]
+    names = found.names or found.facts
     figure = go.Figure()
     for null, colour, symbol in (
         (1, SPECIFIC, "line-ew-open"),
@@ -31,7 +32,7 @@ def significance_ladder(
     ):
         figure.add_trace(
             go.Scatter(
-                x=[found.facts[i] for i in order],
+                x=[names[i] for i in order],
                 y=found.null_high[null, row, order],
                 mode="markers",
                 marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 3}},
@@ -47,7 +48,7 @@ def significance_ladder(
         chosen = [i for i in order if bool(q[i] < 0.05) == is_significant]
         figure.add_trace(
             go.Scatter(
-                x=[found.facts[i] for i in chosen],
+                x=[names[i] for i in chosen],
                 y=found.observed[row, chosen],
                 mode="markers",
                 marker={"size": 10, "color": colour, "line": {"color": AGNOSTIC, "width": 2}},
@@ -63,7 +64,7 @@ def significance_ladder(
         title_text="fact",
         tickangle=-60,
         categoryorder="array",
-        categoryarray=[found.facts[i] for i in order],
+        categoryarray=[names[i] for i in order],
     )
     figure.update_layout(legend=LEGEND_ABOVE)
     figure = styled(

@@ -3,6 +3,7 @@
 import colorsys
 import html
 import re
+import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +15,9 @@ from numpy.typing import ArrayLike
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.messages import counted
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.datasets.fact import fact_name
 from lafn_viz.datasets.languages import code_or_tag
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.neurons.neuron_sets import NeuronSet
 
 AGNOSTIC, SPECIFIC, CONTROL = "#0072B2", "#D55E00", "#999999"
 # Okabe-Ito has eight colours, too few for twelve languages. These are the nine of Paul Tol's
@@ -67,11 +68,6 @@ def _asked_of(prompt: Prompt) -> str:
     return fact_name(prompt.subject, prompt.relation) if prompt.subject else prompt.text
 
 
-def fact_name(subject: str, relation: str) -> str:
-    """Return how figures and pages name a fact: `France – capital`."""
-    return f"{subject} – {relation.replace('_', ' ')}"
-
-
 def made_of_scores(scores: NeuronScores) -> str:
     """Return the last line of a caption for the scores of one fact."""
     return made_of([_asked_of(scores.prompts[0])], scores.provenance, len(scores.prompts))
@@ -102,21 +98,39 @@ def _selected_by(options: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def fact_names(facts: Sequence[str], sets: Mapping[tuple[str, str], NeuronSet]) -> list[str]:
-    """Return a name for each fact: subject and relation, or its id where its sets hold none."""
-    names: dict[str, str] = {}
-    for (fact, _), neurons in sets.items():
-        if neurons.subject:
-            names.setdefault(fact, fact_name(neurons.subject, neurons.relation))
-    return [names.get(fact, fact) for fact in facts]
-
-
 def visible(text: str) -> str:
     """Return a readable token, escaped for HTML: spaces, tabs and line ends become signs."""
     for blank, sign in ((" ", "␣"), ("\t", "⇥"), ("\r", "␍"), ("\n", "↵")):
         text = text.replace(blank, sign)
     printable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
     return html.escape(printable, quote=False)
+
+
+def signed(values: ArrayLike, digits: int, *, percent: bool = False) -> list[str]:
+    """Return numbers with their sign and so many digits; what rounds to zero is `0`, NaN nothing.
+
+    plotly writes such numbers as −0.0000 and NaN.
+    """
+    texts = []
+    for value in np.atleast_1d(np.asarray(values, dtype=float)):
+        scaled = round(100 * value if percent else value, digits) if np.isfinite(value) else value
+        if scaled == 0:
+            texts.append("0")
+        else:
+            texts.append(
+                f"{value:+.{digits}{'%' if percent else 'f'}}" if np.isfinite(value) else ""
+            )
+    return [text.replace("-", "−") for text in texts]
+
+
+def isolated(text: str) -> str:
+    """Return a text that leaves the numbers and signs beside it where they are.
+
+    A text with letters that are written from right to left is put between the Unicode characters
+    "first strong isolate" and "pop directional isolate"; any other comes back as it is.
+    """
+    is_rtl = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
+    return f"\u2068{text}\u2069" if is_rtl else text
 
 
 # How a heatmap of shares colours its cells, so that shares can be compared between figures.
@@ -158,5 +172,8 @@ def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Fi
     figure.update_yaxes(ticklabelstandoff=4)
     # 5 × 10⁻⁸ and 2,000 rather than 50n and 2k.
     figure.update_xaxes(exponentformat="power").update_yaxes(exponentformat="power")
-    figure.update_traces(colorbar_exponentformat="power", selector={"type": "heatmap"})
+    # A cell without a number, as on a diagonal, says nothing: otherwise it says NaN.
+    figure.update_traces(
+        colorbar_exponentformat="power", hoverongaps=False, selector={"type": "heatmap"}
+    )
     return figure

@@ -17,6 +17,7 @@ from lafn_viz.editing.evaluation.before_after import (
     ask,
     questions_of,
 )
+from lafn_viz.plots.style import isolated
 from lafn_viz.widgets.edit_stack import EditKey, EditStack, StagedEdit
 from lafn_viz.widgets.html import Cell, table
 
@@ -108,8 +109,10 @@ def _table(comparison: Comparison, group: Group) -> str:
         ]
         if is_edit:
             for answers in (comparison.before, comparison.after):
-                likeliest = (f"{token.strip()} {p:.0%}" for token, p in answers.next_tokens[i])
-                cells.append(Cell(" · ".join(likeliest), code, "faint"))
+                likeliest = (
+                    f"{isolated(token.strip())} {p:.0%}" for token, p in answers.next_tokens[i]
+                )
+                cells.append(Cell(" · ".join(likeliest), "", "faint"))
         rows.append(cells)
     if not rows:
         return ""

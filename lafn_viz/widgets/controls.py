@@ -6,10 +6,10 @@ from typing import get_args
 import ipywidgets as w
 
 from lafn_viz.attribution.methods import Method
-from lafn_viz.datasets.fact import Fact
+from lafn_viz.datasets.fact import Fact, fact_name
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing.edit import Edit
-from lafn_viz.plots.style import fact_name
+from lafn_viz.plots.style import isolated
 from lafn_viz.widgets.edit_stack import EditKey, StagedEdit
 
 
@@ -107,7 +107,8 @@ class EditChoice(w.Dropdown):
 
 def _title(edit: Edit) -> str:
     subject, new = next(iter(edit.names.values()))[0], next(iter(edit.new.values()))
-    return f"{subject}: {edit.relation.replace('_', ' ')} → {new}"
+    relation = edit.relation.replace("_", " ")
+    return f"{isolated(subject)}: {relation} → {isolated(new)}"
 
 
 def method_choice(changed: Callable[..., None]) -> w.Dropdown:

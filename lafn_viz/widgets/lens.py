@@ -15,6 +15,7 @@ from lafn_viz.interventions.language_lens import LanguageLens
 from lafn_viz.interventions.lens_reading import language_lens
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.plots.style import isolated
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, named
 from lafn_viz.widgets.explorer import Explorer
@@ -182,5 +183,7 @@ class LensExplorer(Explorer):
         neurons = [Neuron(layer, number) for number in range(width)]
         frame = neuron_table(scores, among=neurons, known_only=False)
         answer = scores.prompts[0].answer
-        self.panel.show(frame, scores, f"Neurons of block {layer}: what each writes of {answer}")
+        self.panel.show(
+            frame, scores, f"Neurons of block {layer}: what each writes of {isolated(answer)}"
+        )
         self.status.say(f"Block {layer} leads from layer {layer} to layer {layer + 1}.")

@@ -66,7 +66,7 @@ class NeuronPanel(w.VBox):
         shown.insert(0, "neuron", [f"{n.layer}:{n.neuron}" for n in self._neurons()])
         shown = shown.rename(columns={"in_top": "languages (top 2%)"})
         view = ITable(
-            shown.round(4), select="single", showIndex=False, maxBytes=0, classes="compact",
+            _rounded(shown), select="single", showIndex=False, maxBytes=0, classes="compact",
             lengthMenu=[8, 25, 100], order=[],
         )  # fmt: skip
         view.observe(self.explorer.guarded(self._on_row), "selected_rows")
@@ -156,6 +156,12 @@ class NeuronPanel(w.VBox):
             head, rows, caption="Where it is strongest", name="lafn-strongest"
         )
         self.explorer.status.say(f"Neuron {card.neuron.layer}:{card.neuron.neuron}.")
+
+
+def _rounded(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Round the numbers of a table; what rounds to zero has no sign."""
+    numbers = frame.select_dtypes("number").round(4) + 0.0
+    return frame.assign(**{str(name): column for name, column in numbers.items()})
 
 
 class NeuronExplorer(Explorer):

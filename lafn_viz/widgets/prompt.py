@@ -16,6 +16,7 @@ from lafn_viz.datasets.seam import answer_alone, ends_in_answer, separator_at, t
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.generation import next_tokens
+from lafn_viz.plots.style import isolated
 from lafn_viz.widgets.background import Cancelled, Task
 from lafn_viz.widgets.controls import method_choice
 from lafn_viz.widgets.explorer import Explorer
@@ -144,7 +145,7 @@ class PromptExplorer(Explorer):
         self.figure.show(plots.attribution_strip(scores), what=f"“{prompt.text}”")
         self.panel.show(neuron_table(scores, known_only=False), scores, "Neurons of this prompt")
         self.status.say(
-            f"P({prompt.answer}) = {float(scores.target_prob[0]):.1%}"
+            f"P({isolated(prompt.answer)}) = {float(scores.target_prob[0]):.1%}"
             + ("" if scores.known[0] else "; it is not what the model would write")
             + self._about_language(prompt)
             + _about_seam(self.text.value, self.answer.value, prompt)

@@ -214,6 +214,10 @@ def test_graph_draws_each_pair_between_its_neurons(tiny, made_up):
     assert list(nodes.text) == ["1", "5", "9", "3", "40"]
     np.testing.assert_allclose(nodes.marker.color, found.single)
     assert list(together.x[:2]) == [nodes.x[0], nodes.x[1]]
+    places = zip(found.candidates, nodes.x, strict=True)
+    assert [neuron for neuron, _ in sorted(places, key=lambda place: place[1])] == sorted(
+        found.candidates
+    )
     assert list(alone.y[:2]) == [nodes.y[3], nodes.y[4]]
     assert "more than" in together.name
     assert together.line.width > alone.line.width

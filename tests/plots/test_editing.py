@@ -1,6 +1,7 @@
 """Figures of edits and of their evaluation."""
 
 import pytest
+from made_up_edits import an_edit
 
 import lafn_viz as lv
 from lafn_viz import plots
@@ -18,6 +19,17 @@ def test_figures_of_edits(embedded, facts):
     assert tuple(sizes.data[0].x) == (3, 6)
     assert tuple(sizes.data[0].y) == tuple(edit.loss for edit in edits)
     assert "nats" in sizes.layout.yaxis.title.text
+
+
+def test_values_are_drawn_beside_their_control_on_one_scale(embedded):
+    edits = [an_edit(embedded, seed=seed) for seed in (0, 1)]
+    figure = plots.edit_values(edits[0], control=edits[1], top=5)
+    for bars, edit in zip(figure.data, edits, strict=True):
+        largest = sorted(edit.values.abs().tolist())[-5:]
+        assert sorted(map(abs, bars.y)) == pytest.approx(largest)
+    assert figure.layout.yaxis2.matches == "y"
+    assert "control" in figure.layout.annotations[1].text
+    assert len(plots.edit_values(edits[0]).data) == 1
 
 
 def an_evaluation(editor, right):

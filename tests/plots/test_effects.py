@@ -1,6 +1,7 @@
 """Figures of effects beside their controls, and of transfer."""
 
 import numpy as np
+import pytest
 import torch
 
 import lafn_viz as lv
@@ -32,6 +33,12 @@ def test_effects_are_drawn_beside_their_controls():
     np.testing.assert_allclose(left.z, changes["own fact"].mean(1))
     np.testing.assert_allclose(right.z, changes["other fact"].mean(1))
     assert (left.zmin, left.zmax) == (right.zmin, right.zmax)
+    # Each cell holds its number, and all panels of effects have one scale.
+    assert [float(x.replace("−", "-")) for x in left.text[0]] == [
+        pytest.approx(value, abs=0.006) for value in left.z[0]
+    ]
+    axes = [axis for name, axis in figure.layout.to_plotly_json().items() if name[:5] == "xaxis"]
+    assert {axis.get("matches") for axis in axes} == {"x"}
 
 
 def test_transfer_is_drawn_by_what_training_showed(overlap, facts):

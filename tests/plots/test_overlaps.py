@@ -85,6 +85,15 @@ def test_models_side_by_side_have_intervals():
     assert bars.error_y.arrayminus[0] == pytest.approx(0.1)
 
 
+def test_the_number_above_the_highest_bar_has_room():
+    table = pd.DataFrame(
+        {"comparison": ["same fact", "other fact", "chance"], "jaccard": [0.2, 0.1, 0.05],
+         "low": [0.1, 0.1, 0.05], "high": [0.5, 0.1, 0.05]}
+    )  # fmt: skip
+    figure = plots.model_comparison({"a": table})
+    assert figure.layout.yaxis.range[1] >= 1.1 * 0.5
+
+
 def test_tree_orders_both_panels_alike_and_by_likeness(overlap):
     figure = plots.language_tree(overlap)
     heatmaps = [trace for trace in figure.data if trace.type == "heatmap"]

@@ -10,7 +10,9 @@ from lafn_viz.plots.style import (
     LANGUAGE_COLOURS,
     config_for,
     interval,
+    isolated,
     language_colour,
+    signed,
     visible,
 )
 
@@ -35,6 +37,18 @@ def test_a_figure_is_saved_under_its_title(title, file):
     config = config_for(title)
     assert config["toImageButtonOptions"]["filename"] == file
     assert config.items() > CONFIG.items()
+
+
+def test_what_rounds_to_zero_is_zero_and_what_is_no_number_nothing():
+    assert signed([-1e-6, 0.00004, -0.0, np.nan], 4) == ["0", "0", "0", ""]
+    assert signed([0.25, -0.12345], 2) == ["+0.25", "−0.12"]
+    assert signed([0.25, -0.12345, -1e-5], 1, percent=True) == ["+25.0%", "−12.3%", "0"]
+
+
+def test_only_what_is_written_from_right_to_left_is_isolated():
+    assert isolated("Tokyo 東京 Токио") == "Tokyo 東京 Токио"
+    for name in ("طوكيو", "טוקיו"):
+        assert isolated(name) == f"\u2068{name}\u2069"
 
 
 # What deuteranope and protanope eyes make of linear RGB (Machado et al. 2009, severity 1).
