@@ -5,7 +5,8 @@ so that subject spans, paraphrases and separators are exact in every language:
 
 - **edit**: the trained paraphrases; **rephrased**: the held-out ones (of a relation without any,
   the last of several).
-- **keep**: the subject's other relations, the first `KEEP` trained paraphrases of each.
+- **keep**: the subject's other relations, the first `KEEP` trained paraphrases of each, and the
+  first `KEEP_UNKNOWN` of relations of which the facts do not know its object.
 - **locality**: the same relations, and the edited relation of other subjects, each in a held-out
   paraphrase, so that no prompt is asked that was kept during the edit.
 - **portability**: empty. No relation of the embedded facts follows from another's new object.
@@ -40,6 +41,7 @@ from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import same_text, shows_answer
 
 KEEP = 2  # paraphrases of each other relation and language
+KEEP_UNKNOWN = 1  # and of each relation of which the facts know no object of the subject
 
 
 @takes(
@@ -198,12 +200,15 @@ def _case(
     """The case of a fact whose object gets new names, by language; `to` is the end of its id."""
     prompts = trained_and_held_out(facts, fact)
     others = [(other, trained_and_held_out(facts, other)) for other in around]
+    known = [parts for other, parts in others if other.subject_id == fact.subject_id]
+    unknown = [trained_and_held_out(facts, asked) for asked in _unknown(facts, fact)]
     kept = {
         lang: tuple(
             prompt
-            for other, by_language in others
-            if other.subject_id == fact.subject_id and lang in by_language
-            for prompt in by_language[lang][0][:KEEP]
+            for n_kept, relations in ((KEEP, known), (KEEP_UNKNOWN, unknown))
+            for parts in relations
+            if lang in parts
+            for prompt in parts[lang][0][:n_kept]
         )
         for lang in names
     }
@@ -229,6 +234,24 @@ def _case(
         subject_id=fact.subject_id,
         relation=fact.relation,
     )
+
+
+def _unknown(facts: FactSet, fact: Fact) -> list[Fact]:
+    """Relations that subjects of the fact's relation have, but not its own subject in these facts.
+
+    Its object, which is not known, is that of the fact.
+    """
+    alike = {other.subject_id for other in facts if other.relation == fact.relation}
+    have: dict[str, set[str]] = defaultdict(set)
+    for other in facts:
+        if other.subject_id in alike:
+            have[other.relation].add(other.subject_id)
+    return [
+        replace(fact, id=f"{relation}/{fact.subject_id}", relation=relation)
+        for relation, subjects in have.items()
+        if fact.subject_id not in subjects
+        and all((relation, language) in facts.paraphrases for language in fact.languages)
+    ]
 
 
 def _new_names(

@@ -7,7 +7,8 @@ After Zhang et al. 2025, "Multilingual Knowledge Editing with Language-Agnostic 
 2. **Optimise** one vector v of values to add to them, shared by all languages. With x over the
    questions in all languages and paraphrases, it minimises (see `loss`, nats)
    mean -log P(new object | x; v) + `divergence` * KL(before || after) + `decay` * |v|^2,
-   where the Kullback-Leibler divergence is taken on prompts that shall not change.
+   where the Kullback-Leibler divergence is taken on what shall not change: what the model writes
+   of the subject in other relations (see `kept`).
 3. **Cache** the vector under the subject's names, and add it where the subject is read (see
    `cache`). Weights never change.
 
@@ -51,6 +52,7 @@ from lafn_viz.datasets.languages import require_languages
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.edit import Edit, plain_options
 from lafn_viz.editing.forward import EditPosition, acted_on
+from lafn_viz.editing.kept import kept_prompts
 from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring
 from lafn_viz.editing.loss import EditLoss
 from lafn_viz.editing.search import LBFGSSearch, OnStep, ValueSearch, n_evaluations, reported
@@ -163,8 +165,8 @@ def edit_case(
             every later one. (In attribution, "answer" is the prompt's last token alone.) Where a
             prompt ends is known in `generate`, `score_answers` and `evaluate`; `model(...)` takes
             the last token of what it reads first.
-        keep: prompts whose answers shall stay; those of the case unless given, or, if it has none,
-            the subject's name alone.
+        keep: prompts whose answers shall stay. Unless given, those of the case, answered by what
+            the model writes after them (see `kept`), or, if it has none, the subject's name alone.
         divergence: weight of the Kullback-Leibler divergence on these prompts, and on what follows
             the new answers.
         decay: weight of the sum of squares of the values.
@@ -183,7 +185,7 @@ def edit_case(
     edited = _questions(case, languages, position)
     chosen = tuple(dict.fromkeys(prompt.language for prompt in edited))
     if keep is None:
-        kept = case.prompts("keep", languages=chosen) or _subject_alone(case, chosen)
+        kept = kept_prompts(model, case, chosen) or _subject_alone(case, chosen)
     else:
         kept = as_prompts(keep, "keep")
     allowed = allowed_neurons(layers, neurons, n_neurons, capabilities(model).shape)

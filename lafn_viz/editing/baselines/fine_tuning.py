@@ -19,6 +19,7 @@ from lafn_viz.core.arguments import or_none, real, some_wholes, takes, whole
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.weight_edits import WeightEdit
+from lafn_viz.editing.kept import kept_prompts
 from lafn_viz.editing.loss import EditLoss
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
@@ -59,7 +60,7 @@ def fine_tuning(
         edit_loss = EditLoss(
             model,
             case.prompts("edit", languages=languages),
-            case.prompts("keep", languages=languages),
+            kept_prompts(model, case, languages),
             "answer",
             whole=True,
         )

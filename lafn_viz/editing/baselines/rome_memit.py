@@ -34,6 +34,7 @@ from lafn_viz.editing.baselines.weight_edits import (
     second_moments,
 )
 from lafn_viz.editing.forward import EditedForward, EditPosition, acted_on
+from lafn_viz.editing.kept import kept_prompts
 from lafn_viz.editing.loss import EditLoss
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.hooks import hook_block_out, hook_post
@@ -161,9 +162,8 @@ class TargetValues:
         languages: Sequence[str],
         position: EditPosition,
     ) -> None:
-        edited, keep = (
-            acted_on(case.prompts(role, languages=languages), position) for role in ("edit", "keep")
-        )
+        edited = acted_on(case.prompts("edit", languages=languages), position)
+        keep = acted_on(kept_prompts(model, case, languages), position)
         with_questions = {prompt.language for prompt in edited}
         self.edited, self.keep = edited, [p for p in keep if p.language in with_questions]
         # Read whole: a change of weights acts before the edited position too.
