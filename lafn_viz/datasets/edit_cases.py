@@ -61,8 +61,8 @@ class EditCase:
     questions in other words. `locality` holds the answers that the data give, `portability` those
     that follow from the edit. `subject` and `old`, the answer before the edit, lack the languages
     for which the data do not give them. `keep` is never asked: an editor may hold what
-    the model writes after these prompts, whatever their answers. `source` names the data set; `subject_id` and `relation` name the
-    edited fact, where the set does.
+    the model writes after these prompts, whatever their answers. `source` names the data set;
+    `subject_id` and `relation` name the edited fact, where the set does.
 
     Languages may be given in any form of a tag; the case keeps their codes.
 

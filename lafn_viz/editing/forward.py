@@ -2,7 +2,7 @@
 
 1. Of each prompt only the tokens from the first edited position on are read at every step (see
    `side_by_side`), with values added to the neurons at the edited positions.
-2. On a large model, prompts of similar length are side by side, so that little padding is read.
+2. Prompts of similar length are side by side, so that little padding is read.
 
 Gradients flow to the added values. Some architectures read prefixes of different lengths in another
 way; a trial run of a few prompts finds out. For them whole prompts are read, padded at their end,
@@ -22,7 +22,6 @@ from lafn_viz.editing.side_by_side import Reread, SideBySide, grouped
 from lafn_viz.models.capabilities import Unembedding, capabilities, require_causal
 from lafn_viz.models.hooks import Hooks, hook_post, hook_written
 from lafn_viz.models.scoring import all_by_row, is_likeliest, sum_by_row, token_log_prob
-from lafn_viz.models.shared_beginnings import is_large
 from lafn_viz.models.tokens import Encoded, encode
 from lafn_viz.models.weights import device_of
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 EditPosition = Literal["subject_last", "from_subject", "answer"]
 EDIT_POSITIONS: tuple[EditPosition, ...] = ("subject_last", "from_subject", "answer")
 
-PASS = 64.0  # what a pass of a large model costs beside its tokens, in tokens
+PASS = 100.0  # what a pass costs beside its tokens, in tokens
 N_TRIED = 4  # prompts on which it is tried whether prefixes may be read apart
 
 # By layer: values to add to its neurons, the same for all prompts or a row for each.
@@ -108,14 +107,13 @@ class EditedForward:
         tokens_of: list[list[int]] = [[] for _ in rereads]
         for token, number in enumerate(self.takes.tolist()):
             tokens_of[number].append(token)
-        cost = PASS if is_large(self.model) else float("inf")
         return [
             _Part(
                 SideBySide(self.model, [rereads[i] for i in group]),
                 self.row.new_tensor(group),
                 self.row.new_tensor([token for i in group for token in tokens_of[i]]),
             )
-            for group in grouped([item.width for item in rereads], cost)
+            for group in grouped([item.width for item in rereads], PASS)
         ]
 
     def logits(

@@ -32,8 +32,10 @@ def kept_prompts(
     prompts = case.prompts("keep", languages=languages)
     if not prompts:
         return []
-    written = generate(model, prompts)
-    return [_answered(model, *pair) for pair in zip(prompts, (x.text for x in written))]
+    return [
+        _answered(model, prompt, written.text)
+        for prompt, written in zip(prompts, generate(model, prompts), strict=True)
+    ]
 
 
 def _answered(model: "TransformerBridge", prompt: Prompt, text: str) -> Prompt:

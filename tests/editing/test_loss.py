@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from lafn_viz.editing.loss import N_ENDS, EditLoss
-from lafn_viz.models import shared_beginnings
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import hook_post
 from lafn_viz.models.tokens import encode
@@ -56,18 +55,17 @@ def cases(facts):
 
 # The logits of Gemma 2 have a cap; OPT takes no mask of ours.
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3", "opt"])
-@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("in_groups", [False, True])
 @pytest.mark.parametrize("position", ["from_subject", "answer"])
 def test_values_and_gradients_are_those_of_plain_passes(
-    tiny, cases, family, large, position, monkeypatch
+    tiny, cases, family, in_groups, position, monkeypatch
 ):
-    monkeypatch.setattr(shared_beginnings, "LARGE", 0 if large else 10**9)
-    monkeypatch.setattr("lafn_viz.editing.forward.PASS", 2.0)
+    monkeypatch.setattr("lafn_viz.editing.forward.PASS", 2.0 if in_groups else 1e9)
     model = tiny(family)
     torch.manual_seed(0)
     added = {layer: torch.randn(capabilities(model).d_mlp, requires_grad=True) for layer in (0, 2)}
     loss = EditLoss(model, *cases, position)
-    assert (len(loss.forward.parts) > 1) == large
+    assert (len(loss.forward.parts) > 1) == in_groups
     results = []
     for terms in (loss(added), reference(model, *cases, position, added)):
         total = terms[0].mean() + 0.5 * terms[1]
