@@ -125,7 +125,7 @@ def _glance(passport: PassportTables) -> str:
             "Answers that are as they should be after the edit",
         ),
         paragraph(
-            f"{note}All other questions are about one fact, so that their counts have no interval."
+            f"{note}Questions about one fact hang together, so that their counts have no interval."
         ),
     )
 
@@ -237,7 +237,8 @@ def _damage(passport: PassportTables) -> str:
 
 
 def _moved(one: Mapping[Hashable, Any], most: float) -> Cell:
-    interval = f" [{number(one['low'])}, {number(one['high'])}]" if one["low"] == one["low"] else ""
+    spread = one["low"] < one["high"]
+    interval = f" [{number(one['low'])}, {number(one['high'])}]" if spread else ""
     written = f"{number(one['divergence'])}{interval}, {one['changed']:.0%} changed"
     return Cell(written, share=one["divergence"] / most if most else 0.0, tone="bad")
 

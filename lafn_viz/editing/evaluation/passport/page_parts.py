@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+import numpy as np
+
 from lafn_viz.editing.evaluation.passport.questions import Kind, Outcome, PassportQuestion
 
 STYLE = """
@@ -122,10 +124,12 @@ def count(n: int, of: int, *, bad: bool = False, plain: bool = False) -> Cell:
 
 
 def number(value: float) -> str:
-    """A number with three digits that count."""
+    """A number with two digits that count, and never with an exponent."""
     if not math.isfinite(value):
-        return "?"
-    return f"{value:.3g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
+        return "not a number"
+    if 0 < abs(value) < 1e-6:
+        return "below 0.000001"
+    return np.format_float_positional(value, precision=2, fractional=False, trim="-")
 
 
 def question(asked: PassportQuestion) -> Cell:

@@ -55,7 +55,7 @@ def _unexpected(passport: PassportTables, edit: str) -> str:
         return paragraph(f"{edit} acts on all texts that name the subject, and on no other.")
     caption = f"Texts that {edit} should act on and does not, or the reverse"
     return details(
-        f"{edit}: {len(rows)} texts where that is not as it should be",
+        f"{edit}: {len(rows)} text{'s' if len(rows) > 1 else ''} where that is not as it should be",
         table(("Language", "Question", "The edit"), rows, caption),
     )
 

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from made_up_passports import FIRES, a_passport, a_question, a_text, made_up_passport
 
+from lafn_viz.editing.evaluation.passport.page_parts import number
 from lafn_viz.editing.evaluation.passport.questions import Firing
 
 HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(2)> & "quoted" \u202eevil'
@@ -120,3 +121,12 @@ def test_texts_have_their_language(language):
 def test_a_page_is_written_whole(tmp_path):
     made_up_passport().save_page(tmp_path / "p.html")
     assert (tmp_path / "p.html").read_text("utf-8") == made_up_passport().to_html()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.0, "0"), (0.00072, "0.00072"), (1.549, "1.5"), (9.9e-5, "0.000099"), (12.0, "12"),
+     (1e-9, "below 0.000001"), (float("nan"), "not a number")],
+)  # fmt: skip
+def test_numbers_have_no_exponents(value, written):
+    assert number(value) == written
