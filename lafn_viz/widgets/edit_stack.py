@@ -89,6 +89,24 @@ class EditStack:
                 return staged
         raise KeyError(f"no edit of {key[0]!r}, {key[1]!r} is on the stack")
 
+    def before(self, key: EditKey) -> StagedEdit:
+        """Return the last edit of the same new object that had other values than the one here.
+
+        Raises:
+            KeyError: where there is no edit of this subject and relation.
+            ValueError: where there was no other.
+        """
+        now = self.find(key)
+        for staged in (staged for edits in reversed(self.history) for staged in edits):
+            if staged.key == key and staged.edit.new == now.edit.new:
+                same = (staged.scale, staged.factors) == (now.scale, now.factors)
+                if staged.edit is not now.edit or not same:
+                    return staged
+        raise ValueError(
+            "this fact was not edited in another way before; edit it again, with the same new "
+            "object and other neurons, or move a slider, to compare the two"
+        )
+
     def new_since(self, other: "EditStack") -> tuple[StagedEdit, ...]:
         """Return the edits that are not, or not with the same values, on another stack."""
         return tuple(staged for staged in self.edits if staged not in other.edits)

@@ -27,6 +27,7 @@ from lafn_viz.widgets.edit_stack import EditStack, StagedEdit
 from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView, still
 from lafn_viz.widgets.html import row
+from lafn_viz.widgets.passport import PassportPanel
 from lafn_viz.widgets.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class LiveEditor(Explorer):
 
     Attributes:
         answers: what the model writes about the selected edit, `AnswerTables`.
+        passport: everything that it changes, on request, `PassportPanel`.
     """
 
     @takes(root=or_none(a_path))
@@ -127,6 +129,7 @@ class LiveEditor(Explorer):
         self.values = FigureView().add_class("lafn-values")
         self.views = (self.curve, self.values)
         self.verdict = Verdict(self.guarded(self._discard))
+        self.passport = PassportPanel(self, lambda: (self.stack, self.selected.value))
         heading = w.HTML("<h3>By hand: multiply the values that are added</h3>")
         by_hand = w.VBox([heading, self.scale, self.sliders]).add_class("lafn-by-hand")
         self.panel = w.VBox(
@@ -136,6 +139,7 @@ class LiveEditor(Explorer):
                 # The sliders stay beside the answers, which they change.
                 w.HBox([by_hand, self.answers]).add_class("lafn-beside"),
                 self.values,
+                self.passport,
             ],
             layout={"display": "none"},
         )
@@ -260,6 +264,7 @@ class LiveEditor(Explorer):
             self._show_selected()
         else:
             self.drop("answers")
+            self.passport.drop()
             self.answers.clear()
             self.verdict.clear()
             self.curve.show(None)
@@ -316,6 +321,7 @@ class LiveEditor(Explorer):
         staged = stack.find(self.selected.value)
         self.values.show(plots.edit_values(staged.applied()), what=self._shown())
         self.answers.outdate(still(f"{self._shown()}, before the last change"))
+        self.passport.drop()
         model = self.ready()
 
         def compute(task: Task) -> Comparison:

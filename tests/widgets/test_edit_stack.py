@@ -152,3 +152,18 @@ def test_edits_of_another_model_wait_and_come_back():
     # Edits of two models in one stack cannot be applied.
     with pytest.raises(EditError, match="keep a cache for each model"):
         _ = first.push(second[0]).cache
+
+
+def test_before_is_the_last_edit_of_the_same_object_with_other_values():
+    key = ("JP", "capital")
+    first, second, elsewhere = staged("JP"), staged("JP"), staged("JP", new="Berlin")
+    stack = EditStack().push(first).push(elsewhere).push(staged("PE")).push(second)
+    assert stack.before(key) is first
+    moved = stack.scale(key, 0.5)
+    assert moved.before(key) is second
+    assert moved.scale(key, 0.25).before(key) is second  # one drag is one step
+    for lonely in (EditStack().push(first), EditStack().push(elsewhere).push(first)):
+        with pytest.raises(ValueError, match="not edited in another way before"):
+            lonely.before(key)
+    with pytest.raises(KeyError):
+        stack.before(("FR", "capital"))
