@@ -29,7 +29,7 @@ def demo_figures(examinations: Mapping[str, Examination]) -> dict[str, go.Figure
         ),
         "layers": plots.layer_distribution(main.overlap),
         "fact": plots.attribution_strip(
-            main.scores.select(lambda prompt: prompt.fact_id == fact), agnostic=agnostic[fact]
+            main.scores.select(lambda prompt: prompt.fact_id == fact), agnostic=main.overlap
         ),
     }
 

@@ -1,6 +1,6 @@
 """Figures of attribution: the scores of a fact, completeness, two methods compared."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import or_none, some_results, some_texts, takes, whole, wrong
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
+from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import (
     AGNOSTIC,
@@ -21,6 +22,7 @@ from lafn_viz.plots.style import (
     asked_of,
     interval,
     made_of_scores,
+    selected_by,
     styled,
 )
 
@@ -39,28 +41,32 @@ PALE = 1e-3  # the smallest range of colours, in the unit of the target: less is
 
 
 class Strongest(NamedTuple):
-    """The neuron with the largest score in each bin of neighbouring neurons, for each language."""
+    """One neuron of each bin of neighbouring neurons, and its score in each language."""
 
     languages: list[str]
     scores: Float[np.ndarray, "language bin"]
-    neurons: list[list[Neuron]]
+    neurons: list[Neuron]
 
 
-def strongest_in_bins(scores: NeuronScores, bins: int = 48) -> Strongest:
-    """Return what a strip shows: `bins` bins per layer, layer by layer, of means over prompts."""
+def strongest_in_bins(
+    scores: NeuronScores, bins: int = 48, agnostic: Collection[Neuron] = ()
+) -> Strongest:
+    """Return what a strip shows: `bins` bins per layer, layer by layer, of means over prompts.
+
+    The neuron of a bin is the same in all languages, so that a column can be read: the one with the
+    largest score in any language, among the `agnostic` ones where the bin has some.
+    """
     languages = list(dict.fromkeys(prompt.language for prompt in scores.prompts))
     _, n_layers, width = scores.values.shape
-    edges = _edges(width, bins)
-    values = np.zeros((len(languages), n_layers * (len(edges) - 1)))
-    neurons: list[list[Neuron]] = [[] for _ in languages]
-    for row, language in enumerate(languages):
-        places = [i for i, prompt in enumerate(scores.prompts) if prompt.language == language]
-        mean = scores.values[places].mean(0).numpy()
-        for layer in range(n_layers):
-            for start, stop in pairwise(edges):
-                neuron = start + int(np.abs(mean[layer, start:stop]).argmax())
-                values[row, len(neurons[row])] = mean[layer, neuron]
-                neurons[row].append(Neuron(layer, int(neuron)))
+    rows = [[p.language == language for p in scores.prompts] for language in languages]
+    means = np.stack([scores.values[row].mean(0).numpy() for row in rows])
+    highest = np.abs(means).max(0)
+    neurons = []
+    for layer in range(n_layers):
+        for start, stop in pairwise(_edges(width, bins)):
+            among = [n for n in range(start, stop) if (layer, n) in agnostic] or range(start, stop)
+            neurons.append(Neuron(layer, int(max(among, key=lambda n: highest[layer, n]))))
+    values = np.stack([means[:, layer, neuron] for layer, neuron in neurons], 1)
     return Strongest(languages, values, neurons)
 
 
@@ -70,11 +76,15 @@ def _edges(width: int, bins: int) -> Int[np.ndarray, " edge"]:
 
 @draws(NeuronScores)
 @takes(bins=whole(1))
-def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int = 48) -> go.Figure:
-    """Draw the attribution of one fact in every layer and language, the strongest neuron per bin.
+def attribution_strip(
+    scores: NeuronScores, *, agnostic: Neurons | Overlap = (), bins: int = 48
+) -> go.Figure:
+    """Draw the attribution of one fact in every layer and language, a neuron for each bin.
 
-    The neurons of a layer stand side by side in `bins` bins. A bin shows the score with the largest
-    magnitude in it, averaged over paraphrases. Markers on top show the bins of `agnostic` neurons.
+    The neurons of a layer stand side by side in `bins` bins. A bin shows one neuron, the same in
+    all languages: the one whose score, averaged over paraphrases, has the largest magnitude in any
+    language. In bins with `agnostic` neurons it is the strongest of these, under a marker; of an
+    overlap with the fact, the caption says how its agnostic neurons were found.
     """
     facts = list(dict.fromkeys(prompt.fact_id for prompt in scores.prompts))
     if len(facts) != 1:
@@ -82,7 +92,12 @@ def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int
             f"these are the scores of {len(facts)} facts, and a strip shows one; "
             "narrow them with scores.select(lambda prompt: prompt.fact_id == ...)"
         )
-    strongest = strongest_in_bins(scores, bins)
+    found = ""
+    if isinstance(agnostic, Overlap):
+        found = f" (in {agnostic.criterion}{selected_by(agnostic.provenance.options)})"
+        agnostic = agnostic.agnostic.get(facts[0], ())
+    shared = set(as_neurons(agnostic, "agnostic"))
+    strongest = strongest_in_bins(scores, bins, shared)
     _, n_layers, width = scores.values.shape
     bins = min(bins, width)
     target = scores.provenance.options.get("target", "")
@@ -90,7 +105,7 @@ def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int
     marked = sorted(
         {
             layer * bins + int(np.searchsorted(_edges(width, bins), neuron, "right")) - 1
-            for layer, neuron in as_neurons(agnostic, "agnostic")
+            for layer, neuron in shared
         }
     )
     languages = strongest.languages
@@ -101,9 +116,9 @@ def attribution_strip(scores: NeuronScores, *, agnostic: Neurons = (), bins: int
     return styled(
         figure,
         title=f"{asked_of(scores.prompts[0])}: which neurons answer?",
-        caption=f"{mean}A column is the strongest of {-(-width // bins)} neurons"
-        f"{'; ▾ marks language-agnostic ones' if marked else ''}.{_if_pale(strongest, target)}"
-        + made_of_scores(scores),
+        caption=f"{mean}A column is one neuron in all languages: of {-(-width // bins)} the one "
+        f"strongest in any{f';<br>▾: of the language-agnostic ones{found}' if marked else ''}."
+        f"{_if_pale(strongest, target)}" + made_of_scores(scores),
         height=max(280, 200 + 34 * len(languages)),
     )
 
@@ -128,7 +143,7 @@ def _strip_cells(strongest: Strongest, target: str) -> go.Heatmap:
         z=strongest.scores,
         x=list(range(strongest.scores.shape[1])),
         y=languages,
-        customdata=[[f"{n.layer}:{n.neuron}" for n in row] for row in strongest.neurons],
+        customdata=[[f"{layer}:{n}" for layer, n in strongest.neurons]] * len(languages),
         zmin=-top,
         zmax=top,
         zmid=0,

@@ -81,21 +81,20 @@ def made_of(facts: Sequence[str], provenance: Provenance, n_prompts: int) -> str
     how = [provenance.method.replace("_", " ")]
     if position := options.get("position"):
         how.append(f"position {position!r}")
-    how += _selected_by(options)
-    how.append(counted(n_prompts, "prompt"))
+    how = [" · ".join(how) + selected_by(options), counted(n_prompts, "prompt")]
     parts = [what, provenance.model, *how]
     return "<br>" + html.escape(" · ".join(parts), quote=False)
 
 
-def _selected_by(options: Mapping[str, Any]) -> list[str]:
-    """Say how neurons were selected, where they were: of what a share is one."""
+def selected_by(options: Mapping[str, Any]) -> str:
+    """Say after a dot how neurons were selected, where they were: of what a share is one."""
     if "fraction" in options:
-        return [f"best {100 * options['fraction']:.3g}% of all neurons"]
+        return f" · best {100 * options['fraction']:.3g}% of all neurons"
     if "top" in options:
-        return [f"best {counted(options['top'], 'neuron')}"]
+        return f" · best {counted(options['top'], 'neuron')}"
     if "threshold" in options:
-        return [f"scores above {100 * options['threshold']:.3g}% of the largest"]
-    return []
+        return f" · scores above {100 * options['threshold']:.3g}% of the largest"
+    return ""
 
 
 def visible(text: str) -> str:

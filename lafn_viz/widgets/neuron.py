@@ -1,5 +1,6 @@
 """A searchable table of neurons, and the card of the neuron that is chosen."""
 
+import json
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.stages import corpus_of_others
 from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
-from lafn_viz.plots.attribution import strongest_in_bins
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice, named
 from lafn_viz.widgets.explorer import Explorer
@@ -101,15 +101,17 @@ class NeuronPanel(w.VBox):
 
         def on_click() -> None:
             if self.scores is not None:
-                self.choose_cell(self.scores, strip.clicked)
+                self.choose_cell(strip)
 
         strip.observe(self.explorer.guarded(on_click), "clicked")
 
-    def choose_cell(self, scores: NeuronScores, place: dict[str, int]) -> None:
-        """Show the card of the neuron at a place of the strip that is drawn from `scores`."""
+    def choose_cell(self, strip: FigureView) -> None:
+        """Show the card of the neuron whose cell of an attribution strip was clicked."""
+        place = strip.clicked
         if place["curve"] == 0:
-            cells = strongest_in_bins(scores).neurons
-            self.choose(cells[place["row"]][place["column"]])
+            cells = json.loads(strip.figure)["data"][0]["customdata"]
+            layer, neuron = cells[place["row"]][place["column"]].split(":")
+            self.choose(Neuron(int(layer), int(neuron)))
 
     @property
     def first(self) -> Neuron:
@@ -160,7 +162,7 @@ class NeuronPanel(w.VBox):
 
 def _rounded(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Round the numbers of a table; what rounds to zero has no sign."""
-    numbers = frame.select_dtypes("number").round(4) + 0.0
+    numbers = frame.select_dtypes("float").round(4) + 0.0
     return frame.assign(**{str(name): column for name, column in numbers.items()})
 
 

@@ -102,11 +102,11 @@ class OverlapExplorer(Explorer):
         self.choice = FactChoice(self.facts, restart)
         self.method = method_choice(restart)
         self.keep_by = w.Dropdown(
-            options=KEEP_BY, value="fraction", description="Keep, for each prompt, the",
-            layout={"width": "400px"}, style={"description_width": "160px"},
+            options=KEEP_BY, value="fraction", description="Neurons kept",
+            layout={"width": "370px"}, style={"description_width": "100px"},
         ).add_class("lafn-keep-by")  # fmt: skip
         self.fraction = w.SelectionSlider(
-            options=[(f"{share:.3%}".rstrip("0%").rstrip(".") + "%", share) for share in FRACTIONS],
+            options=[(f"{100 * share:g}%", share) for share in FRACTIONS],
             value=FRACTION, description="Share", layout={"width": "330px"},
         ).add_class("lafn-fraction")  # fmt: skip
         self.threshold = w.FloatSlider(
@@ -245,7 +245,7 @@ class OverlapExplorer(Explorer):
         elif view == "layers":
             figure = plots.layer_distribution(self.overlap)
         else:
-            figure = plots.attribution_strip(scores[0], agnostic=agnostic)
+            figure = plots.attribution_strip(scores[0], agnostic=self.overlap)
         self.figure.show(figure, what=self._described(fact))
         n_expected, n_others = self._n_facts - 1, len(scores) - 1
         control = f"Control: {counted(n_others, 'other fact')}."
@@ -268,7 +268,7 @@ class OverlapExplorer(Explorer):
         """Take a click on the strip as a neuron, and a click on the heatmap as two languages."""
         place = self.figure.clicked
         if self.view.value == "strip":
-            self.panel.choose_cell(self._scores()[0], place)
+            self.panel.choose_cell(self.figure)
         if self.view.value != "heatmap" or self.overlap is None:
             return
         if place["curve"]:

@@ -119,6 +119,7 @@ def use_overlap(page) -> None:
                 ?.textContent.startsWith(title)""",
             arg=title,
         )
+    fits_its_place(page, ".lafn-overlap")
     neuron = plot_data(page, ".lafn-overlap")[0]["customdata"][1][3]
     click_cell(page, ".lafn-overlap", 1, 3)
     status(page, f"Neuron {neuron}.")
@@ -129,6 +130,25 @@ def use_overlap(page) -> None:
     status(page, re.compile("Germany – capital: .* 5 other facts"))
     shown(page, ".lafn-relation select").select_option("continent")
     status(page, re.compile(" – continent: .* 5 other facts"))
+
+
+def fits_its_place(page, selector: str) -> None:
+    """A figure is as wide as its place in a wide and a narrow window, and cuts no text."""
+    before = page.viewport_size
+    for width in (700, 1800):
+        page.set_viewport_size({"width": width, "height": before["height"]})
+        page.wait_for_function(
+            """selector => {
+                const place = document.querySelector(selector);
+                const drawn = place.querySelector('.main-svg').getBoundingClientRect();
+                return Math.abs(drawn.width - Math.min(place.clientWidth, 1260)) < 10
+                    && [...place.querySelectorAll('.gtitle, .gtitle-subtitle')]
+                        .every(text => text.getBoundingClientRect().right <= drawn.right);
+            }""",
+            arg=selector,
+        )
+    page.set_viewport_size(before)
+    page.wait_for_timeout(500)  # until it is drawn for this window
 
 
 def use_neurons(page) -> None:

@@ -28,6 +28,19 @@ def test_strip_shows_the_strongest_neuron_of_each_bin_where_it_is():
         plots.attribution_strip(two)
 
 
+def test_a_column_of_the_strip_is_one_neuron_and_a_marked_one_is_agnostic():
+    values = np.zeros((2, 1, 4))
+    values[0, 0], values[1, 0] = [1.0, 0.4, 3.0, 0.2], [0.1, 0.5, 0.3, 0.6]
+    scores = scores_of(values, languages=["en", "ru"])
+    cells = plots.attribution_strip(scores, bins=2).data[0]
+    assert cells.customdata[0] == cells.customdata[1] == ["0:0", "0:2"]
+    np.testing.assert_allclose(cells.z, [[1.0, 3.0], [0.1, 0.3]], rtol=1e-6)
+    marked = plots.attribution_strip(scores, bins=2, agnostic=[(0, 1)])
+    assert list(marked.data[1].x) == [0]
+    assert marked.data[0].customdata[0] == ["0:1", "0:2"]
+    np.testing.assert_allclose(marked.data[0].z, [[0.4, 3.0], [0.5, 0.3]], rtol=1e-6)
+
+
 def test_completeness_curve_joins_a_rule_and_marks_auto():
     def scores_with(error, n, rule="riemann_left"):
         scores = scores_of(torch.rand(2, 3, 5))

@@ -44,10 +44,17 @@ def test_a_figure_of_overlaps_says_of_what_it_is(overlap, draw):
 def test_a_figure_of_overlaps_says_how_neurons_were_selected(embedded, options, said):
     facts = lv.load_facts().filter(relation="capital", subjects="FR", languages=["en", "fr"])
     prompts = [prompt for prompt in facts.prompts() if prompt.paraphrase == 0]
-    sets = lv.select_neurons(lv.attribute(embedded, prompts, method="activation"), **options)
-    caption = plots.overlap_heatmap(lv.overlap(sets)).layout.title.subtitle.text
-    assert said in caption
-    assert "France – capital" in caption
+    scores = lv.attribute(embedded, prompts, method="activation")
+    sets = lv.select_neurons(scores, **options)
+    overlap = lv.overlap(sets, min_languages=2)
+    strip = plots.attribution_strip(scores, agnostic=overlap)
+    for figure in (plots.overlap_heatmap(overlap), strip):
+        assert said in figure.layout.title.subtitle.text
+        assert "France – capital" in figure.layout.title.subtitle.text
+    assert (
+        strip.data[0]
+        == plots.attribution_strip(scores, agnostic=overlap.agnostic["capital/FR"]).data[0]
+    )
 
 
 def test_heatmap_without_a_control_says_so():

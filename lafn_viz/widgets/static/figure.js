@@ -68,6 +68,43 @@ function themed(figure) {
   return figure;
 }
 
+// Breaks lines that are longer than a number of characters; tags have no length.
+function wrapped(text, longest) {
+  const lines = [];
+  for (const line of text.split("<br>")) {
+    let last = "";
+    for (const word of line.split(" ")) {
+      const longer = last ? `${last} ${word}` : word;
+      if (last && longer.replace(/<[^>]*>/g, "").length > longest) {
+        lines.push(last);
+        last = word;
+      } else last = longer;
+    }
+    lines.push(last);
+  }
+  return lines;
+}
+
+// Draws a figure as wide as its place, within bounds; text of a narrow one takes more lines.
+function fitted(figure, place) {
+  const { layout } = figure;
+  const base = layout.width ?? 840;
+  layout.width = Math.round(Math.min(1.5 * base, Math.max(0.55 * base, place || base)));
+  let more = 0;
+  for (const [part, pixels] of [[layout.title, 9], [layout.title?.subtitle, 6.6]]) {
+    if (!part?.text) continue;
+    const before = part.text.split("<br>").length;
+    const lines = wrapped(part.text, Math.floor((layout.width - 24) / pixels));
+    part.text = lines.join("<br>");
+    more += (lines.length - before) * (pixels > 8 ? 23 : 17);
+  }
+  if (more > 0) {
+    layout.height += more;
+    layout.margin = { ...layout.margin, t: (layout.margin?.t ?? 100) + more };
+  }
+  return figure;
+}
+
 function cellOf(point) {
   const at = point.pointIndex ?? point.pointNumber ?? 0;
   const [row, column] = Array.isArray(at) ? at : [0, at];
@@ -101,6 +138,7 @@ async function render({ model, el }) {
   let gone = false;
   let drawing = Promise.resolve();
   let clicks = 0;
+  let width = 0; // of the place when the figure was drawn
 
   // With a kernel, the copies for exported pages (widgets/exported.py) are hidden.
   const hideCopies = () => {
@@ -118,10 +156,8 @@ async function render({ model, el }) {
     hideCopies(); // a kernel has sent it
     await untilShown(el);
     if (gone || text !== model.get("figure")) return;
-    const figure = themed(JSON.parse(text));
-    // As narrow as the page, down to 90%: below that captions would be cut, so the page scrolls.
-    const width = figure.layout.width ?? 840;
-    figure.layout.width = Math.min(width, Math.max(0.9 * width, el.clientWidth));
+    width = el.clientWidth;
+    const figure = fitted(themed(JSON.parse(text)), width);
     if (anew) drawer.purge(plot); // react() draws a title in a new colour over its subtitle
     await drawer.react(plot, figure.data, figure.layout, figure.config);
     plot.dataset.revision = model.get("revision");
@@ -153,11 +189,21 @@ async function render({ model, el }) {
   watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", repaint);
+  let late;
+  const sizes = new ResizeObserver(() => {
+    clearTimeout(late);
+    late = setTimeout(() => {
+      if (width && el.clientWidth && Math.abs(el.clientWidth - width) > 8) redraw();
+    }, 150);
+  });
+  sizes.observe(el);
   redraw();
 
   return () => {
     gone = true;
     watcher.disconnect();
+    sizes.disconnect();
+    clearTimeout(late);
     scheme.removeEventListener("change", repaint);
     model.off("change:revision", redraw);
     model.off("change:outdated", dim);
