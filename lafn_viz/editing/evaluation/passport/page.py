@@ -170,7 +170,7 @@ def _ways_round(passport: PassportTables) -> str:
             back = sum(x.outcome(edit) == "old" for x in known)
             rows.append(
                 row(
-                    TITLES[kind], edit, count(len(known), len(asked)),
+                    TITLES[kind], Cell(edit, tone="name"), count(len(known), len(asked)),
                     "–" if kind == "reversed" else count(outcomes.count("new"), len(asked)),
                     count(outcomes.count("old"), len(asked), bad=True),
                     count(outcomes.count("other"), len(asked), bad=True),

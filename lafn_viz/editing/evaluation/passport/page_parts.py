@@ -36,6 +36,7 @@ th, td { text-align: start; vertical-align: top; padding: .28rem .6rem;
   border-bottom: 1px solid var(--line) }
 thead th { background: var(--head); vertical-align: bottom; font-weight: 600 }
 tbody th { font-weight: 500; white-space: nowrap }
+.name { white-space: nowrap }
 .bar { display: block; white-space: nowrap; min-width: 5.2rem; padding-bottom: .3rem; background:
   linear-gradient(var(--tone), var(--tone)) no-repeat 0 100% / var(--share) .25rem }
 .good { --tone: var(--good) } .bad { --tone: var(--bad) } .plain { --tone: var(--plain) }
@@ -156,7 +157,7 @@ def question(asked: PassportQuestion) -> Cell:
             first = cut
         marked += _marked(whole[first:last], why)
     context = f'<div class="context" dir="auto">{before.strip()}</div>' if before else ""
-    return Cell("", asked.language, markup=f'{context}<span dir="auto">{marked}</span>')
+    return Cell("", asked.language, markup=f"{context}{marked}")
 
 
 def _marked(written: str, why: str) -> str:
@@ -168,9 +169,8 @@ def _marked(written: str, why: str) -> str:
 def answer(asked: PassportQuestion, edit: str) -> Cell:
     """What the model writes after an edit, and what it counts as."""
     outcome = asked.outcome(edit)
-    markup = (
-        f'{text(asked.after[edit], asked.language)} <small lang="en">({_SAID[outcome]})</small>'
-    )
+    # The cell has the direction of the answer; the note in English beside it must not change that.
+    markup = f'{escape(asked.after[edit])} <small><bdi lang="en">({_SAID[outcome]})</bdi></small>'
     tone = "well" if asked.went_well(edit) else "not-well"
     return Cell("", asked.language, tone=tone, markup=markup)
 
