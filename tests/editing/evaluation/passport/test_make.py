@@ -202,10 +202,17 @@ def test_what_stands_before_a_question_is_cut_to_what_the_model_reads(embedded, 
     assert all(0 < x.context.count("\n") <= 8 for x in asked)
 
 
+@pytest.mark.slow
 def test_a_gated_model_has_a_passport_too(tiny, facts, case):
     model = tiny("gemma3")
     made = lv.passport(
-        model, an_edit(model, "PE"), case.only(["en"]), facts=facts, neighbours=2, progress=False
+        model,
+        an_edit(model, "PE"),
+        case.only(["en"]),
+        facts=facts,
+        neighbours=2,
+        progress=False,
+        texts={"en": "Two words."},
     )
     not_in_english = {"what follows", "name in Latin letters", "name in another language"}
     assert {x.kind for x in made.questions} == set(KINDS) - not_in_english
@@ -261,7 +268,7 @@ def test_edits_of_two_kinds_stand_side_by_side(embedded, facts):
     scaled = lv.baselines.scaled(factor=0.0).edit(embedded, case, case.languages)
     made = lv.passport(
         embedded, {"LU-LAFNs": edit, "suppressed": scaled}, facts=facts, neighbours=2,
-        progress=False,
+        texts={"en": ["The currency of Peru is", "The capital of Japan is"]}, progress=False,
     )  # fmt: skip
     summary = made.summary().set_index(["edit", "kind", "control"])
     edited, suppressed = (summary.loc[name, "edited wording", False] for name in made.edits)
