@@ -28,7 +28,7 @@ from lafn_viz.core.arguments import (
     whole,
     wrong,
 )
-from lafn_viz.core.options import require_one_of
+from lafn_viz.core.options import nearest, require_one_of
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.edit_sets import EditSet
@@ -267,9 +267,11 @@ def _new_names(
         matching = [names for names in objects.values() if is_named(names, new_object)]
         if not matching:
             examples = sorted(next(iter(names.values())) for names in objects.values())[:8]
+            known = [known for names in objects.values() for known in names.values()]
             raise ValueError(
                 f"no fact of {relation!r} has the object {new_object!r}; there are, for example, "
-                f"{', '.join(examples)}; for another object give its names by language"
+                f"{', '.join(examples)}{nearest(new_object, known)}; for another object give its "
+                "names by language"
             )
         # Where several objects have such a name, one that has it letter by letter comes first.
         matching.sort(key=lambda names: new_object not in names.values())

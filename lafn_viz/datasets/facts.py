@@ -29,7 +29,7 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import described, listed, quoted
-from lafn_viz.core.options import require_one_of
+from lafn_viz.core.options import nearest, require_one_of
 from lafn_viz.datasets.fact import Fact, Paraphrases
 from lafn_viz.datasets.languages import require_languages
 from lafn_viz.datasets.names import is_named
@@ -232,9 +232,10 @@ def _of_subjects(facts: Sequence[Fact], subjects: Sequence[str]) -> tuple[Fact, 
         chosen |= ids
         if not ids:
             examples = sorted({next(iter(fact.subject.values())) for fact in facts})[:8]
+            known = [known for fact in facts for known in fact.subject.values()]
             raise ValueError(
                 f"no fact here has the subject {quoted(name)}; subjects are, for example, "
-                f"{listed(examples)}"
+                f"{listed(examples)}{nearest(name, known)}"
             )
     return tuple(fact for fact in facts if fact.id in chosen)
 

@@ -11,6 +11,7 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.editing.edit import Edit
 from lafn_viz.plots.style import isolated
 from lafn_viz.widgets.edit_stack import EditKey, StagedEdit
+from lafn_viz.widgets.names import subject_id
 
 
 def named(fact: Fact) -> str:
@@ -21,12 +22,20 @@ def named(fact: Fact) -> str:
 class FactChoice(w.HBox):
     """A list of relations and a list of subjects; `changed` is called once for every new fact.
 
+    A subject can be typed, too, in any language and case: the field `find` completes its names.
+    `guarded` wraps what runs then, and shows its errors (`Explorer.guarded`).
+
     Raises:
         ValueError: if there are no facts.
     """
 
     def __init__(
-        self, facts: FactSet, changed: Callable[..., None], *, first: str = "capital/FR"
+        self,
+        facts: FactSet,
+        changed: Callable[..., None],
+        *,
+        guarded: Callable[[Callable[[], None]], Callable[..., None]],
+        first: str = "capital/FR",
     ) -> None:
         self.facts, self._changed = facts, changed
         ids = [fact.id for fact in facts]
@@ -43,7 +52,13 @@ class FactChoice(w.HBox):
         ).add_class("lafn-subject")  # fmt: skip
         self.relation.observe(self._on_relation, "value")
         self.subject.observe(self._on_subject, "value")
-        super().__init__([self.relation, self.subject])
+        self.find = w.Combobox(
+            options=self._names(start.relation), description="or type it",
+            placeholder="a name in any language", continuous_update=False,
+            layout={"width": "280px"},
+        ).add_class("lafn-find")  # fmt: skip
+        self.find.observe(guarded(self._on_find), "value")
+        super().__init__([self.relation, self.subject, self.find])
         self.add_class("lafn-row")
 
     @property
@@ -60,7 +75,22 @@ class FactChoice(w.HBox):
             names[f"{name} ({fact.id})" if name in names else name] = fact.id
         return sorted(names.items())
 
+    def _names(self, relation: str) -> list[str]:
+        """The names of the subjects of a relation, in all languages."""
+        facts = self.facts.filter(relation=relation)
+        return sorted({name for fact in facts for name in fact.subject.values()})
+
+    def _on_find(self) -> None:
+        """Choose the subject whose name was typed."""
+        if typed := self.find.value:
+            relation = self.relation.value
+            chosen = subject_id(self.facts, relation, typed)
+            of_subject = self.facts.filter(relation=relation, subjects=chosen)
+            self.subject.value = next(iter(of_subject)).id
+            self.find.value = ""
+
     def _on_relation(self, change: dict[str, str]) -> None:
+        self.find.options = self._names(change["new"])
         self.subject.options = self._subjects(change["new"])
 
     def _on_subject(self, change: dict[str, str | None]) -> None:

@@ -27,6 +27,7 @@ from lafn_viz.widgets.edit_stack import EditStack, StagedEdit
 from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView, still
 from lafn_viz.widgets.html import row
+from lafn_viz.widgets.names import new_object, subject_id
 from lafn_viz.widgets.passport import PassportPanel
 from lafn_viz.widgets.verdict import Verdict
 
@@ -63,7 +64,8 @@ class LiveEditor(Explorer):
             model,
             facts,
             title="Edit a fact",
-            about="Type or pick a subject and a new object of its relation, in any language. "
+            about="Type or pick a subject and a new object of its relation, in any language; an "
+            "object that the facts do not hold by language, as in “en: Gotham; fr: Gotham”. "
             "Values are added to a few neurons where the subject is read; no weight changes.",
             causal=True,
         )
@@ -180,9 +182,12 @@ class LiveEditor(Explorer):
         model = self.ready()
         if self.waiting("edit"):
             raise ValueError("an edit is being made; wait for it, or cancel it")
+        wanted, languages = new_object(self.new_object.value), self.languages.chosen
+        if not isinstance(wanted, str):
+            languages = tuple(code for code in languages if code in wanted)
         case = counterfactual_case(
-            self.facts, subject=self.subject.value.strip(), relation=self.relation.value,
-            new_object=self.new_object.value.strip(), languages=self.languages.chosen,
+            self.facts, relation=self.relation.value, new_object=wanted, languages=languages,
+            subject=subject_id(self.facts, self.relation.value, self.subject.value),
         )  # fmt: skip
         n_neurons, position = self.n_neurons.value, self.position.value
         n_expected = n_evaluations(n_neurons, self.n_neurons.max)

@@ -49,7 +49,7 @@ class LensExplorer(Explorer):
         )
         self.lens: LanguageLens | None = None
         self.scores: NeuronScores | None = None
-        self.choice = FactChoice(self.facts, self.guarded(self.begin))
+        self.choice = FactChoice(self.facts, self.guarded(self.begin), guarded=self.guarded)
         self.language = w.Dropdown(
             options=[(language_name(code), code) for code in self.facts.languages],
             description="Asked in", layout={"width": "220px"},

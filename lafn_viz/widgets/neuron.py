@@ -185,7 +185,7 @@ class NeuronExplorer(Explorer):
         )
         self.scores: NeuronScores | None = None
         restart = self.guarded(self.begin)
-        self.choice = FactChoice(self.facts, restart)
+        self.choice = FactChoice(self.facts, restart, guarded=self.guarded)
         self.method = method_choice(restart)
         self.panel = NeuronPanel(self)
         self.children = (

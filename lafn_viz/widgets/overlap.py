@@ -99,7 +99,7 @@ class OverlapExplorer(Explorer):
 
     def _make_controls(self) -> None:
         restart, redraw = self.guarded(self.begin), self.guarded(self._draw)
-        self.choice = FactChoice(self.facts, restart)
+        self.choice = FactChoice(self.facts, restart, guarded=self.guarded)
         self.method = method_choice(restart)
         self.keep_by = w.Dropdown(
             options=KEEP_BY, value="fraction", description="Neurons kept",

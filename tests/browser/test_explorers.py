@@ -205,7 +205,7 @@ def use_editor(page) -> None:
         shown(page, "button.lafn-edit").click()
 
     edit(EVIL, "Rome")
-    status(page, "no fact here has the subject")
+    status(page, "has the subject")
     edit("日本", "Rome")
     status(page, "Evaluation ")
     page.get_by_role("button", name="Cancel").click()

@@ -93,9 +93,13 @@ def test_bad_input_is_explained_and_loses_nothing(editor, tmp_path):
     edit(editor, "Japan", "Rome")
     stack = editor.stack
     for subject, new, message in (
-        ("Atlantis", "Rome", "no fact here has the subject 'Atlantis'"),
+        ("Atlantis", "Rome", "has the subject 'Atlantis'"),
+        ("jappan", "Rome", "did you mean 'Japan'"),
+        ("Mexico", "Rome", "because the answer shows in its name"),
+        ("Peru", "berlln", "did you mean 'Berlin'"),
+        ("Peru", "en: Gotham; Rom", "names only some languages"),
         ("Peru", "Gotham", "'Gotham'"),
-        ("", "Rome", ""),
+        ("", "Rome", "no subject is given"),
     ):
         edit(editor, subject, new)
         assert editor.status.is_error
@@ -267,3 +271,10 @@ def test_figures_and_answers_of_another_edit_are_dimmed_while_one_is_made(editor
     editor.wait()
     assert not editor.values.outdated
     assert "Not what is chosen now" not in editor.answers.value
+
+
+@pytest.mark.slow
+def test_an_object_that_the_facts_do_not_hold_is_given_by_language(editor):
+    edit(editor, "JAPAN", "en: Gotham")
+    (staged,) = editor.stack
+    assert (staged.edit.subject_id, staged.edit.new) == ("JP", {"en": "Gotham"})

@@ -189,3 +189,19 @@ def test_a_figure_of_something_else_says_so(overlap_explorer):
     for box in boxes[1:]:
         box.value = True
     assert figure.outdated == ""
+
+
+def test_a_subject_can_be_typed_in_any_language_and_case(overlap_explorer):
+    choice = overlap_explorer.choice
+    for typed in ("jaPAN", "日本"):
+        choice.find.value = typed
+        overlap_explorer.wait()
+        assert choice.fact.id == "capital/JP"
+        assert not overlap_explorer.status.is_error
+        choice.subject.value = "capital/FR"
+        overlap_explorer.wait()
+    assert "日本" in choice.find.options
+    choice.find.value = "Frence"
+    assert overlap_explorer.status.is_error
+    assert "did you mean 'France'?" in overlap_explorer.status.text
+    choice.find.value = ""
