@@ -4,11 +4,16 @@
     python benchmarks/editing.py --edits 5 --neurons 10 100 --parts editors neurons
     python benchmarks/editing.py --parts speed
     python benchmarks/editing.py --parts cost --model gemma-3-270m
+    python benchmarks/editing.py --parts editors --model gemma-3-270m \\
+        --subjects France Japan Germany Italy Russia Spain --languages en fr ru zh --known \\
+        --editors language-agnostic "random neurons" "at the subject" "random at the subject"
 
-The cases are `counterfactual_cases` of the embedded facts. Scores are shares of the answers that
-greedy decoding writes (`evaluate`; whole answers that end where they should), as means over edits
-with 95% bootstrap intervals. The settings of the editors were chosen on edits of another seed. With
-`--out`, results are kept, and the same command resumes where it was.
+The cases are `counterfactual_cases` of the embedded facts, or give each of `--subjects` the capital
+of the next. With `--known`, each is edited and asked in the languages in which the model knows it.
+Scores are shares of the answers that greedy decoding writes (`evaluate`; whole answers that end
+where they should), as means over edits with 95% bootstrap intervals. The settings of the editors
+were chosen on edits of another seed. With `--out`, results are kept, and the same command resumes
+where it was.
 
 - **editors**: all editors, one edit at a time.
 - **at once**: all edits applied together.
@@ -86,9 +91,12 @@ def ungated(editor: Editor) -> Editor:
 
 def editors(position: str, located: Editor) -> dict[str, Editor]:
     """The editors to compare."""
+    at_subject = remembered(language_agnostic(position="subject_last"))
     return {
         "language-agnostic": located,
         "random neurons": random_neurons(located),
+        "at the subject": at_subject,
+        "random at the subject": random_neurons(at_subject),
         "without the gate": ungated(located),
         "ROME at the answer": rome(position="answer"),
         "MEMIT at the answer": memit(position="answer"),
@@ -111,13 +119,45 @@ def row(name: str, report: lv.Evaluation, evaluator: str) -> dict[str, object]:
     return found
 
 
+def moved_on(facts: lv.FactSet, subjects: Sequence[str]) -> lv.EditSet:
+    """Cases in which each subject gets the capital of the next."""
+    capitals = facts.filter(relation="capital")
+    objects = [next(iter(capitals.filter(subjects=x))).object for x in subjects]
+    return lv.EditSet(
+        tuple(
+            lv.counterfactual_case(
+                facts, subject=subject, relation="capital", new_object=new, neighbours=3
+            )
+            for subject, new in zip(subjects, [*objects[1:], objects[0]], strict=True)
+        )
+    )
+
+
+def where_known(model, cases: lv.EditSet) -> lv.EditSet:
+    """The cases in the languages in which the model gives the old answer to some question."""
+    known = []
+    for case in cases:
+        asked = [dataclasses.replace(x, answer=case.old[x.language]) for x in case.prompts("edit")]
+        right = lv.score_answers(model, asked).known.tolist()
+        languages = list(dict.fromkeys(x.language for x in itertools.compress(asked, right)))
+        print(f"{case.id}: known in {', '.join(languages) or 'no language'}", flush=True)
+        known += [case.only(languages)] if languages else []
+    return lv.EditSet(tuple(known))
+
+
 class Bench:
     """The cases, the editor whose edits are shared, and the place of the results."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.model, self.facts = lv.load_model(args.model), lv.load_facts()
-        self.cases = lv.counterfactual_cases(self.facts, n=args.edits, seed=args.seed)
+        self.cases = (
+            moved_on(self.facts, args.subjects)
+            if args.subjects
+            else lv.counterfactual_cases(self.facts, n=args.edits, seed=args.seed)
+        ).filter(languages=args.languages)
+        if args.known:
+            self.cases = where_known(self.model, self.cases)
         self.located = remembered(language_agnostic(position=args.position))
 
     def run(self, name: str, editor: Editor, cases: lv.EditSet | None = None, **options):
@@ -257,6 +297,9 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--edits", type=int, default=100)
+    parser.add_argument("--subjects", nargs="+", help="whose capitals to edit")
+    parser.add_argument("--languages", nargs="+", help="to edit and ask in (default: all)")
+    parser.add_argument("--known", action="store_true", help="only where the model knows the fact")
     parser.add_argument("--matrix-edits", type=int, default=12)
     parser.add_argument("--neurons", type=int, nargs="+", default=[10, 20, 40, 100, 640])
     parser.add_argument("--position", default="answer")

@@ -60,9 +60,10 @@ class Edit:
     `values` holds one value for each of `neurons`, in units of their activation. `position` says at
     which tokens they are added: "subject_last", "from_subject" or "answer" (from the prompt's last
     token on). `names` are the subject's, by language; `old` and `new` are the object's names in the
-    languages edited (`old` where it is known). `curve` is the loss at each evaluation (nats);
-    `loss` and `divergence` are its two parts at the end: the mean -log P(new object) of `prompts`,
-    and the Kullback-Leibler divergence from before on what shall stay.
+    languages edited (`old` where it is known). `curve` is the loss at each evaluation (nats),
+    on some of `prompts` until the neurons are found, then on all (see `search`). `loss` and
+    `divergence` are its two parts at the end: the mean -log P(new object) of `prompts`, and the
+    Kullback-Leibler divergence from before on what shall stay.
     """
 
     subject_id: str

@@ -5,6 +5,7 @@ attribution, before the edit. A neuron counts in each language in which it is am
 with the highest mean score; those that count in the most languages are located.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Locate = Literal["pruned", "attribution", "activation"]
 LOCATE: tuple[Locate, ...] = get_args(Locate)
+WORDINGS = 2  # of each language, which show as well as all which neurons carry an edit
 
 
 def allowed_neurons(
@@ -65,6 +67,21 @@ def highest_scoring(
         # A score relative to the best counts for less than one language, so it only breaks ties.
         ranking += largest(mean, n_neurons) * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3
     return largest(torch.where(allowed, ranking, -1), n_neurons)
+
+
+def some_of_each_language(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """`WORDINGS` prompts of each language, spread over its wordings.
+
+    Each language begins at another wording, so that all of them occur.
+    """
+    by_language: dict[str, list[Prompt]] = defaultdict(list)
+    for prompt in prompts:
+        by_language[prompt.language].append(prompt)
+    return [
+        of_language[(first + step * len(of_language) // WORDINGS) % len(of_language)]
+        for first, of_language in enumerate(by_language.values())
+        for step in range(min(WORDINGS, len(of_language)))
+    ]
 
 
 def largest(values: Float[Tensor, "layer neuron"], count: int) -> Bool[Tensor, "layer neuron"]:

@@ -15,8 +15,8 @@ After Zhang et al. 2025, "Multilingual Knowledge Editing with Language-Agnostic 
 The paper locates by activation or attribution, before it knows where the change will be needed.
 `locate="pruned"`, the default here, lets the change itself decide: optimise on all neurons of the
 layers, keep the quarter whose values write most to the residual stream (|v_n| times the length of
-the neuron's output vector), optimise again, and so on down to `n_neurons`. All languages share the
-vector, so the neurons that remain act in all of them.
+the neuron's output vector), optimise again, and so on down to `n_neurons` (see `search`). All
+languages share the vector, so the neurons that remain act in all of them.
 
 Caveats: enough random neurons edit too (a vector of a hundred values can be bent to do much), so
 compare an edit with one on `random_like` neurons. An edit at the subject helps only where the model
@@ -53,7 +53,13 @@ from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.edit import Edit, plain_options
 from lafn_viz.editing.forward import EditPosition, acted_on
 from lafn_viz.editing.kept import kept_prompts
-from lafn_viz.editing.locate import LOCATE, Locate, allowed_neurons, highest_scoring
+from lafn_viz.editing.locate import (
+    LOCATE,
+    Locate,
+    allowed_neurons,
+    highest_scoring,
+    some_of_each_language,
+)
 from lafn_viz.editing.loss import EditLoss
 from lafn_viz.editing.search import LBFGSSearch, OnStep, ValueSearch, n_evaluations, reported
 from lafn_viz.models.calls import reads_model
@@ -194,10 +200,14 @@ def edit_case(
     elif locate != "pruned":
         before = [replace(x, answer=case.old.get(x.language, x.answer)) for x in edited]
         allowed = highest_scoring(model, before, locate, allowed, n_neurons)
-    edit_loss = EditLoss(model, edited, kept, position)
+    edit_loss = while_pruning = EditLoss(model, edited, kept, position)
+    if int(allowed.sum()) > n_neurons:
+        while_pruning = EditLoss(
+            model, some_of_each_language(edited), some_of_each_language(kept), position
+        )
     n_expected = n_evaluations(n_neurons, int(allowed.sum()))
     with reported(on_step, n_expected, progress=progress) as step:
-        search = ValueSearch(edit_loss, LBFGSSearch(step), divergence, decay)
+        search = ValueSearch(edit_loss, while_pruning, LBFGSSearch(step), divergence, decay)
         values, chosen_neurons = search.pruned(allowed, n_neurons)
     new, diverged = search.lbfgs.parts
     located = tuple(Neuron(*pair) for pair in chosen_neurons.nonzero().tolist())
