@@ -23,6 +23,7 @@ from lafn_viz.plots.style import language_colour
 from lafn_viz.widgets.background import Task, Worker
 from lafn_viz.widgets.exported import COPIES, Kept
 from lafn_viz.widgets.figure import FigureView
+from lafn_viz.widgets.help import HELP, glossary
 from lafn_viz.widgets.html import STATIC, class_name, row
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Status(anywidget.AnyWidget):
 
     text = traitlets.Unicode("").tag(sync=True)
     is_error = traitlets.Bool(False).tag(sync=True)
+    help = traitlets.Dict(dict(HELP)).tag(sync=True)  # of the controls around it, by CSS class
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Show a sentence in place of the last one."""
@@ -125,7 +127,7 @@ class Explorer(Kept, w.VBox):
         self.cancel = w.Button(description="Cancel", layout={"width": "90px", "display": "none"})
         self.progress = row(self.status, self.bar, self.cancel)
         self.cancel.on_click(self.guarded(self.stop))
-        self.heading = w.HTML(f"<h2>{escape(title)}</h2><p>{escape(about)}</p>")
+        self.heading = w.HTML(f"<h2>{escape(title)}</h2><p>{escape(about)}</p>{glossary()}")
         self.add_class("lafn-explorer")
         for name in ("model_choice", "bar", "cancel"):
             getattr(self, name).add_class(f"lafn-{name.replace('_', '-')}")

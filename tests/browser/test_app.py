@@ -13,6 +13,12 @@ pytestmark = pytest.mark.slow
 
 TABS = ".lafn-page > .lm-TabBar [role=tab]"
 NOBODY = "11111111-1111-1111-1111-111111111111"
+# The visible controls that no screen reader explains, and titles that say nothing.
+UNEXPLAINED = """() => [...document.querySelectorAll(
+        ".lafn-row :is(input, select, button, .noUi-handle)")]
+    .filter(field => field.checkVisibility() && !field.getAttribute("aria-description"))
+    .map(field => field.outerHTML.slice(0, 120))
+    .concat([...document.querySelectorAll('[title="null"]')].map(x => x.outerHTML.slice(0, 120)))"""
 # Rules of axe-core that this page cannot satisfy, and why.
 EXCEPTIONS: dict[str, str] = {}
 
@@ -70,6 +76,8 @@ def test_page_follows_the_systems_colours_without_a_serious_barrier(app_page):
         for tab in app_page.locator(TABS).all():
             tab.click()
             wait_until_idle(app_page)
+            unexplained = app_page.evaluate(UNEXPLAINED)
+            assert not unexplained, f"{tab.inner_text()}: no help for {unexplained}"
             barriers = serious_barriers(app_page)
             assert not barriers, f"{tab.inner_text()}, {colours}:\n" + "\n".join(barriers)
 

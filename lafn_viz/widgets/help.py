@@ -1,0 +1,70 @@
+"""What each control is for, and what the terms mean: the help texts of the explorers."""
+
+from collections.abc import Mapping
+from html import escape
+
+# By the control's CSS class.
+HELP: Mapping[str, str] = {
+    "lafn-model-choice": "The model whose neurons are shown. A public model is converted first.",
+    "lafn-relation": "What is asked about a subject, such as its capital.",
+    "lafn-subject": "Whom the fact is about.",
+    "lafn-find": "Type a subject in any language and press Enter.",
+    "lafn-method": "How neurons get their scores, what each adds to the answer's probability.",
+    "lafn-keep-by": "How many neurons of each prompt count as the fact's: a share of all neurons, "
+    "or all whose score is above a share of the largest one.",
+    "lafn-fraction": "The share of all neurons of the model that each prompt keeps.",
+    "lafn-threshold": "Keep the neurons whose score is above this share of the prompt's largest.",
+    "lafn-min-languages": "From how many languages on a shared neuron counts as agnostic.",
+    "lafn-min-scripts": "In how many scripts these languages are written, at least.",
+    "lafn-language": "Take part in what is shown, or in the edit.",
+    "lafn-view": "What is drawn of the overlap.",
+    "lafn-between": "The first of two languages whose shared neurons are listed.",
+    "lafn-and": "The second of two languages whose shared neurons are listed.",
+    "lafn-neuron": "Type layer:neuron, such as 0:123, for the card of a neuron.",
+    "lafn-lens-language": "The language of the question.",
+    "lafn-wording": "Which of the relation's wordings asks.",
+    "lafn-text": "The beginning of a sentence that the model is to continue.",
+    "lafn-answer": "The continuation whose probability is explained.",
+    "lafn-prompt-language": "The language of the text; guessed unless you choose one.",
+    "lafn-object": "What the model is to answer after the edit: a name, or names by language as in "
+    "“en: Gotham; fr: Gotham”.",
+    "lafn-n-neurons": "To how many neurons the edit adds a value.",
+    "lafn-position": "At which tokens the values are added: where the subject ends, from there on, "
+    "or from the end of the prompt on.",
+    "lafn-edit": "Search the values that make the new object the answer.",
+    "lafn-selected": "The edit whose answers and values are shown.",
+    "lafn-remove": "Take this edit out; the others stay.",
+    "lafn-undo": "Take back the last step.",
+    "lafn-scale": "Multiplies all values of this edit: 0 takes it away, 1 is as it was found.",
+    "lafn-slider": "Multiplies the value of this neuron.",
+    "lafn-path": "The folder in which edits are saved.",
+    "lafn-save": "Save the edits in this folder.",
+    "lafn-load": "Load the edits of this folder in place of those shown.",
+    "lafn-keep": "Keep this edit as it is.",
+    "lafn-discard": "Take this edit back; one that it replaced comes back.",
+    "lafn-beside-edit": "Another edit of this fact, whose answers stand beside this one's.",
+    "lafn-passport": "Ask everything about this edit, and show it as a page.",
+    "lafn-cancel": "Stop what is being computed.",
+}
+
+GLOSSARY: Mapping[str, str] = {
+    "agnostic": "a neuron that is in the sets of many languages for one fact, by default of 4 "
+    "languages or more that are written in 3 scripts or more",
+    "specific": "a neuron that is in the set of exactly one language",
+    "Jaccard": "how alike two sets are: the neurons in both, divided by those in either (0 to 1)",
+    "nats": "the unit of the natural logarithm of a probability; 1 nat less is a probability "
+    "divided by 2.7",
+    "position": "at which tokens of a prompt neurons are read or changed: all, the subject's last "
+    "one, or the last one of the prompt, where the answer begins",
+    "threshold": "the share of the prompt's largest score above which neurons are kept",
+    "known": "the model's likeliest continuation is exactly the answer; only such prompts choose "
+    "neurons",
+    "control": "the same measurement on something that should show no effect, such as another "
+    "fact or random neurons; only what goes beyond it counts",
+}
+
+
+def glossary() -> str:
+    """Return the terms as HTML that opens by a click or a key."""
+    terms = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in GLOSSARY.items())
+    return f'<details class="lafn-glossary"><summary>Glossary</summary><dl>{terms}</dl></details>'
