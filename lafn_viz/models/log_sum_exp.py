@@ -23,9 +23,6 @@ from torch import Tensor
 from lafn_viz.models.capabilities import Unembedding
 
 WORDS_AT_ONCE = 2**13  # rows of the un-embedding in one part
-# A word less likely than this after every prompt is left out of the gradient, not of the value: all
-# of a large vocabulary together then miss less than the rounding of float32.
-NEGLIGIBLE = 1e-12
 
 
 def log_sum_exp(
@@ -47,19 +44,9 @@ def log_sum_exp(
             # Taken in place: fresh memory of this size is slow.
             exponential = logits.sub_(higher).exp_()
             total = total * shrinks + exponential.sum(1, keepdim=True)
-            mean = mean * shrinks + _weighted(exponential.to(part.weight.dtype), part.weight)
+            mean = mean * shrinks + exponential.to(part.weight.dtype) @ part.weight
             highest = higher
     return (highest + total.log())[:, 0], mean / total
-
-
-def _weighted(
-    shares: Float[Tensor, "token word"], weight: Float[Tensor, "word d_model"]
-) -> Float[Tensor, "token d_model"]:
-    """The sum of the words' rows by their shares, without those that nobody has a share of."""
-    matters = shares.amax(0) > NEGLIGIBLE
-    if 2 * int(matters.sum()) > len(matters):  # copies cost more than they spare
-        return shares @ weight
-    return shares[:, matters] @ weight[matters]
 
 
 class LogSumExp(torch.autograd.Function):
