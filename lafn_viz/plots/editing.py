@@ -34,6 +34,7 @@ from lafn_viz.plots.style import (
     SHARES,
     SPECIFIC,
     interval,
+    isolated,
     signed,
     styled,
 )
@@ -53,12 +54,13 @@ def edit_curves(edits: Mapping[str, Edit | Sequence[float]]) -> go.Figure:
         steps = list(range(1, len(curve) + 1))
         label = escape(name, quote=False)
         figure.add_scatter(x=steps, y=curve, name=label, mode="lines", line={"color": colour})
+    only = f" – {escape(next(iter(edits)), quote=False)}" if len(edits) == 1 else ""
     figure.update_xaxes(title_text="evaluation of the loss")
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero")
     figure.update_layout(legend=LEGEND_ABOVE)
     return styled(
         figure,
-        title="How the values were optimised",
+        title=f"How the values were optimised{only}",
         caption="Loss: −log P(new object), divergence on what should stay, and decay.<br>"
         "A jump up: some neurons were dropped, and the rest optimised again.",
         height=400,
@@ -101,12 +103,18 @@ def edit_values(edit: Edit, *, top: int = 30, control: Edit | None = None) -> go
     figure.update_layout(showlegend=False)
     return styled(
         figure,
-        title="Which values are added to which neurons",
+        title=f"Which values are added to which neurons – {escape(_edited(edit), quote=False)}",
         caption="One value per neuron, the same in all languages. "
         f"{counted(len(edit.neurons), 'neuron')}: {by_layer};"
         f"<br>the {len(order)} with the largest magnitude are drawn.",
         height=400,
     )
+
+
+def _edited(edit: Edit) -> str:
+    """An edit in words: `Japan: capital → Rome`."""
+    subject, new = next(iter(edit.names.values()))[0], next(iter(edit.new.values()))
+    return f"{isolated(subject)}: {edit.relation.replace('_', ' ')} → {isolated(new)}"
 
 
 def _value_bars(edit: Edit, top: int, colour: str) -> go.Bar:

@@ -30,6 +30,8 @@ def test_values_are_drawn_beside_their_control_on_one_scale(embedded):
     assert figure.layout.yaxis2.matches == "y"
     assert "control" in figure.layout.annotations[1].text
     assert len(plots.edit_values(edits[0]).data) == 1
+    assert "Japan: capital → Rome" in figure.layout.title.text
+    assert plots.edit_curves({"Japan": edits[0]}).layout.title.text.endswith("Japan")
 
 
 def an_evaluation(editor, right):
