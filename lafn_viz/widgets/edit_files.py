@@ -23,6 +23,7 @@ class EditFiles(w.HBox):
         self.save_button = w.Button(description="Save").add_class("lafn-save")
         self.load_button = w.Button(description="Load").add_class("lafn-load")
         self.status = Status().add_class("lafn-files-status")
+        self.status.say("Nothing is saved or loaded yet.")
         super().__init__([self.path, self.save_button, self.load_button, self.status])
         self.add_class("lafn-row")
 
