@@ -101,3 +101,14 @@ def test_numbers_that_overflow_are_refused_with_a_wider_type(refused):
     model.transformer.ln_f.weight.data *= 1e4
     says = refused(model, dtype=torch.float16)
     assert 'gives numbers that are not finite in torch.float16; load it with dtype="fl' in says
+
+
+def test_a_model_that_overflows_at_the_start_of_a_text_alone_is_refused(refused, tokenizer):
+    model = FAMILIES["gpt2"]()
+    (token, *_) = tokenizer("Paris").input_ids
+    with torch.no_grad():
+        model.transformer.wte.weight[token] = 6e4
+        model.transformer.wpe.weight[0, :] = 6e4  # 0 is the position of a text's first token
+        model.transformer.wpe.weight[0, 0] = 0
+    says = refused(model, dtype=torch.float16)
+    assert 'gives numbers that are not finite in torch.float16; load it with dtype="fl' in says
