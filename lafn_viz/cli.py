@@ -276,7 +276,7 @@ def _steps(text: str) -> int | str:
 def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     import lafn_viz as lv
     from lafn_viz.app.demo import demo_figures
-    from lafn_viz.experiments.examination import comparison_text
+    from lafn_viz.experiments.figures import comparison_text
     from lafn_viz.plots.style import config_for
 
     chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
@@ -285,7 +285,8 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     for name in DEMO_MODELS:
         print(f"{name}: {facts} facts of {relation!r} in {len(chosen.languages)} languages")
         examinations[name] = lv.examine(lv.load_model(name), chosen, seed=seed, progress=True)
-    print(f"\n{comparison_text(examinations)}\n")
+    tables = {name: found.to_frame() for name, found in examinations.items()}
+    print(f"\n{comparison_text(tables)}\n")
     figures = demo_figures(examinations)
     for name, figure in figures.items():
         # One copy of plotly.js beside the pages: they open without a network.

@@ -6,13 +6,15 @@ are chosen on the facts that they are reported on flatter the result. So:
 1. Ask every fact in every language and wording. Only prompts that the model answers take part, and
    only facts that it knows in several languages of several scripts.
 2. Split these facts at random into two halves, and attribute all their prompts once.
-3. On the **choosing** half, try every fraction of neurons with every criterion of "agnostic": how
-   much more do the neurons found without a language change its answer than another fact's do?
-4. On the **reporting** half, measure once, with the options that did best (see `examine`).
+3. On one half, try every fraction of neurons with every criterion of "agnostic": how much more do
+   the neurons found without a language change its answer than another fact's do?
+4. On the other half, measure once, with the options that did best (see `examine`).
+5. Exchange the halves. Every fact reports, and no fact has a say in its own options (two-fold
+   cross-fitting; Chernozhukov et al. 2018, "Double/debiased machine learning", section 3).
 """
 
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,14 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.compared_sets import CONTROLS
 from lafn_viz.experiments.examination import Examination
 from lafn_viz.experiments.examine import examine_scores, read_once
+from lafn_viz.experiments.figures import (
+    comparison_text,
+    counts,
+    effect_table,
+    figure_table,
+    headline,
+    pair_table,
+)
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.known import known_share
 from lafn_viz.models.scoring import AnswerScores
@@ -48,62 +58,82 @@ FEWEST_FACTS = 6  # in each half
 class Evidence:
     """What a model shares between languages, by options chosen on other facts.
 
-    `answers` are of all prompts asked. `tried` has one row per pair of options: fraction,
-    min_languages, min_scripts, and on the facts `chosen_on` the mean `difference` (nats, in
-    log P) between the effect of neurons found without the language and that of another fact's, and
-    its ratio `t` to its standard error; the largest `t` was chosen. `examination` is of the facts
-    `reported_on`.
+    `answers` are of all prompts asked, and `halves` the facts that take part. `examinations` has
+    one part for each half, by the options that did best on the other half. `tried` has one row per
+    half and pair of options: `half` (0 or 1), fraction, min_languages, min_scripts, and on the
+    facts of this half the mean `difference` (nats, in log P) between the effect of neurons found
+    without the language and that of another fact's, and its ratio `t` to its standard error; the
+    largest `t` was chosen for the other half. Other facts are those of the same half.
     """
 
     answers: AnswerScores
     tried: "pd.DataFrame"
-    chosen_on: tuple[str, ...]
-    reported_on: tuple[str, ...]
-    examination: Examination
+    halves: tuple[tuple[str, ...], tuple[str, ...]]
+    examinations: tuple[Examination, Examination]
 
     def __repr__(self) -> str:
-        return f"Evidence(chosen on {len(self.chosen_on)} facts: {self.examination!r})"
+        return (
+            f"Evidence({len(self.facts)} facts in {self.model}: {headline(self.examinations)}; "
+            f"{self.n_measured} of {len(self.answers.known)} prompts measured; options of each "
+            "half chosen on the other)"
+        )
 
     @property
-    def chosen(self) -> dict[str, Any]:
-        """The options that did best on the facts `chosen_on`."""
-        return _best(self.tried)
+    def model(self) -> str:
+        """The name of the model."""
+        return self.examinations[0].model
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The ids of the facts that take part, those of the first half first."""
+        return self.halves[0] + self.halves[1]
+
+    @property
+    def n_measured(self) -> int:
+        """How many prompts measure effects."""
+        return sum(part.n_measured for part in self.examinations)
+
+    @property
+    def chosen(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The options by which each half reports: those that did best on the other half."""
+        return _best(self.tried, 1), _best(self.tried, 0)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The figures over the facts of both halves, as in `Examination.to_frame`."""
+        return figure_table(self.examinations)
 
     def tables(self) -> "dict[str, pd.DataFrame]":
-        """The result as tidy tables by name.
+        """The result as tidy tables by name, over the facts of both halves.
 
         `figures` (see `Examination.to_frame`), `effects` by group of languages and `by_language`
         (see `Examination.effect_table`), `pairs` of languages (see `Overlap.to_frame`), `counts` of
         agnostic neurons, the options `tried`, and how many prompts are `known` by relation,
         language and paraphrase.
         """
-        examined, keys = self.examination, ["relation", "language", "paraphrase"]
+        parts, keys = self.examinations, ["relation", "language", "paraphrase"]
         asked = self.answers.to_frame().groupby(keys)["known"]
         return {
-            "figures": examined.to_frame().reset_index(),
-            "effects": examined.effect_table(),
-            "by_language": examined.effect_table(by_language=True),
-            "pairs": examined.overlap.to_frame(),
-            "counts": examined.counts(),
+            "figures": self.to_frame().reset_index(),
+            "effects": effect_table(parts),
+            "by_language": effect_table(parts, by_language=True),
+            "pairs": pair_table(parts),
+            "counts": counts(parts),
             "tried": self.tried,
             "known": asked.agg(["size", "sum"]).set_axis(["asked", "known"], axis=1).reset_index(),
         }
 
     def to_text(self) -> str:
         """What was asked and chosen, and the figures, as a text to print."""
-        known, options = self.answers.known, self.chosen
-        return "\n".join(
-            [
-                f"{self.examination.model} answers {int(known.sum())} of {len(known)} prompts.",
-                f"Options chosen on {', '.join(self.chosen_on)}:",
+        known = self.answers.known
+        lines = [f"{self.model} answers {int(known.sum())} of {len(known)} prompts."]
+        for half, options, part in zip(self.halves, self.chosen, self.examinations, strict=True):
+            lines += [
+                f"Reported on {', '.join(half)}, by options chosen on the other facts:",
                 f"  the best {options['fraction']:.1%} of neurons a prompt, agnostic in "
-                f"{self.examination.overlap.criterion}.",
-                f"Reported on {', '.join(self.reported_on)}:",
-                f"  {self.examination.n_choosing} prompts choose neurons, "
-                f"{self.examination.n_measured} measure.",
-                self.examination.to_text(),
+                f"{part.overlap.criterion};",
+                f"  {part.n_choosing} prompts choose neurons, {part.n_measured} measure.",
             ]
-        )
+        return "\n".join([*lines, comparison_text({self.model: self.to_frame()})])
 
 
 @reads_model
@@ -118,14 +148,14 @@ def evidence(
     examples: FactSet | None = None,
     method: Method = "integrated_gradients",
     position: Position = "answer",
-    fractions: Iterable[float] = FRACTIONS,
-    criteria: Iterable[tuple[int, int]] = CRITERIA,
+    fractions: Sequence[float] = FRACTIONS,
+    criteria: Sequence[tuple[int, int]] = CRITERIA,
     known_in: tuple[int, int] = KNOWN_IN,
     n_facts: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evidence:
-    """Choose how to find agnostic neurons on half of the facts, and report on the other half.
+    """Choose how to find agnostic neurons on half of the facts, report on the other, and exchange.
 
     Args:
         facts: of one relation or of several; a fact's controls are others of its relation.
@@ -147,6 +177,8 @@ def evidence(
     Raises:
         ValueError: if the model knows too few facts for two halves.
     """
+    import pandas as pd
+
     numbers = None if select_on is None else some_wholes(0)("select_on", select_on)
     asked = known_share(
         model, facts, shots=shots, paraphrases=paraphrases, examples=examples, seed=seed
@@ -185,29 +217,33 @@ def evidence(
         own = scores.select(lambda prompt: prompt.fact_id in half)
         return examine_scores(model, own, measuring, taking_part, read, **options, **more)
 
-    tried = _tried(examined, halves[0], fractions, criteria)
-    best = _best(tried)
-    return Evidence(
-        answers=answers,
-        tried=tried,
-        chosen_on=halves[0],
-        reported_on=halves[1],
-        examination=examined(
-            halves[1],
+    tried = pd.concat(
+        [
+            _tried(examined, half, fractions, criteria).assign(half=n)
+            for n, half in enumerate(halves)
+        ],
+        ignore_index=True,
+    )
+
+    def reported(half: int) -> Examination:
+        best = _best(tried, 1 - half)
+        return examined(
+            halves[half],
             hows=("mean", "zero", "resample"),
             controls=CONTROLS,
             fraction=float(best["fraction"]),
             min_languages=int(best["min_languages"]),
             min_scripts=int(best["min_scripts"]),
-        ),
-    )
+        )
+
+    return Evidence(answers, tried, halves, (reported(0), reported(1)))
 
 
 def _tried(
     examined: Callable[..., Examination],
     half: Collection[str],
-    fractions: Iterable[float],
-    criteria: Iterable[tuple[int, int]],
+    fractions: Sequence[float],
+    criteria: Sequence[tuple[int, int]],
 ) -> "pd.DataFrame":
     """The difference between a fact's and another fact's neurons, for each pair of options."""
     import pandas as pd
@@ -223,9 +259,9 @@ def _tried(
     return pd.DataFrame(rows)
 
 
-def _best(tried: "pd.DataFrame") -> dict[str, Any]:
-    """The options with the largest t."""
-    return {**tried.sort_values("t", na_position="first").iloc[-1]}
+def _best(tried: "pd.DataFrame", half: int) -> dict[str, Any]:
+    """The options with the largest t on this half."""
+    return {**tried[tried["half"] == half].sort_values("t", na_position="first").iloc[-1]}
 
 
 def _standardised(values: Float[np.ndarray, " fact"]) -> dict[str, Any]:

@@ -27,14 +27,14 @@ DIGITS = 6  # after the decimal point
 class SavedEvidence:
     """Evidence as it was saved: its tables (see `Evidence.tables`) and what they rest on.
 
-    `tables` are pandas DataFrames by name.
+    The options of each of the `halves`, a `criterion` and a `fraction` of neurons, were chosen on
+    the other half. `tables` are pandas DataFrames by name.
     """
 
     model: str
-    chosen_on: tuple[str, ...]
-    reported_on: tuple[str, ...]
-    criterion: str
-    fraction: float
+    halves: tuple[tuple[str, ...], tuple[str, ...]]
+    criterion: tuple[str, str]
+    fraction: tuple[float, float]
     n_prompts: int
     n_known: int
     n_choosing: int
@@ -43,25 +43,28 @@ class SavedEvidence:
     tables: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return f"SavedEvidence({len(self.reported_on)} facts in {self.model})"
+        return f"SavedEvidence({len(self.facts)} facts in {self.model})"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The ids of the facts that take part, those of the first half first."""
+        return self.halves[0] + self.halves[1]
 
 
 @takes(evidence=a_result(Evidence))
 def save_evidence(evidence: Evidence, path: str | Path) -> None:
     """Write evidence to a JSON file, which is there as a whole or not at all."""
-    examined = evidence.examination
-    known = evidence.answers.known
+    parts, known = evidence.examinations, evidence.answers.known
     record: dict[str, Any] = {
-        "model": examined.model,
-        "chosen_on": evidence.chosen_on,
-        "reported_on": evidence.reported_on,
-        "criterion": str(examined.overlap.criterion),
-        "fraction": evidence.chosen["fraction"],
+        "model": evidence.model,
+        "halves": evidence.halves,
+        "criterion": [str(part.overlap.criterion) for part in parts],
+        "fraction": [options["fraction"] for options in evidence.chosen],
         "n_prompts": len(known),
         "n_known": int(known.sum()),
-        "n_choosing": examined.n_choosing,
-        "n_measured": examined.n_measured,
-        "provenance": asdict(examined.scores.provenance),
+        "n_choosing": sum(part.n_choosing for part in parts),
+        "n_measured": evidence.n_measured,
+        "provenance": asdict(parts[0].scores.provenance),
         "tables": {
             name: json.loads(frame.to_json(orient="split", index=False, double_precision=DIGITS))
             for name, frame in evidence.tables().items()

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 import lafn_viz as lv
+from lafn_viz.datasets.languages import outside_latin
 from lafn_viz.experiments import examine
+from lafn_viz.experiments.figures import VALUES, effect_table
 from lafn_viz.neurons.criterion import Criterion
 
 LANGUAGES = ["en", "fr", "es", "ru", "ar"]
@@ -29,35 +31,89 @@ def found(embedded, some_facts):
 
 
 @pytest.mark.slow
-def test_what_chooses_never_reports(found, some_facts):
-    chosen, reported = set(found.chosen_on), set(found.reported_on)
-    assert chosen
-    assert reported
-    assert not chosen & reported
-    assert chosen | reported <= {fact.id for fact in some_facts}
-    assert set(found.examination.overlap.facts) <= reported
-    for effects in found.examination.effects.values():
-        assert set(effects.facts) <= reported
+def test_every_fact_reports_in_one_half(found, some_facts):
+    first, second = (set(half) for half in found.halves)
+    assert first
+    assert second
+    assert not first & second
+    assert set(found.facts) <= {fact.id for fact in some_facts}
+    for half, part in zip((first, second), found.examinations, strict=True):
+        assert set(part.overlap.facts) <= half
+        for effects in part.effects.values():
+            assert set(effects.facts) <= half
 
 
 @pytest.mark.slow
-def test_the_options_that_did_best_are_reported(found):
-    best = found.tried.loc[found.tried["t"].idxmax()]
-    assert len(found.tried) == 4
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_half_reports_by_the_options_that_did_best_on_the_other(found, half):
+    tried = found.tried[found.tried["half"] == 1 - half]
+    best = tried.loc[tried["t"].idxmax()]
+    assert len(tried) == 4
     own = Criterion(int(best["min_languages"]), int(best["min_scripts"]))
-    assert found.examination.overlap.criterion == own
-    shape = found.examination.overlap.shape
-    sizes = {len(s.neurons) for s in found.examination.overlap.sets.values()}
-    assert max(sizes) <= round(best["fraction"] * shape[0] * shape[1])
+    overlap = found.examinations[half].overlap
+    assert overlap.criterion == own
+    sizes = {len(s.neurons) for s in overlap.sets.values()}
+    assert max(sizes) <= round(best["fraction"] * overlap.shape[0] * overlap.shape[1])
+
+
+@pytest.mark.slow
+def test_figures_are_means_over_the_facts_of_both_halves(found):
+    frame, parts = found.to_frame(), found.examinations
+    for how, effects in parts[0].effects.items():
+        codes = [c for c in effects.languages if outside_latin(c)]
+        changes = np.concatenate(
+            [part.effects[how].changes(mean_of=codes)["own fact"][:, :, 0] for part in parts], 1
+        )
+        values = frame.loc[f"P(correct) outside Latin script, neurons {VALUES[how]}", "value"]
+        for name, of_facts in zip(effects.sets, changes, strict=True):
+            assert values[name] == pytest.approx(np.nanmean(of_facts))
+    same = np.concatenate([part.overlap.by_fact()["same fact"] for part in parts])
+    assert frame.loc[("Jaccard index", "same fact"), "value"] == pytest.approx(np.nanmean(same))
+
+
+@pytest.mark.slow
+def test_pairs_of_languages_are_means_over_the_facts_of_both_halves(found):
+    pairs = found.tables()["pairs"].set_index(["language", "other_language"])
+    one, two = (part.overlap for part in found.examinations)
+    assert one.languages == two.languages
+    assert len(pairs) == len(one.to_frame())
+    for first, second in pairs.index:
+        row, column = one.languages.index(first), one.languages.index(second)
+        of_facts = [*one.same_fact[:, row, column], *two.same_fact[:, row, column]]
+        assert pairs.loc[(first, second), "jaccard"] == pytest.approx(np.nanmean(of_facts))
+
+
+@pytest.mark.slow
+def test_languages_of_one_half_alone_take_part(found):
+    """The figures are means over facts, also where a half knows nothing in a language."""
+    one, two = found.examinations
+    without = [code for code in one.overlap.languages if code != "ru"]
+    few = {how: _without(effects, "ru") for how, effects in two.effects.items()}
+    table = effect_table([one, replace(two, effects=few)], by_language=True)
+    assert set(table["languages"]) == {*without, "ru"}
+    alone = effect_table([one], by_language=True)
+    pd.testing.assert_frame_equal(
+        table[table["languages"] == "ru"].reset_index(drop=True),
+        alone[alone["languages"] == "ru"].reset_index(drop=True),
+    )
+
+
+def _without(effects, language):
+    keep = [row for row, code in enumerate(effects.languages) if code != language]
+    return replace(
+        effects, languages=tuple(effects.languages[row] for row in keep),
+        n_neurons=effects.n_neurons[..., keep], p=effects.p[..., keep],
+        log_p=effects.log_p[..., keep],
+    )  # fmt: skip
 
 
 @pytest.mark.slow
 def test_options_do_not_depend_on_the_facts_that_report(embedded, some_facts, found):
-    """The choosing half alone, with the whole half's prompts as corpus, gives the same table."""
+    """Each half's table is the same, whatever else is tried."""
     again = lv.evidence(embedded, some_facts, **OPTIONS | {"fractions": (0.02,)})
     same = found.tried[found.tried["fraction"] == 0.02].reset_index(drop=True)
     pd.testing.assert_frame_equal(again.tried, same)
-    assert again.chosen_on == found.chosen_on
+    assert again.halves == found.halves
 
 
 @pytest.mark.slow
@@ -65,9 +121,9 @@ def test_files_hold_what_was_found(found, tmp_path):
     path = tmp_path / "embedded.json"
     lv.save_evidence(found, path)
     saved = lv.load_evidence(path)
-    assert saved.reported_on == found.reported_on
-    assert saved.provenance.weights == found.examination.scores.provenance.weights
-    assert saved.fraction == found.chosen["fraction"]
+    assert saved.halves == found.halves
+    assert saved.provenance.weights == found.examinations[0].scores.provenance.weights
+    assert list(saved.fraction) == [options["fraction"] for options in found.chosen]
     for name, frame in found.tables().items():
         again = saved.tables[name]
         assert list(again) == list(frame)
@@ -78,8 +134,9 @@ def test_files_hold_what_was_found(found, tmp_path):
 @pytest.mark.slow
 def test_only_what_is_known_takes_part(found):
     known = dict(zip(found.answers.prompts, found.answers.known.tolist(), strict=True))
-    assert all(known[prompt] for prompt in found.examination.scores.prompts)
-    assert found.examination.n_prompts == len(known)
+    for part in found.examinations:
+        assert all(known[prompt] for prompt in part.scores.prompts)
+        assert part.n_prompts == len(known)
 
 
 @pytest.mark.slow
@@ -105,7 +162,7 @@ def test_too_few_facts_are_refused_in_a_sentence(embedded, some_facts):
 def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "other.json"
     path.write_text(json.dumps({"model": "embedded", "tables": {}}), "utf-8")
-    with pytest.raises(lv.FactError, match="chosen_on"):
+    with pytest.raises(lv.FactError, match="halves"):
         lv.load_evidence(path)
     with pytest.raises(FileNotFoundError, match="there is no evidence 'gemma'"):
         lv.load_evidence("gemma")

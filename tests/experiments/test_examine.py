@@ -6,8 +6,8 @@ from made_up import a_set, scores_of
 
 import lafn_viz as lv
 from lafn_viz.experiments.compared_sets import CONTROLS, WITHOUT, compared_sets
-from lafn_viz.experiments.examination import comparison_text
 from lafn_viz.experiments.examine import examine
+from lafn_viz.experiments.figures import comparison_text
 
 SHAPE = (2, 30)
 LANGUAGES = ("en", "fr", "ru", "zh")
@@ -110,7 +110,7 @@ def test_an_examination_is_its_parts_put_together(embedded, some):
     first = "P(correct) outside Latin script, neurons at the mean of other facts"
     assert frame.index[0] == (first, WITHOUT)
     assert frame.loc[(first, WITHOUT), "value"] == pytest.approx(row["p"])
-    lines = comparison_text({"one": found, "two": found}).splitlines()
+    lines = comparison_text({"one": found.to_frame(), "two": found.to_frame()}).splitlines()
     assert lines[0].split() == ["one", "two"]
     assert lines[1] == first
     assert lines[2].count(f"{row['p']:+.1%} [") == 2
