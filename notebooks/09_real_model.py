@@ -43,8 +43,8 @@ except FileNotFoundError as error:
 # ## The rule
 # **The idea** A model that was trained to share facts between languages shares them. That shows
 # that the methods work, and nothing about other models. In a public model we cannot know the
-# answer, so every choice is made on half of the facts and reported on the other half, and a
-# language's neurons are found **without** the language:
+# answer, so every choice is made on half of the facts and reported on the other half, and then the
+# halves are exchanged; and a language's neurons are found **without** the language:
 #
 # $$\text{effect}_L = \log P_L(\text{answer} \mid \text{neurons of the other languages changed})
 #   - \log P_L(\text{answer})$$
@@ -60,7 +60,8 @@ known = tables["known"]
 share = known.groupby("language")[["asked", "known"]].sum()
 share["share"] = share["known"] / share["asked"]
 print(f"{found.n_known} of {found.n_prompts} prompts answered; facts that take part:")
-print(*found.chosen_on, "|", *found.reported_on)
+print(*found.halves[0], "|", *found.halves[1])
+print("each by options chosen on the other half:", found.fraction, found.criterion)
 share.round(2).T
 
 # %%

@@ -24,13 +24,15 @@ from jaxtyping import Float
 
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import Method
+from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import a_flag, a_seed, or_none, some_wholes, takes, whole
 from lafn_viz.core.stats import mean_of_finite
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.facts import FactSet
-from lafn_viz.experiments.compared_sets import CONTROLS
+from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.experiments.compared_sets import CONTROLS, Control, compared_sets
 from lafn_viz.experiments.examination import Examination
-from lafn_viz.experiments.examine import examine_scores, read_once
+from lafn_viz.experiments.examine import examine_scores, read_once, with_other_facts
 from lafn_viz.experiments.figures import (
     comparison_text,
     counts,
@@ -39,6 +41,9 @@ from lafn_viz.experiments.figures import (
     headline,
     pair_table,
 )
+from lafn_viz.experiments.stages import locate
+from lafn_viz.interventions.effects import effects
+from lafn_viz.interventions.replacements import Ablation, CorpusActivations
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.known import known_share
 from lafn_viz.models.scoring import AnswerScores
@@ -208,54 +213,80 @@ def evidence(
         progress=progress,
     )
     read = read_once(model, taking_part, position)
-    options: dict[str, Any] = {"answered": answers.known, "seed": seed, "progress": progress}
 
-    def examined(half: Collection[str], **more: Any) -> Examination:
-        measuring = [
-            p for p in taking_part if p.fact_id in half and p.paraphrase not in (numbers or ())
-        ]
+    def parts(half: Collection[str]) -> tuple[NeuronScores, list[Prompt]]:
+        """The scores of these facts, and the prompts of theirs that measure."""
         own = scores.select(lambda prompt: prompt.fact_id in half)
-        return examine_scores(model, own, measuring, taking_part, read, **options, **more)
+        unseen = [p for p in taking_part if p.paraphrase not in (numbers or ())]
+        return own, [prompt for prompt in unseen if prompt.fact_id in half]
 
+    options: dict[str, Any] = {"seed": seed, "progress": progress}
+    choices = tuple(product(fractions, criteria))
     tried = pd.concat(
         [
-            _tried(examined, half, fractions, criteria).assign(half=n)
-            for n, half in enumerate(halves)
+            _tried(model, *parts(half), taking_part, read, choices, **options).assign(half=number)
+            for number, half in enumerate(halves)
         ],
         ignore_index=True,
     )
 
     def reported(half: int) -> Examination:
         best = _best(tried, 1 - half)
-        return examined(
-            halves[half],
+        return examine_scores(
+            model,
+            *parts(halves[half]),
+            taking_part,
+            read,
+            answered=answers.known,
             hows=("mean", "zero", "resample"),
             controls=CONTROLS,
             fraction=float(best["fraction"]),
             min_languages=int(best["min_languages"]),
             min_scripts=int(best["min_scripts"]),
+            **options,
         )
 
     return Evidence(answers, tried, halves, (reported(0), reported(1)))
 
 
 def _tried(
-    examined: Callable[..., Examination],
-    half: Collection[str],
-    fractions: Sequence[float],
-    criteria: Sequence[tuple[int, int]],
+    model: "TransformerBridge",
+    scores: NeuronScores,
+    held_out: list[Prompt],
+    corpus: list[Prompt],
+    read: Callable[[Ablation], CorpusActivations],
+    choices: Sequence[tuple[float, tuple[int, int]]],
+    *,
+    seed: int,
+    progress: bool,
 ) -> "pd.DataFrame":
-    """The difference between a fact's and another fact's neurons, for each pair of options."""
+    """The difference between a fact's and another fact's neurons, for each pair of options.
+
+    The sets of all options are measured together: most of the cost is that of the prompts.
+    """
     import pandas as pd
 
+    other_fact: tuple[Control, ...] = ("another fact's",)
+    sets = {}
+    for number, (fraction, (languages, scripts)) in enumerate(choices):
+        found = locate(scores, fraction=fraction, min_languages=languages, min_scripts=scripts)
+        compared = compared_sets(found.overlap, scores, {}, other_fact, seed=seed)
+        sets.update({f"{number} {name}": of_name for name, of_name in compared.items()})
+    measured = effects(
+        model, sets, with_other_facts(held_out, corpus), how="mean",
+        position=scores.provenance.options["position"], controls=0, other_fact=False,
+        corpus=read("mean"), seed=seed, progress=progress,
+    )  # fmt: skip
+    changes = measured.changes(of="log_p")["own fact"].reshape(
+        len(choices), 2, len(measured.facts), len(measured.languages)
+    )
     rows = []
-    for fraction, (languages, scripts) in product(fractions, criteria):
-        chosen = {"fraction": fraction, "min_languages": languages, "min_scripts": scripts}
-        effects = examined(half, hows=("mean",), controls=("another fact's",), **chosen).effects
-        own, other = effects["mean"].changes(of="log_p")["own fact"]
+    for (fraction, (languages, scripts)), (own, other) in zip(choices, changes, strict=True):
         # Fewer nats are more effect. Each fact counts once, whatever its languages.
-        difference = mean_of_finite(other - own, 1)
-        rows.append({**chosen, **_standardised(difference)})
+        difference = _standardised(mean_of_finite(other - own, 1))
+        rows.append(
+            {"fraction": fraction, "min_languages": languages, "min_scripts": scripts, **difference}
+        )
     return pd.DataFrame(rows)
 
 

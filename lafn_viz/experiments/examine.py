@@ -130,7 +130,7 @@ def examine(
     used = prompts
     if known_only:
         known = [prompt for prompt, yes in zip(prompts, answered, strict=True) if yes]
-        used = _with_other_facts(known, known)
+        used = with_other_facts(known, known)
     choosing = [prompt for prompt in used if prompt.paraphrase in numbers]
     held_out = [prompt for prompt in used if prompt.paraphrase not in numbers]
     _require_both(choosing, held_out, f"select_on={quoted(numbers)}")
@@ -184,7 +184,7 @@ def examine_scores(
     activations = {key: part.mean for key, part in active.items()}
     sets = compared_sets(found, scores, activations, controls, seed=seed)
     if set(ways) & set(FROM_CORPUS):
-        held_out = _with_other_facts(held_out, corpus)
+        held_out = with_other_facts(held_out, corpus)
     _require_both(choosing, held_out, "hows: no language has prompts of two facts; this")
     return Examination(
         model=scores.provenance.model,
@@ -226,7 +226,7 @@ def _require_both(choosing: list[Prompt], held_out: list[Prompt], what: str) -> 
         )
 
 
-def _with_other_facts(prompts: list[Prompt], corpus: list[Prompt]) -> list[Prompt]:
+def with_other_facts(prompts: list[Prompt], corpus: list[Prompt]) -> list[Prompt]:
     """The prompts in whose language the corpus has another fact, which can take their place."""
     alone = set(without_other_facts(prompts, corpus))
     return [prompt for prompt in prompts if prompt not in alone]
