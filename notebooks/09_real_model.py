@@ -19,7 +19,7 @@
 # **Before** `03_overlap` and `04_degenerate_and_fact_checking`.
 #
 # **What to expect** Neurons found without a language carry its answer in Gemma: changing them
-# costs 38% of the probability outside Latin script, and another capital's neurons cost 1%. But
+# costs 28% of the probability outside Latin script, and another capital's neurons cost nothing. But
 # neurons with scores as high that are **not** agnostic cost nearly as much, and between scripts
 # most of what two languages share is not the fact. What takes long was computed before, by
 # `lafn-viz evidence`, and is read from a table. Cells that run the model need its weights (`make
