@@ -6,7 +6,7 @@ count alike. Other facts are those of the same examination.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -17,11 +17,10 @@ from lafn_viz.experiments.compared_sets import WITHOUT
 from lafn_viz.interventions.effects import Effects
 from lafn_viz.interventions.replacements import Ablation
 from lafn_viz.neurons.agnostic_counts import agnostic_counts
+from lafn_viz.neurons.overlap_result import Overlap
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from lafn_viz.experiments.examination import Examination
 
 COLUMN = 27  # characters of a column of numbers in `comparison_text`
 OUTSIDE_LATIN, LATIN = "outside Latin script", "Latin script"
@@ -31,7 +30,20 @@ Figure = tuple[str, str, float, float, float]  # name, unit, value and its inter
 Section = tuple[str, list[Figure]]
 
 
-def effect_table(parts: "Sequence[Examination]", *, by_language: bool = False) -> "pd.DataFrame":
+class Examined(Protocol):
+    """What figures are made of: an `Examination`."""
+
+    @property
+    def known(self) -> float: ...
+    @property
+    def overlap(self) -> Overlap: ...
+    @property
+    def papers(self) -> Overlap: ...
+    @property
+    def effects(self) -> Mapping[Ablation, Effects]: ...
+
+
+def effect_table(parts: Sequence[Examined], *, by_language: bool = False) -> "pd.DataFrame":
     """The table that `Examination.effect_table` describes."""
     import pandas as pd
 
@@ -50,7 +62,7 @@ def effect_table(parts: "Sequence[Examination]", *, by_language: bool = False) -
     return pd.DataFrame(rows, columns=["how", "languages", "set", "neurons", *ends])
 
 
-def counts(parts: "Sequence[Examination]") -> "pd.DataFrame":
+def counts(parts: Sequence[Examined]) -> "pd.DataFrame":
     """The table that `Examination.counts` describes."""
     import pandas as pd
 
@@ -68,7 +80,7 @@ def counts(parts: "Sequence[Examination]") -> "pd.DataFrame":
     )
 
 
-def pair_table(parts: "Sequence[Examination]") -> "pd.DataFrame":
+def pair_table(parts: Sequence[Examined]) -> "pd.DataFrame":
     """The table of `Overlap.to_frame`: means over the facts of all parts."""
     import pandas as pd
 
@@ -84,7 +96,7 @@ def pair_table(parts: "Sequence[Examination]") -> "pd.DataFrame":
     return means.sort_values(keys, key=lambda codes: codes.map(place), ignore_index=True)
 
 
-def figure_table(parts: "Sequence[Examination]") -> "pd.DataFrame":
+def figure_table(parts: Sequence[Examined]) -> "pd.DataFrame":
     """The table that `Examination.to_frame` describes."""
     import pandas as pd
 
@@ -98,7 +110,7 @@ def figure_table(parts: "Sequence[Examination]") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns).set_index(["section", "figure"])
 
 
-def headline(parts: "Sequence[Examination]") -> str:
+def headline(parts: Sequence[Examined]) -> str:
     """The cautious figure in words (see `examine`)."""
     how, effects = next(iter(_effects(parts).items()))
     where, languages = _groups(effects)[0]
@@ -132,7 +144,7 @@ def comparison_text(frames: "Mapping[str, pd.DataFrame]") -> str:
     return "\n".join(lines)
 
 
-def _effect_sections(parts: "Sequence[Examination]") -> dict[str, list[Figure]]:
+def _effect_sections(parts: Sequence[Examined]) -> dict[str, list[Figure]]:
     """The change of P with every set, by how neurons were changed and where it was measured."""
     sections: dict[str, list[Figure]] = {}
     for row in effect_table(parts).to_dict("records"):
@@ -145,7 +157,7 @@ def _effect_sections(parts: "Sequence[Examination]") -> dict[str, list[Figure]]:
     return sections
 
 
-def _other_sections(parts: "Sequence[Examination]") -> Iterator[Section]:
+def _other_sections(parts: Sequence[Examined]) -> Iterator[Section]:
     """What is known and shared."""
     known = float(np.mean([part.known for part in parts]))
     yield "What the model knows", [("prompts answered", "share", known, np.nan, np.nan)]
@@ -177,7 +189,7 @@ def _other_sections(parts: "Sequence[Examination]") -> Iterator[Section]:
         )
 
 
-def _effects(parts: "Sequence[Examination]") -> dict[Ablation, list[Effects]]:
+def _effects(parts: Sequence[Examined]) -> dict[Ablation, list[Effects]]:
     """The effects of all parts by how neurons were changed."""
     return {how: [part.effects[how] for part in parts] for how in parts[0].effects}
 
