@@ -6,7 +6,7 @@ count alike. Other facts are those of the same examination.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -30,17 +30,25 @@ Figure = tuple[str, str, float, float, float]  # name, unit, value and its inter
 Section = tuple[str, list[Figure]]
 
 
+@runtime_checkable
 class Examined(Protocol):
-    """What figures are made of: an `Examination`."""
+    """What figures are made of: an `Examination`, or what has the same fields."""
 
     @property
-    def known(self) -> float: ...
+    def known(self) -> float:
+        """The share of prompts that the model answers."""
+
     @property
-    def overlap(self) -> Overlap: ...
+    def overlap(self) -> Overlap:
+        """Of the selected neurons."""
+
     @property
-    def papers(self) -> Overlap: ...
+    def papers(self) -> Overlap:
+        """At the papers' threshold."""
+
     @property
-    def effects(self) -> Mapping[Ablation, Effects]: ...
+    def effects(self) -> Mapping[Ablation, Effects]:
+        """By how neurons were changed."""
 
 
 def effect_table(parts: Sequence[Examined], *, by_language: bool = False) -> "pd.DataFrame":
