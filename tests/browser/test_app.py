@@ -14,8 +14,9 @@ pytestmark = pytest.mark.slow
 TABS = ".lafn-page > .lm-TabBar [role=tab]"
 NOBODY = "11111111-1111-1111-1111-111111111111"
 # The visible controls that no screen reader explains, and titles that say nothing.
+# Buttons of plotly are named, and say themselves what they do.
 UNEXPLAINED = """() => [...document.querySelectorAll(
-        ".lafn-row :is(input, select, button, .noUi-handle)")]
+        ".lafn-row :is(input, select, button:not(.modebar-btn), .noUi-handle)")]
     .filter(field => field.checkVisibility() && !field.getAttribute("aria-description"))
     .map(field => field.outerHTML.slice(0, 120))
     .concat([...document.querySelectorAll('[title="null"]')].map(x => x.outerHTML.slice(0, 120)))"""

@@ -133,7 +133,10 @@ def use_overlap(page) -> None:
 
 
 def fits_its_place(page, selector: str) -> None:
-    """A figure is as wide as its place in a wide and a narrow window, and cuts no text."""
+    """A figure is as wide as its place in a wide and a narrow window, and cuts no text.
+
+    One of 840 pixels shrinks to 462 and grows to 1,260.
+    """
     before = page.viewport_size
     for width in (700, 1800):
         page.set_viewport_size({"width": width, "height": before["height"]})
@@ -141,7 +144,8 @@ def fits_its_place(page, selector: str) -> None:
             """selector => {
                 const place = document.querySelector(selector);
                 const drawn = place.querySelector('.main-svg').getBoundingClientRect();
-                return Math.abs(drawn.width - Math.min(place.clientWidth, 1260)) < 10
+                const wanted = Math.max(462, Math.min(place.clientWidth, 1260));
+                return Math.abs(drawn.width - wanted) < 10
                     && [...place.querySelectorAll('.gtitle, .gtitle-subtitle')]
                         .every(text => text.getBoundingClientRect().right <= drawn.right);
             }""",
