@@ -6,7 +6,7 @@
 #              them, once, to 0.6 GB in the cache of the model hub
 # make test-gemma  set that up, then run the tests that need it (minutes)
 # make real    set that up, then find language-agnostic neurons of 12 capitals in Gemma, with every
-#              control (five minutes after the conversion; the README's figures are of 24)
+#              control (five minutes after the conversion; the README's are of 26)
 # make lab     open the notebooks in JupyterLab
 # make app     open the explorers as one page
 # make docs    build the documentation site in build/docs and check its links (the first time takes
