@@ -100,7 +100,7 @@ class Evidence:
 
     @property
     def chosen(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The options by which each half reports: those that did best on the other half."""
+        """The options by which each half reports, which did best on the other half."""
         return _best(self.tried, 1), _best(self.tried, 0)
 
     def to_frame(self) -> "pd.DataFrame":

@@ -100,7 +100,7 @@ class Overlap:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """How figures name each fact: by its subject and relation, or by its id without a name."""
+        """What figures call each fact, by its subject and relation, or by its id without a name."""
         names: dict[str, str] = {}
         for (fact, _), neurons in self.sets.items():
             if neurons.subject:
