@@ -112,6 +112,11 @@ class EditCase:
         subject = self.subject_id or next(iter(self.subject.values()), self.id)
         return subject, self.relation or self.id
 
+    @property
+    def new(self) -> dict[str, str]:
+        """The name of the new object in each language."""
+        return {language: prompts[0].answer for language, prompts in self.edit.items()}
+
     @takes(role=one_of((*ROLES, "keep")), languages=or_none(some_texts))
     def prompts(
         self, role: Role | Literal["keep"], *, languages: str | Iterable[str] | None = None

@@ -158,7 +158,7 @@ class AppliedEdits:
             columns = [column for column, is_real in enumerate(real) if is_real]
             for match, last in self._matches(tuple(ids[column] for column in columns)):
                 for edit in self._edits_of.get(match.key, ()):
-                    if match.relation not in (None, edit.relation):
+                    if not match.asks_for(edit.key):
                         continue
                     position = columns[last]
                     if edit.position == "answer":

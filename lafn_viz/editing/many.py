@@ -110,7 +110,7 @@ def _require_same_model(place: Path | None, cache: EditCache, weights: str) -> N
 
 def _require_same_answers(place: Path | None, edit: Edit, case: EditCase) -> None:
     """Refuse a case whose new object is another than that of its edit in the cache."""
-    new = {language: questions[0].answer for language, questions in case.edit.items()}
+    new = case.new
     if any(new.get(language, name) != name for language, name in edit.new.items()):
         raise EditError(
             f"{place} has {edit!r} already, with another new object than case {case.id!r}; "

@@ -92,9 +92,6 @@ def pair_table(parts: Sequence[Examined]) -> "pd.DataFrame":
     """The table of `Overlap.to_frame`: means over the facts of all parts."""
     import pandas as pd
 
-    first, *others = [part.overlap for part in parts]
-    if not others:
-        return first.to_frame()
     keys = ["language", "other_language"]
     rows = pd.concat([part.overlap.by_pair() for part in parts])
     order = dict.fromkeys(code for part in parts for code in part.overlap.languages)

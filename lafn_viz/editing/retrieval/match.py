@@ -34,6 +34,11 @@ class Match:
     score: float
     relation: str | None = None
 
+    def asks_for(self, key: tuple[str, str]) -> bool:
+        """Whether a text with this match may ask for a fact, given by its subject and relation."""
+        subject, relation = key
+        return self.key == subject and self.relation in (None, relation)
+
 
 @dataclass(frozen=True)
 class Occurrence:

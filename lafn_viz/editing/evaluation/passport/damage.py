@@ -18,7 +18,8 @@ from torch import Tensor
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.evaluation.passport.facts_around import FactsAround
 from lafn_viz.editing.evaluation.passport.questions import About, DamageText, Firing
-from lafn_viz.models.capabilities import capabilities, context_length
+from lafn_viz.models.capabilities import context_length
+from lafn_viz.models.tokenizing import tokenize
 from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
@@ -81,11 +82,7 @@ def measure_damage(
         step: called with the number of texts that were read.
     """
     limit = context_length(model)
-    prefix = capabilities(model).special_prefix
-    rows = [
-        (*prefix, *model.tokenizer(probe.text, add_special_tokens=False)["input_ids"])[:limit]
-        for probe in probes
-    ]
+    rows = [tokenize(model, probe.text).tokens[:limit] for probe in probes]
     vocabulary = model.original_model.config.vocab_size
     start = 0
     while start < len(rows):

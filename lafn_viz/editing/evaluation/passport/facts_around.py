@@ -28,10 +28,15 @@ class FactsAround:
         same = (x for x in self.all if (x.subject_id, x.relation) == (subject, relation))
         return next(same, None)
 
+    @property
+    def new_names(self) -> set[str]:
+        """The names of the new object in the edited wordings."""
+        return {prompt.answer for prompt in self.case.prompts("edit")}
+
     def neighbours(self, n: int) -> list[Fact]:
         """Other subjects of the relation, first one that has the new object already."""
         subject, relation = self.case.key
-        named = {prompt.answer for prompt in self.case.prompts("edit")}
+        named = self.new_names
         others = [x for x in self.all if x.relation == relation and x.subject_id != subject]
         random.Random(self.seed).shuffle(others)
         others.sort(key=lambda fact: not named & set(fact.object.values()))
@@ -46,8 +51,7 @@ class FactsAround:
         They have the languages of the case, and no two are of one subject.
         """
         case = self.case
-        words = {*case.subject.values(), *case.old.values()}
-        words |= {prompt.answer for prompt in case.prompts("edit")}
+        words = {*case.subject.values(), *case.old.values(), *self.new_names}
         told = {word.casefold() for word in words}
         pool = [
             fact
@@ -58,8 +62,10 @@ class FactsAround:
         ]
         random.Random(self.seed + 1).shuffle(pool)
         pool.sort(key=lambda fact: fact.relation == case.key[1])
-        first = {fact.subject_id: fact for fact in reversed(pool)}
-        return [fact for fact in pool if first[fact.subject_id] is fact][:n]
+        first: dict[str, Fact] = {}
+        for fact in pool:
+            first.setdefault(fact.subject_id, fact)
+        return list(first.values())[:n]
 
     def wordings(self, fact: Fact) -> dict[str, tuple[Prompt, ...]]:
         """The prompts of a fact by language of the case, held-out wordings first."""

@@ -31,15 +31,12 @@ class Finder:
         text = detokenize(self._model, tokens).text
         found = {}
         for name, cache in self._caches.items():
-            keys = {edit.key for edit in cache}
-            subjects = {subject for subject, _ in keys}
             found[name] = tuple(
                 Firing(
                     match.key, match.rule, match.name, text[slice(*match.span)], match.span,
                     match.score,
                 )
                 for match in cache.find_as_read(self._model)(text)
-                if (match.key, match.relation) in keys
-                or (match.relation is None and match.key in subjects)
+                if any(match.asks_for(edit.key) for edit in cache)
             )  # fmt: skip
         return found

@@ -143,7 +143,7 @@ def passport(
         relation=case.key[1],
         subject=case.subject,
         old=case.old,
-        new={language: prompts[0].answer for language, prompts in case.edit.items()},
+        new=case.new,
         edits={name: repr(edit) for name, edit in applicable.items()},
         questions=questions,
         damage=damage,
@@ -257,8 +257,8 @@ def _known_best(probes: Sequence[Probe], before: Sequence[str], facts: FactsArou
     for probe, text in zip(probes, before, strict=True):
         if probe.kind == "other subject" and not {*probe.old} & {*probe.new}:
             right[probe.prompt.fact_id] += begins_with(text, probe.old, probe.prompt.language)
-    by_id = {fact.id: fact for fact in facts.all}
-    return [by_id[name] for name, _ in right.most_common() if name in by_id][:CONTROLS]
+    held = {fact.id for fact in facts.all}
+    return [facts.all[name] for name, _ in right.most_common() if name in held][:CONTROLS]
 
 
 class _Progress:

@@ -67,7 +67,7 @@ class About:
 def probes_of_case(case: EditCase, facts: FactsAround, *, neighbours: int) -> list[Probe]:
     """The case's own questions, and one of each neighbour in each language."""
     probes = [
-        Probe(kind, prompt, _old(case, prompt), (prompt.answer, *prompt.aliases))
+        Probe(kind, prompt, _in(case.old, prompt), (prompt.answer, *prompt.aliases))
         for kind, role in _ROLES.items()
         for prompt in case.prompts(role)
     ]
@@ -75,11 +75,10 @@ def probes_of_case(case: EditCase, facts: FactsAround, *, neighbours: int) -> li
         Probe("what follows", prompt, (), (prompt.answer, *prompt.aliases))
         for prompt in case.prompts("portability")
     ]
-    new = {lang: prompts[0].answer for lang, prompts in case.edit.items()}
+    new = case.new
 
     def stays(kind: Kind, prompt: Prompt) -> Probe:
-        own = (prompt.answer, *prompt.aliases)
-        return Probe(kind, prompt, own, (new[prompt.language],) if prompt.language in new else ())
+        return Probe(kind, prompt, (prompt.answer, *prompt.aliases), _in(new, prompt))
 
     for prompt in case.prompts("locality"):
         name = case.subject.get(prompt.language, "")
@@ -124,11 +123,12 @@ def _probe(kind: Kind, about: About, prompt: Prompt, case: EditCase, variant: st
     new = (edited.answer, *edited.aliases)
     if about.control:
         return Probe(kind, prompt, (about.objects[prompt.language],), new, True, variant)
-    return Probe(kind, replace(prompt, answer=new[0]), _old(case, prompt), new, False, variant)
+    return Probe(kind, replace(prompt, answer=new[0]), _in(case.old, prompt), new, False, variant)
 
 
-def _old(case: EditCase, prompt: Prompt) -> tuple[str, ...]:
-    return (case.old[prompt.language],) if prompt.language in case.old else ()
+def _in(names: Mapping[str, str], prompt: Prompt) -> tuple[str, ...]:
+    """The name in a prompt's language, if there is one."""
+    return (names[prompt.language],) if prompt.language in names else ()
 
 
 def _named(prompt: Prompt, name: str) -> Prompt:
@@ -171,7 +171,7 @@ def _after_examples(
     prompt = about.base[language]
     if about.fact is None:
         return
-    told = {prompt.answer for prompt in case.prompts("edit")} | set(case.old.values())
+    told = facts.new_names | set(case.old.values())
     others = tuple(
         fact
         for fact in facts.all
