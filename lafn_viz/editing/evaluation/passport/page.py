@@ -5,7 +5,7 @@ are written as counts; the bars behind them only repeat what the counts say.
 """
 
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from typing import Any
@@ -32,7 +32,6 @@ from lafn_viz.editing.evaluation.passport.questions import (
     KINDS,
     STAY,
     WAYS_ROUND,
-    PassportQuestion,
 )
 from lafn_viz.editing.evaluation.passport.tables import PassportTables
 
@@ -81,41 +80,38 @@ def _head(passport: PassportTables) -> str:
 
 
 def _verdict(passport: PassportTables, edit: str) -> str:
-    asked = passport.questions
-    change = [x for x in asked if x.kind in CHANGE]
-    stay = [x for x in asked if x.kind in STAY]
-    roundabout = [x for x in asked if x.kind in WAYS_ROUND and not x.control and x.right_before]
-    back = sum(x.outcome(edit) == "old" for x in roundabout)
+    rows = [x for x in passport.summary().to_dict("records") if x["edit"] == edit]
+
+    def total(kinds: Sequence[str], column: str) -> int:
+        return sum(x[column] for x in rows if x["kind"] in kinds and not x["control"])
+
     parts = [
-        f"writes the new answer to {_n_well(change, edit)} of {len(change)} questions about the "
-        "fact"
+        f"writes the new answer to {total(CHANGE, 'well')} of {total(CHANGE, 'questions')} "
+        "questions about the fact"
     ]
-    if stay:
-        parts.append(f"leaves {_n_well(stay, edit)} of {len(stay)} other answers as they were")
-    if roundabout:
+    if stay := total(STAY, "questions"):
+        parts.append(f"leaves {total(STAY, 'well')} of {stay} other answers as they were")
+    if roundabout := total(WAYS_ROUND, "right_before"):
         parts.append(
-            f"and gives the old answer to {back} of {len(roundabout)} roundabout questions that "
-            "had it before"
+            f"and gives the old answer to {total(WAYS_ROUND, 'recovered')} of {roundabout} "
+            "roundabout questions that had it before"
         )
     return f"<b>{escape(edit)}</b> {', '.join(parts)}."
 
 
-def _n_well(questions: Iterable[PassportQuestion], edit: str) -> int:
-    return sum(question.went_well(edit) for question in questions)
-
-
 def _glance(passport: PassportTables) -> str:
     """How many answers of each kind are as they should be."""
+    summary = passport.summary().to_dict("records")
+    by_kind = {(x["kind"], x["edit"]): x for x in summary if not x["control"]}
     rows = []
     for kind in (*CHANGE, *STAY):
-        asked = [x for x in passport.questions if x.kind == kind]
+        asked = [by_kind[kind, edit] for edit in passport.edits if (kind, edit) in by_kind]
         if asked:
             should = "new answer" if kind in CHANGE else "same answer"
-            cells = [count(_n_well(asked, edit), len(asked)) for edit in passport.edits]
-            before = sum(x.right_before for x in asked)
-            rows.append(row(TITLES[kind], should, count(before, len(asked)), *cells))
-    spread = [_spread(one) for one in passport.summary().to_dict("records")]
-    note = "".join(sentence for sentence in spread if sentence)
+            cells = [count(x["well"], x["questions"]) for x in asked]
+            before = count(asked[0]["right_before"], asked[0]["questions"])
+            rows.append(row(TITLES[kind], should, before, *cells))
+    note = "".join(map(_spread, summary))
     return section(
         "glance",
         "At a glance",
@@ -143,15 +139,15 @@ def _spread(one: Mapping[Hashable, Any]) -> str:
 
 def _languages(passport: PassportTables) -> str:
     """The same, by language."""
-    kinds = [kind for kind in (*CHANGE, *STAY) if any(x.kind == kind for x in passport.questions)]
+    summary = passport.by_language().to_dict("records")
+    found = {(x["edit"], x["kind"], x["language"]): x for x in summary if not x["control"]}
+    kinds = [kind for kind in (*CHANGE, *STAY) if any(kind == of for _, of, _ in found)]
     tables = []
     for edit in passport.edits:
         rows = []
         for language in passport.languages:
-            cells = []
-            for kind in kinds:
-                asked = [x for x in passport.questions if (x.kind, x.language) == (kind, language)]
-                cells.append(count(_n_well(asked, edit), len(asked)))
+            asked = [found.get((edit, kind, language)) for kind in kinds]
+            cells = [count(x["well"], x["questions"]) if x else count(0, 0) for x in asked]
             rows.append(row(language_name(language), *cells))
         head = ("Language", *(TITLES[kind] for kind in kinds))
         tables.append(table(head, rows, f"Answers as they should be after {edit}, by language"))
@@ -160,24 +156,24 @@ def _languages(passport: PassportTables) -> str:
 
 def _ways_round(passport: PassportTables) -> str:
     """What comes of roundabout questions, beside the same questions about neighbours."""
+    summary = passport.summary().to_dict("records")
+    found = {(x["kind"], x["edit"], x["control"]): x for x in summary}
     rows = []
     for kind in WAYS_ROUND:
-        asked = [x for x in passport.questions if x.kind == kind and not x.control]
-        controls = [x for x in passport.questions if x.kind == kind and x.control]
-        for edit in passport.edits if asked else ():
-            outcomes = [x.outcome(edit) for x in asked]
-            known = [x for x in asked if x.right_before]
-            back = sum(x.outcome(edit) == "old" for x in known)
-            rows.append(
-                row(
-                    TITLES[kind], Cell(edit, tone="name"), count(len(known), len(asked)),
-                    "–" if kind == "reversed" else count(outcomes.count("new"), len(asked)),
-                    count(outcomes.count("old"), len(asked), bad=True),
-                    count(outcomes.count("other"), len(asked), bad=True),
-                    count(back, len(known), bad=True) if known else "none had it",
-                    count(_n_well(controls, edit), len(controls)) if controls else "no control",
-                )
-            )  # fmt: skip
+        for edit in passport.edits:
+            if asked := found.get((kind, edit, False)):
+                n, n_known = asked["questions"], asked["right_before"]
+                control = found.get((kind, edit, True))
+                rows.append(
+                    row(
+                        TITLES[kind], Cell(edit, tone="name"), count(n_known, n),
+                        "–" if kind == "reversed" else count(asked["new"], n),
+                        count(asked["old"], n, bad=True),
+                        count(asked["other"], n, bad=True),
+                        count(asked["recovered"], n_known, bad=True) if n_known else "none had it",
+                        count(control["well"], control["questions"]) if control else "no control",
+                    )
+                )  # fmt: skip
     missing = [f"{TITLES[k]}: {passport.left_out[k]}." for k in KINDS if k in passport.left_out]
     head = (
         "Question",
