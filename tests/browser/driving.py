@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, TimeoutError as PlaywrightTimeoutError
 
 SIZE = {"width": 1280, "height": 1000}
 PROXY_NAME = "viz.example"  # leads to this computer, as the name of a proxy
@@ -210,7 +210,28 @@ def _click(page: Page, plot: str, where: list[int] | int, trace: int, seconds: f
     wait_for = f"{plot}.js-plotly-plot, {plot} .js-plotly-plot"
     figure = page.locator(wait_for).first
     figure.wait_for()
-    figure.scroll_into_view_if_needed()
+    # A figure that is drawn again between the pointer's arrival and the press takes no click (the
+    # page may just have got a scroll bar); a person then clicks again.
+    for _ in range(3):
+        figure.scroll_into_view_if_needed()
+        _point_at(page, plot, where, trace, seconds)
+        page.evaluate(
+            "selector => {"
+            + PLOT
+            + "window.clicks = 0; gd.once('plotly_click', () => { window.clicks += 1; }); }",
+            plot,
+        )
+        page.mouse.down()
+        page.mouse.up()
+        try:
+            page.wait_for_function("() => window.clicks > 0", timeout=2000)
+            return
+        except PlaywrightTimeoutError:
+            continue
+    raise AssertionError(f"{plot} took none of three clicks on {where} of trace {trace}")
+
+
+def _point_at(page: Page, plot: str, where: list[int] | int, trace: int, seconds: float) -> None:
     spot = page.evaluate(
         "([selector, where, number]) => {"
         + PLOT
@@ -260,7 +281,6 @@ def _click(page: Page, plot: str, where: list[int] | int, trace: int, seconds: f
         arg=[plot, where, trace],
         timeout=seconds * 1000,
     )
-    page.mouse.click(*spot)
 
 
 def open_notebook(page: Page, address: str, name: str, *, seconds: float = 90) -> None:
