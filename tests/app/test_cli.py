@@ -12,7 +12,7 @@ from lafn_viz.cli import main
 
 @pytest.mark.slow
 def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network):
-    assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "3"]) == 0
+    assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "2"]) == 0
     output = capsys.readouterr().out
     lines = output.splitlines()
     row = lines[lines.index("Jaccard index") + 1]

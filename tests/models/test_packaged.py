@@ -64,14 +64,14 @@ def smollm2(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::lafn_viz.CompletenessWarning")  # four points are enough here
+@pytest.mark.filterwarnings("ignore::lafn_viz.CompletenessWarning")  # two points are enough here
 @needed
 def test_it_knows_capitals_in_english_alone_and_shares_few_neurons(smollm2, embedded, facts):
     prompts = [p for p in facts.filter(**ASKED).prompts() if p.paraphrase == 1]
     english = torch.tensor([p.language == "en" for p in prompts])
     excess = {}
     for name, model in (("smollm2", smollm2), ("embedded", embedded)):
-        scores = lv.attribute(model, prompts, position="answer", n_steps=4)
+        scores = lv.attribute(model, prompts, position="answer", n_steps=2)
         if name == "smollm2":
             assert scores.values.shape == (12, 30, 1536)
             right = scores.target_prob
