@@ -215,7 +215,7 @@ def real(root: Path) -> dict[str, object]:
     folder, log, draw, kills = root / "killed", root / "log-killed", random.Random(1), 0
     while True:
         child = forked(lambda: sweep(folder, log))
-        deadline = time.monotonic() + draw.uniform(0.05, usual / 4)
+        deadline = time.monotonic() + draw.uniform(0.05, usual / 2)
         while time.monotonic() < deadline and not os.waitid(
             os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
         ):
