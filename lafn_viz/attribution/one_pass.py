@@ -37,6 +37,7 @@ from lafn_viz.models.hooks import (
     hook_block,
     hook_post,
     hooked,
+    no_logits,
 )
 from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.scoring import ChunkedAnswerLogProb, answer_log_prob, is_likeliest
@@ -309,7 +310,7 @@ class OnePass:
 
         def take(value: Tensor, hook: Any) -> Tensor:
             kept.append(value[:, predicted])
-            return value[:1, :1]
+            return no_logits(value)
 
         if unembedding is not None:
             hooks = [*hooks, (HOOK_UNEMBED, take)]

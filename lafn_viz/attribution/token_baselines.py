@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass, shifted
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hooked
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hooked, no_logits
 
 # Sharing saves most with small groups, and each group costs a pass.
 GROUPS, SMALLEST_GROUP = 4, 4
@@ -64,12 +64,9 @@ def _replaced(
     def keep(value: Tensor, hook: Any) -> None:
         activations.append(value[:, at])
 
-    def end(value: Tensor, hook: Any) -> Tensor:
-        return value[:1, :1]
-
     hooks: Hooks = [(hook_post(layer), keep) for layer in range(run.capabilities.n_layers)]
     if run.capabilities.unembedding is not None:
-        hooks.append((HOOK_UNEMBED, end))
+        hooks.append((HOOK_UNEMBED, no_logits))
     owner = run.everyone().repeat_interleave(len(places))
     options = run.options(owner, rows.shape[-1], run.prefix_of(first), mask=False)
     with torch.no_grad(), hooked(run.model, hooks):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lafn_viz.models.batching import prefix_cache
 from lafn_viz.models.capabilities import capabilities
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked, no_logits
 from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.weights import device_of
 
@@ -82,7 +82,7 @@ class SideBySide:
             if not start:
                 continue
             tokens = self.tokens.new_tensor([prompts[i].tokens[:start] for i in rows])
-            with hooked(self.model, [(HOOK_UNEMBED, _first_only)] if self._narrows else []):
+            with hooked(self.model, [(HOOK_UNEMBED, no_logits)] if self._narrows else []):
                 _, cache = self.model(tokens, return_type="logits_and_cache", use_cache=True)
             if not self.prefix:
                 self.prefix = [
@@ -128,7 +128,7 @@ class SideBySide:
 
         def take(value: Tensor, hook: Any) -> Tensor:
             kept.append(value[self.rows, self.predicts])
-            return value[:, :0] if reads_hidden else kept[0][None]
+            return no_logits(value) if reads_hidden else kept[0][None]
 
         hooks = [*hooks, (HOOK_UNEMBED, take)] if self._narrows else hooks
         with hooked(self.model, hooks):
@@ -160,8 +160,3 @@ def grouped(widths: Sequence[int], cost: float) -> list[list[int]]:
         groups.append(sorted(order[start:stop]))
         stop = start
     return groups[::-1]
-
-
-def _first_only(value: Tensor, hook: Any) -> Tensor:
-    """A hook that cuts the un-embedding down to one position: its logits are not needed."""
-    return value[:1, :1]

@@ -39,7 +39,7 @@ from lafn_viz.models.batching import Batch, batches_of
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.generate_calls import prompts_given
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_block, hook_block_out, hooked
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_block, hook_block_out, hooked, no_logits
 from lafn_viz.models.scoring import LOGITS_AT_ONCE
 from lafn_viz.models.tokenizing import token_text
 from lafn_viz.models.tokens import encode_all
@@ -199,7 +199,7 @@ def _streams(model: "TransformerBridge", batch: Batch) -> Float[Tensor, "row _"]
 
     def take(value: Tensor, hook: Any) -> Tensor:
         taken.append(value)
-        return value[:1, :1]
+        return no_logits(value)
 
     hooks: Hooks = [(hook_block(layer), keep) for layer in range(caps.n_layers)]
     hooks.append((hook_block_out(caps.n_layers - 1), put))

@@ -5,8 +5,8 @@
    call takes the model's lock. A second call from another thread waits; a call inside a call does
    not. Of the edits that are applied to the model, those of the calling thread act, and no others.
 3. **Plain modes.** Whatever the caller has switched on in torch, the call computes without it (see
-   `torch_modes`), and with the model in evaluation mode, without dropout. Both are as before
-   afterwards.
+   `torch_modes`), and with the model in evaluation mode, without dropout, its weights without
+   gradients. All are as before afterwards.
 
 A pass that the user runs (`model(...)`, `generate`) is no public call. It waits for nobody, and
 sees every edit that is applied.
@@ -65,7 +65,7 @@ def call(model: "TransformerBridge") -> Iterator[None]:
         turn.n_calls += 1
         turn.calling = True
         try:
-            with _evaluating(turn.modules):
+            with _evaluating(turn.modules), _frozen(turn.modules):
                 yield
         finally:
             _let_go_of_graphs(turn.modules)
@@ -173,6 +173,24 @@ def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+@contextlib.contextmanager
+def _frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Let no weight want a gradient: none is kept, and no graph grows behind a result."""
+    wanting = {
+        weight: None
+        for module in modules
+        for weight in module._parameters.values()
+        if weight is not None and weight.requires_grad
+    }
+    for weight in wanting:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in wanting:
+            weight.requires_grad_(True)
 
 
 def _let_go_of_graphs(modules: Sequence[nn.Module]) -> None:

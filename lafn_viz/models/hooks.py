@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 HOOK_UNEMBED = "unembed.hook_in"  # the input of the un-embedding
 Hooks = list[tuple[str, Callable[..., Any]]]
 
+
+def no_logits(value: Tensor, hook: Any = None) -> Tensor:
+    """A hook at `HOOK_UNEMBED`: no position is left, so the model reads no matrix for its words.
+
+    With a large vocabulary that is a tenth of a pass, even for one position.
+    """
+    return value[:, :0]
+
+
 # torch numbers hooks without a lock: of two that are added at once, one could take the other's
 # place.
 ADDING_HOOKS = threading.Lock()

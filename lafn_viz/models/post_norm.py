@@ -29,6 +29,7 @@ from lafn_viz.models.hooks import (
     hook_post,
     hook_written,
     hooked,
+    no_logits,
 )
 from lafn_viz.models.trials import probe_tokens
 
@@ -63,7 +64,7 @@ def post_norm_floors(model: "TransformerBridge", n_layers: int) -> tuple[float |
             (hook_block_out(layer), _keep(outputs, layer)),
         ]
     if HOOK_UNEMBED in model.hook_dict:
-        hooks.append((HOOK_UNEMBED, lambda value, hook: value[:1, :1]))
+        hooks.append((HOOK_UNEMBED, no_logits))
     with torch.no_grad(), hooked(model, hooks):
         model(tokens.repeat(k, 1))
     return tuple(_floor(outputs.get(layer), written.get(layer)) for layer in range(n_layers))

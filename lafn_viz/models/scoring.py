@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.messages import quoted
@@ -34,7 +35,7 @@ from lafn_viz.models.batching import Padded, batches_of
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import Unembedding, capabilities, provenance
 from lafn_viz.models.generate_calls import prompts_given
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked, no_logits
 from lafn_viz.models.shared_beginnings import answer_logits, can_share
 from lafn_viz.models.tokens import Encoded, encode_all
 
@@ -112,7 +113,10 @@ class ChunkedAnswerLogProb(torch.autograd.Function):
         size = max(ROWS_AT_ONCE, LOGITS_AT_ONCE // len(unembedding.weight))
         for start in range(0, len(flat), size):
             part = slice(start, start + size)
-            logits, token = unembedding.logits(flat[part]), tokens[part, None]
+            # Matrix libraries multiply a handful of rows more slowly than sixteen.
+            n_rows, token = len(flat[part]), tokens[part, None]
+            spare = 16 - n_rows if 4 < n_rows < 16 else 0
+            logits = unembedding.logits(pad(flat[part], (0, 0, 0, spare)))[:n_rows]
             chosen, top = logits.gather(1, token), logits.amax(1, keepdim=True)
             cap_slope = None
             if gradient is not None and unembedding.cap is not None:
@@ -271,7 +275,7 @@ def log_prob_of(
 
     def take(value: Tensor, hook: Any) -> Tensor:
         hidden.append(value[batch.row, batch.at])
-        return value[:1, :1]
+        return no_logits(value)
 
     last: Hooks = [] if unembedding is None else [(HOOK_UNEMBED, take)]
     with torch.no_grad(), hooked(model, [*hooks, *last]):

@@ -23,7 +23,7 @@ from torch import Tensor
 from lafn_viz.models.batching import prefix_cache
 from lafn_viz.models.calls import all_modules
 from lafn_viz.models.capabilities import capabilities
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked, no_logits
 from lafn_viz.models.read_texts import ReadTexts
 from lafn_viz.models.tokens import Encoded
 from lafn_viz.models.weights import device_of
@@ -109,7 +109,7 @@ def _keys_and_values(
     texts = ReadTexts.unchanged(tokens)
     if not tokens.numel():
         return [], texts
-    with torch.no_grad(), hooked(model, [(HOOK_UNEMBED, _first_only)]):
+    with torch.no_grad(), hooked(model, [(HOOK_UNEMBED, no_logits)]):
         _, cache = model(tokens, return_type="logits_and_cache", use_cache=True)
     return [(layer.keys, layer.values) for layer in cache.layers], texts
 
@@ -138,18 +138,13 @@ def _logits_of(
 
     def take(value: Tensor, hook: Any) -> Tensor:
         hidden.append(value[row, place])
-        return value[:1, :1]
+        return no_logits(value)
 
     last: Hooks = [(HOOK_UNEMBED, take)]
     with torch.no_grad(), hooked(model, last):
         model(tokens, **({} if cache is None else {"past_key_values": cache}))
     for part in torch.arange(len(row), device=row.device).split(UNEMBEDDED):
         yield numbers[part], answer[part], unembedding.logits(hidden[0][part])
-
-
-def _first_only(value: Tensor, hook: Any) -> Tensor:
-    """A hook that cuts the un-embedding down to one position: its logits are not needed."""
-    return value[:1, :1]
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

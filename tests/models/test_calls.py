@@ -1,6 +1,7 @@
 """What every public call does around its work with a model."""
 
 import inspect
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,3 +137,23 @@ def test_a_model_in_training_mode_is_read_without_dropout(folder, prompts):
     assert model.training
     assert model.original_model.training
     assert not dropout.training
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3", "bert"])
+def test_weights_that_want_gradients_are_read_as_those_that_want_none(folder, prompts, family):
+    model = lv.load_model(folder(family))
+    calls = {
+        "from zero": lambda: lv.attribute(model, prompts[:2], baseline="zero", n_steps=4).values,
+        "auto": lambda: lv.attribute(model, prompts[:2], target="log_prob").values,
+        "answers": lambda: lv.score_answers(model, prompts).log_prob,
+        "card": lambda: torch.tensor(lv.neuron_card(model, prompts[:2], (1, 3)).activation),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = {name: call() for name, call in calls.items()}
+        model.requires_grad_(True)
+        for name, call in calls.items():
+            found = call()
+            assert torch.equal(found, plain[name]), name
+            assert not found.requires_grad
+    assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
