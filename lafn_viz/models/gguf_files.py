@@ -176,7 +176,7 @@ def _write(file: Path, new: Path, dtype: torch.dtype, step: Any) -> None:
     import transformers as hf
 
     options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
-    with quiet(), _one_reader():
+    with quiet(), _one_reader_and_bar():
         try:
             step("tokenizer")
             tokenizer = hf.AutoTokenizer.from_pretrained(file.parent, **options)
@@ -211,16 +211,20 @@ def _write(file: Path, new: Path, dtype: torch.dtype, step: Any) -> None:
 
 
 @contextlib.contextmanager
-def _one_reader() -> Iterator[None]:
+def _one_reader_and_bar() -> Iterator[None]:
     """Let transformers parse a header once, and not thrice (tokenizer, configuration, weights).
 
-    gguf takes half a minute to parse a vocabulary of 262,144 words.
+    gguf takes half a minute to parse a vocabulary of 262,144 words. transformers' own bar, which
+    `quiet` does not reach, stays away from ours.
     """
     import gguf
+    from transformers import modeling_gguf_pytorch_utils as hf
 
-    reader = gguf.GGUFReader
+    reader, bar = gguf.GGUFReader, hf.tqdm
     setattr(gguf, "GGUFReader", cache(reader))  # noqa: B010
+    setattr(hf, "tqdm", lambda tensors, **options: tensors)  # noqa: B010
     try:
         yield
     finally:
         setattr(gguf, "GGUFReader", reader)  # noqa: B010
+        setattr(hf, "tqdm", bar)  # noqa: B010
