@@ -16,7 +16,7 @@ from lafn_viz.interventions.effects import Effects
 from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, signed, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, SPECIFIC, interval, of_model, signed, styled
 
 CONTRASTS = {"own fact": AGNOSTIC, "other fact": SPECIFIC, "random neurons": CONTROL}
 SPLITS = {"trained": "told in<br>this language", "held-out pair": "told in<br>others only"}
@@ -85,7 +85,7 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
         title=f"What happens to the answers? ({effects.provenance.options['how']})",
         caption=f"Mean over {counted(len(effects.facts), 'fact')} with 95% intervals; all "
         "panels have one scale.<br>Grey: as many random neurons of the same layers; orange: "
-        "another fact.",
+        "another fact." + of_model(effects.provenance),
         height=height,
     )
     return figure.update_layout(margin={"t": top})
@@ -146,7 +146,8 @@ def effects_matrix(effects: Effects, *, of: Literal["p", "log_p"] = "log_p") -> 
         f"({effects.provenance.options['how']})",
         caption=f"Change of {UNITS[of][10:]}, mean of {counted(len(effects.facts), 'fact')}: "
         f"{matrix[same].mean():+z.2f} in the same language, {matrix[~same].mean():+z.2f} in "
-        f"others;<br>as many random neurons of the same layers {random:+z.2f}.",
+        f"others;<br>as many random neurons of the same layers {random:+z.2f}."
+        + of_model(effects.provenance),
         height=560,
     )
     return figure.update_layout(margin={"l": 110, "b": 110})

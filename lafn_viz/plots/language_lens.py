@@ -21,6 +21,7 @@ from lafn_viz.plots.style import (
     SPECIFIC,
     asked_of,
     isolated,
+    of_model,
     styled,
     visible,
 )
@@ -85,7 +86,7 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
         "Bold: the prompt's own language.<br>Names that begin alike lead together. "
         f"Last row, the control: other facts' names, in any language. {left_out} of "
         f"{len(lens.prompts)} prompts left out:<br>their own name begins like that of another "
-        "language.",
+        "language." + of_model(lens.provenance),
         height=170 + n_rows * (85 + ROW * (len(lens.languages) + 1)),
     )
     return figure.update_layout(margin={"l": 90, "t": 140})
@@ -166,7 +167,8 @@ def language_ranks(lens: LanguageLens, *, pivot: str = "en") -> go.Figure:
         title=f"When does the {language_name(pivot)} name come, and when the own one?",
         caption=f"Rank of the name's first token, median over prompts ({int(counted.sum())} in "
         "all, whose two names begin differently).<br>Bands: 80% of other facts' names in the same "
-        "language and prompts. A line inside its band says nothing of the fact.",
+        "language and prompts. A line inside its band says nothing of the fact."
+        + of_model(lens.provenance),
         height=190 + 210 * n_rows,
     )
     return figure.update_layout(legend=LEGEND_ABOVE | {"y": 1 + 0.12 / n_rows}, margin={"t": 150})
@@ -284,7 +286,8 @@ def lens_strip(lens: LanguageLens, *, prompt: int = 0) -> go.Figure:
         title=f"What each layer would write: {asked_of(asked)}",
         caption=f"After “{html.escape(asked.text, quote=False)}” ({language_name(asked.language)}):"
         " the likeliest token of each layer (darker: more probable),<br>and the rank (1: likeliest)"
-        " of the first token of the answer's name in each language; median of other facts' names.",
+        " of the first token of the answer's name in each language; median of other facts' names."
+        + of_model(lens.provenance),
         height=230 + 24 * len(layers),
     )
     return figure.update_layout(margin={"l": 70, "t": 150})

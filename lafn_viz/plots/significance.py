@@ -10,7 +10,7 @@ from lafn_viz.core.messages import quoted
 from lafn_viz.neurons.significance import NULLS, STATISTICS, Significance
 from lafn_viz.neurons.stability import Choice
 from lafn_viz.plots.drawn import a_table, draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, made_of, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def significance_ladder(
         figure,
         title=f"Is the overlap more than chance, and more than for other facts? ({statistic})",
         caption=f"{found.n_permutations} permutations. Grey: random neurons of the same layers; "
-        "orange: neurons of other facts of the relation.",
+        "orange: neurons of other facts of the relation." + made_of(found.facts, found.provenance),
         height=480,
     )
     return figure.update_layout(margin={"b": 110, "t": 140})

@@ -73,16 +73,22 @@ def made_of_scores(scores: NeuronScores) -> str:
     return made_of([_asked_of(scores.prompts[0])], scores.provenance, len(scores.prompts))
 
 
-def made_of(facts: Sequence[str], provenance: Provenance, n_prompts: int) -> str:
+def of_model(provenance: Provenance) -> str:
+    """Return the end of a caption that says the rest: of which model a figure is."""
+    return html.escape(f" Model: {provenance.model}.", quote=False)
+
+
+def made_of(facts: Sequence[str], provenance: Provenance, n_prompts: int | None = None) -> str:
     """Return the last line of a caption: of which facts, model, method, position, selection and
-    number of prompts a figure is."""
+    number of prompts (where it is known) a figure is."""
     what = facts[0] if len(facts) == 1 else f"{len(facts)} facts"
     options = provenance.options
     how = [provenance.method.replace("_", " ")]
     if position := options.get("position"):
         how.append(f"position {position!r}")
-    how = [" · ".join(how) + selected_by(options), counted(n_prompts, "prompt")]
-    parts = [what, provenance.model, *how]
+    parts = [what, provenance.model, " · ".join(how) + selected_by(options)]
+    if n_prompts is not None:
+        parts.append(counted(n_prompts, "prompt"))
     return "<br>" + html.escape(" · ".join(parts), quote=False)
 
 
