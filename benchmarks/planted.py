@@ -4,10 +4,10 @@
     python benchmarks/planted.py --facts 5 --seed 1 --position answer
     python benchmarks/planted.py --languages all          # slower
     python benchmarks/planted.py --figure planted.html
-    python benchmarks/planted.py --model gemma-3-270m --facts 4 --languages en fr es ru \\
-        --agnostic 5 --specific 1 --max-tokens 3 --negatives 240 --paraphrases 0 4 \\
-        --position answer --methods integrated_gradients integrated_gradients_mean \\
-        gradient_x_activation activation direct_effect random
+    python benchmarks/planted.py --model gemma-3-270m --facts 2 --languages en ru \\
+        --agnostic 3 --specific 1 --max-tokens 2 --negatives 60 --paraphrases 0 --position answer \\
+        --methods integrated_gradients integrated_gradients_mean gradient_x_activation \\
+        activation random                             # ten minutes
 
 Facts are planted in a copy of a model, by default the embedded one (see `lv.plant`). The output has
 three parts:
