@@ -26,7 +26,7 @@ have k_j points and layer l r_l = 1 + k_1 + ... + k_l rows, and let the answer h
     2 P T L                   the unmodified run
     4 P T' (r_1 + ... + r_L)  all rows, forward and backward (in layer 1 back to its neurons)
     12 T T' d r_l             attention's own products in each layer (4 forward, 8 backward)
-    4 A d_model d_vocab r_L   the unembedding and its gradient, and a little of it in each run
+    4 A d_model d_vocab r_L   the unembedding and its gradient
 
 `lafn_viz` runs all of this in one pass. Models that do not support a growing batch (BLOOM, OPT,
 XGLM) need about twice as much. Passes that `max_rows` splits repeat some unmodified rows, which the
@@ -141,8 +141,7 @@ def flop(
     attention = 4 * tokens * shape.d_attention
     total = shape.n_layers * tokens * (2 * shape.weights + attention)
     position = 2 * shape.d_model * shape.d_vocab  # one position through the unembedding
-    # The answer of the unmodified run. In both runs the model itself also reads out one position.
-    total += (answer + 2) * position
+    total += answer * position  # the answer of the unmodified run
     rows = 1.0
     for layer, count in enumerate(points):
         rows += count

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from lafn_viz.core.arguments import takes, whole
 from lafn_viz.core.messages import quoted
@@ -113,10 +112,7 @@ class ChunkedAnswerLogProb(torch.autograd.Function):
         size = max(ROWS_AT_ONCE, LOGITS_AT_ONCE // len(unembedding.weight))
         for start in range(0, len(flat), size):
             part = slice(start, start + size)
-            # Matrix libraries multiply a handful of rows more slowly than sixteen.
-            n_rows, token = len(flat[part]), tokens[part, None]
-            spare = 16 - n_rows if 4 < n_rows < 16 else 0
-            logits = unembedding.logits(pad(flat[part], (0, 0, 0, spare)))[:n_rows]
+            logits, token = unembedding.logits(flat[part]), tokens[part, None]
             chosen, top = logits.gather(1, token), logits.amax(1, keepdim=True)
             cap_slope = None
             if gradient is not None and unembedding.cap is not None:
