@@ -71,7 +71,7 @@ def significance_ladder(
         figure,
         title=f"Is the overlap more than chance, and more than for other facts? ({statistic})",
         caption=f"{found.n_permutations} permutations. Grey: random neurons of the same layers; "
-        "orange: neurons of other facts of the relation." + made_of(found.facts, found.provenance),
+        "orange: neurons of other facts of the relation." + made_of(names, found.provenance),
         height=480,
     )
     return figure.update_layout(margin={"b": 110, "t": 140})
