@@ -86,7 +86,11 @@ def _add_edit(commands: Any) -> None:
         help="what makes the edit (default: language_agnostic, which changes no weights)",
     )  # fmt: skip
     add(
-        "--neurons", type=int, dest="n_neurons", metavar="N", help="change N neurons (default: 100)"
+        "--neurons",
+        type=int,
+        dest="n_neurons",
+        metavar="N",
+        help="change N neurons (default: 1%% of them, at least 100)",
     )
     add("--layers", type=int, nargs="+", metavar="N", help="change only these layers")
     add("--position", help="where the edit acts: from_subject, subject_last or answer")

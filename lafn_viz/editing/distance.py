@@ -3,9 +3,13 @@
 A token that stays: the Kullback-Leibler divergence of its distribution from before. A token of a
 new answer: -log P. Both are differences of log sum exp where logits are linear in what the
 un-embedding reads (see `log_sum_exp`); elsewhere they are taken from all logits.
+
+Reading a large vocabulary is half of an edit's work. A search of small steps may therefore read the
+likely words alone (see `LinearDistance.near`).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,10 +17,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lafn_viz.editing.forward import EditedForward
-from lafn_viz.models.log_sum_exp import LogSumExp, log_sum_exp
+from lafn_viz.models.capabilities import Unembedding
+from lafn_viz.models.log_sum_exp import LikelyWords, LogSumExp, log_sum_exp
 
 # From what `EditedForward.output` returns to the distance of each token.
 Distance = Callable[[Float[Tensor, "token width"]], Float[Tensor, " token"]]
+
+
+# A vocabulary of more words than this is read in part. Each token gives its likeliest ones: with 64
+# the search for an edit of Gemma 3 270M took a loss for 0.36 that was 0.43, with 256 for 0.39.
+LARGE, N_LIKELY = 2**15, 256
 
 
 @torch.no_grad()  # a model may be in training: what is kept has no graph of its weights
@@ -39,12 +49,39 @@ def distance_from_wanted(forward: EditedForward, stays: Bool[Tensor, " token"]) 
     rest = torch.empty(len(before), device=before.device)
     rest[stays] = value - (before[stays].float() * slope).sum(-1)
     rest[new] = 0 if unembedding.bias is None else unembedding.bias[tokens].float()
+    return LinearDistance(unembedding, toward, rest)
 
-    def distance(output: Tensor) -> Tensor:
+
+@dataclass(frozen=True)
+class LinearDistance:
+    """L(h) - h . `toward` - `rest`, with L the log sum exp of all logits.
+
+    `large_sum` computes L; all words of the vocabulary are read unless it is given.
+    """
+
+    unembedding: Unembedding
+    toward: Float[Tensor, "token d_model"]
+    rest: Float[Tensor, " token"]
+    large_sum: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, output: Float[Tensor, "token d_model"]) -> Float[Tensor, " token"]:
+        """Return the distance of each token."""
+        total = (
+            LogSumExp.apply(output, self.unembedding)
+            if self.large_sum is None
+            else self.large_sum(output)
+        )
         # Of tokens that stay, the two large sums differ by little.
-        return LogSumExp.apply(output, unembedding) - (output.float() * toward).sum(-1) - rest
+        return total - (output.float() * self.toward).sum(-1) - self.rest
 
-    return distance
+    def near(self, output: Float[Tensor, "token d_model"]) -> "LinearDistance":
+        """The same where the un-embedding reads about this, from its likely words if it has many.
+
+        Value and slope at `output` are exact.
+        """
+        if len(self.unembedding.weight) <= LARGE:
+            return self
+        return replace(self, large_sum=LikelyWords(output, self.unembedding, N_LIKELY))
 
 
 def _from_logits(forward: EditedForward, before: Tensor, stays: Bool[Tensor, " token"]) -> Distance:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.models.generation import generate
+from lafn_viz.models.generation import beginnings
 from lafn_viz.models.tokenizing import written_text
 from lafn_viz.models.tokens import encode
 
@@ -33,8 +33,8 @@ def kept_prompts(
     if not prompts:
         return []
     return [
-        _answered(model, prompt, written.text)
-        for prompt, written in zip(prompts, generate(model, prompts), strict=True)
+        _answered(model, prompt, text)
+        for prompt, text in zip(prompts, beginnings(model, prompts, N_WRITTEN + 1), strict=True)
     ]
 
 

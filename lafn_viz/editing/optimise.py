@@ -31,6 +31,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
+import torch
+
 from lafn_viz.core.arguments import (
     Reader,
     a_flag,
@@ -61,7 +63,14 @@ from lafn_viz.editing.locate import (
     some_of_each_language,
 )
 from lafn_viz.editing.loss import EditLoss
-from lafn_viz.editing.search import LBFGSSearch, OnStep, ValueSearch, n_evaluations, reported
+from lafn_viz.editing.search import (
+    LBFGSSearch,
+    OnStep,
+    ValueSearch,
+    default_n_neurons,
+    n_evaluations,
+    reported,
+)
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
@@ -76,7 +85,7 @@ def _pairs(name: str, given: Any) -> tuple[Neuron, ...]:
 
 # Readers of the options of `edit_case`; whether a model has the neurons is checked later.
 EDIT_OPTIONS: dict[str, Reader] = {
-    "n_neurons": whole(), "locate": one_of(LOCATE), "neurons": or_none(_pairs),
+    "n_neurons": or_none(whole()), "locate": one_of(LOCATE), "neurons": or_none(_pairs),
     "layers": or_none(some_wholes()), "position": one_of(get_args(EditPosition)),
     "keep": or_none(lambda name, given: as_prompts(given, name)), "divergence": real(least=0),
     "decay": real(least=0), "on_step": or_none(a_function),
@@ -86,7 +95,7 @@ EDIT_OPTIONS: dict[str, Reader] = {
 class EditOptions(TypedDict, total=False):
     """The options that `edit_case` and `lafn_edit` share (see `edit_case`)."""
 
-    n_neurons: int
+    n_neurons: int | None
     locate: Locate
     neurons: Neurons | None
     layers: int | Iterable[int] | None
@@ -143,7 +152,7 @@ def edit_case(
     case: EditCase | EditSet | Iterable[EditCase],
     *,
     languages: str | Iterable[str] | None = None,
-    n_neurons: int = 100,
+    n_neurons: int | None = None,
     locate: Locate = "pruned",
     neurons: Neurons | None = None,
     layers: int | Iterable[int] | None = None,
@@ -161,7 +170,8 @@ def edit_case(
 
     Args:
         languages: to edit in; all of the case unless given.
-        n_neurons: how many neurons to change.
+        n_neurons: how many neurons to change; one in a hundred of the model's, but at least 100,
+            unless given.
         locate: "pruned" (see the module); "attribution" or "activation": the neurons that score
             highest in the most languages, as in the paper.
         neurons: change these instead of locating any.
@@ -194,7 +204,11 @@ def edit_case(
         kept = kept_prompts(model, case, chosen) or _subject_alone(case, chosen)
     else:
         kept = as_prompts(keep, "keep")
-    allowed = allowed_neurons(layers, neurons, n_neurons, capabilities(model).shape)
+    allowed = allowed_neurons(
+        layers, neurons, 1 if n_neurons is None else n_neurons, capabilities(model).shape
+    )
+    if n_neurons is None:
+        n_neurons = min(int(allowed.sum()), default_n_neurons(allowed.numel()))
     if neurons is not None:
         n_neurons = int(allowed.sum())
     elif locate != "pruned":
@@ -209,7 +223,8 @@ def edit_case(
     with reported(on_step, n_expected, progress=progress) as step:
         search = ValueSearch(edit_loss, while_pruning, LBFGSSearch(step), divergence, decay)
         values, chosen_neurons = search.pruned(allowed, n_neurons)
-    new, diverged = search.lbfgs.parts
+    with torch.no_grad():
+        new, diverged = edit_loss(dict(enumerate(values.to(edit_loss.forward.device))))
     located = tuple(Neuron(*pair) for pair in chosen_neurons.nonzero().tolist())
     subject_id, relation = case.key
     edit = Edit(

@@ -68,7 +68,6 @@ def generate(
         answers = [tuple(r or a) for a, r in zip(answers, references, strict=True)]
     texts = [item.read[: item.predicts + 1] for item in encoded]
     order = sorted(range(len(prompts)), key=lambda i: (len(texts[i]), len(answers[i])))
-    end_tokens = _end_tokens(model)
     generations: dict[int, Generation] = {}
     for start in range(0, len(order), max_prompts):
         index = order[start : start + max_prompts]
@@ -77,11 +76,31 @@ def generate(
         written = _likeliest_tokens(model, batch_texts, length)
         accuracies = _token_accuracies(model, batch_texts, batch_answers, written)
         for i, tokens, accuracy in zip(index, written, accuracies, strict=True):
-            stop = next((k for k, t in enumerate(tokens) if t in end_tokens), len(tokens))
-            text = written_text(model, texts[i], tokens[:stop])
-            line = text.lstrip().split("\n")[0].strip()
-            generations[i] = Generation(line, tokens[:stop], accuracy)
+            generations[i] = Generation(*_ended(model, texts[i], tokens), accuracy)
     return [generations[i] for i in range(len(prompts))]
+
+
+def beginnings(
+    model: "TransformerBridge", prompts: Sequence[Prompt], n_tokens: int, *, max_prompts: int = 128
+) -> list[str]:
+    """The text of the first tokens that `generate` writes after each prompt."""
+    texts = [item.read[: item.predicts + 1] for item in encode_all(model, prompts)]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    begun: dict[int, str] = {}
+    for start in range(0, len(order), max_prompts):
+        index = order[start : start + max_prompts]
+        written = _likeliest_tokens(model, [texts[i] for i in index], n_tokens)
+        for i, tokens in zip(index, written, strict=True):
+            begun[i], _ = _ended(model, texts[i], tokens)
+    return [begun[i] for i in range(len(texts))]
+
+
+def _ended(model: "TransformerBridge", read: Tokens, written: Tokens) -> tuple[str, Tokens]:
+    """What is written up to the end of its first line, and its tokens up to the end of the text."""
+    ends = _end_tokens(model)
+    stop = next((k for k, token in enumerate(written) if token in ends), len(written))
+    text = written_text(model, read, written[:stop])
+    return text.lstrip().split("\n")[0].strip(), written[:stop]
 
 
 @reads_model

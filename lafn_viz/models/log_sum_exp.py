@@ -23,6 +23,7 @@ from torch import Tensor
 from lafn_viz.models.capabilities import Unembedding
 
 WORDS_AT_ONCE = 2**13  # rows of the un-embedding in one part
+TOKENS_AT_ONCE = 32  # tokens of which all logits exist at a time
 
 
 def log_sum_exp(
@@ -33,7 +34,8 @@ def log_sum_exp(
     The un-embedding may have no cap.
     """
     hidden = hidden.detach()
-    highest = hidden.new_full((len(hidden), 1), -torch.inf, dtype=torch.float32)
+    # Not -inf: a whole part may be left out, with a bias of -inf.
+    highest = hidden.new_full((len(hidden), 1), torch.finfo(torch.float32).min, dtype=torch.float32)
     total = torch.zeros_like(highest)
     mean = hidden.new_zeros(hidden.shape, dtype=torch.float32)
     with torch.no_grad():
@@ -46,7 +48,7 @@ def log_sum_exp(
             total = total * shrinks + exponential.sum(1, keepdim=True)
             mean = mean * shrinks + exponential.to(part.weight.dtype) @ part.weight
             highest = higher
-    return (highest + total.log())[:, 0], mean / total
+    return (highest + total.log())[:, 0], mean / total.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 class LogSumExp(torch.autograd.Function):
@@ -67,3 +69,36 @@ class LogSumExp(torch.autograd.Function):
         """Scale the gradient that `forward` kept."""
         (slope,) = ctx.saved_tensors
         return (slope * gradients[0][:, None]).to(ctx.dtype), None
+
+
+class LikelyWords:
+    """L(h) where tokens are read again and again, from the words that are likely for some of them.
+
+    With S these words and R(h) the log sum exp of all others, L(h) = log(exp L_S(h) + exp R(h)).
+    L_S is computed at each call, and R, which is convex, is replaced by its tangent at `hidden`: so
+    value and gradient are exact there, and the value is too small by second order elsewhere.
+
+    Args:
+        hidden: what the un-embedding reads now.
+        unembedding: without a cap.
+        n_words: how many of its likeliest words each token gives to S.
+    """
+
+    def __init__(
+        self, hidden: Float[Tensor, "token d_model"], unembedding: Unembedding, n_words: int
+    ) -> None:
+        self.hidden = hidden = hidden.detach()
+        weight, bias = unembedding.weight.detach(), unembedding.bias
+        likely = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
+        with torch.no_grad():
+            for some in hidden.split(TOKENS_AT_ONCE):
+                likely[unembedding.logits(some).topk(min(n_words, len(weight))).indices] = True
+        self.words = Unembedding(weight[likely], None if bias is None else bias[likely], None)
+        without = torch.zeros(len(weight), device=weight.device) if bias is None else bias.float()
+        others = Unembedding(weight, without.masked_fill(likely, -torch.inf), None)
+        self.rest, self.rest_slope = log_sum_exp(hidden, others)
+
+    def __call__(self, hidden: Float[Tensor, "token d_model"]) -> Float[Tensor, " token"]:
+        """Return L(h), with a graph."""
+        rest = self.rest + ((hidden.float() - self.hidden.float()) * self.rest_slope).sum(-1)
+        return torch.logaddexp(LogSumExp.apply(hidden, self.words), rest)

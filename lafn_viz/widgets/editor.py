@@ -16,7 +16,7 @@ from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
 from lafn_viz.editing.optimise import edit_case
-from lafn_viz.editing.search import n_evaluations
+from lafn_viz.editing.search import default_n_neurons, n_evaluations
 from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.widgets.answers import AnswerTables
@@ -167,6 +167,7 @@ class LiveEditor(Explorer):
         caps = capabilities(self.model)
         previous, self._weights = self.stack, weights_of(self.model)
         self.n_neurons.max = caps.n_layers * caps.d_mlp
+        self.n_neurons.value = default_n_neurons(self.n_neurons.max)
         self.curve.show(None)
         self._show_stack(previous)
         if not self.stack:

@@ -1,11 +1,11 @@
-"""log sum exp and its gradient, in parts of the vocabulary, are those of all logits at once."""
+"""log sum exp and its gradient, in parts or from likely words, are those of all logits at once."""
 
 import pytest
 import torch
 
 from lafn_viz.models import log_sum_exp as module
 from lafn_viz.models.capabilities import Unembedding
-from lafn_viz.models.log_sum_exp import LogSumExp, log_sum_exp
+from lafn_viz.models.log_sum_exp import LikelyWords, LogSumExp, log_sum_exp
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "biased"])
@@ -37,3 +37,39 @@ def test_very_large_logits_stay_finite(unembedding):
     value, slope = log_sum_exp(1000 * torch.randn(6, 5), unembedding)
     assert value.isfinite().all()
     assert slope.isfinite().all()
+
+
+def value_and_slope(large_sum, hidden):
+    hidden = hidden.clone().requires_grad_()
+    value = large_sum(hidden)
+    return value, *torch.autograd.grad(value.sum(), hidden)
+
+
+@pytest.mark.parametrize("n_words", [1, 4])
+def test_likely_words_are_exact_where_they_were_chosen_and_never_above(unembedding, n_words):
+    hidden = torch.randn(2, 5)
+    likely = LikelyWords(hidden, unembedding, n_words)
+    assert n_words <= len(likely.words.weight) <= 2 * n_words
+
+    def all_words(h):
+        return unembedding.logits(h).logsumexp(-1)
+
+    for ours, exact in zip(*(value_and_slope(x, hidden) for x in (likely, all_words)), strict=True):
+        torch.testing.assert_close(ours, exact)
+    missed = {
+        step: all_words(hidden + step) - likely(hidden + step)
+        for step in (0.01 * torch.randn(2, 5), torch.randn(2, 5))
+    }
+    small, large = missed.values()
+    assert (torch.cat([small, large]) > -1e-5).all()
+    assert small.max() < 1e-3 < large.max()
+
+
+def test_words_that_are_all_likely_leave_no_rest(unembedding):
+    likely, moved = LikelyWords(torch.randn(2, 5), unembedding, 11), torch.randn(2, 5)
+    for ours, exact in zip(
+        value_and_slope(likely, moved),
+        value_and_slope(lambda h: unembedding.logits(h).logsumexp(-1), moved),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, exact)

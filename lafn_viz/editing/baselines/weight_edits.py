@@ -205,13 +205,14 @@ def optimise_residuals(
     forward = edit_loss.forward
     d_model = down_weight(forward.model, layer).shape[1]
 
-    def loss(residuals: Tensor) -> tuple[Tensor]:
-        new, kept = edit_loss({layer: residuals[index]}, site=hook_written)
+    def loss(residuals: Tensor) -> Tensor:
+        new, kept = nearby({layer: residuals[index]}, site=hook_written)
         # A mean in each group, so that a language with more prompts does not count for more.
         total = torch.stack([new[edited == i].mean() for i in edited.unique().tolist()]).sum()
-        return (total + len(names) * divergence * kept + decay * residuals.square().sum(),)
+        return total + len(names) * divergence * kept + decay * residuals.square().sum()
 
     start = torch.zeros(len(names), d_model, device=forward.device)
+    nearby = edit_loss.near({})
     return LBFGSSearch().minimise(start, loss, evaluations).cpu()
 
 
