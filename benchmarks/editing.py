@@ -15,7 +15,9 @@ where they should), as means over edits with 95% bootstrap intervals. The settin
 were chosen on edits of another seed. With `--out`, results are kept, and the same command resumes
 where it was.
 
-- **editors**: all editors, one edit at a time.
+- **editors**: all editors, one edit at a time. "ROME" and "MEMIT" edit the first layer at the
+  subject's last token, as published for it; "traced" is the layer and the position at which the
+  neurons of another subject make its answer likelier most (`trace_subject`).
 - **at once**: all edits applied together.
 - **neurons**: located and random neurons, by their number.
 - **languages**: edits made in one language and asked in all, and the conflict between languages.
@@ -51,6 +53,7 @@ from lafn_viz.editing.baselines.rome_memit import memit, rome
 
 SIZES = (1, 10, 100, 1000)
 TOKENS = 40
+TRACED, N_TRACED = ("ROME traced", "MEMIT traced"), 24  # editors, and pairs of prompts
 PARTS = ("editors", "at once", "neurons", "languages", "speed", "cost")
 
 
@@ -87,6 +90,18 @@ def ungated(editor: Editor) -> Editor:
         return cache_of(found, gate=False)
 
     return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": False})
+
+
+def traced_editors(model, facts: lv.FactSet, languages: Sequence[str] | None) -> dict[str, Editor]:
+    """ROME and MEMIT where a change of neurons tells the model most about another subject."""
+    asked = facts.filter(relation="capital", languages=languages).prompts()
+    trace = lv.trace_subject(model, asked, max_pairs=N_TRACED)
+    print(trace, trace.place, flush=True)
+    layer, position = trace.place
+    return {
+        "ROME traced": rome(layer=layer, position=position),
+        "MEMIT traced": memit(layers=layer, position=position),
+    }
 
 
 def editors(position: str, located: Editor) -> dict[str, Editor]:
@@ -167,7 +182,10 @@ class Bench:
     def editors(self) -> None:
         rows = []
         every = editors(self.args.position, self.located)
-        for name in self.args.editors or every:
+        wanted = self.args.editors or [*every, *TRACED]
+        if not every.keys() >= set(wanted):
+            every |= traced_editors(self.model, self.facts, self.args.languages)
+        for name in wanted:
             editor = every[name]
             seconds: list[float] = []
             report = self.run(name, timed(editor, seconds))

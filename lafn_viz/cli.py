@@ -13,6 +13,7 @@ from lafn_viz.core.provenance import PACKAGE_VERSION
 
 if TYPE_CHECKING:
     import lafn_viz as lv
+    from lafn_viz.interventions.activation_patching import Place
 
 DEMO_MODELS = ("embedded", "embedded-control")
 EDITORS = (
@@ -93,7 +94,11 @@ def _add_edit(commands: Any) -> None:
         help="change N neurons (default: 1%% of them, at least 100)",
     )
     add("--layers", type=int, nargs="+", metavar="N", help="change only these layers")
-    add("--position", help="where the edit acts: from_subject, subject_last or answer")
+    add(
+        "--position",
+        help="where the edit acts: from_subject, subject_last or answer; or traced, where neurons "
+        "tell the model most about the subject (rome and memit edit the layer that does)",
+    )
     add(
         "--passport", type=Path, metavar="FILE",
         help="also write what the edit changes, question by question: as a page (FILE.html) or as "
@@ -317,10 +322,14 @@ def _edit(
 ) -> int:
     import lafn_viz as lv
     from lafn_viz.editing.baselines.weight_edits import WeightEdit, require_free
-    from lafn_viz.experiments.edit_trial import cache_in, case_to_try, try_edit
+    from lafn_viz.experiments.edit_trial import cache_in, case_to_try, place_to_edit, try_edit
 
-    make = _edit_editor(editor, {name: x for name, x in options.items() if x is not None})
-    others = _editors_beside(editor, beside, passport, options["position"])
+    given = {name: x for name, x in options.items() if x is not None}
+    traced = given.get("position") == "traced"
+    if traced:
+        given["position"] = "answer"  # until it is known
+    _require_passport(passport, editor, beside)
+    editors = _compared_editors(editor, beside, given)
     relation, _, subject = fact.partition("/")
     named = dict(name.split("=", 1) for name in new if "=" in name)
     if len(named or new[:1]) < len(new):
@@ -339,10 +348,14 @@ def _edit(
         cache = cache_in(out, loaded)
     else:
         require_free(out)
-    trial = try_edit(loaded, make, case)
+    if traced:
+        place = place_to_edit(loaded, facts, case)
+        print(f"traced: layer {place.layer}, position {place.position}\n")
+        editors = _compared_editors(editor, beside, given, place)
+    trial = try_edit(loaded, editors.pop(editor), case)
     print(trial.to_text())
     if passport is not None:
-        edits = {name: x.edit(loaded, case, case.languages) for name, x in others.items()}
+        edits = {name: x.edit(loaded, case, case.languages) for name, x in editors.items()}
         found = lv.passport(loaded, {editor: trial.edit, **edits}, case, facts=facts)
         (found.save if passport.suffix == ".json" else found.save_page)(passport)
         print(f"\nthe passport: {passport.resolve()}")
@@ -380,10 +393,29 @@ def _edit_editor(name: str, options: dict[str, Any]) -> "lv.Editor":
     return editor
 
 
-def _editors_beside(
-    editor: str, beside: str | None, passport: Path | None, position: str | None
+def _compared_editors(
+    editor: str, beside: str | None, options: dict[str, Any], place: "Place | None" = None
 ) -> "dict[str, lv.Editor]":
-    """The editor to compare with in a passport, if one is asked for, by its name."""
+    """The editor and the one beside it, which takes the same position.
+
+    Args:
+        place: where to edit if that is traced.
+    """
+    compared = {editor: options}
+    if beside is not None:
+        takes = {"position"} & options.keys() & {*EDIT_OPTIONS[beside]}
+        compared[beside] = {name: options[name] for name in takes}
+    made = {}
+    for name, given in compared.items():
+        if place is not None and "position" in given:
+            one_layer = {"layers": [place.layer]} if name in ("rome", "memit") else {}
+            given = one_layer | given | {"position": place.position}
+        made[name] = _edit_editor(name, given)
+    return made
+
+
+def _require_passport(passport: Path | None, editor: str, beside: str | None) -> None:
+    """Refuse a passport that cannot be written, and an editor beside none or beside itself."""
     if passport is not None:
         if passport.suffix not in (".html", ".json") or passport.is_dir():
             raise ValueError(
@@ -391,15 +423,11 @@ def _editors_beside(
                 "in .html or .json"
             )
         _make_folder(passport.parent)
-    if beside is None:
-        return {}
-    if passport is None or beside == editor:
+    if beside is not None and (passport is None or beside == editor):
         raise ValueError(
             f"--beside {beside} names another editor for the passport; give --passport FILE.html, "
             "and an editor that differs from --editor"
         )
-    takes = position is not None and "position" in EDIT_OPTIONS[beside]
-    return {beside: _edit_editor(beside, {"position": position} if takes else {})}
 
 
 def _evidence(

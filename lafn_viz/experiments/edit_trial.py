@@ -21,6 +21,7 @@ from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation, Metric
 from lafn_viz.editing.evaluation.evaluate import evaluate
+from lafn_viz.interventions.activation_patching import Place, trace_subject
 from lafn_viz.models.scoring import score_answers
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 HOLDS = 0.5  # share of the edited wordings that an edit has to change at least
 NEIGHBOURS = 3  # other subjects that are asked about
+_PAIRS = 24  # of prompts, to find out where the model reads the subject
 _EXAMPLES = 4  # of answers that are not as they should be
 _ROWS: dict[Metric, str] = {
     "reliability": "new answer in the wordings that were edited",
@@ -35,6 +37,17 @@ _ROWS: dict[Metric, str] = {
     "locality": "same answer for other subjects",
     "same subject": "same answer for other relations of the subject",
 }
+
+
+def place_to_edit(model: "TransformerBridge", facts: FactSet, case: EditCase) -> Place:
+    """Where neurons tell the model most about the subject, by facts of the case's relation.
+
+    Raises:
+        ValueError: as `trace_subject`.
+    """
+    _, relation = case.key
+    alike = facts.filter(relation=relation, languages=case.languages).prompts()
+    return trace_subject(model, alike, max_pairs=_PAIRS).place
 
 
 @dataclass(frozen=True)

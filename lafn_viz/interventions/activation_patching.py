@@ -5,7 +5,7 @@
 2. Read the donor prompt, and keep the input of each layer and the activations of its neurons.
 3. Read the other prompt, with the donor's values at one place: in one layer, at the subject's last
    token, at the whole subject, between subject and answer, or where the answer begins.
-4. Count how often the model now writes the donor's answer.
+4. Count how often the model now writes the donor's answer, and how much more likely it became.
 
 These are interchange interventions as in Meng et al. 2022 (causal tracing, arXiv 2202.05262,
 section 2), with another subject in place of noise. An edit of the values at a place can only work
@@ -19,7 +19,7 @@ as often as the model knows it.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -32,7 +32,8 @@ from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
-from lafn_viz.models.hooks import Hooks, hook_block, hook_post, hooked
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_block, hook_post, hooked
+from lafn_viz.models.scoring import token_log_prob
 from lafn_viz.models.tokens import encode
 from lafn_viz.models.weights import device_of
 
@@ -42,38 +43,74 @@ if TYPE_CHECKING:
 
 What = Literal["layer input", "neurons"]
 Where = Literal["subject's last token", "whole subject", "between", "answer"]
+EditedAt = Literal["subject_last", "answer"]
 WHATS: tuple[What, ...] = get_args(What)
 WHERES: tuple[Where, ...] = get_args(Where)
 _HOOKS = {"layer input": hook_block, "neurons": hook_post}
+_EDITED_AT: dict[Where, EditedAt] = {"subject's last token": "subject_last", "answer": "answer"}
+
+
+class Place(NamedTuple):
+    """A layer, and a position as editors name it."""
+
+    layer: int
+    position: EditedAt
 
 
 @dataclass(frozen=True)
 class Trace:
     """How often the model writes the donor's answer with the donor's values at one place.
 
-    `share` is over `n_pairs` pairs of prompts; NaN where no pair has such a place. `untouched` is
-    the share with no values put in, `donor` the share of donor prompts that the model answers.
+    `share` is over `n_pairs` pairs of prompts; NaN where no pair has such a place. `gain` is the
+    mean rise of the log-probability of the donor's answer (nats), which shows in a deep model where
+    no single layer turns the answer. `untouched` is the share with no values put in, `donor` the
+    share of donor prompts that the model answers.
     """
 
     share: Float[np.ndarray, "what layer where"]
+    gain: Float[np.ndarray, "what layer where"]
     untouched: float
     donor: float
     n_pairs: int
     provenance: Provenance
 
     def __repr__(self) -> str:
-        layer, where = np.unravel_index(np.nanargmax(self.share[1]), self.share[1].shape)
+        layer, where = self._strongest(WHERES)
+        column = WHERES.index(where)
         return (
             f"Trace({self.n_pairs} pairs: neurons carry the subject most in layer {layer} at the "
-            f"{WHERES[where]}, {self.share[1, layer, where]:.2f})"
+            f"{where}, {self.share[1, layer, column]:.2f}, {self.gain[1, layer, column]:+.2f} nats)"
         )
 
+    @property
+    def place(self) -> Place:
+        """Where a change of one layer's neurons tells the model most about another subject.
+
+        The layer and the position of the largest `gain` of neurons, among the two positions at
+        which values can be edited: "subject_last" and "answer". An editor takes it as its options:
+        `lv.baselines.rome(layer=place.layer, position=place.position)`.
+        """
+        layer, where = self._strongest(tuple(_EDITED_AT))
+        return Place(layer, _EDITED_AT[where])
+
+    def _strongest(self, wheres: Sequence[Where]) -> tuple[int, Where]:
+        """The layer and place at which the donor's neurons make its answer likelier most."""
+        gain = self.gain[1][:, [WHERES.index(where) for where in wheres]]
+        layer, column = np.unravel_index(np.nanargmax(gain), gain.shape)
+        return int(layer), wheres[int(column)]
+
     def to_frame(self) -> "pd.DataFrame":
-        """One row per kind of value, layer and place: the share of donors' answers."""
+        """One row per kind of value, layer and place: `share` and `gain` of donors' answers."""
         import pandas as pd
 
         return pd.DataFrame(
-            {"what": what, "layer": layer, "where": where, "share": self.share[i, layer, j]}
+            {
+                "what": what,
+                "layer": layer,
+                "where": where,
+                "share": self.share[i, layer, j],
+                "gain": self.gain[i, layer, j],
+            }
             for i, what in enumerate(WHATS)
             for layer in range(self.share.shape[1])
             for j, where in enumerate(WHERES)
@@ -108,22 +145,27 @@ def trace_subject(
         )
     groups = _pairs(model, as_prompts(prompts), max_pairs, seed)
     donor_answers = np.zeros((len(WHATS), caps.n_layers, len(WHERES)))
-    n_tried = np.zeros(donor_answers.shape)
+    gain, n_tried = np.zeros(donor_answers.shape), np.zeros(donor_answers.shape)
     untouched = known = total = 0
     for pairs in groups:
         swap = _Swap(model, caps.n_layers, pairs)
         total += len(pairs)
-        untouched += swap.donor_answers([])
+        as_it_was = swap.donor_answers([])
+        untouched += as_it_was.written
         known += swap.donors_known
         for i, what in enumerate(WHATS):
             for j, where in enumerate(WHERES):
                 if not swap.positions[where]:
                     continue
                 for layer in range(caps.n_layers):
-                    donor_answers[i, layer, j] += swap.put(what, layer, where)
+                    now = swap.put(what, layer, where)
+                    donor_answers[i, layer, j] += now.written
+                    gain[i, layer, j] += now.log_p - as_it_was.log_p
                     n_tried[i, layer, j] += len(pairs)
+    tried = np.where(n_tried > 0, n_tried, np.nan)
     return Trace(
-        share=np.where(n_tried > 0, donor_answers / np.maximum(n_tried, 1), np.nan),
+        share=donor_answers / tried,
+        gain=gain / tried,
         untouched=untouched / total,
         donor=known / total,
         n_pairs=total,
@@ -168,6 +210,13 @@ def _pairs(
     return kept
 
 
+class _Answers(NamedTuple):
+    """How many pairs are given the donor's answer, and the sum of its log-probabilities (nats)."""
+
+    written: int
+    log_p: float
+
+
 class _Swap:
     """A group of pairs, read as one batch, with the donors' values at hand."""
 
@@ -192,7 +241,7 @@ class _Swap:
         names = [hook(layer) for layer in range(n_layers) for hook in _HOOKS.values()]
         hooks: Hooks = [(name, self._keeper(name)) for name in names]
         donor_tokens = torch.tensor([item.read for item in donors], device=device)
-        self.donors_known = self._count_answers(donor_tokens, hooks)
+        self.donors_known = self._answers(donor_tokens, hooks).written
 
     def _keeper(self, name: str) -> Any:
         def keep(value: Tensor, hook: Any) -> None:
@@ -200,8 +249,8 @@ class _Swap:
 
         return keep
 
-    def put(self, what: What, layer: int, where: Where) -> int:
-        """Put the donors' values at one place, and count the donors' answers."""
+    def put(self, what: What, layer: int, where: Where) -> _Answers:
+        """The donors' answers with the donors' values at one place."""
         name, positions = _HOOKS[what](layer), self.positions[where]
 
         def swap(value: Tensor, hook: Any) -> Tensor:
@@ -211,12 +260,20 @@ class _Swap:
 
         return self.donor_answers([(name, swap)])
 
-    def donor_answers(self, hooks: Hooks) -> int:
-        """Count the pairs for which the model writes the donor's answer."""
-        return self._count_answers(self.tokens, hooks)
+    def donor_answers(self, hooks: Hooks) -> _Answers:
+        """The donors' answers after the prompts that are read."""
+        return self._answers(self.tokens, hooks)
 
-    def _count_answers(self, tokens: Tensor, hooks: Hooks) -> int:
+    def _answers(self, tokens: Tensor, hooks: Hooks) -> _Answers:
+        count = self.answers.shape[1]  # the last tokens that are read predict the answer's
+
+        def cut(value: Tensor, hook: Any) -> Tensor:
+            return value[:, -count:]
+
+        if HOOK_UNEMBED in self.model.hook_dict:
+            hooks = [*hooks, (HOOK_UNEMBED, cut)]
         with torch.no_grad(), hooked(self.model, hooks):
-            logits = self.model(tokens)
-        written = logits[:, self.predicts :][:, : self.answers.shape[1]].argmax(-1)
-        return int((written == self.answers).all(-1).sum())
+            logits = self.model(tokens)[:, -count:]
+        written = (logits.argmax(-1) == self.answers).all(-1)
+        log_p = token_log_prob(logits.float().flatten(0, 1), self.answers.flatten())
+        return _Answers(int(written.sum()), float(log_p.sum()))

@@ -7,7 +7,10 @@ from made_up_edits import an_edit
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lafn_viz as lv
-from lafn_viz.cli import main
+from lafn_viz.cli import _compared_editors, main
+from lafn_viz.experiments.edit_trial import place_to_edit
+from lafn_viz.interventions.activation_patching import Place
+from lafn_viz.models.hooks import down_weight
 
 
 @pytest.mark.slow
@@ -130,6 +133,34 @@ def test_an_edit_of_weights_is_saved_as_a_model(tmp_path, capsys):
     assert "is there and not empty; give another folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_weights_are_edited_where_the_subject_is_traced(embedded, facts, tmp_path, capsys):
+    given = ["--fact", "capital/JP", "--new", "Rome", "--languages", "en", "--editor", "memit"]
+    given += ["--position", "traced", "--out", str(tmp_path / "model")]
+    assert main(["edit", *given]) == 0
+    case = lv.counterfactual_case(
+        facts, subject="Japan", relation="capital", new_object="Rome", languages="en"
+    )
+    layer, position = place_to_edit(embedded, facts, case)
+    assert f"traced: layer {layer}, position {position}\n" in capsys.readouterr().out
+    edited = lv.load_model(tmp_path / "model")
+    kept = [torch.equal(down_weight(embedded, x), down_weight(edited, x)) for x in range(4)]
+    assert kept == [x != layer for x in range(4)]
+
+
+def test_the_editor_beside_takes_the_traced_place_too():
+    given, place = {"n_neurons": 5, "position": "answer"}, Place(2, "subject_last")
+    options = {
+        name: dict(made.options)
+        for name, made in _compared_editors("language_agnostic", "rome", given, place).items()
+    }
+    assert options["language_agnostic"]["position"] == options["rome"]["position"] == "subject_last"
+    assert options["language_agnostic"]["n_neurons"] == 5
+    assert options["rome"]["layer"] == 2
+    own = _compared_editors("memit", None, {"position": "answer", "layers": [1]}, place)
+    assert own["memit"].options["layers"] == (1,)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -145,6 +176,9 @@ def test_an_edit_of_weights_is_saved_as_a_model(tmp_path, capsys):
         (["--fact", "capital/JP", "--new", "IT", "--neurons", "0"], "n_neurons"),
         (["--fact", "capital/JP", "--new", "IT", "--editor", "memit", "--neurons", "3"],
          "the editor memit takes no --neurons"),
+        (["--fact", "capital/JP", "--new", "IT", "--editor", "fine_tuning", "--position", "traced"],
+         "the editor fine_tuning takes no --position"),
+        (["--fact", "capital/JP", "--new", "IT", "--position", "trace"], "'trace'"),
         (["--fact", "capital/JP", "--new", "IT", "--editor", "rome", "--layers", "0", "1"],
          "changes one layer"),
         (["--fact", "capital/JP", "--new", "en=" + "long name " * 60, "--languages", "en"],

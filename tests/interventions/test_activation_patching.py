@@ -1,5 +1,7 @@
 """Values of another subject, put where the subject is read, bring out its answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,10 +30,39 @@ def test_what_the_embedded_model_does(trace):
     others = np.delete(trace.share, answer, axis=2)
     assert np.nanmax(others[0, 1:]) < 0.1
     assert np.nanmax(others[1]) < 0.1
-    assert "neurons carry the subject most in layer 0 at the answer" in repr(trace)
     frame = trace.to_frame()
     assert len(frame) == 2 * 4 * len(WHERES)
     assert set(frame["where"]) == set(WHERES)
+    np.testing.assert_array_equal(frame.gain, trace.gain.ravel())
+
+
+def test_the_place_to_edit_is_that_of_the_largest_gain_of_neurons(trace):
+    at = [WHERES.index("subject's last token"), answer := WHERES.index("answer")]
+    neurons = trace.gain[1]
+    layer, position = trace.place
+    assert position == "answer"
+    assert neurons[layer, answer] == neurons[:, at].max() > 1
+    assert f"neurons carry the subject most in layer {layer} at the answer" in repr(trace)
+    at_subject = trace.gain.copy()
+    at_subject[1, 2, at[0]] = 100
+    assert replace(trace, gain=at_subject).place == (2, "subject_last")
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "opt"])
+def test_gain_is_the_rise_of_the_donors_log_probability(tiny, facts, family):
+    """With the whole subject at the first layer, the prompt is the donor's."""
+    model = tiny(family)
+    two = facts.filter(relation="capital", subjects=["Japan", "China"], languages="en").prompts()
+    two = [prompt for prompt in two if prompt.paraphrase == 2]
+    trace = trace_subject(model, two, seed=1)
+    assert trace.n_pairs == 1
+    gains = []
+    for read, donor in (two, two[::-1]):
+        asked = [replace(read, answer=donor.answer), donor]
+        before, after = lv.score_answers(model, asked).log_prob.tolist()
+        gains.append(after - before)
+    whole = trace.gain[0, 0, WHERES.index("whole subject")]
+    assert min(abs(whole - gain) for gain in gains) < 1e-4
 
 
 def test_figure(trace):
