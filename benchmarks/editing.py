@@ -53,7 +53,7 @@ from lafn_viz.editing.baselines.rome_memit import memit, rome
 
 SIZES = (1, 10, 100, 1000)
 TOKENS = 40
-TRACED, N_TRACED = ("ROME traced", "MEMIT traced"), 24  # editors, and pairs of prompts
+TRACED, N_TRACED = ("ROME traced", "MEMIT traced"), 16  # editors, and pairs of prompts
 PARTS = ("editors", "at once", "neurons", "languages", "speed", "cost")
 
 
@@ -92,10 +92,12 @@ def ungated(editor: Editor) -> Editor:
     return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": False})
 
 
-def traced_editors(model, facts: lv.FactSet, languages: Sequence[str] | None) -> dict[str, Editor]:
+def traced_editors(model, facts: lv.FactSet, cases: lv.EditSet) -> dict[str, Editor]:
     """ROME and MEMIT where a change of neurons tells the model most about another subject."""
-    asked = facts.filter(relation="capital", languages=languages).prompts()
-    trace = lv.trace_subject(model, asked, max_pairs=N_TRACED)
+    subjects = sorted({case.key[0] for case in cases})
+    asked = facts.filter(relation="capital", subjects=subjects, languages=cases.languages).prompts()
+    known = list(itertools.compress(asked, lv.score_answers(model, asked).known.tolist()))
+    trace = lv.trace_subject(model, known, max_pairs=N_TRACED)
     print(trace, trace.place, flush=True)
     layer, position = trace.place
     return {
@@ -184,7 +186,7 @@ class Bench:
         every = editors(self.args.position, self.located)
         wanted = self.args.editors or [*every, *TRACED]
         if not every.keys() >= set(wanted):
-            every |= traced_editors(self.model, self.facts, self.args.languages)
+            every |= traced_editors(self.model, self.facts, self.cases)
         for name in wanted:
             editor = every[name]
             seconds: list[float] = []

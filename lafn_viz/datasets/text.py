@@ -100,6 +100,11 @@ _OPTIONAL_MARKS = regex.compile(
 )
 
 
+def is_east_asian(text: str) -> bool:
+    """Whether a text has Chinese or Japanese letters."""
+    return _HAN_OR_KANA.search(text) is not None
+
+
 def nfc(text: str) -> str:
     """Return a text in normal form C, in which nearly all texts that models learn from are."""
     return unicodedata.normalize("NFC", text)

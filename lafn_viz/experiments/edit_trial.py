@@ -8,8 +8,10 @@
    wordings that it was made from is refused by `require_holding`.
 """
 
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 HOLDS = 0.5  # share of the edited wordings that an edit has to change at least
 NEIGHBOURS = 3  # other subjects that are asked about
-_PAIRS = 24  # of prompts, to find out where the model reads the subject
+# To find out where the model reads the subject: prompts to ask, those that it has to answer, pairs.
+_ASKED, _KNOWN, _PAIRS = 300, 10, 16
 _EXAMPLES = 4  # of answers that are not as they should be
 _ROWS: dict[Metric, str] = {
     "reliability": "new answer in the wordings that were edited",
@@ -40,14 +43,26 @@ _ROWS: dict[Metric, str] = {
 
 
 def place_to_edit(model: "TransformerBridge", facts: FactSet, case: EditCase) -> Place:
-    """Where neurons tell the model most about the subject, by facts of the case's relation.
+    """Where neurons tell the model most about the subject.
+
+    It is traced by other facts of the case's relation, in its languages: some prompts are drawn,
+    and those that the model answers are used.
 
     Raises:
-        ValueError: as `trace_subject`.
+        ValueError: as `trace_subject`, or if the model answers too few.
     """
-    _, relation = case.key
+    subject, relation = case.key
     alike = facts.filter(relation=relation, languages=case.languages).prompts()
-    return trace_subject(model, alike, max_pairs=_PAIRS).place
+    others = [prompt for prompt in alike if not prompt.fact_id.endswith(f"/{subject}")]
+    drawn = random.Random(0).sample(others, min(_ASKED, len(others)))
+    known = list(compress(drawn, score_answers(model, drawn).known.tolist()))
+    if len(known) < _KNOWN:
+        raise ValueError(
+            f"the model answers {len(known)} of {len(drawn)} prompts of {quoted(relation)}, so it "
+            "cannot be traced where it reads a subject; give --position answer, or languages in "
+            "which it knows more"
+        )
+    return trace_subject(model, known, max_pairs=_PAIRS).place
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ as often as the model knows it.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -46,6 +46,7 @@ Where = Literal["subject's last token", "whole subject", "between", "answer"]
 EditedAt = Literal["subject_last", "answer"]
 WHATS: tuple[What, ...] = get_args(What)
 WHERES: tuple[Where, ...] = get_args(Where)
+MAX_ROWS = 64  # of a batch; pairs are repeated in it, once for each layer that is tried
 _HOOKS = {"layer input": hook_block, "neurons": hook_post}
 _EDITED_AT: dict[Where, EditedAt] = {"subject's last token": "subject_last", "answer": "answer"}
 
@@ -157,8 +158,7 @@ def trace_subject(
             for j, where in enumerate(WHERES):
                 if not swap.positions[where]:
                     continue
-                for layer in range(caps.n_layers):
-                    now = swap.put(what, layer, where)
+                for layer, now in swap.put(what, where):
                     donor_answers[i, layer, j] += now.written
                     gain[i, layer, j] += now.log_p - as_it_was.log_p
                     n_tried[i, layer, j] += len(pairs)
@@ -221,7 +221,7 @@ class _Swap:
     """A group of pairs, read as one batch, with the donors' values at hand."""
 
     def __init__(self, model: "TransformerBridge", n_layers: int, pairs: Sequence[Pair]) -> None:
-        self.model = model
+        self.model, self.n_layers = model, n_layers
         # Both are read with the donor's answer, token by token.
         read = [encode(model, replace(prompt, answer=donor.answer)) for prompt, donor in pairs]
         donors = [encode(model, donor) for _, donor in pairs]
@@ -241,7 +241,7 @@ class _Swap:
         names = [hook(layer) for layer in range(n_layers) for hook in _HOOKS.values()]
         hooks: Hooks = [(name, self._keeper(name)) for name in names]
         donor_tokens = torch.tensor([item.read for item in donors], device=device)
-        self.donors_known = self._answers(donor_tokens, hooks).written
+        self.donors_known = self._answers(donor_tokens, hooks)[0].written
 
     def _keeper(self, name: str) -> Any:
         def keep(value: Tensor, hook: Any) -> None:
@@ -249,22 +249,35 @@ class _Swap:
 
         return keep
 
-    def put(self, what: What, layer: int, where: Where) -> _Answers:
-        """The donors' answers with the donors' values at one place."""
-        name, positions = _HOOKS[what](layer), self.positions[where]
+    def put(self, what: What, where: Where) -> Iterator[tuple[int, _Answers]]:
+        """The donors' answers with the donors' values at a place of each layer."""
+        at_once = max(1, MAX_ROWS // len(self.tokens))
+        for first in range(0, self.n_layers, at_once):
+            layers = range(first, min(first + at_once, self.n_layers))
+            hooks = [
+                (_HOOKS[what](layer), self._swapper(number, _HOOKS[what](layer), where))
+                for number, layer in enumerate(layers)
+            ]
+            yield from zip(layers, self._answers(self.tokens, hooks, len(layers)), strict=True)
+
+    def _swapper(self, number: int, name: str, where: Where) -> Any:
+        """A hook that puts the donors' values in the rows of one copy of the pairs."""
+        n, positions = len(self.tokens), self.positions[where]
+        rows = slice(number * n, (number + 1) * n)
 
         def swap(value: Tensor, hook: Any) -> Tensor:
             value = value.clone()
-            value[:, positions] = self.donor_values[name][:, positions]
+            value[rows][:, positions] = self.donor_values[name][:, positions]
             return value
 
-        return self.donor_answers([(name, swap)])
+        return swap
 
     def donor_answers(self, hooks: Hooks) -> _Answers:
         """The donors' answers after the prompts that are read."""
-        return self._answers(self.tokens, hooks)
+        return self._answers(self.tokens, hooks)[0]
 
-    def _answers(self, tokens: Tensor, hooks: Hooks) -> _Answers:
+    def _answers(self, tokens: Tensor, hooks: Hooks, copies: int = 1) -> list[_Answers]:
+        """The donors' answers after copies of some prompts, read side by side."""
         count = self.answers.shape[1]  # the last tokens that are read predict the answer's
 
         def cut(value: Tensor, hook: Any) -> Tensor:
@@ -273,7 +286,13 @@ class _Swap:
         if HOOK_UNEMBED in self.model.hook_dict:
             hooks = [*hooks, (HOOK_UNEMBED, cut)]
         with torch.no_grad(), hooked(self.model, hooks):
-            logits = self.model(tokens)[:, -count:]
-        written = (logits.argmax(-1) == self.answers).all(-1)
-        log_p = token_log_prob(logits.float().flatten(0, 1), self.answers.flatten())
-        return _Answers(int(written.sum()), float(log_p.sum()))
+            logits = self.model(tokens.repeat(copies, 1))[:, -count:]
+        answers = self.answers.repeat(copies, 1)
+        written = (logits.argmax(-1) == answers).all(-1)
+        log_p = token_log_prob(logits.float(), answers).sum(-1)
+        return [
+            _Answers(int(of_copy.sum()), float(log_p_of_copy.sum()))
+            for of_copy, log_p_of_copy in zip(
+                written.chunk(copies), log_p.chunk(copies), strict=True
+            )
+        ]

@@ -5,7 +5,7 @@ from made_up_edits import NOTHING, an_edit
 
 import lafn_viz as lv
 from lafn_viz.editing.edit import EditError
-from lafn_viz.experiments.edit_trial import cache_in, case_to_try, try_edit
+from lafn_viz.experiments.edit_trial import cache_in, case_to_try, place_to_edit, try_edit
 
 JAPAN = {"subject": "JP", "relation": "capital", "languages": ["en", "ru"]}
 
@@ -48,6 +48,12 @@ def test_a_fact_that_the_model_does_not_know_is_refused(tiny, facts):
     case = case_to_try(facts, new_object="IT", **JAPAN)
     with pytest.raises(ValueError, match=r"'Tokyo' as the answer to none of 12 questions such as"):
         try_edit(tiny("gpt2"), NOTHING, case)
+
+
+def test_where_to_edit_is_not_traced_by_facts_that_the_model_does_not_know(tiny, facts):
+    case = case_to_try(facts, new_object="IT", **JAPAN)
+    with pytest.raises(ValueError, match="answers 0 of 300 prompts of 'capital', so it cannot be"):
+        place_to_edit(tiny("gpt2"), facts, case)
 
 
 def test_a_folder_of_another_models_edits_is_refused(embedded, tiny, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.interventions.activation_patching import WHERES, trace_subject
+from lafn_viz.interventions import activation_patching
+from lafn_viz.interventions.activation_patching import WHERES, _pairs, trace_subject
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +53,27 @@ def test_the_place_to_edit_is_that_of_the_largest_gain_of_neurons(trace):
 def test_gain_is_the_rise_of_the_donors_log_probability(tiny, facts, family):
     """With the whole subject at the first layer, the prompt is the donor's."""
     model = tiny(family)
-    two = facts.filter(relation="capital", subjects=["Japan", "China"], languages="en").prompts()
-    two = [prompt for prompt in two if prompt.paraphrase == 2]
-    trace = trace_subject(model, two, seed=1)
-    assert trace.n_pairs == 1
+    prompts = facts.filter(relation="capital", languages="en").prompts()
+    trace = trace_subject(model, prompts, max_pairs=3)
+    groups = _pairs(model, prompts, 3, seed=0)
     gains = []
-    for read, donor in (two, two[::-1]):
+    for read, donor in (pair for pairs in groups for pair in pairs):
         asked = [replace(read, answer=donor.answer), donor]
         before, after = lv.score_answers(model, asked).log_prob.tolist()
         gains.append(after - before)
-    whole = trace.gain[0, 0, WHERES.index("whole subject")]
-    assert min(abs(whole - gain) for gain in gains) < 1e-4
+    whole = WHERES.index("whole subject")
+    assert len(gains) == trace.n_pairs == 3
+    assert trace.gain[0, 0, whole] == pytest.approx(np.mean(gains), abs=1e-4)
+
+
+def test_layers_are_tried_side_by_side_as_one_by_one(tiny, facts, monkeypatch):
+    prompts = facts.filter(relation="capital", languages="en").prompts()
+    traces = []
+    for rows in (1, 64):
+        monkeypatch.setattr(activation_patching, "MAX_ROWS", rows)
+        traces.append(trace_subject(tiny("gemma3"), prompts, max_pairs=5))
+    np.testing.assert_allclose(traces[0].gain, traces[1].gain, atol=1e-5)
+    np.testing.assert_array_equal(traces[0].share, traces[1].share)
 
 
 def test_figure(trace):

@@ -6,7 +6,8 @@
 2. A name scores the share of its words' weight that stands close together in the text. A rare word
    weighs more than a common one (inverse document frequency over the cached subjects), a capital
    more than a small letter, a short word less.
-3. A name in a script without spaces is compared with windows of the text, letter by letter.
+3. A name in a script without spaces is compared with windows of the text, letter by letter. What
+   differs at one end alone is another name: 保加利亚语 is not 保加利亚.
 
 Guards: one word alone must be inflected, or long and nearly equal; of several words two must be
 found, one of them long enough to tell; numbers must be the same; and no other capitalised word may
@@ -17,15 +18,17 @@ looked up by their first letters and by groups of three letters.
 """
 
 import math
+import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz
-from rapidfuzz.distance import OSA
+from rapidfuzz.distance import OSA, Postfix, Prefix
 
 from lafn_viz.datasets.names import uses_capitals, written_small
+from lafn_viz.datasets.text import is_east_asian
 from lafn_viz.editing.retrieval.folding import Folded, has_case
 from lafn_viz.editing.retrieval.inflection import Endings, endings_of, is_inflected, stem_length
 
@@ -192,7 +195,10 @@ class _WindowIndex:
             same_numbers = _numbers(folded.words[first : last + 1]) == _numbers(name.folded.words)
             needed = next((score for n, score in _WINDOWS if len(name_letters) >= n), 1.0)
             span = (folded.starts[first], folded.ends[last])
+            window = letters[alignment.dest_start : alignment.dest_end]
             why = "" if same_numbers else "other numbers"
+            if not why and _differ_at_one_end(window, name_letters):
+                why = "another beginning or end"
             yield Candidate(name, span, alignment.score / 100, needed, why)
 
 
@@ -310,6 +316,21 @@ def _another_name(name: Name, text: str, folded: Folded, used: Mapping[int, int]
     # The first word of a text is capitalised anyway.
     around = range(max(min(taken) - 1, 1), min(max(taken) + 2, len(folded.words)))
     return any(i not in taken and text[folded.starts[i]].isupper() for i in around)
+
+
+def _differ_at_one_end(window: str, name: str) -> bool:
+    """Whether two strings differ in what begins them alone, or in what ends them alone.
+
+    Marks do not count, nor does one letter of an alphabet: Thai silences letters at the end.
+    """
+    one, other = (
+        "".join(letter for letter in x if unicodedata.category(letter)[0] != "M")
+        for x in (window, name)
+    )
+    shorter, longer = sorted((len(one), len(other)))
+    same = (Prefix.similarity(one, other), Postfix.similarity(one, other))
+    at_one_end = one != other and any(length in (0, shorter) for length in same)
+    return at_one_end and longer - max(same) > (0 if is_east_asian(name) else 1)
 
 
 def _has_digit(word: str) -> bool:

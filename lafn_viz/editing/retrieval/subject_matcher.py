@@ -15,8 +15,9 @@ One walk over a trie of all names finds rules 1 to 3, so that 10,000 names cost 
 
 Subjects compete: a name inside a longer name of another subject does not fire ("Guinea" in
 "Guinea-Bissau"), nor does a fuzzy one where another subject matches better. A one-word name in
-small letters does not fire where the text uses capitals ("turkey"). A limit: a subject cannot give
-way to a longer name that is not cached.
+small letters does not fire where the text uses capitals ("turkey"). Names inside longer ones that
+are not cached ("South Sudan"), and titles of ordinary words, are told by tables of words (see
+`longer_names`). A limit: a subject cannot give way to any other longer name that is not cached.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ from lafn_viz.editing.retrieval.fuzzy import (
     FuzzyIndex,
     Name,
 )
+from lafn_viz.editing.retrieval.longer_names import why_no_name
 from lafn_viz.editing.retrieval.match import (
     MATCH_RULES,
     Match,
@@ -144,13 +146,14 @@ class SubjectMatcher:
         )
         if "fuzzy" not in self.rules:
             return literal
-        return literal + self._fuzzy_occurrences(text, folded, literal)
+        return literal + self._fuzzy_occurrences(text, folded, language, literal)
 
     def _literal(
         self, text: str, place: Place, language: str | None, capitals: bool
     ) -> Occurrence | None:
         """What a name that stands in a place counts as; None where no rule applies to it."""
         name, span = place.name, _literal_span(text, place)
+        languages = {name.language, language or name.language}
         in_language = name.first and (language is None or name.language == language)
         allowed: dict[Rule, bool] = {
             "exact": in_language and span is not None, "normalised": in_language, "alias": True,
@@ -159,15 +162,17 @@ class SubjectMatcher:
         if rule is None:
             return None
         if span is not None:
-            return Occurrence(Match(name.key, rule, span, name.text, 1.0))
+            why = why_no_name(text, span, name.text, languages)
+            return Occurrence(Match(name.key, rule, span, name.text, 1.0), why)
         span = _span_with_signs(text, place)
         written = text[slice(*span)]
         score = fuzz.ratio("".join(name.folded.words), "".join(fold(written).words)) / 100
         match = Match(name.key, rule, span, name.text, score)
-        return Occurrence(match, _why_not_one_word(name, written, capitals))
+        why = _why_not_one_word(name, written, capitals)
+        return Occurrence(match, why or why_no_name(text, span, name.text, languages))
 
     def _fuzzy_occurrences(
-        self, text: str, folded: Folded, literal: Sequence[Occurrence]
+        self, text: str, folded: Folded, language: str | None, literal: Sequence[Occurrence]
     ) -> list[Occurrence]:
         """Places that resemble the name of a subject that is not found literally."""
         fired = [x.match for x in literal if not x.why]
@@ -175,13 +180,15 @@ class SubjectMatcher:
         refused = {(x.match.key, x.match.span) for x in literal if x.why}
         within_reach = [match for match in fired if match.span[1] > len(text) - FUZZY_REACH]
         return best_win(
-            self._fuzzy_occurrence(candidate, within_reach)
+            self._fuzzy_occurrence(text, candidate, language, within_reach)
             for candidate in self._fuzzy.candidates(text, folded)
             if candidate.name.key not in keys
             and (candidate.name.key, candidate.span) not in refused
         )
 
-    def _fuzzy_occurrence(self, candidate: Candidate, literal: Sequence[Match]) -> Occurrence:
+    def _fuzzy_occurrence(
+        self, text: str, candidate: Candidate, language: str | None, literal: Sequence[Match]
+    ) -> Occurrence:
         """A candidate as an occurrence; it does not fire where a literal match stands."""
         match = Match(
             candidate.name.key, "fuzzy", candidate.span, candidate.name.text, candidate.score
@@ -193,7 +200,9 @@ class SubjectMatcher:
         for other in literal:
             if overlaps(match, other):
                 why = why or f"{other.key} stands there literally"
-        return Occurrence(match, why)
+        name = candidate.name
+        languages = {name.language, language or name.language}
+        return Occurrence(match, why or why_no_name(text, match.span, name.text, languages))
 
 
 def _literal_span(text: str, place: Place) -> tuple[int, int] | None:
