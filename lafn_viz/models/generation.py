@@ -26,7 +26,7 @@ from lafn_viz.models.weights import device_of
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-EXTRA_TOKENS = 4  # tokens that a model may write beyond the longest answer of a batch
+EXTRA_TOKENS = 4  # tokens that a model may write beyond the length of the answer
 
 Tokens = tuple[int, ...]
 
@@ -56,7 +56,7 @@ def generate(
     """Generate text after each prompt by greedy decoding.
 
     A text ends where the model ends it, at the end of a line, or `EXTRA_TOKENS` tokens after the
-    longest answer of its batch.
+    length of its prompt's answer, so that it does not depend on the prompts beside it.
 
     Args:
         references: tokens to compare with in place of a prompt's answer.
@@ -72,8 +72,13 @@ def generate(
     for start in range(0, len(order), max_prompts):
         index = order[start : start + max_prompts]
         batch_texts, batch_answers = [texts[i] for i in index], [answers[i] for i in index]
-        length = max(len(answer) for answer in batch_answers) + EXTRA_TOKENS
-        written = _likeliest_tokens(model, batch_texts, length)
+        lengths = [len(encoded[i].answer) + EXTRA_TOKENS for i in index]
+        written = [
+            tokens[:length]
+            for tokens, length in zip(
+                _likeliest_tokens(model, batch_texts, max(lengths)), lengths, strict=True
+            )
+        ]
         accuracies = _token_accuracies(model, batch_texts, batch_answers, written)
         for i, tokens, accuracy in zip(index, written, accuracies, strict=True):
             generations[i] = Generation(*_ended(model, texts[i], tokens), accuracy)

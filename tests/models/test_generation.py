@@ -1,7 +1,10 @@
 """What comes next after a prompt, read alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from made_up_edits import NOTHING
 
 import lafn_viz as lv
 from lafn_viz.models.capabilities import capabilities
@@ -67,3 +70,24 @@ def test_decoding_is_greedy_whatever_the_model_comes_with(tiny, prompts, monkeyp
     assert generate(model, prompts) == plain
     assert next_tokens(model, prompts) == likeliest
     assert model.original_model.generation_config is own
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_text_does_not_depend_on_the_prompts_beside_it(tiny, prompts, family):
+    model = tiny(family)
+    prompts = [prompts[0], replace(prompts[1], answer="a much longer answer than that of others")]
+    assert generate(model, prompts[:1])[0].tokens == generate(model, prompts)[0].tokens
+
+
+def test_what_an_edit_leaves_alone_stays_where_a_model_writes_on_and_on(tiny, facts):
+    case = lv.counterfactual_case(
+        facts,
+        subject="Japan",
+        relation="capital",
+        new_object="Rome",
+        languages=["en", "zh"],
+        neighbours=2,
+    )
+    report = lv.evaluate(tiny("gpt2"), NOTHING, case, progress=False)
+    kept = report.summary().set_index("metric").loc[["locality", "same subject"], "mean"]
+    assert kept.tolist() == [1, 1]
