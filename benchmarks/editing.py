@@ -15,7 +15,8 @@ where they should), as means over edits with 95% bootstrap intervals. The settin
 were chosen on edits of another seed. With `--out`, results are kept, and the same command resumes
 where it was.
 
-- **editors**: all editors, one edit at a time. "ROME" and "MEMIT" edit the first layer at the
+- **editors**: all editors, one edit at a time. "By relation" acts only where the text asks for the
+  relation, too (`RelationMatcher`). "ROME" and "MEMIT" edit the first layer at the
   subject's last token, as published for it; "traced" is the layer and the position at which the
   neurons of another subject make its answer likelier most (`trace_subject`).
 - **at once**: all edits applied together.
@@ -44,6 +45,7 @@ from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.baselines.fine_tuning import fine_tuning
 from lafn_viz.editing.baselines.knowledge_neurons import knowledge_neurons, scaled
 from lafn_viz.editing.baselines.neuron_editors import (
+    Gate,
     cache_of,
     language_agnostic,
     per_language,
@@ -82,14 +84,14 @@ def timed(editor: Editor, seconds: list[float]) -> Editor:
     return dataclasses.replace(editor, edit=edit)
 
 
-def ungated(editor: Editor) -> Editor:
-    """The same edits, but acting on every text."""
+def gated(editor: Editor, gate: Gate) -> Editor:
+    """The same edits behind another gate."""
 
     def edit(model, case, languages):
         (found,) = editor.edit(model, case, languages)
-        return cache_of(found, gate=False)
+        return cache_of(model, found, gate)
 
-    return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": False})
+    return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": gate})
 
 
 def traced_editors(model, facts: lv.FactSet, cases: lv.EditSet) -> dict[str, Editor]:
@@ -108,13 +110,16 @@ def traced_editors(model, facts: lv.FactSet, cases: lv.EditSet) -> dict[str, Edi
 
 def editors(position: str, located: Editor) -> dict[str, Editor]:
     """The editors to compare."""
+    random = remembered(random_neurons(located))
     at_subject = remembered(language_agnostic(position="subject_last"))
     return {
         "language-agnostic": located,
-        "random neurons": random_neurons(located),
+        "random neurons": random,
         "at the subject": at_subject,
         "random at the subject": random_neurons(at_subject),
-        "without the gate": ungated(located),
+        "without the gate": gated(located, gate=False),
+        "by relation": gated(located, gate="relation"),
+        "random by relation": gated(random, gate="relation"),
         "ROME at the answer": rome(position="answer"),
         "MEMIT at the answer": memit(position="answer"),
         "knowledge neurons": knowledge_neurons(),

@@ -50,6 +50,7 @@ from lafn_viz.editing.many import (
     edit_cases as edit_cases,
 )
 from lafn_viz.editing.optimise import edit_case as edit_case, lafn_edit as lafn_edit
+from lafn_viz.editing.relation_matcher import RelationMatcher as RelationMatcher
 from lafn_viz.editing.retrieval.match import Match as Match
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher as SubjectMatcher
 from lafn_viz.experiments.evidence import Evidence as Evidence, evidence as evidence

@@ -23,7 +23,7 @@ such neighbours. Enough random neurons make as good a key as located ones; a hun
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -34,22 +34,18 @@ from lafn_viz.core.arguments import a_function, a_text, or_none, real, takes, wh
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import normal
-from lafn_viz.editing.applied import Find, edits_paused
+from lafn_viz.editing.activation_reader import ActivationReader, require_usable
+from lafn_viz.editing.applied import Find
 from lafn_viz.editing.cache import Edits, as_edits
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import require_model
-from lafn_viz.models.capabilities import capabilities, require_causal
-from lafn_viz.models.hooks import Hooks, hook_post, hooked
-from lafn_viz.models.tokenizing import tokenize
-from lafn_viz.models.weights import device_of
+from lafn_viz.models.capabilities import capabilities
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, validate_neurons
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
-
-MAX_ROWS = 64  # texts of equal length that are read together
 
 
 class ActivationMatcher:
@@ -88,10 +84,10 @@ class ActivationMatcher:
     ) -> None:
         require_model(model)
         self._names, self._edits = names, as_edits(edits)
-        _require_usable(model, self._edits)
+        require_usable(model, self._edits)
         others = as_prompts(others, "others")
         self.neurons = _key_neurons(model, self._edits, neurons, n_neurons)
-        self._reader = _Reader(model, self.neurons)
+        self._reader = ActivationReader(model, self.neurons)
         candidates = self._candidates_by_text(others)
         activations = self._reader.activations([text for text, _ in candidates])
         mean = torch.stack([of_text[-1] for of_text in activations]).mean(0)
@@ -237,7 +233,9 @@ class _Keys:
         return lowest.scatter_reduce(1, edit_of, cosine, "amax")
 
 
-def _keys_of(edits: Sequence[Edit], reader: "_Reader", mean: Float[Tensor, " neuron"]) -> _Keys:
+def _keys_of(
+    edits: Sequence[Edit], reader: "ActivationReader", mean: Float[Tensor, " neuron"]
+) -> _Keys:
     """The keys of some edits: one for each language of each edit's prompts."""
     prompts = [(i, prompt) for i, edit in enumerate(edits) for prompt in edit.prompts]
     last_tokens: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
@@ -247,60 +245,6 @@ def _keys_of(edits: Sequence[Edit], reader: "_Reader", mean: Float[Tensor, " neu
     means = torch.stack([torch.stack(rows).mean(0) for rows in last_tokens.values()])
     edit_of = torch.tensor([i for i, _ in last_tokens])
     return _Keys(normalize(means - mean, dim=-1), edit_of, mean, len(edits))
-
-
-class _Reader:
-    """Reads texts with the model as it is, and returns what some neurons do at each token."""
-
-    def __init__(self, model: "TransformerBridge", neurons: Sequence[Neuron]) -> None:
-        self._model, self._caps = model, capabilities(model)
-        self._neurons: dict[int, list[int]] = defaultdict(list)
-        for layer, neuron in sorted(neurons):
-            self._neurons[layer].append(neuron)
-
-    def spans(self, text: str) -> tuple[tuple[int, int], ...]:
-        """The characters that each own token of a text stands for."""
-        read = tokenize(self._model, text)
-        return read.spans[read.start :]
-
-    def activations(self, texts: Sequence[str]) -> list[Float[Tensor, "pos neuron"]]:
-        """What the neurons do at each own token of each text, in float32 on the CPU."""
-        rows = [tokenize(self._model, text).tokens for text in texts]
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for i, ids in enumerate(rows):
-            by_length[len(ids)].append(i)
-        seen: dict[int, Tensor] = {}
-
-        def keep_of(layer: int, neurons: list[int]) -> Any:
-            def keep(value: Tensor, hook: Any) -> None:
-                seen[layer] = value[..., neurons].float().cpu()
-
-            return keep
-
-        hooks: Hooks = [(hook_post(layer), keep_of(layer, n)) for layer, n in self._neurons.items()]
-        options = {"logits_to_keep": 1} if self._caps.supports_logits_to_keep else {}
-        device = device_of(self._model.original_model)
-        activations: list[Tensor] = [torch.empty(0)] * len(texts)
-        with torch.no_grad(), edits_paused(), hooked(self._model, hooks):
-            for numbers in by_length.values():
-                for start in range(0, len(numbers), MAX_ROWS):
-                    batch = numbers[start : start + MAX_ROWS]
-                    self._model(torch.tensor([rows[i] for i in batch], device=device), **options)
-                    values = torch.cat([seen[layer] for layer in self._neurons], -1)
-                    for i, of_text in zip(batch, values, strict=True):
-                        activations[i] = of_text[len(self._caps.special_prefix) :]
-        return activations
-
-
-def _require_usable(model: "TransformerBridge", edits: Sequence[Edit]) -> None:
-    """Refuse a masked model, and edits that no key can be made of."""
-    require_causal(model)
-    if not edits:
-        raise ValueError("there are no edits; give at least one (lafn_edit)")
-    for edit in edits:
-        edit.require(model)
-        if not edit.prompts:
-            raise ValueError(f"{edit!r} has no prompts, and its key is read on them; edit anew")
 
 
 def _key_neurons(

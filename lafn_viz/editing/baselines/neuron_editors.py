@@ -5,23 +5,24 @@
 - `random_neurons`: its control, the same optimisation on random neurons of the same layers.
 - `per_language`: one v_l and one set of neurons for each language l, applied as their sum.
 
-All three return an `EditCache`. Its gate is the search for the subject's names; without the gate
-(`gate=False`) the edit acts on every text.
+All three return an `EditCache`. Its gate is the search for the subject's names, and for the
+relation with `gate="relation"`; without the gate (`gate=False`) the edit acts on every text.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import torch
 
-from lafn_viz.core.arguments import a_flag, a_result, a_seed, takes
+from lafn_viz.core.arguments import a_result, a_seed, takes, wrong
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
 from lafn_viz.editing.optimise import EDIT_OPTIONS, EditOptions, edit_case
+from lafn_viz.editing.relation_matcher import RelationMatcher
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
@@ -32,20 +33,31 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-@takes(gate=a_flag, **EDIT_OPTIONS)
-def language_agnostic(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor:
+Gate = bool | Literal["relation"]
+
+
+def _a_gate(name: str, given: Any) -> Gate:
+    """Read a gate; ValueError for any other."""
+    if not (isinstance(given, bool) or given == "relation"):
+        raise wrong(name, given, "True, False or 'relation'")
+    return given
+
+
+@takes(gate=_a_gate, **EDIT_OPTIONS)
+def language_agnostic(*, gate: Gate = True, **options: Unpack[EditOptions]) -> Editor:
     """LU-LAFNs: one vector of values for all languages.
 
     Args:
-        gate: act only where the text names the subject; else from the last token of every text on.
+        gate: act only where the text names the subject; with "relation", only where it also asks
+            for the relation (see `RelationMatcher`); with False, from the last token of every text
+            on.
         options: those of `edit_case`.
     """
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
-        return cache_of(
-            edit_case(model, case, languages=languages, progress=False, **options), gate
-        )
+        edit = edit_case(model, case, languages=languages, progress=False, **options)
+        return cache_of(model, edit, gate)
 
     return Editor("language-agnostic", edit, {"gate": gate, **options})
 
@@ -69,13 +81,13 @@ def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
         control = edit_case(
             model, case, languages=languages, progress=False, **{**options, "neurons": drawn}
         )
-        return cache_of(control, bool(like.options.get("gate", True)))
+        return cache_of(model, control, like.options.get("gate", True))
 
     return Editor("random neurons", edit, {**like.options, "seed": seed})
 
 
-@takes(gate=a_flag, **EDIT_OPTIONS)
-def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor:
+@takes(gate=_a_gate, **EDIT_OPTIONS)
+def per_language(*, gate: Gate = True, **options: Unpack[EditOptions]) -> Editor:
     """Edit each language by itself, on its own neurons, and add all their values together.
 
     Args:
@@ -102,13 +114,15 @@ def per_language(*, gate: bool = True, **options: Unpack[EditOptions]) -> Editor
             loss=sum(alone.loss for alone in edits) / len(edits),
             divergence=sum(alone.divergence for alone in edits) / len(edits),
         )
-        return cache_of(together, gate)
+        return cache_of(model, together, gate)
 
     return Editor("per language", edit, {"gate": gate, **options})
 
 
-def cache_of(edit: Edit, gate: bool) -> EditCache:
-    """A cache of one edit, which acts where its subject is found or, ungated, in every text."""
+def cache_of(model: "TransformerBridge", edit: Edit, gate: Gate) -> EditCache:
+    """A cache of one edit with a gate (see `language_agnostic`)."""
+    if gate == "relation":
+        return EditCache([edit], find=RelationMatcher(model, [edit]).find)
     if gate:
         return EditCache([edit])
 
