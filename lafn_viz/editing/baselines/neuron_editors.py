@@ -38,9 +38,9 @@ Gate = bool | Literal["relation"]
 
 def _a_gate(name: str, given: Any) -> Gate:
     """Read a gate; ValueError for any other."""
-    if not (isinstance(given, bool) or given == "relation"):
-        raise wrong(name, given, "True, False or 'relation'")
-    return given
+    if isinstance(given, bool) or (isinstance(given, str) and given == "relation"):
+        return given  # type: ignore[return-value]
+    raise wrong(name, given, "True, False or 'relation'")
 
 
 @takes(gate=_a_gate, **EDIT_OPTIONS)
