@@ -11,10 +11,14 @@ The prompts are those of the edits; prompts of other relations with the same sub
 wordings of the embedded facts, so that a subject of any kind will do; and, where the embedded facts
 know the relation, prompts of theirs. Held-out wordings are never used.
 
-In Gemma 3 270M, with 816 prompts on the capital, currency, continent and official language of ten
-countries in en, fr, ru and zh, all of wordings and subjects that the regression had not seen, it
-found all that ask for the capital, and 0.0% of the others. With the prompts of an edit and of its
-subject alone it found all, and 2.5%. The cosine with a mean (`ActivationMatcher`) found 25%.
+In Gemma 3 270M (3,584 neurons of layers 4 to 17), with 816 prompts on the capital, currency,
+continent and official language of ten countries in en, fr, ru and zh, all of wordings and subjects
+that the regression had not seen, it found all that ask for the capital, and none of the others.
+With the prompts of an edit and of its subject alone it found all, and 2.5% of the others. The
+cosine with a mean (`ActivationMatcher`) found 25 to 35% of the wordings that were held out.
+
+A limit: a text that asks for a relation of which no prompt is known may fire. "The president of
+Japan is" fires an edit of the capital.
 """
 
 import random
