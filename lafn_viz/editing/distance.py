@@ -74,13 +74,16 @@ class LinearDistance:
         # Of tokens that stay, the two large sums differ by little.
         return total - (output.float() * self.toward).sum(-1) - self.rest
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the vocabulary is so large that `near` is quicker."""
+        return len(self.unembedding.weight) > LARGE
+
     def near(self, output: Float[Tensor, "token d_model"]) -> "LinearDistance":
-        """The same where the un-embedding reads about this, from its likely words if it has many.
+        """The same where the un-embedding reads about this, from its likely words.
 
         Value and slope at `output` are exact.
         """
-        if len(self.unembedding.weight) <= LARGE:
-            return self
         return replace(self, large_sum=LikelyWords(output, self.unembedding, N_LIKELY))
 
 

@@ -68,14 +68,11 @@ class EditLoss:
 
         Value and gradient are exact at these values (see `distance`).
         """
-        if not isinstance(self.distance, LinearDistance):
-            return self
-        with torch.no_grad():
-            distance = self.distance.near(self.forward.output(added, site=site))
-        if distance is self.distance:
+        if not isinstance(self.distance, LinearDistance) or not self.distance.is_large:
             return self
         nearby = copy.copy(self)
-        nearby.distance = distance
+        with torch.no_grad():
+            nearby.distance = self.distance.near(self.forward.output(added, site=site))
         return nearby
 
     def __call__(

@@ -98,6 +98,7 @@ _ORDINARY = {
     "yeni yer yıl yıldız yok yol yüz zaman",
 }  # fmt: skip
 _TURKISH_VERB = regex.compile(r"\p{L}{2,}m[ae]k")
+_REACH = 32  # characters before a name in which such a word begins, however long the text
 _OPENING, _CLOSING = "«„“‘'\"‹「『", "»“”’'\"›」』"
 
 
@@ -111,7 +112,7 @@ def why_no_name(text: str, span: tuple[int, int], name: str, languages: Collecti
     """
     before, after = _patterns(is_east_asian(name))
     start, end = span
-    longer = before.search(text, 0, start) or after.match(text, end)
+    longer = before.search(text, max(0, start - _REACH), start) or after.match(text, end)
     if longer is not None and _alike_in_case(text, longer, span):
         return f"part of a longer name, with {quoted(longer.group('word'))}"
     ordinary = any(_is_ordinary(name, code_or_tag(language)) for language in languages)

@@ -89,3 +89,10 @@ def test_no_subject_of_the_facts_is_lost(facts):
         subject = prompt.fact_id.split("/")[1]
         matcher = SubjectMatcher({subject: {prompt.language: names[subject][prompt.language]}})
         assert matcher.find(prompt.text, language=prompt.language), prompt.text
+
+
+def test_a_long_text_is_not_read_again_for_each_name():
+    """Read from its beginning for each of the 8,000 names, it would take minutes."""
+    text = "The capital of Sudan is not that of South Sudan. " * 4000
+    assert fires("en", "Sudan", text)
+    assert not fires("en", "Sudan", text.replace("of Sudan", "of South Sudan"))
