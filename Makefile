@@ -16,6 +16,7 @@
 #              use; licences go to build/licences.md (AUDIT=required fails if no advisory database
 #              answers)
 # make dist    build wheel and sdist in dist/, then install and use the wheel elsewhere
+# make release-check  is this commit fit for a release? (TAG=v0.2.0: and is this its tag?)
 # make model   train the embedded models again from data/ (about three hours of CPU)
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo check gemma test-gemma test-browser real test lint audit dist lab app docs data model notebooks clean
+.PHONY: demo check gemma test-gemma test-browser real test lint audit dist release-check lab app docs data model notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -75,6 +76,9 @@ audit: $(READY)
 
 dist: $(READY)
 	$(BIN)/python .ci/dist.py
+
+release-check: lint audit
+	$(BIN)/python .ci/release_check.py $(if $(TAG),--tag $(TAG))
 
 lab: $(READY)
 	$(BIN)/lafn-viz lab
