@@ -90,6 +90,10 @@ from lafn_viz.interventions.intervene import (
     intervene as intervene,
 )
 from lafn_viz.interventions.language_lens import LanguageLens as LanguageLens
+from lafn_viz.interventions.lens_effects import (
+    LensEffects as LensEffects,
+    lens_effects as lens_effects,
+)
 from lafn_viz.interventions.lens_reading import language_lens as language_lens
 from lafn_viz.interventions.neuron_cards import (
     NeuronCard as NeuronCard,

@@ -9,6 +9,7 @@ browser; if one is missing, they are left out and the reason is returned.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from tqdm.auto import tqdm
@@ -28,6 +29,7 @@ from lafn_viz.interventions.activation_patching import trace_subject
 from lafn_viz.interventions.degenerate import find_degenerate
 from lafn_viz.interventions.fact_checking import check_facts
 from lafn_viz.interventions.failures import failures
+from lafn_viz.interventions.lens_effects import lens_effects
 from lafn_viz.interventions.lens_reading import language_lens
 from lafn_viz.interventions.neuron_cards import neuron_card, neuron_table
 from lafn_viz.interventions.planted.planting import plant
@@ -35,7 +37,7 @@ from lafn_viz.interventions.planted.recovery import RankingMethod, method_scores
 from lafn_viz.interventions.transplanting import transplant
 from lafn_viz.models.known import known_share
 from lafn_viz.models.scoring import score_answers
-from lafn_viz.neurons.neuron_sets import select_neurons
+from lafn_viz.neurons.neuron_sets import Neurons, select_neurons
 from lafn_viz.neurons.overlaps import overlap
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
@@ -172,6 +174,14 @@ def _failure_kinds(r: Results) -> go.Figure:
     return plots.failure_kinds(failures(lens, score_answers(r.model, asked)))
 
 
+def _lens_changes(r: Results) -> go.Figure:
+    overlap, prompts = r.examination.overlap, r.lens.prompts
+    sets: dict[str, Mapping[Any, Neurons]] = {
+        "agnostic": overlap.agnostic, "specific": overlap.specific,
+    }  # fmt: skip
+    return plots.lens_changes(lens_effects(r.model, prompts, sets))
+
+
 # Each figure of `plots` by its name, in the order of the page.
 FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "attribution_strip": lambda r: plots.attribution_strip(
@@ -205,6 +215,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
     "latent_languages": lambda r: plots.latent_languages(r.lens),
     "language_ranks": lambda r: plots.language_ranks(r.lens),
     "lens_strip": lambda r: plots.lens_strip(r.lens, prompt=r.lens.languages.index("ru") * 2),
+    "lens_changes": _lens_changes,
     "failure_kinds": _failure_kinds,
     "edit_curves": lambda r: plots.edit_curves(
         {f"30 neurons, {name}": edits[1] for name, edits in r.edits.items()}

@@ -41,6 +41,7 @@ RETURNED_BY = {
     "Failures": "failures()",
     "KnownShare": "known_share()",
     "LanguageLens": "language_lens()",
+    "LensEffects": "lens_effects()",
     "NeuronCard": "neuron_card()",
     "NeuronScores": "attribute()",
     "NeuronSet": "select_neurons()",

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from lafn_viz.core.arguments import wrong
+from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.intervene import validated_set
 from lafn_viz.neurons.controls import random_like
@@ -18,6 +20,16 @@ MEASUREMENTS = ("before", "after", "random", "other_before", "other")
 
 # By the name of the set: the neurons of a fact in each language.
 SetsOfFact = Mapping[str, Mapping[str, frozenset[Neuron]]]
+
+
+def require_sets_by_fact(sets: Any) -> None:
+    """Refuse sets that are not given by name and fact."""
+    wanted = "for each name the neurons of each fact, as in {'agnostic': overlap.agnostic}"
+    if not isinstance(sets, Mapping):
+        raise wrong("sets", sets, wanted)
+    for name, by_id in sets.items():
+        if not isinstance(by_id, Mapping):
+            raise wrong(f"sets[{quoted(name)}]", by_id, wanted)
 
 
 def sets_of_facts(

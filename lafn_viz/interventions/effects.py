@@ -22,8 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from lafn_viz.core.arguments import a_flag, a_seed, bootstrap_draws, one_of, takes, wrong
-from lafn_viz.core.messages import quoted
+from lafn_viz.core.arguments import a_flag, a_seed, bootstrap_draws, one_of, takes
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
 from lafn_viz.datasets.arguments import Prompts, as_prompts
@@ -35,6 +34,7 @@ from lafn_viz.interventions.effect_table import (
     EffectTable,
     measure_fact,
     next_of_relation,
+    require_sets_by_fact,
     sets_of_facts,
 )
 from lafn_viz.interventions.replacements import (
@@ -194,7 +194,7 @@ def effects(
     prompts = as_prompts(prompts)
     if not isinstance(corpus, CorpusActivations | None):
         corpus = as_prompts(corpus, "corpus")
-    _require_sets_by_fact(sets)
+    require_sets_by_fact(sets)
     by_fact: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_fact.setdefault(prompt.fact_id, []).append(prompt)
@@ -247,13 +247,3 @@ def _other_facts(
         return corpus
     require_other_facts(prompts, corpus, f"how={how!r}")
     return read_corpus(model, corpus, how=how, position=position, without_own=True)
-
-
-def _require_sets_by_fact(sets: Any) -> None:
-    """Refuse sets that are not given by name and fact."""
-    wanted = "for each name the neurons of each fact, as in {'agnostic': overlap.agnostic}"
-    if not isinstance(sets, Mapping):
-        raise wrong("sets", sets, wanted)
-    for name, by_id in sets.items():
-        if not isinstance(by_id, Mapping):
-            raise wrong(f"sets[{quoted(name)}]", by_id, wanted)

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lafn_viz.core.arguments import a_seed, bootstrap_draws, or_none, takes, whole
+from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
 from lafn_viz.datasets.prompts import Prompt, prompt_columns
@@ -59,7 +60,7 @@ class LanguageLens:
     def __repr__(self) -> str:
         n_facts = len(set(self._facts))
         values, control = (
-            mean_of_finite(self._by_fact(table), 0) for table in self._share(ANOTHER, TOP)
+            mean_of_finite(self.by_fact(table), 0) for table in self._share(ANOTHER, TOP)
         )
         layer = int(np.argmax(np.nan_to_num(values - control)))
         return (
@@ -105,6 +106,15 @@ class LanguageLens:
         """Share of other objects whose name in each language leads in the same way."""
         return mean_of_finite(self._controls_leading(top)[..., :-1], 2)
 
+    @takes(top=or_none(whole(1)))
+    def led(self, leader: str, *, top: int | None = TOP) -> Float[np.ndarray, "prompt layer"]:
+        """1 where the prompt's "own" language, "another" one or a named one leads, and 0 elsewhere.
+
+        NaN in prompts in which the names are not told apart, or the leader has no name.
+        """
+        require_one_of("leader", leader, (OWN, ANOTHER, *self.languages))
+        return self._share(leader, top)[0]
+
     @property
     def latent(self) -> np.ndarray:
         """The latent language of each prompt and layer, whose name has the least rank, as text.
@@ -138,7 +148,7 @@ class LanguageLens:
         options = {"draws": draws, "seed": seed}
         rows: list[dict[str, Any]] = []
         for leader in (OWN, ANOTHER, *self.languages):
-            shares, controls = (self._by_fact(table) for table in self._share(leader, top))
+            shares, controls = (self.by_fact(table) for table in self._share(leader, top))
             counted = self._counted(leader)
             count = {"n_prompts": int(counted.sum()), "n_facts": len(set(self._facts[counted]))}
             rows += [
@@ -172,7 +182,7 @@ class LanguageLens:
             of_language = np.array([prompt.language == language for prompt in self.prompts])
             chosen = np.where((self.told_apart & of_language)[:, None, None], 1.0, np.nan)
             share, others = (
-                mean_of_finite(self._by_fact(table * chosen), 0) for table in (leading, control)
+                mean_of_finite(self.by_fact(table * chosen), 0) for table in (leading, control)
             )
             layers, names = np.indices(share.shape)
             frames.append(
@@ -280,9 +290,7 @@ class LanguageLens:
         """The fact of each prompt."""
         return np.array([prompt.fact_id for prompt in self.prompts], dtype=object)
 
-    def _by_fact(
-        self, values: Float[np.ndarray, "prompt *rest"]
-    ) -> Float[np.ndarray, "fact *rest"]:
+    def by_fact(self, values: Float[np.ndarray, "prompt *rest"]) -> Float[np.ndarray, "fact *rest"]:
         """Mean over the prompts of each fact; NaN where it has none."""
         facts = self._facts
         return np.stack([mean_of_finite(values[facts == fact], 0) for fact in dict.fromkeys(facts)])

@@ -18,17 +18,18 @@ it; early layers are far from the un-embedding, and their ranks mean little. A m
 many masks as the answer has tokens in the prompt's own language.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
 from lafn_viz.core.arguments import a_seed, or_none, some_languages, takes, whole
+from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Facts, Prompts, as_facts, as_prompts
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.languages import require_languages
@@ -39,7 +40,15 @@ from lafn_viz.models.batching import Batch, batches_of
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.generate_calls import prompts_given
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_block, hook_block_out, hooked, no_logits
+from lafn_viz.models.hooks import (
+    HOOK_UNEMBED,
+    Hooks,
+    hook_block,
+    hook_block_out,
+    hook_post,
+    hooked,
+    no_logits,
+)
 from lafn_viz.models.scoring import LOGITS_AT_ONCE
 from lafn_viz.models.tokenizing import token_text
 from lafn_viz.models.tokens import encode_all
@@ -75,33 +84,77 @@ def language_lens(
         ValueError: for prompts in one language, a prompt whose fact is not among the facts, a
             relation without other objects, or where no prompt's own name can be told apart.
     """
-    asked = as_prompts(prompts)
-    known = load_facts() if facts is None else as_facts(facts)
-    objects = Objects.of(asked, {fact.id: fact for fact in known}, seed)
-    spoken = tuple(dict.fromkeys(prompt.language for prompt in asked))
-    codes = spoken if languages is None else require_languages(languages, known.languages)
-    if len({*codes, *spoken}) < 2:
-        raise ValueError(
-            f"all {len(asked)} prompts are in {spoken[0]!r}, so no language can lead before "
-            "another; give prompts in several languages, or languages= whose names are read"
+    reading = LensReading.of(model, prompts, facts, languages, controls, seed)
+    return reading.lens(model, max_prompts)
+
+
+@dataclass(frozen=True)
+class LensReading:
+    """What a lens looks for after each prompt: the tokens of names, of the fact and of others."""
+
+    prompts: tuple[Prompt, ...]
+    languages: tuple[str, ...]
+    names: Mapping[str, Mapping[str, str]]
+    tokens: Sequence[Int[np.ndarray, "_ language"]]
+    provenance: Provenance
+
+    @classmethod
+    def of(
+        cls,
+        model: "TransformerBridge",
+        prompts: Prompts,
+        facts: Facts | None,
+        languages: str | Sequence[str] | None,
+        controls: int,
+        seed: int,
+    ) -> "LensReading":
+        """Find the tokens; the arguments and errors are those of `language_lens`."""
+        asked = tuple(as_prompts(prompts))
+        known = load_facts() if facts is None else as_facts(facts)
+        objects = Objects.of(asked, {fact.id: fact for fact in known}, seed)
+        spoken = tuple(dict.fromkeys(prompt.language for prompt in asked))
+        codes = spoken if languages is None else require_languages(languages, known.languages)
+        if len({*codes, *spoken}) < 2:
+            raise ValueError(
+                f"all {len(asked)} prompts are in {spoken[0]!r}, so no language can lead before "
+                "another; give prompts in several languages, or languages= whose names are read"
+            )
+        return cls(
+            prompts=asked,
+            languages=codes,
+            names=objects.names(codes),
+            tokens=[tokens_of_names(model, prompt, objects, codes, controls) for prompt in asked],
+            provenance=provenance(
+                model, "language_lens", seed=seed, controls=controls, languages=codes
+            ),
         )
-    tokens = [tokens_of_names(model, prompt, objects, codes, controls) for prompt in asked]
-    lens = LanguageLens(
-        prompts=tuple(asked),
-        languages=codes,
-        names=objects.names(codes),
-        token=np.stack([of_prompt[0] for of_prompt in tokens]),
-        **_read(model, asked, tokens, max_prompts),
-        provenance=provenance(
-            model, "language_lens", seed=seed, controls=controls, languages=codes
-        ),
-    )
-    if not lens.told_apart.any():
-        raise ValueError(
-            f"in none of {len(asked)} prompts does the answer begin with another token than in all "
-            f"other languages ({', '.join(codes)}); give languages of other scripts, or other facts"
+
+    def lens(
+        self,
+        model: "TransformerBridge",
+        max_prompts: int,
+        zeroed: Bool[Tensor, "prompt layer neuron"] | None = None,
+    ) -> LanguageLens:
+        """Read the prompts, with some neurons at zero.
+
+        Raises:
+            ValueError: where no prompt's own name can be told apart.
+        """
+        lens = LanguageLens(
+            prompts=self.prompts,
+            languages=self.languages,
+            names=self.names,
+            token=np.stack([of_prompt[0] for of_prompt in self.tokens]),
+            **_read(model, self.prompts, self.tokens, max_prompts, zeroed),
+            provenance=self.provenance,
         )
-    return lens
+        if not lens.told_apart.any():
+            raise ValueError(
+                f"in none of {len(self.prompts)} prompts does the answer begin with another token "
+                f"than in all other languages ({', '.join(self.languages)}); give languages of "
+                "other scripts, or other facts"
+            )
+        return lens
 
 
 def _read(
@@ -109,6 +162,7 @@ def _read(
     asked: Sequence[Prompt],
     tokens: Sequence[Int[np.ndarray, "_ language"]],
     max_prompts: int,
+    zeroed: Bool[Tensor, "prompt layer neuron"] | None,
 ) -> dict[str, Any]:
     """The fields of a `LanguageLens` that the model gives."""
     # At least one control, so that tables of none have a place for NaN.
@@ -119,7 +173,8 @@ def _read(
     shape = len(asked), capabilities(model).n_layers + 1
     table = np.full((2, *shape, *wanted.shape[1:]), np.nan)
     top, top_prob = np.zeros(shape, dtype=int), np.zeros(shape)
-    for index, layers, read in _layers(model, asked, torch.from_numpy(wanted), max_prompts):
+    read_all = _layers(model, asked, torch.from_numpy(wanted), max_prompts, zeroed)
+    for index, layers, read in read_all:
         for values, part in zip(table, (read.log_prob, read.rank), strict=True):
             values[index, layers] = part.numpy()
         top[index, layers], top_prob[index, layers] = read.top.numpy(), read.top_prob.numpy()
@@ -149,6 +204,7 @@ def _layers(
     asked: Sequence[Prompt],
     wanted: Int[Tensor, "prompt object language"],
     max_prompts: int,
+    zeroed: Bool[Tensor, "prompt layer neuron"] | None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, _Read]]:
     """Read the prompts; yield numbers of prompts and layers, and what is read there.
 
@@ -165,7 +221,7 @@ def _layers(
             for item in encoded
         ]
     for batch in batches_of(model, encoded, max_prompts=max_prompts):
-        hidden = _streams(model, batch)
+        hidden = _streams(model, batch, None if zeroed is None else zeroed[batch.index])
         n_layers = caps.n_layers + 1
         index = batch.index.repeat(n_layers)
         layers = torch.arange(n_layers).repeat_interleave(len(batch.index))
@@ -178,7 +234,9 @@ def _layers(
             yield index[rows].numpy(), layers[rows].numpy(), read
 
 
-def _streams(model: "TransformerBridge", batch: Batch) -> Float[Tensor, "row _"]:
+def _streams(
+    model: "TransformerBridge", batch: Batch, zeroed: Bool[Tensor, "prompt layer neuron"] | None
+) -> Float[Tensor, "row _"]:
     """The input of the un-embedding for the stream at the answer, layer by layer; or its logits.
 
     Logits, where the un-embedding is more than a matrix, a bias and a cap. All that follows the
@@ -205,10 +263,29 @@ def _streams(model: "TransformerBridge", batch: Batch) -> Float[Tensor, "row _"]
     hooks.append((hook_block_out(caps.n_layers - 1), put))
     if caps.unembedding is not None:
         hooks.append((HOOK_UNEMBED, take))
+    if zeroed is not None:
+        hooks += _zeros(zeroed, batch.at)
     given = batch.tokens if caps.masked else batch.tokens[:, : batch.predicts + 1]
     with torch.no_grad(), prompts_given(model, given), hooked(model, hooks):
         logits = model(batch.tokens)
     return (taken[0] if taken else logits).flatten(0, 1)[:n_rows]
+
+
+def _zeros(zeroed: Bool[Tensor, "prompt layer neuron"], at: slice) -> Hooks:
+    """Hooks that set each prompt's own neurons to zero at some positions."""
+
+    def zero(layer: int) -> Callable[..., Tensor]:
+        def hook(value: Tensor, hook: Any) -> Tensor:
+            value = value.clone()
+            chosen = zeroed[:, layer, None].to(value.device)
+            value[:, at] = value[:, at].masked_fill(chosen, 0)
+            return value
+
+        return hook
+
+    return [
+        (hook_post(layer), zero(layer)) for layer in zeroed.any(2).any(0).nonzero()[:, 0].tolist()
+    ]
 
 
 def _names_in(

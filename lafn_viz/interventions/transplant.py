@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lafn_viz.core.arguments import a_seed, bootstrap_draws, one_of, takes
+from lafn_viz.core.arguments import a_result, a_seed, bootstrap_draws, one_of, takes
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.stats import bootstrap, mean_of_finite
 from lafn_viz.datasets.languages import script_of
 from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.interventions.failures import KINDS, Failures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ Measure = Literal["rescued", "giver's words", "either's words", "lost", "other's
 Pairs = Literal["languages", "scripts", "wordings"]
 WORDS: Measure = "giver's words"
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+_COLUMNS = ("value", "low", "high", "n_pairs", "n_facts")
 
 
 @dataclass(frozen=True)
@@ -128,24 +130,64 @@ class Transplant:
         """
         import pandas as pd
 
-        chosen = self._chosen(pairs)
-        rows = []
-        for of in MEASURES:
-            by_pair = {name: self.by_pair(name, of=of) for name in self.conditions}
-            for control in (OTHER, RANDOM):
-                if control in by_pair and of != "other's answer":
-                    by_pair[f"{OWN} - {control}"] = by_pair[OWN] - by_pair[control]
-            for name, values in by_pair.items():
-                values = np.where(chosen, values, np.nan)
-                facts = self._by_fact(values)
-                mean = float(mean_of_finite(facts, 0))
-                count = int(np.isfinite(values).sum()), int(np.isfinite(facts).sum())
-                most = np.inf if of == "log_p" else 1.0
-                least = -most if of == "log_p" or " - " in name else 0.0
-                interval = bootstrap(facts, draws=draws, seed=seed, limits=(least, most))
-                rows.append((of, name, mean, *interval, *count))
-        columns = ["measure", "condition", "value", "low", "high", "n_pairs", "n_facts"]
+        chosen, options = self._chosen(pairs), {"draws": draws, "seed": seed}
+        rows = [
+            (of, name, *self._mean_over_facts(np.where(chosen, values, np.nan), of, name, options))
+            for of in MEASURES
+            for name, values in self._compared(of).items()
+        ]
+        columns = ["measure", "condition", *_COLUMNS]
         return pd.DataFrame(rows, columns=columns).set_index(["measure", "condition"])
+
+    @takes(
+        failures=a_result(Failures), of=one_of(MEASURES), pairs=one_of(get_args(Pairs)),
+        draws=bootstrap_draws, seed=a_seed,
+    )  # fmt: skip
+    def by_failure(
+        self,
+        failures: Failures,
+        *,
+        of: Measure = "rescued",
+        pairs: Pairs = "languages",
+        draws: int = 2000,
+        seed: int = 0,
+    ) -> "pd.DataFrame":
+        """Mean of a measure by the reason for which prompts fail, with intervals over facts.
+
+        A fact that is lost on the way out is in the model, and one that is unknown is not. So what
+        rescues the one and the other tells what the transplanted neurons carry.
+
+        Args:
+            failures: of the prompts that get values; a pair whose prompt is not among them (because
+                its names are not told apart) is left out.
+            of, pairs, draws, seed: as in `by_pair` and `summary`.
+
+        Returns:
+            One row per `kind` of failure that has pairs, and `condition`: `value`, mean over facts,
+            with `low` and `high`, `n_pairs` and `n_facts`.
+        """
+        import pandas as pd
+
+        kind_of = {
+            prompt: KINDS[kind]
+            for prompt, kind in zip(failures.prompts, failures.kind.tolist(), strict=True)
+        }
+        kind_of_pair = np.array([kind_of.get(getter, "") for getter in self.getters], dtype=object)
+        if not (kind_of_pair != "").any():
+            raise ValueError(
+                f"none of the {len(failures.prompts)} failed prompts gets values in this "
+                "transplant; give failures() of the prompts that do"
+            )
+        chosen, options = self._chosen(pairs), {"draws": draws, "seed": seed}
+        rows = [
+            (kind, name, *self._mean_over_facts(values, of, name, options))
+            for kind in KINDS
+            if (chosen & (kind_of_pair == kind)).any()
+            for name, values in self._compared(of).items()
+            for values in [np.where(chosen & (kind_of_pair == kind), values, np.nan)]
+        ]
+        columns = ["kind", "condition", *_COLUMNS]
+        return pd.DataFrame(rows, columns=columns).set_index(["kind", "condition"])
 
     @takes(of=one_of(MEASURES))
     def between_languages(
@@ -185,6 +227,25 @@ class Transplant:
             for row, condition in enumerate(self.conditions)
         ]
         return pd.concat(tables, ignore_index=True)
+
+    def _compared(self, of: Measure) -> dict[str, Float[np.ndarray, " pair"]]:
+        """One measure of each pair in each condition, and the differences to the controls."""
+        by_pair = {name: self.by_pair(name, of=of) for name in self.conditions}
+        for control in (OTHER, RANDOM):
+            if control in by_pair and of != "other's answer":
+                by_pair[f"{OWN} - {control}"] = by_pair[OWN] - by_pair[control]
+        return by_pair
+
+    def _mean_over_facts(
+        self, values: Float[np.ndarray, " pair"], of: Measure, name: str, options: dict[str, int]
+    ) -> tuple[float, float, float, int, int]:
+        """What _COLUMNS name."""
+        facts = self._by_fact(values)
+        most = np.inf if of == "log_p" else 1.0
+        least = -most if of == "log_p" or " - " in name else 0.0
+        low, high = bootstrap(facts, **options, limits=(least, most))
+        counts = int(np.isfinite(values).sum()), int(np.isfinite(facts).sum())
+        return float(mean_of_finite(facts, 0)), low, high, *counts
 
     def _row(self, condition: str) -> int:
         return self.conditions.index(condition)

@@ -22,6 +22,7 @@ from lafn_viz.plots.exported import keep_figures
 from lafn_viz.plots.failures import failure_kinds
 from lafn_viz.plots.known import known_shares
 from lafn_viz.plots.language_lens import language_ranks, latent_languages, lens_strip
+from lafn_viz.plots.lens_effects import lens_changes
 from lafn_viz.plots.neuron_cards import neuron_card
 from lafn_viz.plots.overlaps import (
     language_tree,
@@ -56,6 +57,7 @@ __all__ = [
     "language_tree",
     "latent_languages",
     "layer_distribution",
+    "lens_changes",
     "lens_strip",
     "method_scatter",
     "model_comparison",

@@ -1,10 +1,12 @@
 """Values of another prompt, put into neurons, against plain hooks, and what they rescue."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from made_up import lens_of
 from one_layer import reads
 
 import lafn_viz as lv
@@ -164,3 +166,39 @@ def test_summary_counts_pairs_and_means_over_facts(embedded, rescued):
     assert (
         drawn.text[cell[0]][cell[1]] == f"{to_hindi['written_asked'].sum():.3g}/{count[cell]:.0f}"
     )
+
+
+def test_rescue_is_sorted_by_the_reason_of_the_failure():
+    lens = lens_of(
+        np.zeros((4, 2, 3)), np.zeros((4, 2, 1, 3)), [[1, 2, 3]] * 4,
+        [("A", "ru"), ("B", "ru"), ("C", "ru"), ("D", "ru")],
+    )  # fmt: skip
+    found = lv.Failures(  # A and B are unknown, C is lost; D is not among them
+        prompts=lens.prompts[:3], kind=np.array([0, 0, 1]), led_by=("", "", "en"),
+        layer=np.array([-1, -1, 1]), written=("x",) * 3, within=np.ones(3, dtype=int),
+        control=np.zeros((3, 4)), false_leads=0.0, n_answered=0, n_left_out=1,
+        provenance=lens.provenance,
+    )  # fmt: skip
+    conditions = ("before", "own fact", "other fact", "random neurons")
+    written = np.full((4, 3, 5), np.nan)
+    # Two pairs get A: a mean over facts counts A and B alike.
+    written[:, 0] = [[0, 0, 0, 0, 0], [1, 0, 1, 1, 1], [0, 0, 0, 1, 0], [0, 0, 1, 0, 0]]
+    getters = tuple(lens.prompts[i] for i in (0, 0, 1, 2, 3))
+    transplant = lv.Transplant(
+        conditions=conditions, givers=tuple(replace(p, language="en") for p in getters),
+        getters=getters, n_neurons=np.ones(5), log_p=written, written=written, n_givers=(5, 5),
+        provenance=lens.provenance,
+    )  # fmt: skip
+    table = transplant.by_failure(found)
+    unknown, lost = table.loc["unknown"], table.loc["lost on the way out"]
+    assert unknown["value"].to_dict() == {
+        "before": 0, "own fact": 0.75, "other fact": 0, "random neurons": 0.5,
+        "own fact - other fact": 0.75, "own fact - random neurons": 0.25,
+    }  # fmt: skip
+    assert unknown["n_pairs"].unique() == [3]
+    assert unknown["n_facts"].unique() == [2]
+    assert lost.loc["own fact", "value"] == lost.loc["other fact", "value"] == 1
+    assert set(table.index.get_level_values("kind")) == {"unknown", "lost on the way out"}
+    others = replace(found, prompts=tuple(replace(p, fact_id="X") for p in found.prompts))
+    with pytest.raises(ValueError, match="none of the 3 failed prompts gets values"):
+        transplant.by_failure(others)
