@@ -2,6 +2,7 @@
 
     python benchmarks/editing.py --out results             # 100 edits in 12 languages; hours
     python benchmarks/editing.py --edits 5 --neurons 10 100 --parts editors neurons
+    python benchmarks/editing.py --parts "at once" --seed 1 --weight 100
     python benchmarks/editing.py --parts speed
     python benchmarks/editing.py --parts cost --model gemma-3-270m
     python benchmarks/editing.py --parts editors --model gemma-3-270m \\
@@ -19,7 +20,7 @@ where it was.
   relation, too (`RelationMatcher`). "ROME" and "MEMIT" edit the first layer at the
   subject's last token, as published for it; "traced" is the layer and the position at which the
   neurons of another subject make its answer likelier most (`trace_subject`).
-- **at once**: all edits applied together.
+- **at once**: all edits applied together. MEMIT's weight is chosen on edits of another seed.
 - **neurons**: located and random neurons, by their number.
 - **languages**: edits made in one language and asked in all, and the conflict between languages.
 - **speed**: milliseconds per token with caches of several sizes, in which one edit fires. The sizes
@@ -108,7 +109,7 @@ def traced_editors(model, facts: lv.FactSet, cases: lv.EditSet) -> dict[str, Edi
     }
 
 
-def editors(position: str, located: Editor) -> dict[str, Editor]:
+def editors(position: str, located: Editor, weight: float) -> dict[str, Editor]:
     """The editors to compare."""
     random = remembered(random_neurons(located))
     at_subject = remembered(language_agnostic(position="subject_last"))
@@ -121,7 +122,7 @@ def editors(position: str, located: Editor) -> dict[str, Editor]:
         "by relation": gated(located, gate="relation"),
         "random by relation": gated(random, gate="relation"),
         "ROME at the answer": rome(position="answer"),
-        "MEMIT at the answer": memit(position="answer"),
+        "MEMIT at the answer": memit(position="answer", weight=weight),
         "knowledge neurons": knowledge_neurons(),
         "by attribution": language_agnostic(position=position, locate="attribution"),
         "fine-tuning": fine_tuning(),
@@ -129,7 +130,7 @@ def editors(position: str, located: Editor) -> dict[str, Editor]:
         "suppressed": scaled(0.0),
         "enhanced": scaled(2.0),
         "ROME": rome(),
-        "MEMIT": memit(),
+        "MEMIT": memit(weight=weight),
     }
 
 
@@ -186,14 +187,17 @@ class Bench:
         file = self.args.out / f"{name.replace(' ', '-')}.jsonl" if self.args.out else None
         return lv.evaluate(self.model, editor, cases or self.cases, file=file, **options)
 
+    def chosen(self, *otherwise: str) -> dict[str, Editor]:
+        """The editors that the command line names, or these, or all."""
+        every = editors(self.args.position, self.located, self.args.weight)
+        wanted = self.args.editors or otherwise or [*every, *TRACED]
+        if set(TRACED) & set(wanted):
+            every |= traced_editors(self.model, self.facts, self.cases)
+        return {name: every[name] for name in wanted}
+
     def editors(self) -> None:
         rows = []
-        every = editors(self.args.position, self.located)
-        wanted = self.args.editors or [*every, *TRACED]
-        if not every.keys() >= set(wanted):
-            every |= traced_editors(self.model, self.facts, self.cases)
-        for name in wanted:
-            editor = every[name]
+        for name, editor in self.chosen().items():
             seconds: list[float] = []
             report = self.run(name, timed(editor, seconds))
             took = {"seconds": round(statistics.median(seconds), 1) if seconds else "-"}
@@ -203,11 +207,8 @@ class Bench:
 
     def at_once(self) -> None:
         rows = []
-        for name, editor in (
-            ("language-agnostic", self.located),
-            ("ROME at the answer", rome(position="answer")),
-            ("MEMIT at the answer", memit(position="answer")),
-        ):
+        chosen = self.chosen("language-agnostic", "ROME at the answer", "MEMIT at the answer")
+        for name, editor in chosen.items():
             report = self.run(f"{name} at once", editor, at_once=True)
             rows.append(row(name, report, self.args.evaluator))
         print(f"{len(self.cases)} edits at once\n{pd.DataFrame(rows).to_string(index=False)}\n")
@@ -225,11 +226,8 @@ class Bench:
 
     def languages(self) -> None:
         cases = self.cases.filter(n=min(len(self.cases), self.args.matrix_edits))
-        for name, editor in (
-            ("language-agnostic", self.located),
-            ("per language", per_language(position=self.args.position)),
-            ("ROME at the answer", rome(position="answer")),
-        ):
+        chosen = self.chosen("language-agnostic", "per language", "ROME at the answer")
+        for name, editor in chosen.items():
             report = self.run(f"{name} alone", editor, cases, alone=True)
             for metric in ("reliability", "generality"):
                 print(f"{name}, {metric}, {len(cases)} edits")
@@ -329,6 +327,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--neurons", type=int, nargs="+", default=[10, 20, 40, 100, 640])
     parser.add_argument("--position", default="answer")
     parser.add_argument("--editors", nargs="+", help="the editors to compare (default: all)")
+    parser.add_argument("--weight", type=float, default=10.0, help="of MEMIT's corpus")
     parser.add_argument("--evaluator", default="exact_match")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path)

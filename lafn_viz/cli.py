@@ -286,7 +286,7 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     import lafn_viz as lv
     from lafn_viz.app.demo import demo_figures
     from lafn_viz.experiments.figures import comparison_text
-    from lafn_viz.plots.style import config_for
+    from lafn_viz.plots.pages import write_page
 
     chosen = lv.load_facts().filter(relation=relation, leaking=False).sample(facts, seed=seed)
     _make_folder(out)
@@ -298,9 +298,7 @@ def _demo(out: Path, relation: str, facts: int, seed: int) -> int:
     print(f"\n{comparison_text(tables)}\n")
     figures = demo_figures(examinations)
     for name, figure in figures.items():
-        # One copy of plotly.js beside the pages: they open without a network.
-        page = out / f"{name}.html"
-        figure.write_html(page, include_plotlyjs="directory", config=config_for(name))
+        write_page(figure, out, name)
     print(f"{len(figures)} figures in {out.resolve()}:")
     for name in figures:
         print(f"  {out / name}.html")

@@ -41,7 +41,7 @@ from lafn_viz.neurons.neuron_sets import Neurons, select_neurons
 from lafn_viz.neurons.overlaps import overlap
 from lafn_viz.neurons.significance import significance
 from lafn_viz.neurons.stability import threshold_curve
-from lafn_viz.plots.style import config_for
+from lafn_viz.plots.pages import write_page
 
 RULES: tuple[Quadrature, ...] = ("riemann_left", "riemann_midpoint", "gauss_legendre")
 
@@ -175,7 +175,8 @@ def _failure_kinds(r: Results) -> go.Figure:
 
 
 def _lens_changes(r: Results) -> go.Figure:
-    overlap, prompts = r.examination.overlap, r.lens.prompts
+    overlap, languages = r.examination.overlap, r.lens.languages
+    prompts = [prompt for prompt in r.held_out(n_facts=8) if prompt.language in languages]
     sets: dict[str, Mapping[Any, Neurons]] = {
         "agnostic": overlap.agnostic, "specific": overlap.specific,
     }  # fmt: skip
@@ -272,9 +273,7 @@ def gallery(
     for name in tqdm(chosen, disable=not progress, desc="gallery", unit="figure"):
         with skipped.unless_it_fails(name):
             figure = FIGURES[name](results)
-            figure.write_html(
-                out / f"{name}.html", include_plotlyjs="directory", config=config_for(name)
-            )
+            write_page(figure, out, name)
             figures[name] = figure
     skipped.report(len(chosen))
     without_pictures = write_pictures(figures, out) if png else ""

@@ -106,15 +106,15 @@ def _curve(values: "pd.DataFrame", of: str, kind: str, *, legend: bool) -> list[
 
 
 def _caption(effects: LensEffects) -> str:
-    prompts = effects.lens.prompts
+    measured = np.isfinite(effects.log_p).any((0, 1, 2, 4))
+    facts = {p.fact_id for p, yes in zip(effects.lens.prompts, measured, strict=True) if yes}
     counts = ", ".join(
         f"{name} {round(float(of_set[of_set > 0].mean()))}" if (of_set > 0).any() else f"{name} 0"
         for name, of_set in zip(effects.sets, effects.n_neurons, strict=True)
     )
-    n_facts = len({prompt.fact_id for prompt in prompts})
     return (
         f"Neurons at zero (a prompt: {counts}), read by the logit lens. First tokens of names, in "
-        f"{int(effects.lens.told_apart.sum())} prompts of {counted(n_facts, 'fact')} whose names "
-        "are told apart.<br>Bands: 95% intervals over facts. A line inside that of random neurons "
+        f"{int(measured.sum())} prompts of {counted(len(facts), 'fact')} whose names are told "
+        "apart.<br>Bands: 95% intervals over facts. A line inside that of random neurons "
         "says nothing of the fact." + of_model(effects.lens.provenance)
     )

@@ -35,6 +35,7 @@ FONT = (
 LEGEND_ABOVE = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 # The unit of the scores, by the target of the attribution.
 TARGET_UNITS = {"probability": "probability", "log_prob": "nats", "logit_difference": "nats"}
+WIDTH = 840  # of a figure, in pixels; a page of its own is wider where there is room
 # Options of every exported page: no logo, and no button that uploads the chart.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
@@ -171,7 +172,7 @@ def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Fi
         },
         margin={"l": 80, "r": 30, "t": 120, "b": 60},
         height=height,
-        width=840,
+        width=WIDTH,
     )
     # Otherwise the labels of rows touch the figure.
     figure.update_yaxes(ticklabelstandoff=4)
