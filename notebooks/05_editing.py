@@ -103,12 +103,20 @@ edit
 
 # %% [markdown]
 # Here are the remaining loss and the thirty largest values of $\delta$. The neurons lie in all
-# layers, more of them in the first than in any other:
+# layers, more of them in the first than in any other. Beside it stands the control: the same edit
+# on a hundred random neurons of the same layers. Its values are larger, and they achieve less, as
+# the warning says.
 
 # %%
+shape = (model.cfg.n_layers, model.cfg.d_mlp)
+drawn = lv.random_like(edit.neurons, shape, seed=0)
+by_chance = lv.lafn_edit(
+    model, facts, subject="Japan", relation="capital", new_object="Rome", neurons=drawn
+)
 print("neurons by layer:", edit.to_frame().groupby("layer").size().to_dict())
-print(f"-log P(Rome): {edit.loss:.2f} nats, divergence: {edit.divergence:.2f} nats")
-lv.plots.edit_values(edit)
+for name, made in {"located": edit, "random": by_chance}.items():
+    print(f"{name}: -log P(Rome) {made.loss:.2f} nats, divergence {made.divergence:.2f} nats")
+lv.plots.edit_values(edit, control=by_chance)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.2: the neurons that write most
@@ -327,7 +335,6 @@ report.summary()[["metric", "mean", "before", "questions"]].round(3)
 
 # %%
 located, chance = [], []
-shape = (model.cfg.n_layers, model.cfg.d_mlp)
 five = facts.filter(languages=["en", "fr", "ru", "zh", "hi"])
 options = {"subject": "Japan", "relation": "capital", "new_object": "Rome", "position": "answer"}
 for n in (10, 30, 100):

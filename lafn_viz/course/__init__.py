@@ -20,6 +20,13 @@ from lafn_viz.course.editing import (
 )
 from lafn_viz.course.editing_evaluation import check_edit_scores, check_speaks_of
 from lafn_viz.course.grading import Verdict
+from lafn_viz.course.language_lens import (
+    check_kind_of_failure,
+    check_missed_most,
+    check_ranks,
+    check_told_apart,
+    lens_tables,
+)
 from lafn_viz.course.neurons_and_hooks import (
     check_direct_effect,
     check_layer_activations,
@@ -56,20 +63,25 @@ __all__ = [
     "check_is_degenerate",
     "check_jaccard",
     "check_keep",
+    "check_kind_of_failure",
     "check_known_everywhere",
     "check_known_in",
     "check_known_share",
     "check_layer_activations",
+    "check_missed_most",
     "check_other_facts",
     "check_p_value",
     "check_path_from",
+    "check_ranks",
     "check_refine",
     "check_rescued",
     "check_speaks_of",
+    "check_told_apart",
     "check_with_values",
     "check_without",
     "check_without_each_token",
     "check_without_neuron",
     "check_wording",
     "check_writes_most",
+    "lens_tables",
 ]

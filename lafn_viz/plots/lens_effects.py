@@ -64,10 +64,10 @@ def lens_changes(effects: LensEffects, *, of: Literal["log_p", "leads"] = "log_p
         figure,
         title="What do layers no longer name without these neurons?",
         caption=_caption(effects),
-        height=190 + ROW * len(sets),
+        height=210 + ROW * len(sets),
     )
     legend = LEGEND_ABOVE | {"y": 1 + 0.13 / len(sets)}
-    return figure.update_layout(legend=legend, margin={"t": 150})
+    return figure.update_layout(legend=legend, margin={"t": 165})
 
 
 def _curve(values: "pd.DataFrame", of: str, kind: str, *, legend: bool) -> list[go.Scatter]:
@@ -113,8 +113,8 @@ def _caption(effects: LensEffects) -> str:
         for name, of_set in zip(effects.sets, effects.n_neurons, strict=True)
     )
     return (
-        f"Neurons at zero (a prompt: {counts}), read by the logit lens. First tokens of names, in "
+        f"Neurons at zero (a prompt: {counts}), read by the logit lens: first tokens of names,<br>in "
         f"{int(measured.sum())} prompts of {counted(len(facts), 'fact')} whose names are told "
-        "apart.<br>Bands: 95% intervals over facts. A line inside that of random neurons "
-        "says nothing of the fact." + of_model(effects.lens.provenance)
+        "apart. Bands: 95% intervals over facts.<br>A line inside the band of random neurons says "
+        "nothing of the fact." + of_model(effects.lens.provenance)
     )
