@@ -113,8 +113,8 @@ def _caption(effects: LensEffects) -> str:
         for name, of_set in zip(effects.sets, effects.n_neurons, strict=True)
     )
     return (
-        f"Neurons at zero (a prompt: {counts}), read by the logit lens: first tokens of names,<br>in "
-        f"{int(measured.sum())} prompts of {counted(len(facts), 'fact')} whose names are told "
+        f"Neurons at zero (a prompt: {counts}), read by the logit lens: first tokens of names,<br>"
+        f"in {int(measured.sum())} prompts of {counted(len(facts), 'fact')} whose names are told "
         "apart. Bands: 95% intervals over facts.<br>A line inside the band of random neurons says "
         "nothing of the fact." + of_model(effects.lens.provenance)
     )
