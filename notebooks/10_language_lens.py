@@ -47,8 +47,8 @@ gemma = course.lens_tables("gemma-3-270m")
 # $$\text{logits}_\ell = \mathrm{LN}_f(x_\ell)\, W_U + b_U, \qquad
 #   \text{rank}_\ell(t) = \#\{\,u : \text{logits}_\ell(u) > \text{logits}_\ell(t)\,\}$$
 #
-# Rank 0 is the token that the layer would write (figures count from 1). Run the model and keep the stream after every
-# layer, at the last position of a Russian prompt:
+# Rank 0 is the token that the layer would write (figures count from 1). Run the model and keep the
+# stream after every layer, at the last position of a Russian prompt:
 
 # %% tags=["setup"]
 asked = [p for p in facts.filter(subjects="Japan").prompts() if p.paraphrase == 1]
@@ -239,8 +239,8 @@ def kind_of_failure(rank, own, within):
 
 
 # %% [markdown]
-# `failures` does this with a threshold that other capitals choose, and adds a fourth kind: the first
-# token is right, and the rest is not. The first rows are of facts that training never told the
+# `failures` does this with a threshold that other capitals choose, and adds a fourth kind: the
+# first token is right, and the rest is not. The first rows are of facts that training never told the
 # embedded model in the language asked, the others of the 26 of 72 prompts that Gemma fails:
 
 # %%
