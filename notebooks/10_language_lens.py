@@ -240,8 +240,9 @@ def kind_of_failure(rank, own, within):
 
 # %% [markdown]
 # `failures` does this with a threshold that other capitals choose, and adds a fourth kind: the
-# first token is right, and the rest is not. The first rows are of facts that training never told the
-# embedded model in the language asked, the others of the 26 of 72 prompts that Gemma fails:
+# first token is right, and the rest is not. The first rows are of facts that training never
+# told the embedded model in the language asked, the others of the 26 of 72 prompts that Gemma
+# fails:
 
 # %%
 untold = [p for p in facts.prompts(splits="held-out pair") if p.paraphrase == 1]
