@@ -20,6 +20,7 @@ from lafn_viz.plots.style import (
     SHARES,
     SPECIFIC,
     asked_of,
+    band,
     isolated,
     of_model,
     styled,
@@ -184,20 +185,8 @@ def _curve(
     found: list[go.Scatter] = []
     if np.isfinite(control).any(1).all():
         low, high = np.nanquantile(control, (0.1, 0.9), axis=1)
-        found.append(
-            go.Scatter(
-                x=[*layers, *reversed(layers)],
-                y=[*low, *reversed(high)],
-                fill="toself",
-                fillcolor=colour,
-                opacity=0.18,
-                mode="lines",
-                line={"width": 0},
-                name=f"{name}, other facts",
-                legendgroup=f"{name}, other facts",
-                hoverinfo="skip",
-            )
-        )
+        of_band = f"{name}, other facts"
+        found.append(band(layers, low, high, colour, name=of_band, legendgroup=of_band))
     line = go.Scatter(
         x=layers,
         y=median,

@@ -11,7 +11,7 @@ from lafn_viz.core.messages import counted
 from lafn_viz.interventions.language_lens import ANOTHER, OWN
 from lafn_viz.interventions.lens_effects import KINDS, OTHER, RANDOM, ZEROED, LensEffects
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, of_model, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, band, of_model, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,20 +77,7 @@ def _curve(values: "pd.DataFrame", of: str, kind: str, *, legend: bool) -> list[
     look = {"legendgroup": kind, "name": NAMED[kind]}
     traces = []
     if np.isfinite(low).all():
-        traces.append(
-            go.Scatter(
-                x=[*layers, *reversed(layers)],
-                y=[*low, *high[::-1]],
-                fill="toself",
-                fillcolor=COLOURS[kind],
-                opacity=0.18,
-                mode="lines",
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                **look,
-            )
-        )
+        traces.append(band(layers, low, high, COLOURS[kind], showlegend=False, **look))
     unit = "%{y:+.0%}" if of == "leads" else "%{y:+.2f} nats"
     line = go.Scatter(
         x=layers,

@@ -155,6 +155,18 @@ def interval(value: ArrayLike, low: ArrayLike, high: ArrayLike, **look: Any) -> 
     }
 
 
+def band(x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: str, **look: Any) -> go.Scatter:
+    """Return the area between two curves; `look` names it, and may change how it is drawn."""
+    look = {"opacity": 0.18, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"} | look
+    return go.Scatter(
+        x=[*np.asarray(x), *np.asarray(x)[::-1]],
+        y=[*np.asarray(low), *np.asarray(high)[::-1]],
+        fill="toself",
+        fillcolor=colour,
+        **look,
+    )
+
+
 def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Figure:
     """Set the house style: the title says what is shown, the caption under it what to look for."""
     figure.update_layout(
