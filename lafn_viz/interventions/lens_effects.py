@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from lafn_viz.core.arguments import (
     a_flag,
@@ -43,7 +41,7 @@ from lafn_viz.interventions.lens_reading import LensReading
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.neurons.controls import random_like
-from lafn_viz.neurons.neuron_sets import Neuron, Neurons, mask_of
+from lafn_viz.neurons.neuron_sets import Neuron, Neurons, masks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,7 +219,7 @@ def lens_effects(
             ] if other_fact else [],
         }  # fmt: skip
         for kind, draws in changes.items():
-            after = [_zeroed(model, reading, draw, shape, max_prompts) for draw in draws]
+            after = [_zeroed(model, reading, lens.told_apart, draw, max_prompts) for draw in draws]
             for measure, table in tables.items():
                 if after:
                     mean = np.mean([read[measure] for read in after], axis=0)
@@ -241,18 +239,24 @@ def lens_effects(
 def _zeroed(
     model: "TransformerBridge",
     reading: LensReading,
+    readable: Bool[np.ndarray, " prompt"],
     neurons: Sequence[frozenset[Neuron]],
-    shape: tuple[int, int],
     max_prompts: int,
 ) -> dict[str, Float[np.ndarray, "leader prompt layer"]]:
-    """The measures with each prompt's neurons at zero; NaN for prompts without any."""
-    masks: dict[frozenset[Neuron], Bool[Tensor, "layer neuron"]] = {
-        of_prompt: mask_of(of_prompt, shape) for of_prompt in set(neurons)
-    }
-    zeroed = torch.stack([masks[of_prompt] for of_prompt in neurons])
-    changed = np.array([bool(of_prompt) for of_prompt in neurons])
-    found = _measured(reading.lens(model, max_prompts, zeroed))
-    return {name: np.where(changed[:, None], values, np.nan) for name, values in found.items()}
+    """The measures with each prompt's neurons at zero.
+
+    Prompts without neurons, and those that are not told apart, are NaN and are not read.
+    """
+    n_layers, width = capabilities(model).shape
+    shape = len(LEADERS), len(neurons), n_layers + 1
+    found = {measure: np.full(shape, np.nan) for measure in MEASURES}
+    numbers = [i for i, of_prompt in enumerate(neurons) if of_prompt and readable[i]]
+    if numbers:
+        zeroed = masks_of([neurons[i] for i in numbers], (n_layers, width))
+        read = _measured(reading.only(numbers).lens(model, max_prompts, zeroed))
+        for measure, values in found.items():
+            values[:, numbers] = read[measure]
+    return found
 
 
 def _measured(lens: LanguageLens) -> dict[str, Float[np.ndarray, "leader prompt layer"]]:

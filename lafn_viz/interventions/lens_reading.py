@@ -129,6 +129,14 @@ class LensReading:
             ),
         )
 
+    def only(self, numbers: Sequence[int]) -> "LensReading":
+        """The same for some of the prompts."""
+        return replace(
+            self,
+            prompts=tuple(self.prompts[number] for number in numbers),
+            tokens=[self.tokens[number] for number in numbers],
+        )
+
     def lens(
         self,
         model: "TransformerBridge",
