@@ -95,7 +95,7 @@ def gated(editor: Editor, gate: Gate) -> Editor:
     return dataclasses.replace(editor, edit=edit, options={**editor.options, "gate": gate})
 
 
-def traced_editors(model, facts: lv.FactSet, cases: lv.EditSet) -> dict[str, Editor]:
+def traced_editors(model, facts: lv.FactSet, cases: lv.EditSet, weight: float) -> dict[str, Editor]:
     """ROME and MEMIT where a change of neurons tells the model most about another subject."""
     subjects = sorted({case.key[0] for case in cases})
     asked = facts.filter(relation="capital", subjects=subjects, languages=cases.languages).prompts()
@@ -105,7 +105,7 @@ def traced_editors(model, facts: lv.FactSet, cases: lv.EditSet) -> dict[str, Edi
     layer, position = trace.place
     return {
         "ROME traced": rome(layer=layer, position=position),
-        "MEMIT traced": memit(layers=layer, position=position),
+        "MEMIT traced": memit(layers=layer, position=position, weight=weight),
     }
 
 
@@ -192,7 +192,7 @@ class Bench:
         every = editors(self.args.position, self.located, self.args.weight)
         wanted = self.args.editors or otherwise or [*every, *TRACED]
         if set(TRACED) & set(wanted):
-            every |= traced_editors(self.model, self.facts, self.cases)
+            every |= traced_editors(self.model, self.facts, self.cases, self.args.weight)
         return {name: every[name] for name in wanted}
 
     def editors(self) -> None:
@@ -326,7 +326,11 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--matrix-edits", type=int, default=12)
     parser.add_argument("--neurons", type=int, nargs="+", default=[10, 20, 40, 100, 640])
     parser.add_argument("--position", default="answer")
-    parser.add_argument("--editors", nargs="+", help="the editors to compare (default: all)")
+    parser.add_argument(
+        "--editors",
+        nargs="+",
+        help="the editors to compare (default: all, and three in the parts at once and languages)",
+    )
     parser.add_argument("--weight", type=float, default=10.0, help="of MEMIT's corpus")
     parser.add_argument("--evaluator", default="exact_match")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
