@@ -44,6 +44,7 @@ from lafn_viz.editing.cache import (
 from lafn_viz.editing.edit import Edit as Edit, NotConvergedWarning as NotConvergedWarning
 from lafn_viz.editing.evaluation.answers import Evaluation as Evaluation
 from lafn_viz.editing.evaluation.evaluate import evaluate as evaluate
+from lafn_viz.editing.evaluation.journal import load_evaluation as load_evaluation
 from lafn_viz.editing.evaluation.passport.make import passport as passport
 from lafn_viz.editing.evaluation.passport.result import Passport as Passport
 from lafn_viz.editing.many import (
@@ -142,6 +143,8 @@ from lafn_viz.neurons.stability import (
     stability as stability,
     threshold_curve as threshold_curve,
 )
+from lafn_viz.reports.atlas import Atlas as Atlas, atlas as atlas
+from lafn_viz.reports.report import report as report
 from lafn_viz.widgets import (
     LensExplorer as LensExplorer,
     LiveEditor as LiveEditor,

@@ -33,7 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lafn-viz", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE_VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_demo, _add_edit, _add_evidence, _add_gallery, _add_sweep, _add_lab, _add_app):
+    for add in (
+        _add_demo,
+        _add_edit,
+        _add_evidence,
+        _add_gallery,
+        _add_sweep,
+        _add_report,
+        _add_atlas,
+        _add_lab,
+        _add_app,
+    ):
         add(commands)
     options = vars(parser.parse_args(arguments))
     runs: dict[str, Callable[..., int]] = {
@@ -42,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "evidence": _evidence,
         "gallery": _gallery,
         "sweep": _sweep,
+        "report": _report,
+        "atlas": _atlas,
         "lab": _lab,
         "app": _app,
     }
@@ -167,7 +179,20 @@ def _add_sweep(commands: Any) -> None:
     add = items.add_argument
     add("--relation", nargs="+", help="use facts of these relations (default: all)")
     add("--languages", nargs="+", help="use these languages (default: all)")
-    add("--facts", type=int, metavar="N", help="draw N of the facts (default: use all)")
+    add(
+        "--facts", "--sample", type=int, metavar="N", dest="facts",
+        help="draw N of the facts (default: use all)",
+    )  # fmt: skip
+    add(
+        "--known-only", action="store_true",
+        help="attribute and measure a fact only in the languages in which the model knows it",
+    )  # fmt: skip
+    add("--shots", type=int, help="examples before each question (default: 0)")
+    add(
+        "--select-on", type=int, nargs="+", metavar="N",
+        help="paraphrases that choose neurons; the others measure (default: those that the model "
+        "was trained on)",
+    )  # fmt: skip
     _add_files(add)
     add("--edits", type=int, metavar="N", help="give N facts another object (default: 0)")
     add("--cases", type=Path, metavar="FILE", help="try the edits of a benchmark's file")
@@ -201,8 +226,18 @@ def _add_sweep(commands: Any) -> None:
     add("--dense", action="store_true", help="keep all scores, too")
     add(
         "--changed", nargs="*",
-        help="neurons to ablate before measuring held-out paraphrases: agnostic, languages, or "
-        "none if no name follows (default: agnostic)",
+        help="neurons to ablate before measuring held-out paraphrases: without (those found "
+        "without the language), own, agnostic, languages, or none if no name follows (default: "
+        "without own)",
+    )  # fmt: skip
+    add(
+        "--how", nargs="+",
+        help="values that ablated neurons get: mean (of other facts), zero, resample (default: "
+        "mean zero)",
+    )  # fmt: skip
+    add(
+        "--no-lens", action="store_false", dest="lens",
+        help="do not read in which language each layer names the answer",
     )  # fmt: skip
     add("--editors", nargs="+", help="names of lv.baselines (default: language_agnostic)")
     add("--alone", action="store_true", help="edit in each language alone, too")
@@ -221,6 +256,37 @@ def _add_sweep(commands: Any) -> None:
         choices=("float32", "bfloat16", "float16"),
         help="number type of the model (default: float32)",
     )
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report", help="write results as one page that can be sent: a sweep, evaluations, passports"
+    )
+    report.add_argument(
+        "results", nargs="+", type=Path,
+        help="the folder of a sweep; files of evaluations (JSON lines); or passports (JSON)",
+    )  # fmt: skip
+    add = report.add_argument
+    add("--out", type=Path, required=True, help="file for the page (.html)")
+    add("--title", help="title of the page (default: one that fits the results)")
+
+
+def _add_atlas(commands: Any) -> None:
+    atlas = commands.add_parser(
+        "atlas", help="write a site about several sweeps: a page for each fact, neuron and relation"
+    )
+    atlas.add_argument("stores", nargs="+", type=Path, help="folders of sweeps")
+    add = atlas.add_argument
+    add("--out", type=Path, required=True, help="folder for the site")
+    add(
+        "--neurons", type=int, default=200, metavar="N",
+        help="pages for the N neurons of each model that most facts share (default: 200)",
+    )  # fmt: skip
+    add(
+        "--no-tokens", dest="tokens", action="store_false",
+        help="do not load the models to read which tokens the neurons promote",
+    )  # fmt: skip
+    add("--title", help="title of the site")
 
 
 def _add_lab(commands: Any) -> None:
@@ -494,8 +560,8 @@ def _sweep(
         folder = out / Path(model).name if len(models) > 1 else out
         try:
             store = lv.sweep(
-                model, chosen, folder, cases=edit_cases, plan=plan, dtype=getattr(torch, dtype),
-                **options,
+                model, chosen, folder, cases=edit_cases, examples=all_facts, plan=plan,
+                dtype=getattr(torch, dtype), **options,
             )  # fmt: skip
         except KeyboardInterrupt:
             print(f"stopped; {folder} keeps what was finished, and the same command resumes it")
@@ -529,6 +595,24 @@ def _print_store(store: "lv.Store") -> None:
             f"\n{failures['item'].nunique()} items failed; the first: "
             f"{first['item']}, {first['stage']}: {first['reason']}"
         )
+
+
+def _report(results: list[Path], out: Path, title: str | None) -> int:
+    import lafn_viz as lv
+
+    page = lv.report(results, out, title=title)
+    print(f"{page.resolve()}: {page.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _atlas(stores: list[Path], out: Path, **options: Any) -> int:
+    import lafn_viz as lv
+
+    made = lv.atlas(stores, out, progress=True, **options)
+    for label, reason in made.without_tokens.items():
+        print(f"lafn-viz: no tokens of {label}: {reason}", file=sys.stderr)
+    print(f"{made.pages:,} pages, {made.size / 1e6:.1f} MB: {made.index}")
+    return 0
 
 
 def _lab(**options: Any) -> int:

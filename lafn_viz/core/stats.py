@@ -79,6 +79,18 @@ def bootstrap(
     return max(low, limits[0]), min(high, limits[1])
 
 
+def share_interval(shares: Float[np.ndarray, " item"]) -> tuple[float, float]:
+    """Return the 95% interval of the mean of shares, each in [0, 1].
+
+    It is that of `bootstrap`. Where all items are alike, none or all, that would have no width;
+    there it is the exact one of Clopper and Pearson (1934).
+    """
+    if len(shares) and shares[0] in (0.0, 1.0) and (shares == shares[0]).all():
+        unseen = 1 - QUANTILES[0] ** (1 / len(shares))
+        return (0.0, unseen) if shares[0] == 0.0 else (1 - unseen, 1.0)
+    return bootstrap(shares, limits=(0.0, 1.0))
+
+
 def _means_of_draws(
     values: Float[np.ndarray, " item"], draws: int, seed: int
 ) -> Float[np.ndarray, " draw"]:

@@ -266,21 +266,26 @@ def _fill(fact: Fact, language: str, number: int, text: str, **given: Any) -> Pr
     )
 
 
-def trained_and_held_out(
-    facts: FactSet, fact: Fact
-) -> dict[str, tuple[tuple[Prompt, ...], tuple[Prompt, ...]]]:
-    """Return the (trained, held-out) prompts of one fact by language; at least one is trained.
+def held_out_wordings(paraphrases: Paraphrases) -> frozenset[int]:
+    """Return the numbers of the held-out texts of one relation and language, never all of them.
 
     Of a relation without a held-out paraphrase, the last of several counts as held out.
     """
+    numbers = frozenset(range(len(paraphrases.texts)))
+    held_out = frozenset(paraphrases.held_out or [max(numbers)])
+    return held_out - {min(held_out)} if held_out == numbers else held_out
+
+
+def trained_and_held_out(
+    facts: FactSet, fact: Fact
+) -> dict[str, tuple[tuple[Prompt, ...], tuple[Prompt, ...]]]:
+    """Return the (trained, held-out) prompts of one fact by language (see `held_out_wordings`)."""
     by_language: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in replace(facts, facts=(fact,)).prompts():
         by_language[prompt.language].append(prompt)
     parts = {}
     for language, prompts in by_language.items():
-        held_out = set(facts.paraphrases[fact.relation, language].held_out) or {len(prompts) - 1}
-        if len(held_out) == len(prompts):
-            held_out.remove(min(held_out))
+        held_out = held_out_wordings(facts.paraphrases[fact.relation, language])
         parts[language] = (
             tuple(prompt for prompt in prompts if prompt.paraphrase not in held_out),
             tuple(prompt for prompt in prompts if prompt.paraphrase in held_out),

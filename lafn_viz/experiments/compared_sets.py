@@ -33,6 +33,7 @@ Control = Literal[
     "all neurons",
 ]  # fmt: skip
 WITHOUT = "found without the language"
+OWN_SET = "own set"
 Key = tuple[str, str]  # a fact in a language
 CONTROLS: tuple[Control, ...] = get_args(Control)
 Sets = dict[Key, frozenset[Neuron]]
@@ -79,7 +80,7 @@ def _control(
     fact, own = key[0], without[key]
     if name == "agnostic":
         return overlap.agnostic[fact]
-    if name == "own set":
+    if name == OWN_SET:
         return overlap.sets[key].neurons
     if name == "as highly attributed":
         return matched_like(own, _mean_scores(scores, key), avoid=overlap.agnostic[fact])

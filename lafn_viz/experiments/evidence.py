@@ -32,7 +32,7 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.experiments.compared_sets import CONTROLS, Control, compared_sets
 from lafn_viz.experiments.examination import Examination
-from lafn_viz.experiments.examine import examine_scores, read_once, with_other_facts
+from lafn_viz.experiments.examine import examine_scores, read_once
 from lafn_viz.experiments.figures import (
     comparison_text,
     counts,
@@ -41,7 +41,7 @@ from lafn_viz.experiments.figures import (
     headline,
     pair_table,
 )
-from lafn_viz.experiments.stages import locate
+from lafn_viz.experiments.stages import locate, with_other_facts
 from lafn_viz.interventions.effects import effects
 from lafn_viz.interventions.replacements import Ablation, CorpusActivations
 from lafn_viz.models.calls import reads_model

@@ -25,7 +25,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.attribution.baselines import Baseline, without_other_facts
+from lafn_viz.attribution.baselines import Baseline
 from lafn_viz.attribution.mean_activations import summed_activations
 from lafn_viz.attribution.methods import Method
 from lafn_viz.attribution.scores import NeuronScores
@@ -37,7 +37,7 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.experiments.compared_sets import CONTROLS, Control, compared_sets
 from lafn_viz.experiments.examination import Examination
-from lafn_viz.experiments.stages import locate
+from lafn_viz.experiments.stages import locate, with_other_facts
 from lafn_viz.interventions.effects import effects
 from lafn_viz.interventions.replacements import (
     FROM_CORPUS,
@@ -224,9 +224,3 @@ def _require_both(choosing: list[Prompt], held_out: list[Prompt], what: str) -> 
             f"{what} leaves {len(choosing)} prompts to choose neurons and {len(held_out)} to "
             "measure them; both need some"
         )
-
-
-def with_other_facts(prompts: list[Prompt], corpus: list[Prompt]) -> list[Prompt]:
-    """The prompts in whose language the corpus has another fact, which can take their place."""
-    alone = set(without_other_facts(prompts, corpus))
-    return [prompt for prompt in prompts if prompt not in alone]

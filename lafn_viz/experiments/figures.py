@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from lafn_viz.core.stats import bootstrap, mean_of_finite
 from lafn_viz.datasets.languages import outside_latin
-from lafn_viz.experiments.compared_sets import WITHOUT
+from lafn_viz.experiments.compared_sets import OWN_SET, WITHOUT
 from lafn_viz.interventions.effects import Effects
 from lafn_viz.interventions.replacements import Ablation
 from lafn_viz.neurons.agnostic_counts import agnostic_counts
@@ -253,9 +253,9 @@ def _share(of_parts: Sequence[Effects], name: str, languages: tuple[str, ...]) -
     The interval of a ratio R of means is that of the mean of R + (a - R b) / mean(b) over facts
     (its linearisation; Cochran 1977, "Sampling Techniques", section 6.3).
     """
-    if "own set" not in of_parts[0].sets:
+    if OWN_SET not in of_parts[0].sets:
         return (np.nan, np.nan, np.nan)
-    change, own = (_changes(of_parts, of, languages, "p") for of in (name, "own set"))
+    change, own = (_changes(of_parts, of, languages, "p") for of in (name, OWN_SET))
     _, low, high = _interval(own)
     if not (low > 0 or high < 0):
         return (np.nan, np.nan, np.nan)

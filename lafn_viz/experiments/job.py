@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,10 +21,13 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.fact import Fact
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.experiments.plan import Plan
+from lafn_viz.experiments.questions import Questions
 from lafn_viz.experiments.rows import case_rows, fact_rows, failed_item
 from lafn_viz.experiments.schema import CASE_TABLES, FACT_TABLES, ItemResult
-from lafn_viz.experiments.stages import FACTS_OF_MEAN, split_prompts
+from lafn_viz.experiments.stages import OTHER_FACTS
+from lafn_viz.interventions.replacements import FROM_CORPUS
 from lafn_viz.models.batching import require_readable
+from lafn_viz.models.calls import call
 from lafn_viz.models.capabilities import capabilities, provenance
 from lafn_viz.models.loading import load_model
 from lafn_viz.models.weights import device_of
@@ -70,7 +74,8 @@ def describe_model(model: "TransformerBridge") -> dict[str, Any]:
 class Job:
     """The items of a sweep by number, and the plan for each.
 
-    The facts come first, those of a relation one after the other, then the edits.
+    The facts come first, those of a relation one after the other, then the edits. `examples` are
+    the facts of which some stand answered before each question; by default the facts themselves.
 
     Raises:
         ValueError: if there is no item, if the plan lacks what the items need, or if two items,
@@ -80,6 +85,7 @@ class Job:
     facts: FactSet
     cases: tuple[EditCase, ...]
     plan: Plan
+    examples: FactSet | None = None
 
     def __post_init__(self) -> None:
         if not len(self):
@@ -104,6 +110,11 @@ class Job:
     def __len__(self) -> int:
         return len(self.facts) + len(self.cases)
 
+    @cached_property
+    def questions(self) -> Questions:
+        """How the facts are asked."""
+        return Questions(self.facts, self.plan, self.examples or self.facts)
+
     def name(self, number: int) -> str:
         """The id of an item's fact or case."""
         n_facts = len(self.facts)
@@ -120,11 +131,11 @@ class Job:
                 self.facts.facts[number],
                 self._control_fact(model, number),
             )
-            others, n_of_mean = self._facts_of_mean(model, number)
+            others, n_beside = self.facts_beside(model, number)
             result = fact_rows(
-                model, self.facts, fact, control, self.plan, number=number, others=others
+                model, self.questions, fact, control, self.plan, number=number, others=others
             )
-            return replace(result, inputs=self.inputs(number, 1 + max(n_looked_at, n_of_mean)))
+            return replace(result, inputs=self.inputs(number, 1 + max(n_looked_at, n_beside)))
         except Exception as error:
             name = str(model.cfg.model_name)
             return self.failed(name, number, error=type(error).__name__, reason=str(error))
@@ -144,7 +155,13 @@ class Job:
         if number >= n_facts:
             return (_checksum(asdict(self.cases[number - n_facts])),)[:count]
         facts = islice(chain([self.facts.facts[number]], self._others(number)), count)
-        return tuple(_checksum(asdict(fact), self._texts(fact)) for fact in facts)
+        examples = [self.examples_checksum] if self.plan.shots else []
+        return tuple(_checksum(asdict(fact), self._texts(fact), *examples) for fact in facts)
+
+    @cached_property
+    def examples_checksum(self) -> str:
+        """The checksum of the facts that may stand answered before a question."""
+        return _checksum([asdict(fact) for fact in self.questions.examples])
 
     def _texts(self, fact: Fact) -> list[dict[str, Any]]:
         """The paraphrases that ask for a fact."""
@@ -160,24 +177,32 @@ class Job:
         """
         n_looked_at = 0
         for n_looked_at, fact in enumerate(self._others(number), 1):
-            if self._can_be_asked(model, fact, held_out=True):
+            if self.can_be_asked(model, fact, held_out=True):
                 return fact, n_looked_at
         return None, n_looked_at
 
-    def _facts_of_mean(self, model: "TransformerBridge", number: int) -> tuple[list[Fact], int]:
-        """The next facts over which a baseline is the mean, if one is; how many were looked at."""
+    def facts_beside(self, model: "TransformerBridge", number: int) -> tuple[list[Fact], int]:
+        """The next facts, of which a mean and the lens take theirs; how many were looked at."""
         found: list[Fact] = []
-        chosen = self.plan.baseline
-        is_mean = chosen != "zero" and (chosen != "auto" or capabilities(model).scale_invariant)
-        if not is_mean or not any(METHODS[name].takes_baseline for name in self.plan.methods):
+        if not self._needs_others(model):
             return found, 0
         n_looked_at = 0
         for n_looked_at, fact in enumerate(self._others(number), 1):
-            if self._can_be_asked(model, fact, held_out=False):
+            if self.can_be_asked(model, fact, held_out=False):
                 found.append(fact)
-            if len(found) == FACTS_OF_MEAN:
+            if len(found) == OTHER_FACTS:
                 return found, n_looked_at
         return found, n_looked_at
+
+    def _needs_others(self, model: "TransformerBridge") -> bool:
+        """Whether a baseline, an ablation or the lens takes something from other facts."""
+        plan, chosen = self.plan, self.plan.baseline
+        is_mean = chosen != "zero" and (chosen != "auto" or capabilities(model).scale_invariant)
+        return (
+            plan.lens
+            or (is_mean and any(METHODS[name].takes_baseline for name in plan.methods))
+            or bool(plan.changed and set(plan.how) & set(FROM_CORPUS))
+        )
 
     def _others(self, number: int) -> Iterator[Fact]:
         """The other facts of the same relation: those after this one, then those before it."""
@@ -190,12 +215,23 @@ class Job:
         yield from facts[number + 1 : last + 1]
         yield from facts[first:number]
 
-    def _can_be_asked(self, model: "TransformerBridge", fact: Fact, *, held_out: bool) -> bool:
+    def can_be_asked(self, model: "TransformerBridge", fact: Fact, *, held_out: bool) -> bool:
         """Whether the model can read the fact's prompts of this part, or the part has none."""
+        key = fact.id, held_out
+        if key not in self._readable:  # each fact is a neighbour of several others
+            self._readable[key] = self._can_be_read(model, fact, held_out)
+        return self._readable[key]
+
+    @cached_property
+    def _readable(self) -> dict[tuple[str, bool], bool]:
+        return {}
+
+    def _can_be_read(self, model: "TransformerBridge", fact: Fact, held_out: bool) -> bool:
         try:
-            choosing, rest = split_prompts(replace(self.facts, facts=(fact,)))
+            choosing, rest = self.questions.split(fact)
             if prompts := rest if held_out else choosing:
-                require_readable(model, prompts, position=self.plan.position)
+                with call(model):
+                    require_readable(model, prompts, position=self.plan.position)
         except Exception:
             return False
         return True

@@ -10,7 +10,18 @@ from lafn_viz.attribution.attribute import Target, check_options
 from lafn_viz.attribution.baselines import BASELINES, Baseline
 from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.core.arguments import Reader, a_flag, a_mapping, a_seed, one_of, some_results, whole
+from lafn_viz.core.arguments import (
+    Reader,
+    a_flag,
+    a_mapping,
+    a_seed,
+    one_of,
+    or_none,
+    some_results,
+    some_wholes,
+    whole,
+    wrong,
+)
 from lafn_viz.core.options import plain, require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.baselines.editor import Editor
@@ -26,12 +37,16 @@ from lafn_viz.neurons.criterion import (
 )
 from lafn_viz.neurons.neuron_sets import FRACTION, select_neurons
 
-AblatedSets = Literal["agnostic", "languages"]
+AblatedSets = Literal["without", "own", "agnostic", "languages"]
 
 
 class PlanOptions(TypedDict, total=False):
     """The options of a `Plan`, as `sweep` accepts them: any iterable will do for a tuple."""
 
+    shots: int
+    select_on: int | Iterable[int] | None
+    known_only: bool
+    lens: bool
     methods: Method | Iterable[Method]
     position: Position
     target: Target
@@ -43,7 +58,7 @@ class PlanOptions(TypedDict, total=False):
     top: int
     dense: bool
     changed: AblatedSets | Iterable[AblatedSets]
-    how: Ablation
+    how: Ablation | Iterable[Ablation]
     controls: int
     editors: Editor | Iterable[Editor] | None
     alone: bool
@@ -58,11 +73,20 @@ def _some_of(what: str, allowed: Iterable[str]) -> Reader:
     return lambda name, given: require_one_of(what, given, names)
 
 
+def _ways(name: str, given: Any) -> tuple[str, ...]:
+    """Read ways of ablation, at least one; `scale` has a factor that a plan does not."""
+    chosen = require_one_of(name, given, tuple(x for x in get_args(Ablation) if x != "scale"))
+    if not chosen:
+        raise wrong(name, given, "at least one of zero, mean and resample")
+    return chosen
+
+
 _READERS: dict[str, Reader] = {
+    "shots": whole(0), "select_on": or_none(some_wholes(0)), "known_only": a_flag, "lens": a_flag,
     "methods": _some_of("method", METHODS), "position": ABLATION["position"],
     "baseline": one_of(BASELINES),
     "select": a_mapping, "top": whole(1), "dense": a_flag,
-    "changed": _some_of("changed", get_args(AblatedSets)), "how": ABLATION["how"],
+    "changed": _some_of("changed", get_args(AblatedSets)), "how": _ways,
     "controls": whole(0), "editors": some_results(Editor), "alone": a_flag, "seed": a_seed,
     "max_rows": whole(2), "per_shard": whole(1), "min_languages": a_min_languages,
     "min_scripts": a_min_scripts,
@@ -74,6 +98,13 @@ class Plan:
     """What to find out about every fact and edit.
 
     Args:
+        shots: number of other facts that stand answered before each question (see
+            `FactSet.prompts`); base models answer better after two or three.
+        select_on: the paraphrases that choose neurons; by default those that the facts do not mark
+            as held out.
+        known_only: attribute and measure a fact only in the languages in which the model knows it,
+            and only in the prompts that it answers. The neurons are the same, at less cost.
+        lens: read off every layer in which language it names the answer (see `language_lens`).
         methods: of attribution (see `attribute`); each has its own sets, overlap and effects.
         position, target, n_steps, max_rows: see `attribute`.
         baseline: of the methods that let one choose it (see `attribute`). A mean is over the next
@@ -83,10 +114,12 @@ class Plan:
             agnostic (see `overlap`).
         top: how many of each prompt's highest scores are kept.
         dense: keep all scores, too: 4 bytes per prompt, layer and neuron.
-        changed: which neurons are ablated before the held-out paraphrases are measured:
-            "agnostic", and "languages", the neurons of each language, measured in every language.
-            `()` for none.
-        how: how they are ablated (see `intervene`).
+        changed: which neurons are ablated before the held-out paraphrases are measured: "without",
+            in each language those that are agnostic without it; "own", those of the language
+            itself; "agnostic", those found with all languages; "languages", the neurons of each
+            language, measured in every language. `()` for none.
+        how: how they are ablated, in one way or several (see `intervene`). "mean" and "resample"
+            take activations from the next facts of the relation, up to 8.
         controls: the number of random sets beside each.
         editors: the editors to try on the cases (see `baselines`).
         alone: edit each case in each language alone, too (see `evaluate`).
@@ -97,6 +130,10 @@ class Plan:
         ValueError: for a value that is not allowed.
     """
 
+    shots: int = 0
+    select_on: tuple[int, ...] | None = None
+    known_only: bool = False
+    lens: bool = True
     methods: tuple[Method, ...] = ("integrated_gradients",)
     position: Position = "all"
     target: Target = "probability"
@@ -107,8 +144,8 @@ class Plan:
     min_scripts: int = MIN_SCRIPTS
     top: int = 100
     dense: bool = False
-    changed: tuple[AblatedSets, ...] = ("agnostic",)
-    how: Ablation = "zero"
+    changed: tuple[AblatedSets, ...] = ("without", "own")
+    how: tuple[Ablation, ...] = ("mean", "zero")
     controls: int = 5
     editors: tuple[Editor, ...] = field(default_factory=lambda: (language_agnostic(),))
     alone: bool = False
@@ -136,7 +173,7 @@ class Plan:
             )
         if values.get("editors", ()) is None:
             del values["editors"]
-        for name in values.keys() & {"methods", "changed", "editors"}:
+        for name in values.keys() & {"methods", "select_on", "changed", "how", "editors"}:
             values[name] = _READERS[name](name, values[name])
         return replace(self, **values)
 

@@ -109,6 +109,10 @@ class Cluster:
         self._model_name = description["model"]["name"]
         return description
 
+    def cost(self, numbers: Sequence[int]) -> str | None:
+        """Nothing: the model is on the workers, and the bar tells the time left soon enough."""
+        return None
+
     def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
         """Yield each item's number and result, in the order in which they are computed.
 

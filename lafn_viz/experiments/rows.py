@@ -8,25 +8,27 @@ A stage that fails is recorded with its reason, and whatever does not need its r
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from lafn_viz.attribution.attribute import attribute
-from lafn_viz.attribution.methods import METHODS
+from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import CompletenessWarning, NeuronScores
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.fact import Fact
-from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import script_of
-from lafn_viz.datasets.prompts import prompt_columns
+from lafn_viz.datasets.prompts import Prompt, prompt_columns
 from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.evaluate import evaluate
+from lafn_viz.experiments.compared_sets import OWN_SET, WITHOUT
 from lafn_viz.experiments.plan import Plan
+from lafn_viz.experiments.questions import AskedFact, Questions, ask
 from lafn_viz.experiments.schema import (
     CASE_TABLES,
     FACT_TABLES,
@@ -36,7 +38,17 @@ from lafn_viz.experiments.schema import (
     schema,
     table_of,
 )
-from lafn_viz.experiments.stages import LocatedNeurons, locate, measure_held_out, split_prompts
+from lafn_viz.experiments.stages import (
+    LocatedNeurons,
+    locate,
+    measure_held_out,
+    with_other_facts,
+)
+from lafn_viz.interventions.language_lens import LanguageLens
+from lafn_viz.interventions.lens_names import LensError
+from lafn_viz.interventions.lens_reading import language_lens
+from lafn_viz.interventions.replacements import FROM_CORPUS
+from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
 if TYPE_CHECKING:
@@ -49,7 +61,7 @@ REASON_LENGTH = 2000  # characters of an error's message that are kept
 
 def fact_rows(
     model: "TransformerBridge",
-    facts: FactSet,
+    questions: Questions,
     fact: Fact,
     control: Fact | None,
     plan: Plan,
@@ -57,48 +69,76 @@ def fact_rows(
     number: int,
     others: Sequence[Fact] = (),
 ) -> ItemResult:
-    """Return the rows about one of these facts.
+    """Return the rows about one fact.
 
     Args:
+        questions: asks for the facts of the sweep.
         control: another fact of its relation, on which its neurons should have no effect.
-        others: further facts of its relation, for a baseline that is a mean.
+        others: further facts of its relation, of which means are taken, and whose objects are the
+            control of the lens.
         number: the number of the fact in the sweep.
     """
     rows = RowCollector(str(model.cfg.model_name), fact.id)
     with rows.stage("prompts"):
-        choosing, held_out = split_prompts(replace(facts, facts=(fact,)))
-        corpus, _ = split_prompts(replace(facts, facts=(fact, *others)))
+        asked = ask(model, questions, fact, control, others)
         for method in plan.methods:
             with rows.stage(f"attribution: {method}"):
-                scores = attribute(
-                    model, choosing, method=method, position=plan.position, target=plan.target,
-                    n_steps=plan.n_steps, max_rows=plan.max_rows, corpus=corpus,
-                    baseline=plan.baseline if METHODS[method].takes_baseline else "auto",
-                )  # fmt: skip
-                located = locate(
-                    scores, min_languages=plan.min_languages, min_scripts=plan.min_scripts,
-                    **plan.select,
-                )  # fmt: skip
-                agnostic = located.agnostic.get(fact.id, frozenset())
-                keys = {"method": method, "relation": fact.relation}
-                rows.add("prompts", _prompts_frame(scores, plan, number), method=method)
-                rows.add("scores", _scores_frame(scores, plan), method=method)
-                rows.add("sets", _sets_frame(located.sets, agnostic), **keys)
-                rows.add("neurons", _neurons_frame(located.sets, agnostic), **keys)
-                if plan.dense:
-                    rows.dense[method] = scores.values
-                ablated = _ablated_sets(fact.id, located, plan) if held_out else {}
-                if any(neurons for by_fact in ablated.values() for neurons in by_fact.values()):
-                    with rows.stage(f"effects: {method}"):
-                        facts_of_control = replace(facts, facts=(control,) if control else ())
-                        effects = measure_held_out(
-                            model, ablated, held_out,
-                            control_fact=split_prompts(facts_of_control)[1], how=plan.how,
-                            position=plan.position, controls=plan.controls, seed=plan.seed,
-                        )  # fmt: skip
-                        frame = effects.to_frame()
-                        rows.add("effects", frame[frame["fact_id"] == fact.id], **keys)
+                _add_method(rows, model, fact, asked, method, plan, number)
+        # A prompt that cannot be read is told once.
+        if plan.lens and asked.choosing and "scores" in rows.frames:
+            with rows.stage("lens"), suppress(LensError):
+                named = replace(questions.facts, facts=(fact, *others))
+                lens = language_lens(model, asked.choosing, facts=named, seed=plan.seed)
+                rows.add("lens", _lens_frame(lens), fact_id=fact.id, relation=fact.relation)
     return rows.result(FACT_TABLES)
+
+
+def _add_method(
+    rows: "RowCollector",
+    model: "TransformerBridge",
+    fact: Fact,
+    asked: AskedFact,
+    method: Method,
+    plan: Plan,
+    number: int,
+) -> None:
+    """Add the rows that one method of attribution gives about a fact."""
+    keys = {"method": method, "relation": fact.relation}
+    if not asked.choosing:  # the model knows nothing of it
+        rows.add("sets", _sets_frame(asked.all_sets([], model), frozenset(), fact.object), **keys)
+        rows.add_left_out(asked, method)
+        return
+    scores = attribute(
+        model, asked.choosing, method=method, position=plan.position, target=plan.target,
+        n_steps=plan.n_steps, max_rows=plan.max_rows, corpus=asked.corpus,
+        baseline=plan.baseline if METHODS[method].takes_baseline else "auto",
+    )  # fmt: skip
+    located = locate(
+        scores, min_languages=plan.min_languages, min_scripts=plan.min_scripts, **plan.select
+    )
+    located = replace(located, sets=tuple(asked.all_sets(located.sets, model)))
+    agnostic = located.agnostic.get(fact.id, frozenset())
+    rows.add("prompts", _prompts_frame(scores, plan, number), method=method)
+    rows.add_left_out(asked, method)
+    rows.add("scores", _scores_frame(scores, plan), method=method)
+    rows.add("sets", _sets_frame(located.sets, agnostic, fact.object), **keys)
+    rows.add("neurons", _neurons_frame(located.sets, agnostic), **keys)
+    if plan.dense:
+        rows.dense[method] = scores.values
+    ablated = _ablated_sets(fact.id, located, plan) if asked.held_out else {}
+    if any(neurons for by_key in ablated.values() for neurons in by_key.values()):
+        for how in plan.how:
+            with rows.stage(f"effects: {method}, {how}"):
+                if how not in FROM_CORPUS or with_other_facts(
+                    asked.held_out, asked.held_out_corpus
+                ):
+                    effects = measure_held_out(
+                        model, ablated, asked.held_out, control_fact=asked.control,
+                        corpus=asked.held_out_corpus, how=how, position=plan.position,
+                        controls=plan.controls, seed=plan.seed,
+                    )  # fmt: skip
+                    frame = effects.to_frame()
+                    rows.add("effects", frame[frame["fact_id"] == fact.id], how=how, **keys)
 
 
 def case_rows(model: "TransformerBridge", case: EditCase, plan: Plan) -> ItemResult:
@@ -144,6 +184,12 @@ class RowCollector:
         """Add a frame to a table, with the model and further columns of one value each."""
         self.frames.setdefault(table, []).append(frame.assign(model=self.model, **columns))
 
+    def add_left_out(self, asked: AskedFact, method: Method) -> None:
+        """Add to `prompts` those that were asked and, as they choose no neurons, no more."""
+        answers = asked.left_out
+        if answers is not None and answers.prompts:
+            self.add("prompts", _left_out_frame(answers), method=method)
+
     def add_failure(self, stage: str, error: str, reason: str) -> None:
         """Add a row to `failures`, with the reason on one line."""
         import pandas as pd
@@ -182,11 +228,9 @@ class RowCollector:
 def _prompts_frame(scores: NeuronScores, plan: Plan, number: int) -> "pd.DataFrame":
     import pandas as pd
 
-    # A sweep asks without examples.
-    keys = {name: x for name, x in prompt_columns(scores.prompts).items() if name != "shots"}
     return pd.DataFrame(
         {
-            **keys,
+            **_keys(scores.prompts),
             "probability": scores.target_prob.numpy(),
             "known": scores.known.numpy(),
             "relative_error": scores.relative_error.amax(1).numpy(),
@@ -197,13 +241,43 @@ def _prompts_frame(scores: NeuronScores, plan: Plan, number: int) -> "pd.DataFra
     )
 
 
+def _keys(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
+    """The columns of the table `prompts` that prompts give; `sweep.json` has the examples."""
+    return {name: x for name, x in prompt_columns(prompts).items() if name != "shots"}
+
+
+def _left_out_frame(answers: AnswerScores) -> "pd.DataFrame":
+    import pandas as pd
+
+    nothing = pd.array([pd.NA] * len(answers.prompts), dtype="Int32")
+    return pd.DataFrame(
+        {
+            **_keys(answers.prompts),
+            "probability": answers.probability.numpy(),
+            "known": answers.known.numpy(),
+            "relative_error": np.nan,
+            "n_points": nothing,
+            "dense": None,
+            "row": nothing,
+        }
+    )
+
+
+def _lens_frame(lens: LanguageLens) -> "pd.DataFrame":
+    """One row per language, layer and language of the name, where names are told apart."""
+    frame = lens.by_language()
+    return frame[frame["n_prompts"] > 0]
+
+
 def _scores_frame(scores: NeuronScores, plan: Plan) -> "pd.DataFrame":
     # `prompts` holds the texts; here they would be repeated for every score.
     return scores.to_frame(top=plan.top).drop(columns=["shots", "split", "text", "answer"])
 
 
-def _sets_frame(sets: Sequence[NeuronSet], agnostic: frozenset[Neuron]) -> "pd.DataFrame":
-    """One row per language."""
+def _sets_frame(
+    sets: Sequence[NeuronSet], agnostic: frozenset[Neuron], answers: Mapping[str, str]
+) -> "pd.DataFrame":
+    """One row per language; `answers` are the names of the object."""
     import pandas as pd
 
     n_languages = _languages_per_neuron(sets)
@@ -211,6 +285,8 @@ def _sets_frame(sets: Sequence[NeuronSet], agnostic: frozenset[Neuron]) -> "pd.D
         {
             "fact_id": [held.fact_id for held in sets],
             "language": [held.language for held in sets],
+            "subject": [held.subject for held in sets],
+            "object": [answers.get(held.language, "") for held in sets],
             "n_prompts": [held.n_prompts for held in sets],
             "n_known": [held.n_known for held in sets],
             "known": [held.known for held in sets],
@@ -258,13 +334,20 @@ def _scripts_per_neuron(sets: Sequence[NeuronSet]) -> Counter[Neuron]:
 
 def _ablated_sets(
     fact_id: str, located: LocatedNeurons, plan: Plan
-) -> dict[str, dict[str, frozenset[Neuron]]]:
-    """The neurons to ablate: by the name of the set, those of the fact."""
-    ablated = {}
-    if "agnostic" in plan.changed:
-        ablated["agnostic"] = {fact_id: located.agnostic.get(fact_id, frozenset())}
-    if "languages" in plan.changed:
-        ablated |= {held.language: {fact_id: held.neurons} for held in located.sets if held.known}
+) -> dict[str, dict[Any, frozenset[Neuron]]]:
+    """The neurons to ablate: by the name of the set, those of the fact, or of it in a language."""
+    known = {held.language: held.neurons for held in located.sets if held.known}
+    ablated: dict[str, dict[Any, frozenset[Neuron]]] = {}
+    for changed in plan.changed:
+        if changed == "without" and len(known) > 1:
+            found = {code: located.overlap.agnostic_without(code).get(fact_id) for code in known}
+            ablated[WITHOUT] = {(fact_id, code): x for code, x in found.items() if x is not None}
+        elif changed == "own":
+            ablated[OWN_SET] = {(fact_id, code): neurons for code, neurons in known.items()}
+        elif changed == "agnostic":
+            ablated["agnostic"] = {fact_id: located.agnostic.get(fact_id, frozenset())}
+        elif changed == "languages":
+            ablated |= {code: {fact_id: neurons} for code, neurons in known.items()}
     return ablated
 
 

@@ -4,18 +4,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.evaluation.metrics import ANSWER_METRICS
-from lafn_viz.interventions.effects import MEASUREMENTS
+from lafn_viz.interventions.effects import MEASUREMENTS, Effects
 from lafn_viz.neurons.neuron_sets import Neuron, NeuronSet
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-SCHEMA = 2  # goes up when a table changes its columns or their meaning
+SCHEMA = 3  # goes up when a table changes its columns or their meaning
 _FACT = {"model": "string", "method": "string", "fact_id": "string", "relation": "string"}
 _PROMPT = {**_FACT, "language": "string", "paraphrase": "int32"}
 _EDIT = {"model": "string", "editor": "string", "case": "string"}
@@ -31,8 +32,9 @@ FACT_TABLES: dict[str, dict[str, str]] = {
         **_PROMPT, "place": "int32", "layer": "int32", "neuron": "int32", "score": "float",
     },
     "sets": {
-        **_FACT, "language": "string", "n_prompts": "int32", "n_known": "int32", "known": "bool",
-        "n_neurons": "int32", "n_agnostic": "int32", "n_specific": "int32",
+        **_FACT, "language": "string", "subject": "string", "object": "string",
+        "n_prompts": "int32", "n_known": "int32", "known": "bool", "n_neurons": "int32",
+        "n_agnostic": "int32", "n_specific": "int32",
     },
     "neurons": {
         **_FACT, "language": "string", "layer": "int32", "neuron": "int32",
@@ -43,7 +45,13 @@ FACT_TABLES: dict[str, dict[str, str]] = {
         "other_fact": "double", "chance": "double", "coefficient": "double",
     },
     "effects": {
-        **_FACT, "set": "string", "language": "string", "n_neurons": "int32", **MEASURED,
+        **_FACT, "how": "string", "set": "string", "language": "string", "n_neurons": "int32",
+        **MEASURED,
+    },
+    "lens": {
+        "model": "string", "fact_id": "string", "relation": "string", "language": "string",
+        "layer": "int32", "name": "string", "share": "double", "control": "double",
+        "n_prompts": "int32",
     },
 }  # fmt: skip
 CASE_TABLES: dict[str, dict[str, str]] = {
@@ -172,6 +180,31 @@ def sets_of(
             n_known=row["n_known"],
             shape=shape,
             provenance=provenance,
+            subject=row["subject"],
         )
         for row in sets.to_dict("records")
     ]
+
+
+def effects_of(frame: "pd.DataFrame", provenance: Provenance) -> Effects:
+    """Return rows of `effects`, of one method and one way of ablation, as a result."""
+    axes = [tuple(dict.fromkeys(frame[name])) for name in ("set", "fact_id", "language")]
+    places = tuple(
+        np.array([axis.index(value) for value in frame[name]])
+        for axis, name in zip(axes, ("set", "fact_id", "language"), strict=True)
+    )
+
+    def table(column: str) -> np.ndarray:
+        values = np.full([len(axis) for axis in axes], np.nan)
+        values[places] = frame[column]
+        return values
+
+    sets, facts, languages = axes
+    by_quantity = {
+        quantity: np.stack([table(f"{quantity}_{kind}") for kind in MEASUREMENTS])
+        for quantity in ("p", "log_p")
+    }
+    return Effects(
+        sets=sets, facts=facts, languages=languages, n_neurons=table("n_neurons"),
+        p=by_quantity["p"], log_p=by_quantity["log_p"], provenance=provenance,
+    )  # fmt: skip

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from lafn_viz.attribution.baselines import without_other_facts
 from lafn_viz.attribution.scores import NeuronScores
-from lafn_viz.datasets.facts import Fact, FactSet, trained_and_held_out
+from lafn_viz.datasets.facts import Fact, FactSet, held_out_wordings
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.ablation import Ablation
 from lafn_viz.interventions.effects import Effects, effects
-from lafn_viz.interventions.replacements import FROM_CORPUS
+from lafn_viz.interventions.replacements import FROM_CORPUS, CorpusActivations, read_corpus
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.scoring import AnswerScores
 from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.criterion import Criterion
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, NeuronSet, select_neurons
@@ -33,7 +34,15 @@ from lafn_viz.neurons.overlaps import overlap
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-FACTS_OF_MEAN = 8  # at most; enough for a mean, and few beside what an attribution costs
+OTHER_FACTS = 8  # at most; enough for a mean, and few beside what an attribution costs
+
+
+class AskOptions(TypedDict, total=False):
+    """The examples before each question: some options of `FactSet.prompts`."""
+
+    shots: int
+    seed: int
+    examples: FactSet | None
 
 
 class SelectOptions(TypedDict, total=False):
@@ -71,23 +80,35 @@ class LocatedNeurons:
 
 
 def split_prompts(
-    facts: FactSet, *, select_on: Sequence[int] | None = None
+    facts: FactSet, *, select_on: Sequence[int] | None = None, **asked: Unpack[AskOptions]
 ) -> tuple[list[Prompt], list[Prompt]]:
     """Return the prompts that choose neurons, and the held-out prompts that measure them.
 
     Args:
         select_on: the paraphrases that choose neurons; by default those that the facts do not mark
             as held out.
+        asked: the examples before each question, as in `FactSet.prompts`.
     """
-    if select_on is not None:
-        prompts = facts.prompts()
-        choosing = [prompt for prompt in prompts if prompt.paraphrase in select_on]
-        return choosing, [prompt for prompt in prompts if prompt.paraphrase not in select_on]
-    pairs = [pair for fact in facts for pair in trained_and_held_out(facts, fact).values()]
-    return (
-        [prompt for choosing, _ in pairs for prompt in choosing],
-        [prompt for _, held_out in pairs for prompt in held_out],
-    )
+    choosing: list[Prompt] = []
+    measuring: list[Prompt] = []
+    for prompt in facts.prompts(**asked):
+        if select_on is None:
+            wordings = facts.paraphrases[prompt.relation, prompt.language]
+            measures = prompt.paraphrase in held_out_wordings(wordings)
+        else:
+            measures = prompt.paraphrase not in select_on
+        (measuring if measures else choosing).append(prompt)
+    return choosing, measuring
+
+
+def count_known(answers: AnswerScores) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return how many prompts of each fact in each language are known, and how many there are.
+
+    A fact is known in a language where more than half of its prompts are (see `NeuronSet.known`).
+    """
+    keys = [(prompt.fact_id, prompt.language) for prompt in answers.prompts]
+    known = Counter(key for key, yes in zip(keys, answers.known.tolist(), strict=True) if yes)
+    return {key: (known[key], count) for key, count in Counter(keys).items()}
 
 
 def corpus_of_others(
@@ -101,7 +122,7 @@ def corpus_of_others(
         return None
     ids = [other.id for other in facts if other.relation == fact.relation]
     place = ids.index(fact.id)
-    chosen = (ids[place + 1 :] + ids[:place])[:FACTS_OF_MEAN]
+    chosen = (ids[place + 1 :] + ids[:place])[:OTHER_FACTS]
     others = replace(facts, facts=tuple(facts[fact_id] for fact_id in chosen))
     corpus, _ = split_prompts(others)
     return None if without_other_facts(asked, corpus) else corpus
@@ -124,6 +145,12 @@ def locate(
     return LocatedNeurons(scores, tuple(sets), Criterion(min_languages, min_scripts))
 
 
+def with_other_facts(prompts: Sequence[Prompt], corpus: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts in whose language the corpus has another fact, to take their place."""
+    alone = set(without_other_facts(prompts, corpus))
+    return [prompt for prompt in prompts if prompt not in alone]
+
+
 def are_comparable(sets: Iterable[NeuronSet]) -> bool:
     """Return whether any fact is known in two languages, so that there is an overlap to compute."""
     n_languages = Counter(neurons.fact_id for neurons in sets if neurons.known)
@@ -137,6 +164,7 @@ def measure_held_out(
     held_out: Sequence[Prompt],
     *,
     control_fact: Sequence[Prompt] = (),
+    corpus: Sequence[Prompt] = (),
     how: Ablation = "zero",
     position: Position = "all",
     controls: int = 5,
@@ -150,10 +178,20 @@ def measure_held_out(
         held_out: prompts of these facts.
         control_fact: prompts of another fact of the relation, measured under the same ablation.
             Facts of one relation that are measured together need none: each has the next one.
-        how, position, controls, seed: see `effects`. The corpus of "mean" and "resample" are the
-            prompts measured, for each fact those of the others.
+        corpus: prompts whose activations "mean" and "resample" take, for each fact those of the
+            others; by default the prompts measured. Prompts in whose language it has no other fact
+            are not measured in these ways.
+        how, position, controls, seed: see `effects`.
+
+    Raises:
+        ValueError: if no prompt is left to measure.
     """
     prompts = [*held_out, *control_fact]
+    read: CorpusActivations | None = None
+    if how in FROM_CORPUS:
+        corpus = corpus or prompts
+        prompts = with_other_facts(prompts, corpus)
+        read = read_corpus(model, corpus, how=how, position=position, without_own=True)
     no_neurons: dict[str, frozenset[Neuron]] = {p.fact_id: frozenset() for p in control_fact}
     return effects(
         model,
@@ -162,7 +200,7 @@ def measure_held_out(
         how=how,
         position=position,
         controls=controls,
-        corpus=prompts if how in FROM_CORPUS else None,
+        corpus=read,
         seed=seed,
         progress=progress,
     )

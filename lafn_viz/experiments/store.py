@@ -12,6 +12,7 @@ reads; `store_writer` writes.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,13 @@ from lafn_viz.core.messages import quoted, shown
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation
-from lafn_viz.experiments.schema import SCHEMA, TABLES, schema, sets_of
+from lafn_viz.experiments.schema import SCHEMA, TABLES, effects_of, schema, sets_of
 from lafn_viz.experiments.store_summary import summarise_facts
+from lafn_viz.interventions.effects import Effects
 from lafn_viz.neurons.criterion import Criterion
 from lafn_viz.neurons.neuron_sets import NeuronSet
+from lafn_viz.neurons.overlap_result import Overlap
+from lafn_viz.neurons.overlaps import overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,6 +136,12 @@ class Store:
         )
 
     @property
+    def criterion(self) -> Criterion:
+        """What makes a neuron agnostic."""
+        options = self.head["options"]
+        return Criterion(options["min_languages"], options["min_scripts"])
+
+    @property
     def complete(self) -> bool:
         """Whether every fact and edit has its results (or is recorded as failed)."""
         return len(self.shards) == self.head["shards"]
@@ -219,8 +229,41 @@ class Store:
             tables = [table[table["method"] == chosen] for table in shard]
             if wanted is not None:
                 tables = [table[table["fact_id"].isin(wanted)] for table in tables]
-            neuron_sets += sets_of(*tables, shape=shape, provenance=self.provenance)
+            neuron_sets += sets_of(*tables, shape=shape, provenance=self._selected(chosen))
         return neuron_sets
+
+    def overlap(self, method: str | None = None) -> Overlap:
+        """Compare the languages of all facts (see `overlap`), by the sweep's own criterion.
+
+        The control of a fact are all other facts of its relation, where the table `overlap` has
+        those of its shard.
+
+        Raises:
+            ValueError: if no fact is known in two languages.
+        """
+        criterion = self.criterion
+        return overlap(
+            self.neuron_sets(method=method), min_languages=criterion.min_languages,
+            min_scripts=criterion.min_scripts,
+        )  # fmt: skip
+
+    def effects(self, how: str | None = None, *, method: str | None = None) -> Effects:
+        """Read what ablation in one way changes; name the way if the sweep has several.
+
+        Raises:
+            ValueError: if the sweep measured none.
+        """
+        ways = tuple(self.head["options"]["how"])
+        (way,) = require_one_of("how", _only("how", how, ways), ways)
+        chosen, frame = self._method(method), self.read("effects")
+        frame = frame[(frame["method"] == chosen) & (frame["how"] == way)]
+        if frame.empty:
+            raise ValueError(
+                f"{self.folder} has no effects of {way!r}; sweep with changed= and facts that the "
+                "model knows in several languages"
+            )
+        options = {**self.provenance.options, "how": way}
+        return effects_of(frame, replace(self.provenance, method="effects", options=options))
 
     def evaluation(self, editor: str | None = None) -> Evaluation:
         """Read every answer after every edit of an editor; name it if the sweep has several."""
@@ -252,10 +295,8 @@ class Store:
         """
         import pandas as pd
 
-        options = self.head["options"]
-        criterion = Criterion(options["min_languages"], options["min_scripts"])
-        rows = summarise_facts(self.parts, criterion, draws=draws, seed=seed)
-        for editor in options["editors"] if self.head["cases"]["count"] else ():
+        rows = summarise_facts(self.parts, self.criterion, draws=draws, seed=seed)
+        for editor in self.head["options"]["editors"] if self.head["cases"]["count"] else ():
             for row in self.evaluation(editor).summary().to_dict("records"):
                 figures = (row["metric"], row["mean"], row["low"], row["high"], row["cases"])
                 rows.append((editor, *figures))
@@ -289,6 +330,13 @@ class Store:
                 f"{error}; delete it and sweep again: its items are then done anew"
             ) from None
         return record
+
+    def _selected(self, method: str) -> Provenance:
+        """Where sets of neurons come from: what `select_neurons` would say."""
+        kept = ("position", "target", "baseline", "n_steps", "shots")
+        options = {name: self.head["options"][name] for name in kept}
+        selected = self.head["options"]["select"]
+        return replace(self.provenance, method=method, options={**options, **selected})
 
     def _method(self, method: str | None) -> str:
         methods = tuple(self.head["options"]["methods"])

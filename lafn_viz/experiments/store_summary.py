@@ -1,5 +1,7 @@
 """The figures of a store's facts, each beside its controls, with intervals over facts.
 
+The first is the cautious one (see `examine`).
+
 One shard is read after the other, so that memory holds a shard, and a value per fact and figure.
 """
 
@@ -11,6 +13,8 @@ import numpy as np
 
 from lafn_viz.core.stats import bootstrap, mean_of_finite, pair_items
 from lafn_viz.datasets.languages import outside_latin, script_of
+from lafn_viz.experiments.compared_sets import OWN_SET, WITHOUT
+from lafn_viz.experiments.figures import LATIN, OUTSIDE_LATIN, VALUES
 from lafn_viz.experiments.schema import MEASURED
 from lafn_viz.neurons.criterion import Criterion
 
@@ -23,6 +27,9 @@ _JACCARD = {
     "other_fact": "other fact (control)",
     "chance": "chance (control)",
 }
+
+AGNOSTIC = "agnostic"  # the set of neurons found with all languages
+_P = [name for name in MEASURED if name.startswith("p_")]
 
 Figures = dict[str, "pd.Series"]
 # Method, figure, mean, low and high end of the interval, and the number of facts.
@@ -48,9 +55,9 @@ def summarise_facts(
     values: dict[tuple[str, str], list[float]] = {}
     groups: dict[tuple[str, str], list[str]] = {}
     for table, figures_of in (
-        ("sets", partial(_set_figures, criterion)),
-        ("overlap", _overlap_figures),
         ("effects", _effect_figures),
+        ("overlap", _overlap_figures),
+        ("sets", partial(_set_figures, criterion)),
     ):
         for number, part in enumerate(parts(table)):
             for method, rows in part.groupby("method", sort=False):
@@ -93,20 +100,28 @@ def _overlap_figures(pairs: "pd.DataFrame") -> Figures:
 
 
 def _effect_figures(effects: "pd.DataFrame") -> Figures:
-    """The relative change of P(correct) of each fact, mean of the languages, and of controls."""
-    measured = effects[effects["set"] == "agnostic"]
-    if measured.empty:
-        return {}
-    columns = [name for name in MEASURED if name.startswith("p_")]
-    p = measured.groupby("fact_id", sort=False)[columns].mean()
-    not_latin = measured[measured["language"].map(outside_latin)]
-    p_not_latin = not_latin.groupby("fact_id", sort=False)[columns].mean()
-    return {
-        "P(correct), agnostic changed": p["p_after"] / p["p_before"] - 1,
-        "P(correct) outside Latin script": p_not_latin["p_after"] / p_not_latin["p_before"] - 1,
-        "P(correct), random changed (control)": p["p_random"] / p["p_before"] - 1,
-        "P(correct) of another fact (control)": p["p_other"] / p["p_other_before"] - 1,
-    }
+    """The relative change of P(correct) of each fact, mean of the languages, and of controls.
+
+    The neurons of a single language stay out: they have a value for every other language.
+    """
+    figures: Figures = {}
+    outside = effects["language"].map(outside_latin)
+    for how in effects["how"].unique():
+        for where, is_there in ((OUTSIDE_LATIN, outside), (LATIN, ~outside)):
+            for name in (WITHOUT, OWN_SET, AGNOSTIC):
+                rows = effects[is_there & (effects["how"] == how) & (effects["set"] == name)]
+                if rows.empty:
+                    continue
+                p = rows.groupby("fact_id", sort=False)[_P].mean()
+                label = f"P(correct) {where}, neurons {VALUES[how]}: "
+                figures[f"{label}{name}"] = p["p_after"] / p["p_before"] - 1
+                figures[f"{label}as many random as {name} (control)"] = (
+                    p["p_random"] / p["p_before"] - 1
+                )
+                figures[f"{label}{name}, on another fact (control)"] = (
+                    p["p_other"] / p["p_other_before"] - 1
+                )
+    return figures
 
 
 def summary_text(summary: "pd.DataFrame") -> str:
@@ -114,12 +129,16 @@ def summary_text(summary: "pd.DataFrame") -> str:
     lines = []
     for name, rows in summary.groupby("of", sort=False):
         lines += ["", f"{name}: mean and 95% interval"]
-        width = rows["figure"].str.len().max()
-        for row in rows.to_dict("records"):
+        parts = [figure.rpartition(": ") for figure in rows["figure"]]
+        width = 2 + max(len(figure) + 2 * bool(section) for section, _, figure in parts)
+        last = ""
+        for (section, _, figure), row in zip(parts, rows.to_dict("records"), strict=True):
+            if section != last:
+                lines += [f"  {section}"] * bool(section)
+                last = section
             interval = (
                 f"[{row['low']:.3f}, {row['high']:.3f}]" if np.isfinite(row["low"]) else "[-]"
             )
-            lines.append(
-                f"  {row['figure']:<{width}}{row['mean']:8.3f}  {interval}  of {row['items']}"
-            )
+            label = f"{'  ' * bool(section)}{figure}"
+            lines.append(f"  {label:<{width}}{row['mean']:8.3f}  {interval}  of {row['items']}")
     return "".join(f"{line}\n" for line in lines)

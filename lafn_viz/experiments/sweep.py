@@ -11,6 +11,7 @@ most `per_shard` facts of one relation, and all shards of a relation have nearly
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
@@ -24,6 +25,7 @@ from lafn_viz.core.files import checksum_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Cases, Facts, as_cases, as_facts
 from lafn_viz.datasets.facts import FactSet
+from lafn_viz.experiments.cost import cost_text
 from lafn_viz.experiments.job import Job, ModelSource, describe_model
 from lafn_viz.experiments.plan import Plan, PlanOptions
 from lafn_viz.experiments.ray_backend import Cluster
@@ -58,6 +60,7 @@ def sweep(
     out: str | Path,
     *,
     cases: Cases = (),
+    examples: Facts | None = None,
     plan: Plan | None = None,
     backend: Backend = "local",
     device: str | None = None,
@@ -79,6 +82,8 @@ def sweep(
         facts: the facts whose neurons to find; `None` for edits alone.
         out: the folder of the store.
         cases: edits to try, such as `counterfactual_cases()` or `load_edit_cases(...)`.
+        examples: the facts of which `shots` stand answered before each question; by default the
+            facts that are swept.
         plan: what to find out about each fact and edit.
         backend: "local", in this process; "ray", with the extra `lafn_viz[ray]`.
         device, dtype: of the model, if it is given by name; by default a GPU if there is one.
@@ -87,7 +92,8 @@ def sweep(
         retry: do again what failed. The facts and cases may be mended (their ids and order stay):
             what has changed, and what was compared with it, is done again, too.
         progress: show a bar, with rate and time left.
-        options: parts of the plan that replace those of `plan`: `methods`, `position`, `target`,
+        options: parts of the plan that replace those of `plan`: `shots`, `select_on`,
+            `known_only`, `lens`, `methods`, `position`, `target`,
             `baseline`, `n_steps`, `max_rows`, `select`, `min_languages`, `min_scripts`, `top`,
             `dense`, `changed`, `how`, `controls`, `editors`, `alone`, `seed`, `per_shard`. `Plan`
             explains them and has their defaults.
@@ -107,7 +113,8 @@ def sweep(
     plan = (plan or Plan()).with_options(**options)
     if not edits:
         plan = replace(plan, editors=())
-    job = Job(_by_relation(facts), edits, plan)
+    before = None if examples is None else as_facts(examples, "examples")
+    job = Job(_by_relation(facts), edits, plan, before)
     shards = split_into_shards(job.facts, job.cases, plan.per_shard)
     if backend == "local":
         runner_context = _local_runner(job, model, device, dtype)
@@ -123,6 +130,8 @@ def sweep(
         with open_writer(Path(out), head, shards, add_overlap, retry_with=retry_with) as writer:
             todo = [number for number in range(len(job)) if number not in writer.done]
             n_failed = 0
+            if progress and (said := runner.cost(todo)):
+                tqdm.write(f"{head['model']['name']}: {said}", file=sys.stderr)
             with tqdm(
                 total=len(job), initial=len(job) - len(todo), disable=not progress,
                 desc=head["model"]["name"], unit="item", smoothing=0.05,
@@ -141,6 +150,9 @@ class Runner(Protocol):
     def describe(self) -> dict[str, Any]:
         """What the store records about the model (see `describe_model`)."""
 
+    def cost(self, numbers: Sequence[int]) -> str | None:
+        """What the items will cost, where it can be said before (see `cost_text`)."""
+
     def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
         """Run items and yield each one's number and result as soon as it is there."""
 
@@ -154,6 +166,10 @@ class LocalRunner:
     def describe(self) -> dict[str, Any]:
         """What the store records about the model."""
         return describe_model(self.model)
+
+    def cost(self, numbers: Sequence[int]) -> str | None:
+        """What the items will cost (see `cost_text`)."""
+        return cost_text(self.model, self.job, numbers)
 
     def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, ItemResult]]:
         """Run items and yield each one's number and result."""
@@ -193,6 +209,7 @@ def _by_relation(facts: FactSet | None) -> FactSet:
 def _describe_job(job: Job) -> dict[str, Any]:
     """Return what a store records about its facts, cases and options."""
     asked = {(fact.relation, language) for fact in job.facts for language in fact.languages}
+    examples = [job.examples_checksum] if job.plan.shots else []
     texts = [asdict(texts) for key, texts in job.facts.paraphrases.items() if key in asked]
     return {
         "options": job.plan.to_json(),
@@ -200,7 +217,7 @@ def _describe_job(job: Job) -> dict[str, Any]:
             "count": len(job.facts),
             "relations": list(job.facts.relations),
             "languages": list(job.facts.languages),
-            "checksum": _checksum([asdict(fact) for fact in job.facts], texts),
+            "checksum": _checksum([asdict(fact) for fact in job.facts], texts, *examples),
         },
         "cases": {
             "count": len(job.cases),

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 TRIED = 3  # other objects that are tried for each that is wanted
 NONE = -1  # the token of a name that has none
 
+
+class LensError(ValueError):
+    """Prompts of which no lens can say which language leads; the message says why."""
+
+
 Tokens = Int[np.ndarray, " language"]
 
 
@@ -66,7 +71,7 @@ def _others(own: Fact, drawn: Sequence[Fact]) -> list[Fact]:
         if fact.relation == own.relation and fact.object_id != own.object_id:
             by_object.setdefault(fact.object_id, fact)
     if not by_object:
-        raise ValueError(
+        raise LensError(
             f"no other fact of relation {quoted(own.relation)} has another object than "
             f"{quoted(own.id)}, so there is no control; give facts= with more of this relation"
         )

@@ -35,7 +35,7 @@ from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.languages import require_languages
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.language_lens import LanguageLens
-from lafn_viz.interventions.lens_names import NONE, Objects, tokens_of_names
+from lafn_viz.interventions.lens_names import NONE, LensError, Objects, tokens_of_names
 from lafn_viz.models.batching import Batch, batches_of
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
@@ -115,7 +115,7 @@ class LensReading:
         spoken = tuple(dict.fromkeys(prompt.language for prompt in asked))
         codes = spoken if languages is None else require_languages(languages, known.languages)
         if len({*codes, *spoken}) < 2:
-            raise ValueError(
+            raise LensError(
                 f"all {len(asked)} prompts are in {spoken[0]!r}, so no language can lead before "
                 "another; give prompts in several languages, or languages= whose names are read"
             )
@@ -146,7 +146,7 @@ class LensReading:
         """Read the prompts, with some neurons at zero.
 
         Raises:
-            ValueError: where no prompt's own name can be told apart.
+            LensError: where no prompt's own name can be told apart.
         """
         lens = LanguageLens(
             prompts=self.prompts,
@@ -157,7 +157,7 @@ class LensReading:
             provenance=self.provenance,
         )
         if not lens.told_apart.any():
-            raise ValueError(
+            raise LensError(
                 f"in none of {len(self.prompts)} prompts does the answer begin with another token "
                 f"than in all other languages ({', '.join(self.languages)}); give languages of "
                 "other scripts, or other facts"

@@ -6,9 +6,8 @@ examples it also knows what form the answer has (see `lafn_viz.datasets.shots`).
 both.
 
 A prompt is *known* where greedy decoding writes its whole answer. The share is the mean over facts
-of the share of their prompts that are known, with the 95% interval over facts of `core.stats`.
-Where all facts are alike, none known or all, that interval would have no width; it is the exact one
-of Clopper and Pearson (1934) instead.
+of the share of their prompts that are known, with its 95% interval over facts
+(`core.stats.share_interval`).
 """
 
 from collections import defaultdict
@@ -21,7 +20,7 @@ import numpy as np
 from lafn_viz.core.arguments import a_seed, or_none, real, some_wholes, takes, whole, wrong
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.core.stats import QUANTILES, bootstrap
+from lafn_viz.core.stats import share_interval
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import script_of
@@ -81,7 +80,7 @@ class KnownShare:
                 of_group.setdefault(prompt.fact_id, []).append(value)
             for group, by_fact in groups.items():
                 shares = np.array([np.mean(values) for values in by_fact.values()])
-                low, high = _interval(shares)
+                low, high = share_interval(shares)
                 rows.append(
                     {
                         "shots": shots, **dict(zip(keys, group, strict=True)),
@@ -178,11 +177,3 @@ def known_share(
 def _wordings(given: int | Sequence[int] | None) -> set[int] | None:
     """The numbers of some wordings; None for all."""
     return None if given is None else set(some_wholes(0)("paraphrases", given))
-
-
-def _interval(shares: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
-    """The 95% interval of the mean share over facts."""
-    if len(shares) and shares[0] in (0.0, 1.0) and (shares == shares[0]).all():
-        unseen = 1 - QUANTILES[0] ** (1 / len(shares))
-        return (0.0, unseen) if shares[0] == 0.0 else (1 - unseen, 1.0)
-    return bootstrap(shares, limits=(0.0, 1.0))

@@ -73,7 +73,9 @@ def effects_by_language(effects: Effects, *, of: Literal["p", "log_p"] = "log_p"
     )
     figure.update_yaxes(zeroline=False, showgrid=False)
     # One scale: a small effect beside a large one has to look small.
-    figure.update_xaxes(title_text=UNITS[of], matches="x")
+    figure.update_xaxes(title_text=UNITS[of])
+    for column in range(2, len(effects.sets) + 1):
+        figure.update_xaxes(matches="x", col=column)
     if of == "p":
         figure.update_xaxes(tickformat="+.0%")
     top, height = 140, 220 + 32 * len(names)

@@ -147,11 +147,21 @@ LIBRARY = _Library()
 @functools.cache
 def library_html() -> str:
     """Return a script that holds plotly.js and draws the figures of its page."""
+    code = (Path(__file__).parent / "exported.js").read_text("utf-8")
+    return f"<script>{code.replace('PACKED_PLOTLY', packed_plotly())}</script>\n"
+
+
+@functools.cache
+def packed_plotly() -> str:
+    """Return plotly.js, compressed and in the letters of base64."""
     from plotly.offline import get_plotlyjs
 
-    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
-    code = (Path(__file__).parent / "exported.js").read_text("utf-8")
-    return f"<script>{code.replace('PACKED_PLOTLY', packed)}</script>\n"
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+def drawing_script() -> str:
+    """Return the functions that fit a figure to its page."""
+    return (Path(__file__).parent / "drawing.js").read_text("utf-8")
 
 
 def on_cell_end(call: Callable[[], None]) -> None:

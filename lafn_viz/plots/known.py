@@ -1,5 +1,7 @@
 """Figure of what a model knows."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -8,6 +10,9 @@ from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.known import KnownShare
 from lafn_viz.plots.drawn import draws
 from lafn_viz.plots.style import SHARES, styled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROW = 30  # pixels
 
@@ -19,17 +24,22 @@ def known_shares(known: KnownShare) -> go.Figure:
     All panels have one colour scale, from none to all. The number of facts is under each relation,
     and the interval over facts in the text of each cell.
     """
-    frame = known.to_frame()
+    return draw_known(known.to_frame())
+
+
+def draw_known(frame: "pd.DataFrame") -> go.Figure:
+    """Draw the table of `KnownShare.to_frame`."""
+    numbers = list(dict.fromkeys(frame["shots"]))
     relations, languages = (list(dict.fromkeys(frame[key])) for key in ("relation", "language"))
     names = [language_name(code) for code in languages]
     most = frame.groupby("relation")["n_facts"].max()
     figure = make_subplots(
-        cols=len(known.shots),
+        cols=len(numbers),
         shared_yaxes=True,
         horizontal_spacing=0.03,
-        subplot_titles=[_after(shots) for shots in known.shots],
+        subplot_titles=[_after(shots) for shots in numbers],
     )
-    for column, shots in enumerate(known.shots, 1):
+    for column, shots in enumerate(numbers, 1):
         cells = frame[frame["shots"] == shots].set_index(["language", "relation"])
         index = [[(language, relation) for relation in relations] for language in languages]
         values = {

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -27,6 +27,9 @@ from lafn_viz.plots.style import (
     visible,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ROW = 17  # pixels
 
 
@@ -42,7 +45,24 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
         top: a name leads among so many likeliest tokens; None lets any rank lead.
     """
     table = lens.by_language(top=top)
-    table = table[table["n_prompts"] > 0]
+    within = "of all ranks" if top is None else f"among the {top} likeliest tokens"
+    left_out = int((~lens.told_apart).sum())
+    return draw_latent(
+        table[table["n_prompts"] > 0], within=within,
+        ends=f"{left_out} of {len(lens.prompts)} prompts left out:<br>their own name begins like "
+        f"that of another language.{of_model(lens.provenance)}",
+    )  # fmt: skip
+
+
+def draw_latent(table: "pd.DataFrame", *, within: str, ends: str) -> go.Figure:
+    """Draw the table of `LanguageLens.by_language`, of the languages that have prompts.
+
+    Args:
+        within: what the least rank has to be, to lead.
+        ends: the end of the caption.
+    """
+    languages = [name for name in dict.fromkeys(table["name"]) if name != ANY]
+    n_layers = int(table["layer"].max())
     spoken = list(dict.fromkeys(table["language"]))
     counts = table.groupby("language")["n_prompts"].first()
     figure, n_rows, places = _panels(
@@ -54,14 +74,13 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
     for place, language in zip(places, spoken, strict=True):
         cells = table[table["language"] == language].set_index(["name", "layer"])
         share, control = (
-            cells[of].unstack().loc[[*lens.languages, ANY]].to_numpy()
-            for of in ("share", "control")
+            cells[of].unstack().loc[[*languages, ANY]].to_numpy() for of in ("share", "control")
         )
-        named = [_marked(name, name == language) for name in lens.languages]
+        named = [_marked(name, name == language) for name in languages]
         figure.add_trace(
             go.Heatmap(
                 z=np.concatenate([share[:-1], control[-1:]]),
-                x=list(range(lens.n_layers + 1)),
+                x=list(range(n_layers + 1)),
                 y=[*named, "<i>other facts</i>"],
                 customdata=np.concatenate([control[:-1], control[-1:]]),
                 coloraxis="coloraxis",
@@ -73,22 +92,28 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
             **place,
         )
     figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_size=11)
-    figure.update_xaxes(showgrid=False, tickfont_size=10, dtick=max(1, lens.n_layers // 9))
+    figure.update_xaxes(showgrid=False, tickfont_size=10, dtick=max(1, n_layers // 9))
     figure.update_xaxes(title_text="layer (0: embedding)", title_font_size=11, row=n_rows)
     figure.update_layout(
-        coloraxis={**_SHARES, "colorbar": {"title": {"text": "share led"}, "tickformat": ".0%"}}
+        coloraxis={
+            **_SHARES,
+            "colorbar": {
+                "title": {"text": "share led"},
+                "tickformat": ".0%",
+                "lenmode": "pixels",
+                "len": 260,
+                "y": 1,
+                "yanchor": "top",
+            },
+        }
     )
-    within = "of all ranks" if top is None else f"among the {top} likeliest tokens"
-    left_out = int((~lens.told_apart).sum())
     figure = styled(
         figure,
         title="In which language does each layer name the answer?",
         caption=f"Share of prompts in which a language's name has the least rank and is {within}. "
         "Bold: the prompt's own language.<br>Names that begin alike lead together. "
-        f"Last row, the control: other facts' names, in any language. {left_out} of "
-        f"{len(lens.prompts)} prompts left out:<br>their own name begins like that of another "
-        "language." + of_model(lens.provenance),
-        height=170 + n_rows * (85 + ROW * (len(lens.languages) + 1)),
+        f"Last row, the control: other facts' names, in any language. {ends}",
+        height=170 + n_rows * (85 + ROW * (len(languages) + 1)),
     )
     return figure.update_layout(margin={"l": 90, "t": 140})
 

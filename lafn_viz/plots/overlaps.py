@@ -188,7 +188,7 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
             row=1,
             col=column,
         )
-    figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12))
+    figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12), zeroline=False)
     # One axis, as the two are compared, with room for the numbers above the bars.
     top = max(1.15 * float(frame[["agnostic", "specific"]].to_numpy().max()), 1e-9)
     figure.update_yaxes(range=[0, top])

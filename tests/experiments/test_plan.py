@@ -44,7 +44,7 @@ def test_a_plan_checks_itself(options, told):
 
 
 def test_an_option_that_does_not_exist():
-    with pytest.raises(TypeError, match="a sweep has no option 'colour'; its options are methods"):
+    with pytest.raises(TypeError, match="a sweep has no option 'colour'; its options are shots"):
         lv.sweep("embedded", None, "nowhere", colour="red")
 
 

@@ -1,5 +1,6 @@
 """A sweep stores what the functions return, and continues when an item fails."""
 
+import dataclasses
 import gc
 import json
 import subprocess
@@ -8,6 +9,7 @@ import weakref
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,12 +17,14 @@ import lafn_viz as lv
 from lafn_viz.datasets.facts import trained_and_held_out
 from lafn_viz.datasets.languages import script_of
 from lafn_viz.experiments import rows as row_module, stages
+from lafn_viz.experiments.compared_sets import OWN_SET, WITHOUT
 from lafn_viz.experiments.job import Job
 from lafn_viz.experiments.shards import split_into_shards
 
 pytestmark = pytest.mark.slow
 
 LANGUAGES = ["en", "fr", "ru", "zh"]
+CHANGED = ["without", "own", "agnostic", "languages"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def cases(facts):
 def store(embedded, some, cases, editors, tmp_path_factory):
     return lv.sweep(
         embedded, some, tmp_path_factory.mktemp("sweep") / "store", cases=cases, editors=editors,
-        methods=["integrated_gradients", "activation"], changed=["agnostic", "languages"],
+        methods=["integrated_gradients", "activation"], changed=CHANGED, how=["zero", "mean"],
         dense=True, alone=True, top=7, progress=False,
     )  # fmt: skip
 
@@ -109,7 +113,8 @@ def test_effects_are_those_of_all_facts_of_a_relation_measured_together(store, e
         own = {fact.id: agnostic.get(fact.id, frozenset()) for fact in mine}
         wanted = lv.effects(embedded, {"agnostic": own}, chosen(mine, held_out=True)).to_frame()
         stored = store.read("effects").query(
-            "method == 'activation' and set == 'agnostic' and relation == @relation"
+            "method == 'activation' and set == 'agnostic' and relation == @relation "
+            "and how == 'zero'"
         )
         keys = ["fact_id", "language"]
         stored = stored.set_index(keys)[list(wanted.columns[3:])].sort_index()
@@ -122,8 +127,100 @@ def test_effects_are_those_of_all_facts_of_a_relation_measured_together(store, e
 
 
 def test_each_language_s_neurons_are_measured_in_all_languages(store):
-    effects = store.read("effects").query("set != 'agnostic'")
+    effects = store.read("effects").query("set in @LANGUAGES")
     assert set(effects["set"]) == set(LANGUAGES) == set(effects["language"])
+
+
+def test_neurons_found_without_a_language_are_measured_in_it(store, embedded, some):
+    """Zeroing each language's own set, and that of the others, is what `effects` gives."""
+    found = lv.overlap(store.neuron_sets(method="activation"), min_languages=4, min_scripts=3)
+    stored = store.effects("zero", method="activation")
+    for relation in some.relations:
+        mine = some.filter(relation=relation)
+        keys = [key for key in found.sets if key[0] in {fact.id for fact in mine}]
+        without = {
+            key: sets[key[0]] for key in keys if key[0] in (sets := found.agnostic_without(key[1]))
+        }
+        own = {key: found.sets[key].neurons for key in keys}
+        wanted = lv.effects(
+            embedded, {WITHOUT: without, OWN_SET: own}, chosen(mine, held_out=True), controls=0
+        )  # fmt: skip
+        for name in (WITHOUT, OWN_SET):
+            for fact in wanted.facts:
+                row = (wanted.sets.index(name), wanted.facts.index(fact))
+                mine_row = (stored.sets.index(name), stored.facts.index(fact))
+                for column, language in enumerate(wanted.languages):
+                    a = wanted.log_p[(slice(0, 2), *row, column)]
+                    b = stored.log_p[(slice(0, 2), *mine_row, stored.languages.index(language))]
+                    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_mean_is_that_of_the_other_facts(store, embedded, some):
+    """Where neurons get the mean of others, the fact's own prompts have no part in it."""
+    relation = some.relations[0]
+    mine = some.filter(relation=relation)
+    prompts = chosen(mine, held_out=True)
+    sets = store.neuron_sets(method="activation", facts=[fact.id for fact in mine])
+    agnostic = lv.overlap(sets, min_languages=4, min_scripts=3).agnostic
+    wanted = lv.effects(
+        embedded, {"agnostic": agnostic}, prompts, how="mean", corpus=prompts, controls=0
+    ).to_frame()  # fmt: skip
+    rows = store.read("effects").query(
+        "method == 'activation' and set == 'agnostic' and how == 'mean' and relation == @relation"
+    )
+    keys = ["fact_id", "language"]
+    both = rows.set_index(keys)["log_p_after"].sort_index()
+    np.testing.assert_allclose(
+        both, wanted.set_index(keys)["log_p_after"].sort_index(), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_lens_of_a_fact_is_that_of_its_prompts(store, embedded, some):
+    fact = some.facts[0]
+    lens = lv.language_lens(
+        embedded, chosen(lv.FactSet((fact,), some.paraphrases), held_out=False),
+        facts=some.filter(relation=fact.relation),
+    ).by_language()  # fmt: skip
+    wanted = lens[lens["n_prompts"] > 0].reset_index(drop=True)
+    rows = store.read("lens").query("fact_id == @fact.id")[list(wanted.columns)]
+    pd.testing.assert_frame_equal(
+        rows.reset_index(drop=True), wanted, check_dtype=False, check_exact=False
+    )
+
+
+def test_known_only_attributes_less_and_finds_the_same(embedded, facts, tmp_path):
+    """A fact that some languages do not know: one is asked in the words of another."""
+    some = facts.filter(relation="capital", leaking=False, languages=LANGUAGES).sample(3, seed=3)
+    wrong = {**some.facts[0].object, "ru": "Париж"}
+    mixed = (dataclasses.replace(some.facts[0], object=wrong), *some.facts[1:])
+    some = lv.FactSet(mixed, some.paraphrases)
+    quick = {"methods": ["activation"], "how": "zero", "lens": False, "progress": False}
+    usual = lv.sweep(embedded, some, tmp_path / "all", **quick)
+    store = lv.sweep(embedded, some, tmp_path / "known", known_only=True, **quick)
+    assert len(store.failures) == 0
+    assert not usual.read("sets").set_index(["fact_id", "language"])["known"].all()
+    for table in ("sets", "neurons", "overlap"):
+        pd.testing.assert_frame_equal(store.read(table), usual.read(table))
+    asked, all_asked = store.read("prompts"), usual.read("prompts")
+    assert len(asked) == len(all_asked)
+    left_out = asked[asked["row"].isna()]
+    assert set(left_out["language"]) == {"ru"}
+    assert not left_out["known"].all()
+    assert "ru" not in set(store.effects().to_frame().query("fact_id == @mixed[0].id")["language"])
+
+
+def test_examples_stand_before_each_question(embedded, some, facts, tmp_path):
+    quick = {"methods": ["activation"], "changed": [], "lens": False, "progress": False}
+    store = lv.sweep(embedded, some, tmp_path, shots=2, examples=facts, select_on=[1, 2], **quick)
+    fact = some.facts[0]
+    prompts = lv.FactSet((fact,), some.paraphrases).prompts(shots=2, examples=facts)
+    wanted = lv.attribute(
+        embedded, [p for p in prompts if p.paraphrase in (1, 2)], method="activation"
+    )
+    rows = store.read("prompts").query("fact_id == @fact.id")
+    np.testing.assert_array_equal(rows["probability"], wanted.target_prob)
+    with pytest.raises(lv.StoreError, match=r"facts\.checksum"):
+        lv.sweep(embedded, some, tmp_path, shots=2, examples=some, select_on=[1, 2], **quick)
 
 
 def test_edits_are_evaluated_as_evaluate_does(store, embedded, cases, editors):
@@ -137,6 +234,9 @@ def test_edits_are_evaluated_as_evaluate_does(store, embedded, cases, editors):
     assert edits.groupby("case").size().to_dict() == dict.fromkeys((c.id for c in cases), 2000)
 
 
+ZEROED = "P(correct) outside Latin script, neurons set to zero"
+
+
 def test_the_summary_has_every_control(store):
     table = store.summary().set_index(["of", "figure"])
     for method in ("integrated_gradients", "activation"):
@@ -144,11 +244,14 @@ def test_the_summary_has_every_control(store):
         assert (
             mine.loc["Jaccard, same fact", "mean"] > mine.loc["Jaccard, chance (control)", "mean"]
         )
-        assert {"Jaccard, other fact (control)", "P(correct), random changed (control)",
-                "P(correct) of another fact (control)"} <= set(mine.index)  # fmt: skip
-    effects = store.read("effects").query("method == 'activation' and set == 'agnostic'")
+        assert {"Jaccard, other fact (control)", f"{ZEROED}: as many random as agnostic (control)",
+                f"{ZEROED}: agnostic, on another fact (control)"} <= set(mine.index)  # fmt: skip
+    effects = store.read("effects").query(
+        "method == 'activation' and set == 'agnostic' and how == 'zero' and language != 'en' "
+        "and language != 'fr'"
+    )
     p = effects.groupby("fact_id")[["p_before", "p_after"]].mean()
-    row = table.loc[("activation", "P(correct), agnostic changed")]
+    row = table.loc[("activation", f"{ZEROED}: agnostic")]
     assert row["mean"] == pytest.approx((p["p_after"] / p["p_before"] - 1).mean())
     assert row["low"] <= row["mean"] <= row["high"]
     assert row["items"] == len(p)
@@ -161,7 +264,7 @@ def test_the_same_sweep_again_computes_nothing(store, embedded, some, cases, edi
     monkeypatch.setattr(Job, "run", refuse)
     again = lv.sweep(
         embedded, some, store.folder, cases=cases, editors=editors,
-        methods=["integrated_gradients", "activation"], changed=["agnostic", "languages"],
+        methods=["integrated_gradients", "activation"], changed=CHANGED, how=["zero", "mean"],
         dense=True, alone=True, top=7, progress=False,
     )  # fmt: skip
     assert again.complete
@@ -195,8 +298,8 @@ def test_a_failure_is_recorded_and_stops_nothing_else(embedded, some, tmp_path, 
     assert store.failures.drop(columns="model").to_dict("records") == [
         {"item": bad, "stage": "attribution: activation", "error": "RuntimeError",
          "reason": "CUDA out of memory. Tried to allocate 3 GiB"},
-        {"item": some.facts[2].id, "stage": "effects: activation", "error": "ValueError",
-         "reason": "no effect today"},
+        *({"item": some.facts[2].id, "stage": f"effects: activation, {how}", "error": "ValueError",
+           "reason": "no effect today"} for how in ("mean", "zero")),
     ]  # fmt: skip
     rows = store.read("scores")
     assert set(rows["fact_id"]) == {fact.id for fact in some} - {bad}
@@ -322,6 +425,7 @@ def test_the_command_does_the_same(tmp_path):
     assert "3 of 3 items of embedded" in run.stdout
     assert "Jaccard, other fact (control)" in run.stdout
     assert "item/s" in run.stderr or "s/item" in run.stderr  # rate, and time left
+    assert "embedded: 30 prompts of 3 facts to attribute, " in run.stderr
     store = lv.Store(tmp_path / "out")
     drawn = lv.load_facts().filter(relation="capital", languages=["en", "ru"]).sample(3, seed=0)
     assert set(store.read("sets")["fact_id"]) == {fact.id for fact in drawn}

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lafn_viz.core.arguments import a_path, takes
 from lafn_viz.core.files import checksum_of, write_whole
 from lafn_viz.core.json_records import (
     FactError,
@@ -28,9 +29,10 @@ from lafn_viz.core.json_records import (
 )
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.edit_cases import EditCase
-from lafn_viz.editing.evaluation.answers import Answered
+from lafn_viz.editing.evaluation.answers import Answered, Evaluation
 
 # What the file calls two fields of `Answered`.
+MODEL = "model"  # the field of the first line that has the model's name
 _NAMES_ON_DISK = {"token_accuracy_before": "right_before", "token_accuracy": "right"}
 
 
@@ -52,15 +54,21 @@ class EvaluationJournal:
     def __init__(
         self, file: Path | None, source: Provenance, *, edited_with: Sequence[EditCase] = ()
     ) -> None:
-        self._file = file
+        self._file, self.source = file, source
         self._edited_with = [_contents(case) for case in edited_with]
         self._answers: dict[tuple[str, str], list[Answered]] = {}
         if file is not None:
-            self._open(file, {"weights": source.weights, **source.options})
+            head = {MODEL: source.model, "weights": source.weights, **source.options}
+            self._open(file, head)
 
     def answers_of(self, case: EditCase) -> list[Answered] | None:
         """The answers to a case, or None if it has still to be evaluated."""
         return self._answers.get((case.id, self._checksum(case)))
+
+    def latest(self, cases: Sequence[str]) -> tuple[Answered, ...]:
+        """All answers to some cases, by their ids; to a case that has changed the last ones."""
+        by_id = {case: answers for (case, _), answers in self._answers.items()}
+        return tuple(answer for case in cases for answer in by_id.get(case, ()))
 
     def add(self, case: EditCase, answers: list[Answered]) -> None:
         """Keep the answers to a case, in the file too."""
@@ -116,9 +124,11 @@ def _require_head(file: Path, line: bytes | None, head: dict[str, Any]) -> None:
         first_line = None if line is None else parsed(str(file), decoded(str(file), line))
     except FactError:
         first_line = None
-    if not isinstance(first_line, dict) or first_line != head:
-        given = first_line if isinstance(first_line, dict) else {}
-        differing = [name for name in head if given.get(name) != head[name]]
+    given = first_line if isinstance(first_line, dict) else {}
+    # The weights say which model it is; earlier versions did not keep its name.
+    compared = [name for name in {**head, **given} if name != MODEL]
+    differing = [name for name in compared if given.get(name) != head.get(name)]
+    if differing or not given:
         raise ValueError(
             f"{file} holds another evaluation (its {', '.join(differing) or 'options'} differ); "
             "give another file, or evaluate as before"
@@ -146,3 +156,27 @@ def _renamed(answers: Any) -> Any:
         else answer
         for answer in answers
     ]
+
+
+@takes(file=a_path)
+def load_evaluation(file: str | Path) -> Evaluation:
+    """Read the answers that `evaluate(..., file=...)` has kept, for as many cases as are done.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        FactError: for a file that holds something else, or a line that cannot be read.
+    """
+    path = Path(file)
+    raw = read_bytes(path, give="a file that evaluate() kept its answers in")
+    first, *lines = raw.split(b"\n")
+    where = f"{path}, line 1"
+    head = as_object(where, parsed(where, decoded(where, first)))
+    editor = record_text(where, head, "editor")
+    weights = record_text(where, head, "weights")
+    cases = value_of(where, head, "cases", tuple[str, ...])
+    options = {name: value for name, value in head.items() if name not in ("weights", MODEL)}
+    model = str(head.get(MODEL) or f"weights {weights[:12]}")
+    journal = EvaluationJournal(None, Provenance(model, weights, "evaluate", options))
+    for number, line in enumerate(lines[:-1], 2):
+        journal._read(f"{path}, line {number}", line)
+    return Evaluation(editor, journal.latest(cases), journal.source)

@@ -10,13 +10,12 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from lafn_viz.datasets.languages import language_name
-from lafn_viz.editing.evaluation.passport.page_parts import (
-    STYLE,
-    TITLES,
+from lafn_viz.core.html_parts import (
     Cell,
+    Section,
     count,
     details,
+    document,
     number,
     paragraph,
     row,
@@ -24,6 +23,8 @@ from lafn_viz.editing.evaluation.passport.page_parts import (
     table,
     text,
 )
+from lafn_viz.datasets.languages import language_name
+from lafn_viz.editing.evaluation.passport.page_parts import TITLES
 from lafn_viz.editing.evaluation.passport.page_texts import all_questions, firing
 from lafn_viz.editing.evaluation.passport.questions import (
     ABOUT,
@@ -38,17 +39,17 @@ from lafn_viz.editing.evaluation.passport.tables import PassportTables
 
 def page(passport: PassportTables) -> str:
     """The whole page."""
-    title = f"Passport of an edit: {passport.case}"
-    sections = (
-        _head(passport), _glance(passport), _languages(passport), _ways_round(passport),
-        _damage(passport), firing(passport), all_questions(passport), _reading(passport),
+    sections = "".join(part.html() for part in passport_sections(passport))
+    return document(f"Passport of an edit: {passport.case}", _head(passport) + sections)
+
+
+def passport_sections(passport: PassportTables) -> list[Section]:
+    """The parts of a passport, without its head."""
+    parts = (
+        _glance(passport), _languages(passport), _ways_round(passport), _damage(passport),
+        firing(passport), all_questions(passport), _reading(passport),
     )  # fmt: skip
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
-        f"<body><main>{''.join(sections)}</main></body></html>\n"
-    )
+    return [part for part in parts if part.content]
 
 
 def _head(passport: PassportTables) -> str:
@@ -63,20 +64,25 @@ def _head(passport: PassportTables) -> str:
         row(language_name(x), *(Cell(of_one.get(x, ""), x) for of_one in by_language))
         for x in passport.new
     ]
-    verdicts = "".join(f"<li>{_verdict(passport, edit)}</li>" for edit in passport.edits)
     return (
         f"<header><h1>Passport of an edit</h1>"
         f'<p class="fact">{subject}, {escape(passport.relation.replace("_", " "))}: '
         f"<del>{old}</del> → <ins>{new}</ins></p>"
         f"<p>Model {text(passport.provenance.model)}, {len(passport.new)} "
         f"language{'s' if len(passport.new) != 1 else ''}, {len(passport.questions)} questions, "
-        f"{len(passport.damage)} texts.</p><ul>{verdicts}</ul></header>"
+        f"{len(passport.damage)} texts.</p>{verdicts(passport)}</header>"
         + details(
             "The names in each language",
             table(("Language", "Subject", "Old answer", "New answer"), names,
                   "What was edited, by language"),
         )
     )  # fmt: skip
+
+
+def verdicts(passport: PassportTables) -> str:
+    """What came of each edit, a sentence each."""
+    said = "".join(f"<li>{_verdict(passport, edit)}</li>" for edit in passport.edits)
+    return f"<ul>{said}</ul>"
 
 
 def _verdict(passport: PassportTables, edit: str) -> str:
@@ -99,7 +105,7 @@ def _verdict(passport: PassportTables, edit: str) -> str:
     return f"<b>{escape(edit)}</b> {', '.join(parts)}."
 
 
-def _glance(passport: PassportTables) -> str:
+def _glance(passport: PassportTables) -> Section:
     """How many answers of each kind are as they should be."""
     summary = passport.summary().to_dict("records")
     by_kind = {(x["kind"], x["edit"]): x for x in summary if not x["control"]}
@@ -137,7 +143,7 @@ def _spread(one: Mapping[Hashable, Any]) -> str:
     )
 
 
-def _languages(passport: PassportTables) -> str:
+def _languages(passport: PassportTables) -> Section:
     """The same, by language."""
     summary = passport.by_language().to_dict("records")
     found = {(x["edit"], x["kind"], x["language"]): x for x in summary if not x["control"]}
@@ -154,7 +160,7 @@ def _languages(passport: PassportTables) -> str:
     return section("languages", "In each language", *tables)
 
 
-def _ways_round(passport: PassportTables) -> str:
+def _ways_round(passport: PassportTables) -> Section:
     """What comes of roundabout questions, beside the same questions about neighbours."""
     summary = passport.summary().to_dict("records")
     found = {(x["kind"], x["edit"], x["control"]): x for x in summary}
@@ -199,7 +205,7 @@ def _ways_round(passport: PassportTables) -> str:
     )
 
 
-def _damage(passport: PassportTables) -> str:
+def _damage(passport: PassportTables) -> Section:
     """How far the model's expectations move, by language."""
     summary = passport.damage_summary().to_dict("records")
     most = max((one["divergence"] for one in summary), default=0.0)
@@ -239,7 +245,7 @@ def _moved(one: Mapping[Hashable, Any], most: float) -> Cell:
     return Cell(written, share=one["divergence"] / most if most else 0.0, tone="bad")
 
 
-def _reading(passport: PassportTables) -> str:
+def _reading(passport: PassportTables) -> Section:
     """What the numbers mean, and where they come from."""
     made = "".join(
         f"<li><b>{escape(name)}</b>: <code>{escape(what)}</code></li>"

@@ -1,25 +1,15 @@
 """The parts of a passport's page that show its texts: where edits act, and every answer."""
 
+from lafn_viz.core.html_parts import Cell, Section, count, details, paragraph, row, section, table
 from lafn_viz.datasets.languages import language_name
-from lafn_viz.editing.evaluation.passport.page_parts import (
-    TITLES,
-    Cell,
-    answer,
-    count,
-    details,
-    paragraph,
-    question,
-    row,
-    section,
-    table,
-)
+from lafn_viz.editing.evaluation.passport.page_parts import TITLES, answer, question
 from lafn_viz.editing.evaluation.passport.questions import KINDS
 from lafn_viz.editing.evaluation.passport.tables import PassportTables
 
 _RULES = ("exact", "normalised", "alias", "fuzzy", "activation")
 
 
-def firing(passport: PassportTables) -> str:
+def firing(passport: PassportTables) -> Section:
     """Which texts an edit acts on, and by which rule it finds its subject there."""
     finds = [x for x in passport.edits if any(x in q.fires for q in passport.questions)]
     parts = []
@@ -60,7 +50,7 @@ def _unexpected(passport: PassportTables, edit: str) -> str:
     )
 
 
-def all_questions(passport: PassportTables) -> str:
+def all_questions(passport: PassportTables) -> Section:
     """Every question with its answers, folded by kind."""
     parts = []
     for kind in KINDS:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from made_up_passports import FIRES, a_passport, a_question, a_text, made_up_passport
 
-from lafn_viz.editing.evaluation.passport.page_parts import number
+from lafn_viz.core.html_parts import number
 from lafn_viz.editing.evaluation.passport.questions import Firing
 
 HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(2)> & "quoted" \u202eevil'
