@@ -93,6 +93,7 @@ docs: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python docs/prepare.py $(if $(filter 0,$(EXECUTE)),--no-execute)
 	rm -rf build/docs
 	$(SITE) --fresh-env -d build/docs-cache/doctrees docs build/docs
+	OMP_NUM_THREADS=1 $(BIN)/python docs/atlas.py build/docs/atlas $(if $(filter 0,$(EXECUTE)),--facts 2)
 	$(BIN)/python docs/links.py build/docs
 	$(if $(filter external,$(LINKS)),$(SITE) --builder linkcheck docs build/docs-links)
 	@echo "open build/docs/index.html"

@@ -27,6 +27,7 @@ Reader = Callable[[str, Any], Any]
 # The call that returns each kind of result, for the sentence that asks for one.
 RETURNED_BY = {
     "AnswerScores": "score_answers()",
+    "Atlas": "atlas()",
     "Degenerate": "find_degenerate()",
     "Edit": "lafn_edit()",
     "EditCase": "counterfactual_case()",

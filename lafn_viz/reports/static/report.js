@@ -28,7 +28,7 @@ function drawAll(printed = false) {
 }
 
 // The words of a cell; a bar or a hint is none.
-const cells = (row) => [...row.cells].map((cell) => cell.innerText.trim()).join("\t");
+const cells = (row) => [...row.cells].map((cell) => cell.textContent.trim()).join("\t");
 
 async function copy(button) {
   const table = document.getElementById(button.dataset.of);

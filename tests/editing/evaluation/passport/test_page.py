@@ -1,45 +1,11 @@
 """The page shows every text as it is, needs nothing else, and can be read by ear."""
 
-from html.parser import HTMLParser
-
 import pytest
+from html_pages import HOSTILE, Page
 from made_up_passports import FIRES, a_passport, a_question, a_text, made_up_passport
 
 from lafn_viz.core.html_parts import number
 from lafn_viz.editing.evaluation.passport.questions import Firing
-
-HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(2)> & "quoted" \u202eevil'
-OPEN = {"meta", "br", "img", "hr", "link"}
-
-
-class Page(HTMLParser):
-    """What a page holds: its tags with attributes, and its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.marked, self._open = "", [], []
-        self.feed(html)
-        assert not self._open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in OPEN:
-            self._open.append(tag)
-        if tag == "mark":
-            self.marked.append("")
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self._open:
-            self.text += data
-        if "mark" in self._open:
-            self.marked[-1] += data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def test_the_page_is_whole_and_needs_nothing_else():
