@@ -206,7 +206,7 @@ def real(root: Path) -> dict[str, object]:
         )[1]  # fmt: skip
         lv.sweep(
             model, sample, folder, cases=cases, editors=[editor], per_shard=3, dense=True,
-            progress=False,
+            methods=["activation"], how="zero", controls=1, progress=False,
         )  # fmt: skip
 
     begun = time.monotonic()

@@ -10,7 +10,7 @@ import lafn_viz as lv
 from lafn_viz.experiments.job import Job
 from lafn_viz.experiments.stages import split_prompts
 
-QUICK = {"methods": ["activation"], "controls": 1, "progress": False}
+QUICK = {"methods": ["activation"], "controls": 1, "how": "zero", "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def files_of(store: lv.Store) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_a_mended_fact_is_all_that_is_done_again(embedded, some, tmp_path, monkeypatch):
     # Without what a fact takes from all others of its relation, each has one neighbour.
-    options = {**QUICK, "per_shard": 2, "dense": True, "how": "zero", "lens": False}
+    options = {**QUICK, "per_shard": 2, "dense": True, "lens": False}
     clean = lv.sweep(embedded, some, tmp_path / "clean", **options)
     bad = replace(some.facts[1], subject=dict.fromkeys(some.facts[1].subject, "Japan " * 300))
     broken = replace(some, facts=(some.facts[0], bad, some.facts[2]))

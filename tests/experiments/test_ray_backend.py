@@ -22,7 +22,7 @@ from lafn_viz.experiments.store_writer import StoreWriter
 pytestmark = pytest.mark.slow
 
 ray = pytest.importorskip("ray")
-QUICK = {"progress": False, "per_shard": 3, "device": "cpu"}
+QUICK = {"progress": False, "per_shard": 3, "device": "cpu", "how": "zero", "controls": 1}
 
 
 @pytest.fixture(scope="module")
