@@ -70,7 +70,7 @@ CALLS = {
     "lv.sweep(m, lv.load_facts(), 'none', methods=['shap'])": "unknown method 'shap'; there are",
     "lv.sweep(m, lv.load_facts(), 'none', position='last')": "unknown position 'last'; there are",
     "lv.sweep(m, lv.load_facts(), 'none', how='remove')": "unknown how 'remove'; there are zero",
-    "lv.sweep(m, lv.load_facts(), 'none', changed=['all'])": "unknown changed 'all'; there are agn",
+    "lv.sweep(m, lv.load_facts(), 'none', changed=['all'])": "unknown changed 'all'; there are wit",
     "lv.sweep(m, lv.load_facts(), 'none', backend='dask')": "unknown backend 'dask'; there are loc",
     "lv.sweep(m, lv.load_facts(), 'none', n_steps='many')": "n_steps='many'; give \"auto\" or",
     "lv.Store('none')": "none holds no sweep (no sweep.json); give a folder that sweep() wrote",

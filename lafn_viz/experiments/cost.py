@@ -18,7 +18,7 @@ TRIED = 2  # prompts
 def cost_text(model: "TransformerBridge", job: Job, todo: Sequence[int]) -> str | None:
     """Say how many prompts are still to be attributed, how long one takes, and all of them.
 
-    Returns None where no fact is left that can be asked.
+    Returns None where no fact is left that can be asked, or attributed.
     """
     numbers = [number for number in todo if number < len(job.facts)]
     n_prompts, trial = 0, None
@@ -28,7 +28,10 @@ def cost_text(model: "TransformerBridge", job: Job, todo: Sequence[int]) -> str 
             trial = number if trial is None else trial
     if trial is None:
         return None
-    seconds = _seconds_a_prompt(model, job, trial)
+    try:
+        seconds = _seconds_a_prompt(model, job, trial)
+    except Exception:  # the sweep will meet it, too, and record it
+        return None
     bound = "at most " if job.plan.known_only else ""
     return (
         f"{bound}{counted(n_prompts, 'prompt')} of {counted(len(numbers), 'fact')} to attribute, "
@@ -42,7 +45,7 @@ def duration(seconds: float) -> str:
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return counted(round(seconds), "second")
 
 
 def _seconds_a_prompt(model: "TransformerBridge", job: Job, number: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from lafn_viz.core.arguments import a_path, a_text, in_order, or_none, takes, wrong
 from lafn_viz.core.files import write_whole
 from lafn_viz.core.json_records import FactError
+from lafn_viz.core.messages import quoted
 from lafn_viz.editing.evaluation.answers import Evaluation
 from lafn_viz.editing.evaluation.journal import load_evaluation
 from lafn_viz.editing.evaluation.passport.result import Passport
@@ -82,7 +83,7 @@ def _one(result: Any) -> Result:
     if path.is_dir():
         return Store(path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path}; give {WANTED}")
+        raise FileNotFoundError(f"there is no {quoted(str(path))}; give {WANTED}")
     if path.suffix == ".json":
         return Passport.load(path)
     try:

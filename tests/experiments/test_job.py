@@ -118,3 +118,10 @@ def test_the_baseline_is_the_mean_of_the_next_facts_where_zero_is_none(
     assert torch.equal(result.dense["direct_effect"], expected.values)
     # What a fact's rows come from: itself, and the control or all others of the mean.
     assert len(result.inputs) == (3 if family == "gemma3" else 2)
+
+
+@pytest.mark.slow
+def test_a_fact_without_others_is_a_failure_where_a_mean_is_needed(tiny, some, tmp_path):
+    alone = replace(some, facts=some.facts[:1])
+    store = lv.sweep(tiny("gemma3"), alone, tmp_path, methods=["integrated_gradients"])
+    assert "the corpus has no other fact" in store.failures["reason"].iloc[0]

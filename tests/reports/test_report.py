@@ -194,7 +194,7 @@ def test_numbers_are_readable():
         (3, "results=3; give a Store"),
         ({"a": 3}, "give a Store"),
         ([an_evaluation(), made_up_passport()], "different kinds \\(Evaluation, Passport\\)"),
-        ("none", "there is no none; give a Store"),
+        ("none", "there is no 'none'; give a Store"),
     ],
 )
 def test_results_that_are_none(results, told, tmp_path):
