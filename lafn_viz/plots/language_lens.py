@@ -74,7 +74,8 @@ def draw_latent(table: "pd.DataFrame", *, within: str, ends: str) -> go.Figure:
     for place, language in zip(places, spoken, strict=True):
         cells = table[table["language"] == language].set_index(["name", "layer"])
         share, control = (
-            cells[of].unstack().loc[[*languages, ANY]].to_numpy() for of in ("share", "control")
+            cells[of].unstack().reindex([*languages, ANY]).to_numpy(dtype=float)
+            for of in ("share", "control")
         )
         named = [_marked(name, name == language) for name in languages]
         figure.add_trace(
