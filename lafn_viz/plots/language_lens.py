@@ -48,20 +48,22 @@ def latent_languages(lens: LanguageLens, *, top: int | None = TOP) -> go.Figure:
     within = "of all ranks" if top is None else f"among the {top} likeliest tokens"
     left_out = int((~lens.told_apart).sum())
     return draw_latent(
-        table[table["n_prompts"] > 0], within=within,
+        table[table["n_prompts"] > 0], lens.languages, within=within,
         ends=f"{left_out} of {len(lens.prompts)} prompts left out:<br>their own name begins like "
         f"that of another language.{of_model(lens.provenance)}",
     )  # fmt: skip
 
 
-def draw_latent(table: "pd.DataFrame", *, within: str, ends: str) -> go.Figure:
+def draw_latent(
+    table: "pd.DataFrame", languages: Sequence[str], *, within: str, ends: str
+) -> go.Figure:
     """Draw the table of `LanguageLens.by_language`, of the languages that have prompts.
 
     Args:
+        languages: those whose names are read, in order.
         within: what the least rank has to be, to lead.
         ends: the end of the caption.
     """
-    languages = [name for name in dict.fromkeys(table["name"]) if name != ANY]
     n_layers = int(table["layer"].max())
     spoken = list(dict.fromkeys(table["language"]))
     counts = table.groupby("language")["n_prompts"].first()

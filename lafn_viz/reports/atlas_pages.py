@@ -210,21 +210,21 @@ def _fact_sharing(study: Study, fact: str, link: Linked) -> str:
     pairs = study.pairs_of.get(fact)
     if pairs is None:
         return ""
-    return heat_table(
-        *_matrix(pairs, "jaccard"), "Jaccard index of the fact's neurons in two languages", link
-    ) + heat_table(
-        *_matrix(pairs, "other_fact"),
-        "Control: the fact's neurons in one language, other facts' in the other",
-        link,
-    )
+    return _pair_tables(
+        pairs[pairs["jaccard"].notna()], "Jaccard index of the fact's neurons in two languages",
+        "Control: the fact's neurons in one language, other facts' in the other", link,
+    )  # fmt: skip
 
 
-def _matrix(pairs: "pd.DataFrame", column: str) -> tuple[list[str], np.ndarray]:
-    """The languages of some pairs, and a table of their means [language, language]."""
-    codes = list(dict.fromkeys([*pairs["language"], *pairs["other_language"]]))
+def _pair_tables(pairs: "pd.DataFrame", said: str, control: str, link: Linked) -> str:
+    """What each two languages share, and the control beside it."""
     keys = ["language", "other_language"]
-    means = pairs.groupby(keys)[column].mean().unstack().reindex(index=codes, columns=codes)
-    return codes, means.to_numpy(dtype=float)
+    codes = list(dict.fromkeys(pairs["language"]))
+    tables = []
+    for column, caption in (("jaccard", said), ("other_fact", control)):
+        means = pairs.groupby(keys)[column].mean().unstack().reindex(index=codes, columns=codes)
+        tables.append(heat_table(codes, means.to_numpy(dtype=float), caption, link))
+    return "".join(tables)
 
 
 def heat_table(codes: Sequence[str], values: np.ndarray, caption: str, link: Linked) -> str:
@@ -367,10 +367,8 @@ def relation_parts(studies: Sequence[Study], relation: str, link: Linked) -> lis
         content = table(head, rows, f"Facts of {words(relation)} in {study.label}", kind="numbers")
         pairs = study.pairs[study.pairs["relation"] == relation]
         if len(pairs):
-            content += heat_table(
-                *_matrix(pairs, "jaccard"), "Mean Jaccard index, same fact", link
-            ) + heat_table(
-                *_matrix(pairs, "other_fact"), "Control: other facts of the relation", link
+            content += _pair_tables(
+                pairs, "Mean Jaccard index, same fact", "Control: other facts of the relation", link
             )
         parts.append(Section(study.name, study.label, content))
     return parts

@@ -339,8 +339,11 @@ def _lens(found: SweepResults) -> Section | None:
     counts = lens.groupby(keys, sort=False)["n_prompts"].sum()
     frame = means.join(counts).reset_index()
     n_facts = lens["fact_id"].nunique()
+    order = {code: place for place, code in enumerate(found.store.head["facts"]["languages"])}
+    frame = frame.sort_values("language", key=lambda codes: codes.map(order), kind="stable")
+    named = [code for code in order if (frame["name"] == code).any()]
     figure = draw_latent(
-        frame, within=f"among the {TOP} likeliest tokens",
+        frame, named, within=f"among the {TOP} likeliest tokens",
         ends=f"Mean of {counted(n_facts, 'fact')}; prompts whose names<br>are not told apart are "
         f"left out. Model: {found.model}.",
     )  # fmt: skip
