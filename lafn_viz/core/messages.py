@@ -61,9 +61,9 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return all(_is_plain(member, depth + 1) for member in islice(members, 4))
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 neuron`, `2,560 neurons`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 neuron`, `2,560 neurons`, with a plural `2 studies`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def listed(names: Iterable[str]) -> str:

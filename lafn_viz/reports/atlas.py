@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from lafn_viz.core.arguments import a_flag, a_path, a_text, in_order, or_none, takes, whole, wrong
 from lafn_viz.core.files import whole_folder
 from lafn_viz.core.html_parts import STYLE, Section
+from lafn_viz.core.messages import counted
 from lafn_viz.core.provenance import PACKAGE_VERSION
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.datasets.prompts import Prompt
@@ -96,7 +97,7 @@ def atlas(
         paged = {study.name: study.neurons[:neurons] for study in studies}
         without = _read_tokens(studies, paged, progress) if tokens and neurons else {}
         n_pages = 0
-        written = list(_pages(studies, paged, heading))
+        written = _pages(studies, paged, heading)
         for address, text in tqdm(written, disable=not progress, desc="atlas", unit="page"):
             path = site / address
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,44 +151,45 @@ def _pages(
     """The address and the text of every page."""
     held = {name: frozenset(x.neuron for x in neurons) for name, neurons in paged.items()}
 
-    def written(address: str, heading: str, said: Iterable[str], parts: list[Section]) -> Any:
+    def written(address: str, heading: str, parts: list[Section], head: str = "") -> Any:
         base = "../" * address.count("/")
         figures = address.startswith("study/")
         scripts = ["report.js"] if figures else ["names.js", "atlas.js"] * (base == "")
         above = "" if base == "" else f"<p>{pages.linked(base)('index.html', title)}</p>"
         return address, page(
-            heading, lead(said), parts, above=above, assets=f"{base}assets/", scripts=scripts
+            heading, head, parts, above=above, assets=f"{base}assets/", scripts=scripts
         )
 
-    link = pages.linked("")
-    said = [
-        f"{len(studies)} {'studies' if len(studies) > 1 else 'study'} of "
-        f"{len(pages.all_facts(studies)):,} facts in {len(pages.all_languages(studies))} "
-        "languages: which neurons languages share, beside what other facts and chance share."
-    ]
-    yield written("index.html", title, said, pages.index_parts(studies, link))
+    said = (
+        f"{counted(len(studies), 'study', 'studies')} of "
+        f"{counted(len(pages.all_facts(studies)), 'fact')} in "
+        f"{counted(len(pages.all_languages(studies)), 'language')}: which neurons languages share, "
+        "beside what other facts and chance share."
+    )
+    parts = pages.index_parts(studies, pages.linked(""))
+    yield written("index.html", title, parts, lead([said]))
     for study in studies:
-        heading, _, parts = sweep_report(study.store)
-        yield written(pages.study_address(study), heading, pages.study_sentences(study), parts)
+        heading, head, parts = sweep_report(study.results)
+        yield written(pages.study_address(study), heading, parts, head)
     up = pages.linked("../")
     for fact in pages.all_facts(studies):
         parts = pages.fact_parts(studies, fact, up, held)
-        yield written(pages.fact_address(fact), pages.name_of(studies, fact), [], parts)
+        yield written(pages.fact_address(fact), pages.name_of(studies, fact), parts)
     for relation in dict.fromkeys(x for study in studies for x in study.relations.values()):
         parts = pages.relation_parts(studies, relation, up)
-        yield written(pages.relation_address(relation), pages.words(relation), [], parts)
+        yield written(pages.relation_address(relation), pages.words(relation), parts)
     languages = pages.all_languages(studies)
     for number, one in enumerate(languages):
         for other in languages[number + 1 :]:
             heading = f"{language_name(one)} and {language_name(other)}"
             parts = pages.pair_parts(studies, one, other, up)
-            yield written(pages.pair_address(one, other), heading, [], parts)
+            yield written(pages.pair_address(one, other), heading, parts)
     for study in studies:
         for neuron in paged[study.name]:
             layer, number = neuron.neuron
             parts = pages.neuron_parts(studies, study, neuron, pages.linked("../../"))
             heading = f"Layer {layer}, neuron {number} of {study.label}"
-            yield written(pages.neuron_address(study, neuron.neuron), heading, [], parts)
+            yield written(pages.neuron_address(study, neuron.neuron), heading, parts)
 
 
 def _write_assets(

@@ -11,17 +11,19 @@ from lafn_viz.core.html_parts import Cell, Section, count, paragraph, row, table
 from lafn_viz.core.messages import counted
 from lafn_viz.core.stats import bootstrap
 from lafn_viz.datasets.languages import language_name
+from lafn_viz.experiments.compared_sets import WITHOUT
 from lafn_viz.experiments.figures import VALUES
 from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.reports.addresses import slug
 from lafn_viz.reports.atlas_data import FactInLanguage, HeldNeuron, Study
 from lafn_viz.reports.parts import decimal, signed_share, with_interval
-from lafn_viz.reports.sweep_report import fact_table, lead_sentences
+from lafn_viz.reports.sweep_report import fact_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Linked = Callable[[str, str], str]  # from an address in the site and a text to a link
+Paged = Mapping[str, frozenset[Neuron]]  # by study, the neurons that have a page
 
 
 def fact_address(fact: str) -> str:
@@ -138,19 +140,14 @@ def _jaccard_cells(study: Study) -> list[Cell | str]:
 
 
 def _effect_cell(study: Study) -> str:
-    found = study.results.effect(study.how, "found without the language", "own fact")
+    found = study.results.effect(study.how, WITHOUT, "own fact")
     if found is None:
         return "–"
     _, interval = found
     return f"{with_interval(*interval, signed_share)} {VALUES[study.how]}"
 
 
-def study_sentences(study: Study) -> list[str]:
-    """What a study found, for the head of a page."""
-    return list(lead_sentences(study.results))
-
-
-def fact_parts(studies: Sequence[Study], fact: str, link: Linked, paged: "Paged") -> list[Section]:
+def fact_parts(studies: Sequence[Study], fact: str, link: Linked, paged: Paged) -> list[Section]:
     """The page of a fact: its names, and what each model does with it."""
     parts = []
     for study in studies:
@@ -162,9 +159,6 @@ def fact_parts(studies: Sequence[Study], fact: str, link: Linked, paged: "Paged"
             ]  # fmt: skip
             parts.append(Section(study.name, study.label, "".join(content)))
     return parts
-
-
-Paged = Mapping[str, frozenset[Neuron]]  # by study, the neurons that have a page
 
 
 def _fact_lead(study: Study, fact: str) -> str:

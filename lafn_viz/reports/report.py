@@ -15,7 +15,7 @@ from lafn_viz.experiments.store import Store
 from lafn_viz.reports.edit_report import evaluation_report
 from lafn_viz.reports.parts import page
 from lafn_viz.reports.passport_report import passport_report
-from lafn_viz.reports.sweep_report import sweep_report
+from lafn_viz.reports.sweep_report import SweepResults, sweep_report
 
 Result = Store | Evaluation | Passport
 WANTED = (
@@ -104,7 +104,7 @@ def _written(results: list[Result] | dict[str, Evaluation]) -> Any:
             raise ValueError(
                 f"{len(results)} sweeps; a report is of one, and an atlas of several (lv.atlas)"
             )
-        return sweep_report(results[0])
+        return sweep_report(SweepResults(results[0]))
     if isinstance(results[0], Passport):
         return passport_report([x for x in results if isinstance(x, Passport)])
     return evaluation_report(_by_editor([x for x in results if isinstance(x, Evaluation)]))

@@ -109,11 +109,10 @@ class SweepResults:
         return where, (float(mean_of_finite(changes, 0)), *bootstrap(changes))
 
 
-def sweep_report(store: Store) -> tuple[str, str, list[Section]]:
+def sweep_report(found: SweepResults) -> tuple[str, str, list[Section]]:
     """The title, the lead and the parts of the report of a sweep."""
-    found = SweepResults(store)
     title = f"Where does the model {found.model} keep its facts?"
-    if not store.head["facts"]["count"]:
+    if not found.store.head["facts"]["count"]:
         title = f"Edits of the model {found.model}"
     return title, lead(lead_sentences(found)), list(_parts(found))
 

@@ -27,6 +27,7 @@ from lafn_viz.core.json_records import (
     record_text,
     value_of,
 )
+from lafn_viz.core.messages import listed
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation
@@ -130,7 +131,7 @@ def _require_head(file: Path, line: bytes | None, head: dict[str, Any]) -> None:
     differing = [name for name in compared if given.get(name) != head.get(name)]
     if differing or not given:
         raise ValueError(
-            f"{file} holds another evaluation (its {', '.join(differing) or 'options'} differ); "
+            f"{file} holds another evaluation (its {listed(differing) or 'options'} differ); "
             "give another file, or evaluate as before"
         )
 
