@@ -342,6 +342,10 @@ def test_an_evaluation(evaluated, tmp_path, data):
         rows[number] = data.draw(changed(rows[number]))
         raw = b"".join(lines([row]) + b"\n" for row in rows)
     path = put(tmp_path / "done.jsonl", raw)
+    if (loaded := read_or_refused(lambda: lv.load_evaluation(path), path)) is not None:
+        assert all(isinstance(answer, Answered) for answer in loaded.answers)
+        page = tmp_path / "page.html"
+        read_or_refused(lambda: lv.report(loaded, page))
     found = read_or_refused(
         lambda: evaluate(model, NOTHING, cases, file=path, progress=False), path
     )

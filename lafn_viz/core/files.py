@@ -25,6 +25,11 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     _to_disk(path.parent)
 
 
+def write_page(path: Path, text: str) -> None:
+    """Write a text for people as UTF-8; half a character, which no file can hold, by its number."""
+    path.write_bytes(text.encode(errors="backslashreplace"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write one value as a JSON file, whole or not at all."""
     text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"

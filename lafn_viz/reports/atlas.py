@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from lafn_viz.core.arguments import a_flag, a_path, a_text, in_order, or_none, takes, whole, wrong
-from lafn_viz.core.files import whole_folder
+from lafn_viz.core.files import whole_folder, write_page
 from lafn_viz.core.html_parts import STYLE, Section
 from lafn_viz.core.messages import counted
 from lafn_viz.core.provenance import PACKAGE_VERSION
@@ -101,7 +101,7 @@ def atlas(
         for address, text in tqdm(written, disable=not progress, desc="atlas", unit="page"):
             path = site / address
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_page(path, text)
             n_pages += 1
         _write_assets(site, studies, paged)
         size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
@@ -208,7 +208,7 @@ def _write_assets(
     assets = site / "assets"
     assets.mkdir()
     for name, content in files.items():
-        (assets / name).write_text(content, encoding="utf-8")
+        write_page(assets / name, content)
     record = {
         "lafn_viz": PACKAGE_VERSION,
         "studies": [{"label": x.label, **x.store.head["model"]} for x in studies],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lafn_viz.core.arguments import a_path, a_text, in_order, or_none, takes, wrong
-from lafn_viz.core.files import write_whole
+from lafn_viz.core.files import write_page, write_whole
 from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import quoted
 from lafn_viz.editing.evaluation.answers import Evaluation
@@ -56,7 +56,7 @@ def report(
         raise wrong("out", out, "a file whose name ends in .html")
     own_title, head, parts = _written(_read(results))
     text = page(title or own_title, head, parts)
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda beside: write_page(beside, text))
     return path
 
 
@@ -94,7 +94,7 @@ def _one(result: Any) -> Result:
 
 def _written(results: list[Result] | dict[str, Evaluation]) -> Any:
     if isinstance(results, dict):
-        return evaluation_report(results)
+        return evaluation_report(_with_answers(results))
     kinds = {type(result) for result in results}
     if len(kinds) > 1:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
@@ -107,7 +107,19 @@ def _written(results: list[Result] | dict[str, Evaluation]) -> Any:
         return sweep_report(SweepResults(results[0]))
     if isinstance(results[0], Passport):
         return passport_report([x for x in results if isinstance(x, Passport)])
-    return evaluation_report(_by_editor([x for x in results if isinstance(x, Evaluation)]))
+    named = _by_editor([x for x in results if isinstance(x, Evaluation)])
+    return evaluation_report(_with_answers(named))
+
+
+def _with_answers(evaluations: dict[str, Evaluation]) -> dict[str, Evaluation]:
+    """The evaluations, of which each needs an answer."""
+    for name, evaluation in evaluations.items():
+        if not evaluation.answers:
+            raise ValueError(
+                f"the evaluation {quoted(name)} has no answers, so there is nothing to report; "
+                "evaluate at least one case"
+            )
+    return evaluations
 
 
 def _by_editor(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:

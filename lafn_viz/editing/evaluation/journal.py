@@ -27,7 +27,7 @@ from lafn_viz.core.json_records import (
     record_text,
     value_of,
 )
-from lafn_viz.core.messages import listed
+from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation
@@ -109,6 +109,8 @@ class EvaluationJournal:
             checksum = record_text(where, record, "checksum") if "checksum" in record else None
             renamed = {"answers": _renamed(record.get("answers"))}
             answers = value_of(where, renamed, "answers", tuple[Answered, ...])
+            if other := [answer.case for answer in answers if answer.case != case]:
+                raise FactError(f"{where}: an answer is of {quoted(other[0])}, not {quoted(case)}")
         except FactError as error:
             raise FactError(f"{error}; remove this line, and its case is done anew") from None
         if checksum is None:
