@@ -25,7 +25,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     _to_disk(path.parent)
 
 
-def write_page(path: Path, text: str) -> None:
+def write_utf8(path: Path, text: str) -> None:
     """Write a text for people as UTF-8; half a character, which no file can hold, by its number."""
     path.write_bytes(text.encode(errors="backslashreplace"))
 

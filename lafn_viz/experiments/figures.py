@@ -5,7 +5,7 @@ others for other facts (see `evidence`), their examinations stand side by side, 
 count alike. Other facts are those of the same examination.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -57,13 +57,17 @@ def effect_table(parts: Sequence[Examined], *, by_language: bool = False) -> "pd
 
     rows = []
     for how, of_parts in _effects(parts).items():
-        groups = _groups(of_parts)
+        groups = script_groups(_languages(of_parts))
         if by_language:
             groups = [(code, (code,)) for code in _languages(of_parts)]
         for where, languages in groups:
             for name in of_parts[0].sets:
                 p, log_p = (_changes(of_parts, name, languages, of) for of in ("p", "log_p"))
-                figures = [_interval(p), _interval(log_p), _share(of_parts, name, languages)]
+                figures = [
+                    mean_interval(p),
+                    mean_interval(log_p),
+                    _share(of_parts, name, languages),
+                ]
                 size = float(mean_of_finite(_sizes(of_parts, name, languages), 0))
                 rows.append((how, where, name, size, *(x for one in figures for x in one)))
     ends = [f"{of}{end}" for of in ("p", "log_p", "share") for end in ("", "_low", "_high")]
@@ -118,8 +122,8 @@ def figure_table(parts: Sequence[Examined]) -> "pd.DataFrame":
 def headline(parts: Sequence[Examined]) -> str:
     """The cautious figure in words (see `examine`)."""
     how, effects = next(iter(_effects(parts).items()))
-    where, languages = _groups(effects)[0]
-    value, low, high = _interval(_changes(effects, WITHOUT, languages, "p"))
+    where, languages = script_groups(_languages(effects))[0]
+    value, low, high = mean_interval(_changes(effects, WITHOUT, languages, "p"))
     return (
         f"P(correct) {where} {value:+.1%} [{low:+.1%}, {high:+.1%}], neurons {WITHOUT} "
         f"{VALUES[how]}"
@@ -188,7 +192,7 @@ def _other_sections(parts: Sequence[Examined]) -> Iterator[Section]:
         yield (
             f"Neurons a fact in {criterion} ({selected})",
             [
-                (name, unit, *_interval(of[column].to_numpy(dtype=float)))
+                (name, unit, *mean_interval(of[column].to_numpy(dtype=float)))
                 for name, (unit, column) in columns.items()
             ],
         )
@@ -203,10 +207,10 @@ def _languages(of_parts: Sequence[Effects]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for effects in of_parts for code in effects.languages))
 
 
-def _groups(of_parts: Sequence[Effects]) -> list[tuple[str, tuple[str, ...]]]:
+def script_groups(languages: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
     """The languages outside Latin script, and those in it, where there are any."""
     groups: dict[str, tuple[str, ...]] = {OUTSIDE_LATIN: (), LATIN: ()}
-    for code in _languages(of_parts):
+    for code in languages:
         groups[OUTSIDE_LATIN if outside_latin(code) else LATIN] += (code,)
     return [(name, codes) for name, codes in groups.items() if codes]
 
@@ -217,7 +221,8 @@ def _joined(
     return {name: np.concatenate([values[name] for values in by_name]) for name in by_name[0]}
 
 
-def _interval(values: Float[np.ndarray, " fact"]) -> Interval:
+def mean_interval(values: Float[np.ndarray, " fact"]) -> Interval:
+    """The mean over facts and its 95% interval."""
     return (float(mean_of_finite(values, 0)), *bootstrap(values))
 
 
@@ -256,12 +261,12 @@ def _share(of_parts: Sequence[Effects], name: str, languages: tuple[str, ...]) -
     if OWN_SET not in of_parts[0].sets:
         return (np.nan, np.nan, np.nan)
     change, own = (_changes(of_parts, of, languages, "p") for of in (name, OWN_SET))
-    _, low, high = _interval(own)
+    _, low, high = mean_interval(own)
     if not (low > 0 or high < 0):
         return (np.nan, np.nan, np.nan)
     both = np.isfinite(change) & np.isfinite(own)
     ratio = change[both].mean() / own[both].mean()
-    return _interval(ratio + (change[both] - ratio * own[both]) / own[both].mean())
+    return mean_interval(ratio + (change[both] - ratio * own[both]) / own[both].mean())
 
 
 _FORMATS = {"change": "{:+.1%}", "share": "{:.0%}", "index": "{:.3f}", "neurons": "{:.1f}"}

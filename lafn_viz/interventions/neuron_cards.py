@@ -191,8 +191,8 @@ def neuron_card(
         attribution=scores.values[:, own.layer, own.neuron].float(),
         activation=readout.activation,
         known=scores.known,
-        promoted=_strongest_tokens(model, readout.logits, n_tokens),
-        demoted=_strongest_tokens(model, -readout.logits, n_tokens, sign=-1),
+        promoted=strongest_tokens(model, readout.logits, n_tokens),
+        demoted=strongest_tokens(model, -readout.logits, n_tokens, sign=-1),
         strongest=_strongest_prompts(prompts, readout.activation, n_prompts),
         effect=effect,
         prompts=tuple(prompts),
@@ -222,7 +222,7 @@ def _check_scores(scores: NeuronScores, prompts: Sequence[Prompt], weights: str)
         )
 
 
-def _strongest_tokens(
+def strongest_tokens(
     model: "TransformerBridge", change: Float[Tensor, " vocab"], n: int, *, sign: int = 1
 ) -> Tokens:
     """The n tokens of the largest change; `sign` turns a negated change back."""

@@ -11,7 +11,6 @@ page keeps its address when the atlas is built again with more studies (see `add
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from lafn_viz.core.arguments import a_flag, a_path, a_text, in_order, or_none, takes, whole, wrong
-from lafn_viz.core.files import whole_folder, write_page
+from lafn_viz.core.files import whole_folder, write_utf8
 from lafn_viz.core.html_parts import STYLE, Section
 from lafn_viz.core.messages import counted
 from lafn_viz.core.provenance import PACKAGE_VERSION
@@ -28,13 +27,14 @@ from lafn_viz.datasets.languages import language_name
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.seam import separator_at
 from lafn_viz.experiments.store import Store
+from lafn_viz.interventions.neuron_cards import strongest_tokens
 from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.capabilities import weights_of
 from lafn_viz.models.loading import load_model
-from lafn_viz.models.tokenizing import token_text
 from lafn_viz.reports import atlas_pages as pages
+from lafn_viz.reports.addresses import slug
 from lafn_viz.reports.atlas_data import HeldNeuron, Study, Tokens
-from lafn_viz.reports.parts import STATIC, lead, page, report_script
+from lafn_viz.reports.parts import STATIC, lead, page, report_script, unused_name, words
 from lafn_viz.reports.sweep_report import sweep_report
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def atlas(
         for address, text in tqdm(written, disable=not progress, desc="atlas", unit="page"):
             path = site / address
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_page(path, text)
+            write_utf8(path, text)
             n_pages += 1
         _write_assets(site, studies, paged)
         size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
@@ -125,10 +125,8 @@ def _studies(given: Any) -> list[Study]:
             raise ValueError(f"{store.folder} has no facts, only edits; give sweeps of facts")
         model = str(store.head["model"]["name"])
         labels, names = {x.label for x in studies}, {x.name for x in studies}
-        label, number = model, 2
-        while label in labels:
-            label, number = f"{model} ({number})", number + 1
-        name = pages.slug(label)
+        label = unused_name(model, labels)
+        name = slug(label)
         if name in names:
             raise ValueError(f"two studies have the name {label!r}; give each sweep once")
         studies.append(Study(store, label, name))
@@ -177,7 +175,7 @@ def _pages(
         yield written(pages.fact_address(fact), pages.name_of(studies, fact), parts)
     for relation in dict.fromkeys(x for study in studies for x in study.relations.values()):
         parts = pages.relation_parts(studies, relation, up)
-        yield written(pages.relation_address(relation), pages.words(relation), parts)
+        yield written(pages.relation_address(relation), words(relation), parts)
     languages = pages.all_languages(studies)
     for number, one in enumerate(languages):
         for other in languages[number + 1 :]:
@@ -208,7 +206,7 @@ def _write_assets(
     assets = site / "assets"
     assets.mkdir()
     for name, content in files.items():
-        write_page(assets / name, content)
+        write_utf8(assets / name, content)
     record = {
         "lafn_viz": PACKAGE_VERSION,
         "studies": [{"label": x.label, **x.store.head["model"]} for x in studies],
@@ -240,7 +238,7 @@ def _read_tokens(
 
 
 def _prompts(study: Study) -> dict[str, list[Prompt]]:
-    """The known prompts of each fact, as they were asked."""
+    """A known prompt of each fact in each language, without the examples before it."""
     columns = ["fact_id", "relation", "method", "language", "text", "answer", "known"]
     frame = study.store.read("prompts", columns=columns)
     frame = frame[(frame["method"] == study.results.method) & frame["known"]]
@@ -264,16 +262,8 @@ def _tokens(
     if not asked:
         return (), ()
     logits = read_neuron(model, asked, held.neuron, (), 64).logits
-    if not len(logits):
-        return (), ()
-    order = logits.argsort(descending=True)
-    both = (order[:N_TOKENS], order[-N_TOKENS:].flip(0))
     promoted, demoted = (
-        tuple(_visible(token_text(model, int(number))) for number in numbers) for numbers in both
+        tuple(token for token, _ in strongest_tokens(model, change, N_TOKENS))
+        for change in (logits, -logits)
     )
     return promoted, demoted
-
-
-def _visible(token: str) -> str:
-    """A token whose blanks can be seen."""
-    return re.sub(r"\s", "␣", token)

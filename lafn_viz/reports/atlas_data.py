@@ -110,14 +110,13 @@ class Study:
     @cached_property
     def lens(self) -> dict[str, "pd.DataFrame"]:
         """The language lens of each fact, without the rows of any language."""
-        frame = self.store.read("lens")
-        frame = frame[frame["name"] != ANY]
+        frame = self.results.lens[self.results.lens["name"] != ANY]
         return {str(fact): rows for fact, rows in frame.groupby("fact_id", sort=False)}
 
     @cached_property
     def changes(self) -> dict[tuple[str, str], float]:
         """The change of P of each fact and language with the neurons found without it."""
-        effects = next(iter(self.results.effects.values()), None)
+        effects = self.results.effects.get(self.results.how)
         if effects is None or WITHOUT not in effects.sets:
             return {}
         changes = effects.changes()["own fact"][effects.sets.index(WITHOUT)]
@@ -126,8 +125,3 @@ class Study:
             for row, fact in enumerate(effects.facts)
             for column, language in enumerate(effects.languages)
         }
-
-    @property
-    def how(self) -> str:
-        """The way of ablation of `changes`."""
-        return next(iter(self.results.effects), "")

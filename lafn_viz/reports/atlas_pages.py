@@ -10,14 +10,15 @@ import numpy as np
 from lafn_viz.core.html_parts import Cell, Section, count, paragraph, row, table, text
 from lafn_viz.core.messages import counted
 from lafn_viz.core.stats import bootstrap
+from lafn_viz.datasets.fact import fact_name
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.compared_sets import WITHOUT
 from lafn_viz.experiments.figures import VALUES
 from lafn_viz.neurons.neuron_sets import Neuron
+from lafn_viz.plots.style import visible
 from lafn_viz.reports.addresses import slug
 from lafn_viz.reports.atlas_data import FactInLanguage, HeldNeuron, Study
-from lafn_viz.reports.parts import decimal, signed_share, with_interval
-from lafn_viz.reports.sweep_report import fact_table
+from lafn_viz.reports.parts import decimal, signed_share, with_interval, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,16 +52,11 @@ def study_address(study: Study) -> str:
     return f"study/{study.name}.html"
 
 
-def words(name: str) -> str:
-    """A name of a relation as people write it."""
-    return name.replace("_", " ")
-
-
 def name_of(studies: Sequence[Study], fact: str) -> str:
     """A fact in words: its subject and relation."""
     for study in studies:
         if fact in study.relations:
-            return f"{study.results.names[fact]}: {words(study.relations[fact])}"
+            return fact_name(study.results.names[fact], study.relations[fact])
     return fact
 
 
@@ -140,11 +136,11 @@ def _jaccard_cells(study: Study) -> list[Cell | str]:
 
 
 def _effect_cell(study: Study) -> str:
-    found = study.results.effect(study.how, WITHOUT, "own fact")
+    found = study.results.effect(study.results.how, WITHOUT, "own fact")
     if found is None:
         return "–"
     _, interval = found
-    return f"{with_interval(*interval, signed_share)} {VALUES[study.how]}"
+    return f"{with_interval(*interval, signed_share)} {VALUES[study.results.how]}"
 
 
 def fact_parts(studies: Sequence[Study], fact: str, link: Linked, paged: Paged) -> list[Section]:
@@ -192,10 +188,10 @@ def _fact_languages(study: Study, fact: str, link: Linked) -> str:
     head = ("Language", "Subject", "Answer", "Prompts known", "Neurons", "Of them in it alone",
             "Change of P")  # fmt: skip
     caption = "The fact in each language"
-    if study.how:
+    if study.results.how:
         caption += (
             "; the last column is the change of P(correct) with the neurons found without the "
-            f"language {VALUES[study.how]}"
+            f"language {VALUES[study.results.how]}"
         )
     return table(head, rows, caption, kind="numbers")
 
@@ -326,9 +322,13 @@ def neuron_parts(
     return parts
 
 
+def _token(written: str) -> str:
+    return f'<code><bdi dir="auto">{visible(written)}</bdi></code>'
+
+
 def _tokens(tokens: tuple[tuple[str, ...], tuple[str, ...]]) -> Section:
     rows = [
-        row(name, Cell("", markup=" ".join(f"<code>{text(token)}</code>" for token in of)))
+        row(name, Cell("", markup=" ".join(map(_token, of))))
         for name, of in zip(("promotes", "demotes"), tokens, strict=True)
     ]
     note = paragraph(
@@ -342,15 +342,13 @@ def relation_parts(studies: Sequence[Study], relation: str, link: Linked) -> lis
     """The page of a relation: its facts in each model, and how languages share them."""
     parts = []
     for study in studies:
-        facts = [fact for fact, name in study.relations.items() if name == relation]
-        if not facts:
+        frame, names = study.results.fact_table, study.results.names
+        frame = frame[frame["relation"] == relation].sort_values("Jaccard", ascending=False)
+        if frame.empty:
             continue
-        frame = fact_table(study.results)
-        frame = frame.assign(id=list(study.results.names))
-        frame = frame[frame["id"].isin(facts)].sort_values("Jaccard", ascending=False)
         rows = [
             row(
-                Cell("", markup=link(fact_address(x["id"]), study.results.names[x["id"]])),
+                Cell("", markup=link(fact_address(x["fact_id"]), names[x["fact_id"]])),
                 x["known_in"], f"{x['agnostic_neurons']:,}", decimal(x["Jaccard"]),
                 decimal(x["of_another_fact"]), signed_share(x["change_of_P"]),
             )

@@ -1,8 +1,9 @@
 """What a report is built from: figures with their tables, tables of numbers, and sentences."""
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 MOST_ROWS = 2000  # of one table; a page of more is slow to open
+
+
+def words(name: str) -> str:
+    """A name of the package as people write it."""
+    return name.replace("_", " ")
 
 
 def share(value: float, digits: int = 1) -> str:
@@ -50,6 +56,12 @@ def with_interval(
     if not (math.isfinite(low) and math.isfinite(high)):
         return write(value)
     return f"{write(value)} [{write(low)}, {write(high)}]"
+
+
+def unused_name(name: str, used: Container[str]) -> str:
+    """The name, with the first number from 2 on that makes it one that is not used yet."""
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(x for x in itertools.chain([name], numbered) if x not in used)
 
 
 def figure_part(name: str, figure: go.Figure, numbers: str) -> str:

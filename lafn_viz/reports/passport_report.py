@@ -10,7 +10,7 @@ from lafn_viz.editing.evaluation.passport.page_parts import TITLES
 from lafn_viz.editing.evaluation.passport.questions import CHANGE, STAY
 from lafn_viz.editing.evaluation.passport.result import Passport
 from lafn_viz.reports.methods import methods_html
-from lafn_viz.reports.parts import lead
+from lafn_viz.reports.parts import lead, words
 
 
 def passport_report(passports: Sequence[Passport]) -> tuple[str, str, list[Section]]:
@@ -36,7 +36,7 @@ def named(passport: Passport) -> str:
         for of in (passport.subject, passport.old, passport.new)
     )
     subject, old, new = names
-    return f"{subject}, {passport.relation.replace('_', ' ')}: {old} → {new}"
+    return f"{subject}, {words(passport.relation)}: {old} → {new}"
 
 
 def _overview(passports: Sequence[Passport]) -> str:

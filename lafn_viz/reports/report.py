@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lafn_viz.core.arguments import a_path, a_text, in_order, or_none, takes, wrong
-from lafn_viz.core.files import write_page, write_whole
+from lafn_viz.core.files import write_utf8, write_whole
 from lafn_viz.core.json_records import FactError
 from lafn_viz.core.messages import quoted
 from lafn_viz.editing.evaluation.answers import Evaluation
@@ -13,7 +13,7 @@ from lafn_viz.editing.evaluation.journal import load_evaluation
 from lafn_viz.editing.evaluation.passport.result import Passport
 from lafn_viz.experiments.store import Store
 from lafn_viz.reports.edit_report import evaluation_report
-from lafn_viz.reports.parts import page
+from lafn_viz.reports.parts import page, unused_name
 from lafn_viz.reports.passport_report import passport_report
 from lafn_viz.reports.sweep_report import SweepResults, sweep_report
 
@@ -56,7 +56,7 @@ def report(
         raise wrong("out", out, "a file whose name ends in .html")
     own_title, head, parts = _written(_read(results))
     text = page(title or own_title, head, parts)
-    write_whole(path, lambda beside: write_page(beside, text))
+    write_whole(path, lambda beside: write_utf8(beside, text))
     return path
 
 
@@ -126,8 +126,5 @@ def _by_editor(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
     """Evaluations by the names of their editors, numbered where several have one name."""
     named: dict[str, Evaluation] = {}
     for evaluation in evaluations:
-        name, number = evaluation.editor, 2
-        while name in named:
-            name, number = f"{evaluation.editor} ({number})", number + 1
-        named[name] = evaluation
+        named[unused_name(evaluation.editor, named)] = evaluation
     return named

@@ -8,10 +8,11 @@ import numpy as np
 
 from lafn_viz.core.html_parts import Section, paragraph
 from lafn_viz.core.messages import counted
-from lafn_viz.core.stats import bootstrap, mean_of_finite, share_interval
-from lafn_viz.datasets.languages import language_name, outside_latin
+from lafn_viz.core.stats import share_interval
+from lafn_viz.datasets.fact import fact_name
+from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.compared_sets import OWN_SET, WITHOUT
-from lafn_viz.experiments.figures import LATIN, OUTSIDE_LATIN, VALUES
+from lafn_viz.experiments.figures import VALUES, Interval, mean_interval, script_groups
 from lafn_viz.experiments.store import Store
 from lafn_viz.interventions.effects import Effects
 from lafn_viz.interventions.language_lens import ANY, TOP
@@ -30,13 +31,12 @@ from lafn_viz.reports.parts import (
     share,
     signed_share,
     with_interval,
+    words,
 )
 from lafn_viz.reports.provenance import call_text, provenance_html
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Interval = tuple[float, float, float]  # mean, low and high end
 
 
 class SweepResults:
@@ -68,6 +68,16 @@ class SweepResults:
         ways = [how for how in self.options["how"] if (there["how"] == how).any()]
         return {how: self.store.effects(how, method=self.method) for how in ways}
 
+    @property
+    def how(self) -> str:
+        """The first way of ablation that was measured, the cautious one; "" without any."""
+        return next(iter(self.effects), "")
+
+    @cached_property
+    def lens(self) -> "pd.DataFrame":
+        """The table `lens`."""
+        return self.store.read("lens")
+
     @cached_property
     def names(self) -> dict[str, str]:
         """The subject of each fact, in English where it has such a name."""
@@ -94,6 +104,39 @@ class SweepResults:
             )  # fmt: skip
         return pd.DataFrame(rows)
 
+    @cached_property
+    def fact_table(self) -> "pd.DataFrame":
+        """One row per fact: where it is known, what is shared of it, and what that does."""
+        import pandas as pd
+
+        known = self.sets[self.sets["known"]].groupby("fact_id")["language"].agg(list).to_dict()
+        first = self.sets.groupby("fact_id")[["relation", "n_agnostic"]].first()
+        shared, other = {}, {}
+        if self.overlap is not None:
+            by_fact = self.overlap.by_fact()
+            shared, other = (
+                dict(zip(self.overlap.facts, by_fact[name], strict=True))
+                for name in ("same fact", "other fact")
+            )
+        effects = self.effects.get(self.how)
+        changes: dict[str, float] = {}
+        if effects is not None and WITHOUT in effects.sets:
+            own = effects.changes(mean_of=effects.languages)["own fact"]
+            changes = dict(zip(effects.facts, own[effects.sets.index(WITHOUT), :, 0], strict=True))
+        return pd.DataFrame(
+            {
+                "fact_id": fact,
+                "relation": first["relation"][fact],
+                "fact": fact_name(name, first["relation"][fact]),
+                "known_in": " ".join(known.get(fact, ())) or "–",
+                "agnostic_neurons": int(first["n_agnostic"][fact]),
+                "Jaccard": shared.get(fact, np.nan),
+                "of_another_fact": other.get(fact, np.nan),
+                "change_of_P": changes.get(fact, np.nan),
+            }
+            for fact, name in self.names.items()
+        )
+
     def effect(self, how: str, name: str, kind: str) -> tuple[str, Interval] | None:
         """The change of P outside Latin script or, without such languages, in it.
 
@@ -103,10 +146,9 @@ class SweepResults:
         effects = self.effects.get(how)
         if effects is None or name not in effects.sets:
             return None
-        outside = [code for code in effects.languages if outside_latin(code)]
-        where, codes = (OUTSIDE_LATIN, outside) if outside else (LATIN, list(effects.languages))
+        where, codes = script_groups(effects.languages)[0]
         changes = effects.changes(mean_of=codes)[kind][effects.sets.index(name), :, 0]
-        return where, (float(mean_of_finite(changes, 0)), *bootstrap(changes))
+        return where, mean_interval(changes)
 
 
 def sweep_report(found: SweepResults) -> tuple[str, str, list[Section]]:
@@ -166,25 +208,24 @@ def shared_sentence(overlap: Overlap) -> str:
 
 def effect_sentences(found: SweepResults) -> Iterator[str]:
     """What the shared neurons do, in the first way of ablation that was measured."""
-    for how in found.effects:
-        own = found.effect(how, WITHOUT, "own fact")
-        if own is None:
-            return
-        where, (value, low, high) = own
-        random = found.effect(how, WITHOUT, "random neurons")
-        most = found.effect(how, OWN_SET, "own fact")
-        beside = []
-        if random is not None and np.isfinite(random[1][0]):
-            beside.append(f"as many random neurons by {signed_share(random[1][0])}")
-        if most is not None:
-            beside.append(f"a language's own neurons by {signed_share(most[1][0])}")
-        doubt = "" if low > 0 or high < 0 else " The interval holds zero: no effect is shown."
-        yield (
-            f"Neurons that are agnostic without a language, {VALUES[how]}, change the probability "
-            f"of its answers by {with_interval(value, low, high, signed_share)} {where}"
-            f"{', ' if beside else ''}{', '.join(beside)}.{doubt}"
-        )
+    how = found.how
+    own = found.effect(how, WITHOUT, "own fact")
+    if own is None:
         return
+    where, (value, low, high) = own
+    random = found.effect(how, WITHOUT, "random neurons")
+    most = found.effect(how, OWN_SET, "own fact")
+    beside = []
+    if random is not None and np.isfinite(random[1][0]):
+        beside.append(f"as many random neurons by {signed_share(random[1][0])}")
+    if most is not None:
+        beside.append(f"a language's own neurons by {signed_share(most[1][0])}")
+    doubt = "" if low > 0 or high < 0 else " The interval holds zero: no effect is shown."
+    yield (
+        f"Neurons that are agnostic without a language, {VALUES[how]}, change the probability "
+        f"of its answers by {with_interval(value, low, high, signed_share)} {where}"
+        f"{', ' if beside else ''}{', '.join(beside)}.{doubt}"
+    )
 
 
 def _parts(found: SweepResults) -> Iterator[Section]:
@@ -212,7 +253,7 @@ def _parts(found: SweepResults) -> Iterator[Section]:
 
 def _question(found: SweepResults) -> Section:
     store, options = found.store, found.options
-    relations = ", ".join(name.replace("_", " ") for name in store.head["facts"]["relations"])
+    relations = ", ".join(map(words, store.head["facts"]["relations"]))
     shots = options["shots"]
     asked = f"after {counted(shots, 'example')}" if shots else "without examples"
     return Section(
@@ -228,14 +269,10 @@ def _question(found: SweepResults) -> Section:
         + paragraph(
             f"Asked were {counted(store.head['facts']['count'], 'fact')} ({relations}) {asked}, in "
             f"{counted(len(store.head['facts']['languages']), 'language')}. Neurons of the "
-            f"feed-forward layers are scored by {_words(found.method)} at position "
+            f"feed-forward layers are scored by {words(found.method)} at position "
             f"“{options['position']}”; those in the sets of {store.criterion} count as agnostic."
         ),
     )
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _known(found: SweepResults) -> Section:
@@ -278,7 +315,7 @@ def _by_method(found: SweepResults, methods: Sequence[str]) -> str:
     for method in methods:
         summary = found.store.overlap(method).summary().to_dict("records")
         shown = {x["comparison"]: with_interval(x["jaccard"], x["low"], x["high"]) for x in summary}
-        rows.append({"method": _words(method), **shown})
+        rows.append({"method": words(method), **shown})
     return numbers_table(pd.DataFrame(rows), "Jaccard index by method of attribution")
 
 
@@ -307,21 +344,18 @@ def _effect_table(found: SweepResults, how: str, sets: Sequence[str]) -> str:
     import pandas as pd
 
     effects = found.effects[how]
-    groups = {
-        OUTSIDE_LATIN: [code for code in effects.languages if outside_latin(code)],
-        LATIN: [code for code in effects.languages if not outside_latin(code)],
-    }
     rows: list[dict[str, Any]] = []
-    for where, codes in groups.items():
-        changes = effects.changes(mean_of=codes) if codes else {}
-        for number, name in enumerate(effects.sets):
-            if name in sets and codes:
-                of_set = {kind: values[number, :, 0] for kind, values in changes.items()}
-                row: dict[str, Any] = {"languages": where, "neurons": name}
-                for kind, values in of_set.items():
-                    mean = float(mean_of_finite(values, 0))
-                    row[kind] = with_interval(mean, *bootstrap(values), signed_share)
-                rows.append(row | {"facts": int(np.isfinite(of_set["own fact"]).sum())})
+    for where, codes in script_groups(effects.languages):
+        changes = effects.changes(mean_of=codes)
+        for name in sets:
+            number = effects.sets.index(name)
+            of_set = {kind: values[number, :, 0] for kind, values in changes.items()}
+            written = {
+                kind: with_interval(*mean_interval(values), signed_share)
+                for kind, values in of_set.items()
+            }
+            n_facts = int(np.isfinite(of_set["own fact"]).sum())
+            rows.append({"languages": where, "neurons": name, **written, "facts": n_facts})
     return numbers_table(
         pd.DataFrame(rows),
         f"Change of P(correct), neurons {VALUES[how]}: of the fact itself, with as many random "
@@ -330,7 +364,7 @@ def _effect_table(found: SweepResults, how: str, sets: Sequence[str]) -> str:
 
 
 def _lens(found: SweepResults) -> Section | None:
-    lens = found.store.read("lens")
+    lens = found.lens
     if lens.empty:
         return None
     keys = ["language", "layer", "name"]
@@ -361,42 +395,11 @@ def _lens(found: SweepResults) -> Section | None:
     )  # fmt: skip
 
 
-def fact_table(found: SweepResults) -> "pd.DataFrame":
-    """One row per fact: where it is known, what is shared of it, and what that does."""
-    import pandas as pd
-
-    known = found.sets[found.sets["known"]].groupby("fact_id")["language"].agg(list).to_dict()
-    agnostic = found.sets.groupby("fact_id")["n_agnostic"].first()
-    shared, other = {}, {}
-    if found.overlap is not None:
-        by_fact = found.overlap.by_fact()
-        shared, other = (
-            dict(zip(found.overlap.facts, by_fact[name], strict=True))
-            for name in ("same fact", "other fact")
-        )
-    effects = next(iter(found.effects.values()), None)
-    changes: dict[str, float] = {}
-    if effects is not None and WITHOUT in effects.sets:
-        own = effects.changes(mean_of=effects.languages)["own fact"]
-        changes = dict(zip(effects.facts, own[effects.sets.index(WITHOUT), :, 0], strict=True))
-    relations = found.sets.groupby("fact_id")["relation"].first()
-    return pd.DataFrame(
-        {
-            "fact": f"{found.names[fact]}: {_words(relations[fact])}",
-            "known_in": " ".join(known.get(fact, ())) or "–",
-            "agnostic_neurons": int(agnostic[fact]),
-            "Jaccard": shared.get(fact, np.nan),
-            "of_another_fact": other.get(fact, np.nan),
-            "change_of_P": changes.get(fact, np.nan),
-        }
-        for fact in found.names
-    )
-
-
 def _facts(found: SweepResults) -> Section:
-    how = next(iter(found.effects), "mean")
+    how = found.how or "mean"
+    by_fact = found.fact_table.drop(columns=["fact_id", "relation"])
     table = numbers_table(
-        fact_table(found).sort_values("Jaccard", ascending=False, na_position="last"),
+        by_fact.sort_values("Jaccard", ascending=False, na_position="last"),
         "Each fact: languages that know it, agnostic neurons, mean Jaccard index beside that of "
         f"other facts, and the change of P(correct) with neurons found without the language "
         f"{VALUES[how]}",
@@ -416,7 +419,7 @@ def _methods(found: SweepResults) -> Section:
     if len(found.sets):
         names += ["known", *found.options["methods"], "agnostic"]
         names += ["effects"] * bool(found.effects)
-        names += ["lens"] * (not found.store.read("lens", columns=["layer"]).empty)
+        names += ["lens"] * (not found.lens.empty)
     if found.store.head["cases"]["count"]:
         names += ["edits", *found.options["editors"]]
     return Section("methods", "Methods", methods_html([*names, "intervals"]))

@@ -11,7 +11,7 @@ from made_up_passports import made_up_passport
 import lafn_viz as lv
 from lafn_viz.editing.evaluation.answers import Answered
 from lafn_viz.reports.parts import decimal, share, signed_share, with_interval
-from lafn_viz.reports.sweep_report import SweepResults, fact_table, lead_sentences
+from lafn_viz.reports.sweep_report import SweepResults, lead_sentences
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +88,7 @@ def test_no_difference_is_claimed_whose_interval_holds_zero(store, monkeypatch, 
 
 def test_each_fact_has_a_row_with_its_own_numbers(store):
     found = SweepResults(store)
-    frame = fact_table(found)
+    frame = found.fact_table
     assert len(frame) == store.head["facts"]["count"]
     by_fact = dict(zip(found.overlap.facts, found.overlap.by_fact()["same fact"], strict=True))
     for fact, row in zip(found.names, frame.to_dict("records"), strict=True):

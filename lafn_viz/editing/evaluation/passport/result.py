@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lafn_viz.core.arguments import a_path, takes
-from lafn_viz.core.files import write_json, write_whole
+from lafn_viz.core.files import write_json, write_utf8, write_whole
 from lafn_viz.core.json_records import FactError, as_object, parsed, read_as, read_text
 from lafn_viz.core.messages import listed
 from lafn_viz.editing.evaluation.passport.page import page
@@ -65,4 +65,4 @@ class Passport(PassportTables):
     def save_page(self, path: str | Path) -> None:
         """Write the page to a file, which is there as a whole or not at all."""
         html = self.to_html()
-        write_whole(Path(path), lambda beside: beside.write_text(html, encoding="utf-8"))
+        write_whole(Path(path), lambda beside: write_utf8(beside, html))
