@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import METHODS
 from lafn_viz.core.messages import counted
+from lafn_viz.datasets.fact import Fact
 from lafn_viz.experiments.job import Job
 
 if TYPE_CHECKING:
@@ -21,13 +22,11 @@ def cost_text(model: "TransformerBridge", job: Job, todo: Sequence[int]) -> str 
     Returns None where no fact is left that can be asked, or attributed.
     """
     numbers = [number for number in todo if number < len(job.facts)]
-    n_prompts, trial = 0, None
-    for number in numbers:
-        if job.can_be_asked(model, job.facts.facts[number], held_out=False):
-            n_prompts += len(job.questions.split(job.facts.facts[number])[0])
-            trial = number if trial is None else trial
+    # To read them all would take as long as many facts do.
+    trial = next((n for n in numbers if _can_be_attributed(job, model, n)), None)
     if trial is None:
         return None
+    n_prompts = sum(_count_prompts(job, job.facts.facts[number]) for number in numbers)
     try:
         seconds = _seconds_a_prompt(model, job, trial)
     except Exception:  # the sweep will meet it, too, and record it
@@ -38,6 +37,18 @@ def cost_text(model: "TransformerBridge", job: Job, todo: Sequence[int]) -> str 
         f"{seconds:.2g} s each (measured on {TRIED} of {job.name(trial)}): "
         f"{bound}{duration(n_prompts * seconds)}, and what ablation and edits take"
     )
+
+
+def _can_be_attributed(job: Job, model: "TransformerBridge", number: int) -> bool:
+    return job.can_be_asked(model, job.facts.facts[number], held_out=False)
+
+
+def _count_prompts(job: Job, fact: Fact) -> int:
+    """How many prompts choose a fact's neurons; none where the fact has no such prompts."""
+    try:
+        return len(job.questions.split(fact)[0])
+    except ValueError:
+        return 0
 
 
 def duration(seconds: float) -> str:

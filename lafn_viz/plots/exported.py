@@ -94,14 +94,20 @@ def figure_html(figure: dict[str, Any]) -> str:
     """
     label = html.escape(description(figure))
     height = int(figure.get("layout", {}).get("height") or 450)
-    # In a script, no text may begin a tag or a comment. Lines without blanks stay HTML in Markdown.
-    data = json.dumps(figure, ensure_ascii=False).replace("<", "\\u003c")
+    # Lines without blanks stay HTML in Markdown.
     return (
         f'<div class="lafn-kept plotly-graph-div" role="group" aria-label="{label}" '
         f'style="min-height:{height}px"><p>{label}</p><p>{NOT_DRAWN}</p>'
-        f'<script type="application/json">{data}</script></div>\n'
+        f"{data_html(figure)}</div>\n"
         "<script>(window.lafnKept ??= []).push(1)</script>\n"
     )
+
+
+def data_html(figure: dict[str, Any]) -> str:
+    """Return an element that holds a figure, given as plotly's JSON, as data for a script."""
+    # No text in it may begin a tag or a comment.
+    data = json.dumps(figure, ensure_ascii=False).replace("<", "\\u003c")
+    return f'<script type="application/json">{data}</script>'
 
 
 def _title(figure: dict[str, Any]) -> str:

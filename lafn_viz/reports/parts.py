@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from lafn_viz.core.html_parts import STYLE, Cell, Section, details, document, paragraph, table
-from lafn_viz.plots.exported import description, drawing_script, packed_plotly
+from lafn_viz.plots.exported import data_html, description, drawing_script, packed_plotly
 from lafn_viz.plots.style import config_for
 
 if TYPE_CHECKING:
@@ -74,14 +74,12 @@ def figure_part(name: str, figure: go.Figure, numbers: str) -> str:
     drawn = json.loads(figure.to_json())
     title = drawn["layout"].get("title", {}).get("text", name)
     label = escape(description(drawn))
-    # In a script, no text may begin a tag or a comment.
-    data = json.dumps({**drawn, "config": config_for(title)}, ensure_ascii=False)
-    data = data.replace("<", "\\u003c")
+    data = data_html({**drawn, "config": config_for(title)})
     height = int(drawn["layout"].get("height") or 450)
     return (
         f'<figure id="{name}"><div class="plot" tabindex="0" role="group" aria-label="{label}">'
         f'<div class="draw" style="min-height:{height}px"><p class="waits">{label}</p>'
-        f'<script type="application/json">{data}</script></div></div>'
+        f"{data}</div></div>"
         f'<div class="tools"><a href="#{name}">Link to this figure</a>'
         f'<button type="button" class="copy" data-of="{name}-table">Copy the table</button></div>'
         f"{details('The numbers of this figure', numbers)}</figure>"
