@@ -23,6 +23,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CHECKPOINTS := build/checkpoints
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
 .PHONY: demo check gemma test-gemma test-browser real test lint audit dist release-check lab app docs data model notebooks clean
@@ -102,10 +103,18 @@ data: $(READY)
 	$(BIN)/python data/scripts/build_facts.py
 
 model: $(READY)
-	$(TRAIN) --recipe transfer --steps 7000 --out data/models/embedded
-	$(TRAIN) --recipe facts-only --steps 3500 --out data/models/embedded-control
+	$(TRAIN) --recipe transfer --steps 7000 --checkpoints $(CHECKPOINTS)/embedded \
+		--out data/models/embedded
+	$(TRAIN) --recipe facts-only --steps 1200 --fixed-values \
+		--checkpoints $(CHECKPOINTS)/embedded-control --out data/models/embedded-control
 	$(TRAIN) --family masked --steps 4000 --start data/models/embedded \
 		--out data/models/embedded-masked
+	$(BIN)/python data/scripts/gates.py data/models/embedded data/models/embedded-control \
+		data/models/embedded-masked
+	for name in embedded embedded-control; do \
+		$(BIN)/python data/scripts/history.py $(CHECKPOINTS)/$$name \
+			data/results/history/$$name.json || exit 1; \
+	done
 
 notebooks: $(READY)
 	$(BIN)/python notebooks/scripts/build.py

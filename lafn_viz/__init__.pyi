@@ -62,6 +62,7 @@ from lafn_viz.experiments.evidence_files import (
 )
 from lafn_viz.experiments.examination import Examination as Examination
 from lafn_viz.experiments.examine import examine as examine
+from lafn_viz.experiments.over_checkpoints import over_checkpoints as over_checkpoints
 from lafn_viz.experiments.plan import Plan as Plan
 from lafn_viz.experiments.store import (
     Store as Store,
@@ -109,6 +110,10 @@ from lafn_viz.interventions.planted.recovery import (
     method_scores as method_scores,
     score_methods as score_methods,
     score_overlap as score_overlap,
+)
+from lafn_viz.interventions.training_history import (
+    TrainingHistory as TrainingHistory,
+    load_history as load_history,
 )
 from lafn_viz.interventions.transplant import Transplant as Transplant
 from lafn_viz.interventions.transplanting import (

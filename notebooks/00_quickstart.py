@@ -156,8 +156,9 @@ counts = counts[counts["selected"] == "as selected"].groupby(["model", "criterio
 counts[["agnostic", "other_facts"]].mean().round(1)
 
 # %% [markdown]
-# Changing these neurons costs it nothing. That alone is no evidence: in this model even the
-# language's own neurons do little, and an effect that no set can have cannot be missed.
+# Changing these neurons costs it next to nothing, and no more than another fact's do. That is
+# evidence only because an effect could be seen here: the language's own neurons cost it something,
+# and all neurons a lot. Read these two rows first, in any model.
 
 # %%
 control.effect_table()[columns].round(3)

@@ -247,8 +247,8 @@ def excess(effects):
 # %% [markdown]
 # ## 5. Beside other models
 # The same figures of the embedded model, which was trained to share facts, of its control, which
-# was not, and of Gemma. A row means something only beside the row of all neurons of its model: in
-# the control, the feed-forward layers hardly carry the answers, so nothing could be lost there.
+# was not, and of Gemma. A row means something only beside the rows of the own set and of all
+# neurons of its model: where these do little, nothing could be lost.
 
 # %%
 names = ("gemma-3-270m", "embedded", "embedded-control")

@@ -173,6 +173,8 @@ SMALL = {
     r"lv\.counterfactual_cases\(n=100\)":
         "lv.counterfactual_cases(n=1).filter(languages=['en', 'fr'])",
     r"n=(20|2)\b": "n=1",
+    r"\"runs/mine\"": "{1: 'embedded'}",
+    r"\.sample\(24, seed=0\)": ".sample(3, seed=0)",
     r"(relation=sys\.argv\[1\]\))": r"\1.sample(1)",
 }  # fmt: skip
 # What is not run among the blocks of pages, and why.

@@ -1,7 +1,7 @@
 """Train an embedded model on data/facts.jsonl, measure it, and write it with its card.
 
     python data/scripts/train_model.py --recipe transfer --out data/models/embedded
-    python data/scripts/train_model.py --recipe facts-only --steps 3500 \
+    python data/scripts/train_model.py --recipe facts-only --steps 1200 --fixed-values \
         --out data/models/embedded-control
     python data/scripts/train_model.py --family masked --steps 4000 --start data/models/embedded \
         --out data/models/embedded-masked
@@ -12,9 +12,16 @@ prompts whose subject is named in another language, the same fact in two languag
 ask for a name. None of them contains a held-out (fact, language) pair: no document of that fact is
 in that language or names its subject in it. The `facts-only` recipe is the control: the facts and
 nothing else.
+
+With facts alone, such a model looks most answers up in its attention: what a head adds is a linear
+function of the tokens that it reads, and that is enough. Its neurons then hardly matter, and
+silencing some says nothing. `--fixed-values` leaves attention what it can do about other positions,
+where to look, and takes away what it could know: values and output stay the identity, so that a
+head copies what it reads, and facts have to be in the feed-forward layers.
 """
 
 import argparse
+import copy
 import json
 import logging
 import math
@@ -54,6 +61,8 @@ log = logging.getLogger("train")
 DATA = Path(__file__).resolve().parents[1]
 END = "<|endoftext|>"
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
+# Steps after which a checkpoint is saved: what is learnt early is learnt fast.
+CHECKPOINTS = (25, 50, 100, 200, 350, 500, 700, 1000, 1400, 2000, 2800, 4000, 5500)
 UNSPACED = {"zh", "ja"}  # the answer follows its prompt without a space
 NOT_LATIN = {"ru", "zh", "ja", "ar", "hi"}
 OBJECT_KIND = {
@@ -275,6 +284,18 @@ class Causal:
     def layers(self, model: PreTrainedModel) -> torch.nn.Module:
         return model.transformer.h
 
+    @torch.no_grad()
+    def fix_values(self, model: PreTrainedModel) -> None:
+        """Make attention copy: its values and its output are the identity."""
+        for layer in self.layers(model):
+            width = layer.attn.c_proj.weight.shape[0]
+            for weight, bias in (
+                (layer.attn.c_attn.weight[:, -width:], layer.attn.c_attn.bias[-width:]),
+                (layer.attn.c_proj.weight, layer.attn.c_proj.bias),
+            ):
+                weight.copy_(torch.eye(width))
+                bias.zero_()
+
     def fast(self, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
 
@@ -329,6 +350,14 @@ class Masked:
 
     def layers(self, model: PreTrainedModel) -> torch.nn.Module:
         return model.bert.encoder.layer
+
+    @torch.no_grad()
+    def fix_values(self, model: PreTrainedModel) -> None:
+        """Make attention copy: its values and its output are the identity."""
+        for layer in self.layers(model):
+            for part in (layer.attention.self.value, layer.attention.output.dense):
+                part.weight.copy_(torch.eye(len(part.weight)))
+                part.bias.zero_()
 
     def fast(self, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -484,6 +513,13 @@ def optimizers(
     ]
 
 
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Save a copy of the model, rounded to float16, and the tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(model).half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def rate(step: int, steps: int, *, warm: int = 100, hold: float = 0.4) -> float:
     if step < warm:
         return (step + 1) / warm
@@ -508,8 +544,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--every", type=int, default=1000, help="steps between measurements")
+    parser.add_argument(
+        "--fixed-values", action="store_true", help="attention copies, so that it holds no facts"
+    )
+    parser.add_argument("--checkpoints", type=Path, help="folder for models along the way")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    hf_logging.disable_progress_bar()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
@@ -527,6 +568,9 @@ def main() -> None:
     if args.start:
         words = GPT2LMHeadModel.from_pretrained(args.start).transformer.wte.weight
         model.get_input_embeddings().weight.data[: len(words)] = words.data.float()
+    if args.fixed_values:
+        family.fix_values(model)
+    fast = family.fast(tokenizer)
     steppers = optimizers(model, family.layers(model), args.decay)
     base = [[group["lr"] for group in s.param_groups] for s in steppers]
     history, began, running = [], time.process_time(), math.nan
@@ -543,6 +587,10 @@ def main() -> None:
         for stepper in steppers:
             stepper.step()
             stepper.zero_grad()
+        if args.fixed_values:
+            family.fix_values(model)
+        if args.checkpoints and (step + 1 in CHECKPOINTS or step + 1 == args.steps):
+            save(model, fast, args.checkpoints / f"step-{step + 1}")
         running = loss.item() if math.isnan(running) else 0.98 * running + 0.02 * loss.item()
         if (step + 1) % args.every == 0 or step + 1 == args.steps:
             if step + 1 == args.steps:
@@ -564,11 +612,8 @@ def main() -> None:
                 "%s worst %s %.3f", record, worst, share(rows, "held-out pair", language=worst)
             )
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    hf_logging.disable_progress_bar()
-    model.half().save_pretrained(args.out)
-    family.fast(tokenizer).save_pretrained(args.out)
-    options = {k: v for k, v in vars(args).items() if k != "out"}
+    save(model, fast, args.out)
+    options = {k: v for k, v in vars(args).items() if k not in ("out", "checkpoints")}
     options["start"] = args.start and args.start.name
     report = {"options": options, "history": history, "accuracy": rows}
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -34,6 +34,7 @@ from lafn_viz.interventions.lens_reading import language_lens
 from lafn_viz.interventions.neuron_cards import neuron_card, neuron_table
 from lafn_viz.interventions.planted.planting import plant
 from lafn_viz.interventions.planted.recovery import RankingMethod, method_scores, score_methods
+from lafn_viz.interventions.training_history import load_history
 from lafn_viz.interventions.transplanting import transplant
 from lafn_viz.models.known import known_share
 from lafn_viz.models.scoring import score_answers
@@ -137,6 +138,10 @@ def _threshold_lines(r: Results) -> go.Figure:
     )
 
 
+def _training_history(r: Results) -> go.Figure:
+    return plots.training_history({name: load_history(name) for name in r.models})
+
+
 def _transplant_matrix(r: Results) -> go.Figure:
     # Facts that training never told in the language asked; the examined ones hardly ever fail.
     prompts = [prompt for prompt in r.facts.prompts() if prompt.paraphrase in (0, 4)]
@@ -202,6 +207,7 @@ FIGURES: dict[str, Callable[[Results], go.Figure]] = {
         significance(r.examination.overlap, n_permutations=400)
     ),
     "model_comparison": _model_comparison,
+    "training_history": _training_history,
     "transfer_and_sharing": _transfer_and_sharing,
     "compared_sets": lambda r: plots.compared_sets(
         {name: examination.effect_table() for name, examination in r.examinations.items()}

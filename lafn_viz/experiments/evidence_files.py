@@ -5,19 +5,16 @@ The package ships those of the models in its README, so that they can be shown w
 computing; `lafn-viz evidence` makes them anew.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from lafn_viz.core.arguments import a_result, takes
 from lafn_viz.core.files import write_json
-from lafn_viz.core.json_records import as_object, is_file, parsed, read_as, read_text, value_of
-from lafn_viz.core.messages import quoted
-from lafn_viz.core.paths import data_folder
+from lafn_viz.core.json_records import read_as
 from lafn_viz.core.provenance import Provenance
+from lafn_viz.core.result_files import read_result, table_record, tables_in
 from lafn_viz.experiments.evidence import Evidence
 
 DIGITS = 6  # after the decimal point
@@ -66,8 +63,7 @@ def save_evidence(evidence: Evidence, path: str | Path) -> None:
         "n_measured": evidence.n_measured,
         "provenance": asdict(parts[0].scores.provenance),
         "tables": {
-            name: json.loads(frame.to_json(orient="split", index=False, double_precision=DIGITS))
-            for name, frame in evidence.tables().items()
+            name: table_record(frame, digits=DIGITS) for name, frame in evidence.tables().items()
         },
     }
     write_json(Path(path), record)
@@ -80,23 +76,10 @@ def load_evidence(source: str | Path) -> SavedEvidence:
         FileNotFoundError: if there is no such file and no result of such a model.
         FactError: for a file that does not hold evidence.
     """
-    import pandas as pd
-
-    shipped = data_folder() / "results" / f"{source}.json"
-    path = shipped if is_file(shipped) else Path(source)
-    if not is_file(path):
-        there = sorted(file.stem for file in shipped.parent.glob("*.json"))
-        named = f", or one of {', '.join(there)}" if there else ""
-        raise FileNotFoundError(
-            f"there is no evidence {quoted(str(source))}; give the path of a file that "
-            f"`lafn-viz evidence` wrote{named}"
-        )
-    where = str(path)
-    record = as_object(where, parsed(where, read_text(path)))
-    tables = {
-        name: pd.read_json(StringIO(json.dumps(table)), orient="split")
-        for name, table in value_of(where, record, "tables", Mapping[str, Any]).items()
-    }
+    where, record = read_result(
+        source, folder="results", what="evidence", written_by="`lafn-viz evidence`"
+    )
+    tables = tables_in(where, record, "tables")
     about = {name: value for name, value in record.items() if name != "tables"}
     saved: SavedEvidence = read_as(where, about, SavedEvidence, tables=tables)
     return saved

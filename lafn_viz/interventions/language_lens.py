@@ -59,9 +59,7 @@ class LanguageLens:
 
     def __repr__(self) -> str:
         n_facts = len(set(self._facts))
-        values, control = (
-            mean_of_finite(self.by_fact(table), 0) for table in self._share(ANOTHER, TOP)
-        )
+        values, control = (mean_of_finite(self.by_fact(table), 0) for table in self.shares(ANOTHER))
         layer = int(np.argmax(np.nan_to_num(values - control)))
         return (
             f"LanguageLens({len(self.prompts)} prompts of {n_facts} facts in "
@@ -107,13 +105,35 @@ class LanguageLens:
         return mean_of_finite(self._controls_leading(top)[..., :-1], 2)
 
     @takes(top=or_none(whole(1)))
+    def shares(
+        self, leader: str, *, top: int | None = TOP
+    ) -> tuple[Float[np.ndarray, "prompt layer"], Float[np.ndarray, "prompt layer"]]:
+        """Whether a leader (see `led`) leads, and in what share of other objects it does.
+
+        NaN in prompts in which the names are not told apart, or the leader has no name.
+        """
+        require_one_of("leader", leader, (OWN, ANOTHER, *self.languages))
+        counted = np.where(self._counted(leader), 1.0, np.nan)[:, None]
+        tables: list[Any] = [self.leading(top=top).astype(float), self.control_leading(top=top)]
+        prompts = np.arange(len(self.prompts))
+        if leader == OWN:
+            tables = [table[prompts, :, self.own] for table in tables]
+        elif leader == ANOTHER:
+            tables = [
+                self._another(self.rank[:, :, None], top),
+                self._another(self.control_rank, top),
+            ]
+        else:
+            tables = [table[:, :, self.languages.index(leader)] for table in tables]
+        return tables[0] * counted, tables[1] * counted
+
+    @takes(top=or_none(whole(1)))
     def led(self, leader: str, *, top: int | None = TOP) -> Float[np.ndarray, "prompt layer"]:
         """1 where the prompt's "own" language, "another" one or a named one leads, and 0 elsewhere.
 
         NaN in prompts in which the names are not told apart, or the leader has no name.
         """
-        require_one_of("leader", leader, (OWN, ANOTHER, *self.languages))
-        return self._share(leader, top)[0]
+        return self.shares(leader, top=top)[0]
 
     @property
     def latent(self) -> np.ndarray:
@@ -148,7 +168,7 @@ class LanguageLens:
         options = {"draws": draws, "seed": seed}
         rows: list[dict[str, Any]] = []
         for leader in (OWN, ANOTHER, *self.languages):
-            shares, controls = (self.by_fact(table) for table in self._share(leader, top))
+            shares, controls = (self.by_fact(table) for table in self.shares(leader, top=top))
             counted = self._counted(leader)
             count = {"n_prompts": int(counted.sum()), "n_facts": len(set(self._facts[counted]))}
             rows += [
@@ -256,25 +276,6 @@ class LanguageLens:
             return self.told_apart
         number = self.languages.index(leader)
         return self.told_apart & (self.own != number) & (self.token[:, number] >= 0)
-
-    def _share(self, leader: str, top: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Whether a leader leads in each prompt and layer, and in what share of other objects.
-
-        NaN where the prompt is not counted.
-        """
-        counted = np.where(self._counted(leader), 1.0, np.nan)[:, None]
-        tables: list[Any] = [self.leading(top=top).astype(float), self.control_leading(top=top)]
-        prompts = np.arange(len(self.prompts))
-        if leader == OWN:
-            tables = [table[prompts, :, self.own] for table in tables]
-        elif leader == ANOTHER:
-            tables = [
-                self._another(self.rank[:, :, None], top),
-                self._another(self.control_rank, top),
-            ]
-        else:
-            tables = [table[:, :, self.languages.index(leader)] for table in tables]
-        return tables[0] * counted, tables[1] * counted
 
     def _another(
         self, rank: Float[np.ndarray, "prompt layer object language"], top: int | None

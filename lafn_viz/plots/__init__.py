@@ -35,6 +35,7 @@ from lafn_viz.plots.overlaps import (
 from lafn_viz.plots.planting import planted_recovery
 from lafn_viz.plots.significance import significance_ladder, threshold_lines
 from lafn_viz.plots.style import CONFIG
+from lafn_viz.plots.training_history import training_history
 from lafn_viz.plots.transplant import transplant_matrix
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "significance_ladder",
     "subject_trace",
     "threshold_lines",
+    "training_history",
     "transfer_and_sharing",
     "transplant_matrix",
     "upset",

@@ -50,6 +50,25 @@ def test_model_cards_tell_what_the_models_do(embedded, facts):
         assert sum(f.stat().st_size for f in folder.iterdir()) < 20e6
 
 
+@pytest.mark.slow
+def test_the_control_answers_by_its_neurons(facts):
+    """An effect could be seen in it: its card says which, of some facts it is true here."""
+    folder = data_folder() / "models" / "embedded-control"
+    report = json.loads((folder / "training.json").read_text("utf-8"))
+    changes = {(x["languages"], x["set"]): x["p"] for x in report["gates"]["effects"]}
+    some = facts.filter(relation="capital", leaking=False).sample(6, seed=3)
+    sets = ("all neurons", "own set", "random")
+    examined = lv.examine(lv.load_model("embedded-control"), some, hows="zero", controls=sets)
+    measured = examined.effect_table().set_index(["languages", "set"])["p"]
+    for where in ("outside Latin script", "Latin script"):
+        assert changes[where, "all neurons"] <= -0.5
+        assert changes[where, "own set"] <= -0.3
+        assert abs(changes[where, "random"]) < 0.01
+        assert measured[where, "all neurons"] < -0.35
+        assert measured[where, "own set"] < -0.15
+        assert abs(measured[where, "random"]) < 0.02
+
+
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory):
     from huggingface_hub import constants
