@@ -16,15 +16,14 @@ import model_card
 import lafn_viz as lv
 
 N_FACTS = 24
-SETS = ("all neurons", "own set", "random")
 
 
 def measure(folder: Path) -> dict:
     """The change of P(correct) on held-out paraphrases with each set at zero."""
     facts = lv.load_facts().filter(relation="capital", leaking=False).sample(N_FACTS, seed=0)
-    examined = lv.examine(lv.load_model(folder), facts, hows="zero", controls=SETS)
+    examined = lv.examine(lv.load_model(folder), facts, hows="zero", controls=model_card.SETS)
     table = examined.effect_table()
-    rows = table[table["set"].isin(SETS)]
+    rows = table[table["set"].isin(model_card.SETS)]
     columns = ["languages", "set", "neurons", "p", "p_low", "p_high", "log_p"]
     return {
         "facts": len(examined.overlap.facts),

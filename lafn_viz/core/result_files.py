@@ -6,7 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lafn_viz.core.json_records import FactError, as_object, is_file, parsed, read_text, value_of
+from lafn_viz.core.json_records import FactError, as_object, is_file, parsed, read_text
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.paths import data_folder
 
@@ -65,9 +65,3 @@ def read_result(
         )
     where = str(path)
     return where, as_object(where, parsed(where, read_text(path)))
-
-
-def tables_in(where: str, record: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """The tables in one field of a record, by name."""
-    given = value_of(where, record, field, Mapping[str, Any])
-    return {name: table_of(where, table) for name, table in given.items()}

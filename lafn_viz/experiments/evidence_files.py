@@ -12,9 +12,9 @@ from typing import Any
 
 from lafn_viz.core.arguments import a_result, takes
 from lafn_viz.core.files import write_json
-from lafn_viz.core.json_records import read_as
+from lafn_viz.core.json_records import read_as, value_of
 from lafn_viz.core.provenance import Provenance
-from lafn_viz.core.result_files import read_result, table_record, tables_in
+from lafn_viz.core.result_files import read_result, table_of, table_record
 from lafn_viz.experiments.evidence import Evidence
 
 DIGITS = 6  # after the decimal point
@@ -79,7 +79,8 @@ def load_evidence(source: str | Path) -> SavedEvidence:
     where, record = read_result(
         source, folder="results", what="evidence", written_by="`lafn-viz evidence`"
     )
-    tables = tables_in(where, record, "tables")
+    given = value_of(where, record, "tables", Mapping[str, Any])
+    tables = {name: table_of(where, table) for name, table in given.items()}
     about = {name: value for name, value in record.items() if name != "tables"}
     saved: SavedEvidence = read_as(where, about, SavedEvidence, tables=tables)
     return saved

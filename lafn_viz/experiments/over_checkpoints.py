@@ -38,9 +38,8 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.languages import outside_latin
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.experiments.compared_sets import OWN_SET, WITHOUT, Control, compared_sets
-from lafn_viz.experiments.examine import read_once
-from lafn_viz.experiments.stages import locate, split_prompts, with_other_facts
-from lafn_viz.interventions.effects import effects
+from lafn_viz.experiments.stages import locate, measure_held_out, split_prompts
+from lafn_viz.interventions.effects import Effects
 from lafn_viz.interventions.language_lens import ANOTHER, OWN
 from lafn_viz.interventions.lens_names import LensError
 from lafn_viz.interventions.lens_reading import language_lens
@@ -174,7 +173,9 @@ def over_checkpoints(
     ask: dict[str, Any] = {"shots": shots, "seed": seed, "examples": examples}
     choosing, measuring = split_prompts(studied, select_on=select_on, **ask)
     _, questions = split_prompts(more, select_on=select_on, **ask)
-    choosing, measuring = _shown(choosing, studied), _shown(measuring, studied)
+    choosing, measuring = (
+        [prompt for prompt in prompts if _shown(prompt)] for prompts in (choosing, measuring)
+    )
     if not choosing or not measuring or not questions:
         raise ValueError(
             f"the facts leave {len(choosing)} prompts to choose neurons and {len(measuring)} to "
@@ -192,11 +193,14 @@ def over_checkpoints(
             scores, fraction=fraction, min_languages=min_languages, min_scripts=min_scripts
         ).overlap
         sets = compared_sets(found, scores, {}, CONTROLS, seed=seed)
-        corpus = [*choosing, *measuring]
+        measured = measure_held_out(
+            model, sets, measuring, corpus=[*choosing, *measuring], how="mean",
+            position=position, controls=0, other_fact=False, seed=seed,
+        )  # fmt: skip
         rows = [
-            *_answers(model, questions, more),
+            *_answers(model, questions),
             *_sharing(found),
-            *_effects(model, sets, with_other_facts(measuring, corpus), corpus, position, seed),
+            *_effects(measured),
             *_lens(model, measuring, studied, seed),
         ]
         values += [(step, *row) for row in rows]
@@ -221,19 +225,18 @@ def _named(checkpoints: Mapping[int, str | Path]) -> str:
     return Path(last).resolve().parent.name if is_folder(Path(last)) else str(last)
 
 
-def _shown(prompts: Iterable[Prompt], facts: FactSet) -> list[Prompt]:
-    """The prompts in languages in which training shows their fact."""
-    return [prompt for prompt in prompts if prompt.language not in facts[prompt.fact_id].held_out]
+def _shown(prompt: Prompt) -> bool:
+    """Whether training shows the prompt's fact in its language."""
+    return prompt.split != "held-out pair"
 
 
-def _answers(model: "TransformerBridge", questions: list[Prompt], facts: FactSet) -> Iterable[Row]:
+def _answers(model: "TransformerBridge", questions: list[Prompt]) -> Iterable[Row]:
     """The share of each fact's prompts that are answered, where training shows it and where not."""
     known = score_answers(model, questions).known.tolist()
-    shown = {id(prompt) for prompt in _shown(questions, facts)}
     for measure, of_shown in ((KNOWING, True), (TRANSFER, False)):
         marks: dict[str, list[bool]] = {}
         for prompt, yes in zip(questions, known, strict=True):
-            if (id(prompt) in shown) is of_shown:
+            if _shown(prompt) is of_shown:
                 marks.setdefault(prompt.fact_id, []).append(yes)
         for fact, answered in marks.items():
             yield measure, OUTPUT, fact, float(np.mean(answered)), np.nan
@@ -247,19 +250,8 @@ def _sharing(found: Overlap) -> Iterable[Row]:
         yield SHARING, OUTPUT, fact, float(same), float(other)
 
 
-def _effects(
-    model: "TransformerBridge",
-    sets: Mapping[str, Any],
-    prompts: list[Prompt],
-    corpus: list[Prompt],
-    position: Position,
-    seed: int,
-) -> Iterable[Row]:
+def _effects(measured: Effects) -> Iterable[Row]:
     """What each fact loses outside Latin script with each set at its mean over other facts."""
-    measured = effects(
-        model, sets, prompts, how="mean", position=position, controls=0, other_fact=False,
-        corpus=read_once(model, corpus, position)("mean"), seed=seed,
-    )  # fmt: skip
     languages = [code for code in measured.languages if outside_latin(code)]
     changes = measured.changes(of="log_p", mean_of=languages or list(measured.languages))
     lost: Float[np.ndarray, "set fact"] = -changes["own fact"][:, :, 0]

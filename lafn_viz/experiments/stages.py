@@ -168,6 +168,7 @@ def measure_held_out(
     how: Ablation = "zero",
     position: Position = "all",
     controls: int = 5,
+    other_fact: bool = True,
     seed: int = 0,
     progress: bool = False,
 ) -> Effects:
@@ -181,7 +182,7 @@ def measure_held_out(
         corpus: prompts whose activations "mean" and "resample" take, for each fact those of the
             others; by default the prompts measured. Prompts in whose language it has no other fact
             are not measured in these ways.
-        how, position, controls, seed: see `effects`.
+        how, position, controls, other_fact, seed: see `effects`.
 
     Raises:
         ValueError: if no prompt is left to measure.
@@ -200,6 +201,7 @@ def measure_held_out(
         how=how,
         position=position,
         controls=controls,
+        other_fact=other_fact,
         corpus=read,
         seed=seed,
         progress=progress,

@@ -21,6 +21,7 @@ from lafn_viz.plots.style import (
     SPECIFIC,
     asked_of,
     band,
+    curve,
     isolated,
     of_model,
     styled,
@@ -215,17 +216,8 @@ def _curve(
         low, high = np.nanquantile(control, (0.1, 0.9), axis=1)
         of_band = f"{name}, other facts"
         found.append(band(layers, low, high, colour, name=of_band, legendgroup=of_band))
-    line = go.Scatter(
-        x=layers,
-        y=median,
-        mode="lines+markers",
-        line={"color": colour, "width": 2},
-        marker={"size": 5},
-        name=name,
-        legendgroup=name,
-        hovertemplate="layer %{x}: rank %{y:,.0f} of 1, 2, …<extra>" + name + "</extra>",
-    )
-    return [*found, line]
+    hover = "layer %{x}: rank %{y:,.0f} of 1, 2, …"
+    return [*found, curve(layers, median, colour, name=name, hover=hover)]
 
 
 @draws(LanguageLens)

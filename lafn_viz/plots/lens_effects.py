@@ -11,7 +11,16 @@ from lafn_viz.core.messages import counted
 from lafn_viz.interventions.language_lens import ANOTHER, OWN
 from lafn_viz.interventions.lens_effects import KINDS, OTHER, RANDOM, ZEROED, LensEffects
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, band, of_model, styled
+from lafn_viz.plots.style import (
+    AGNOSTIC,
+    CONTROL,
+    LEGEND_ABOVE,
+    SPECIFIC,
+    band,
+    curve,
+    of_model,
+    styled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,16 +88,8 @@ def _curve(values: "pd.DataFrame", of: str, kind: str, *, legend: bool) -> list[
     if np.isfinite(low).all():
         traces.append(band(layers, low, high, COLOURS[kind], showlegend=False, **look))
     unit = "%{y:+.0%}" if of == "leads" else "%{y:+.2f} nats"
-    line = go.Scatter(
-        x=layers,
-        y=values[of],
-        mode="lines+markers",
-        line={"color": COLOURS[kind], "width": 2},
-        marker={"size": 5},
-        showlegend=legend,
-        hovertemplate="layer %{x}: " + unit + f"<extra>{NAMED[kind]}</extra>",
-        **look,
-    )
+    hover = "layer %{x}: " + unit
+    line = curve(layers, values[of], COLOURS[kind], hover=hover, showlegend=legend, **look)
     return [*traces, line]
 
 

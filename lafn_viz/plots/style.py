@@ -167,6 +167,23 @@ def band(x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: str, **look: Any
     )
 
 
+def curve(
+    x: ArrayLike, y: ArrayLike, colour: str, *, name: str, hover: str, **look: Any
+) -> go.Scatter:
+    """Return a line with a marker at each of its points; its legend entry hides its group."""
+    look = {"legendgroup": name} | look
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": 2},
+        marker={"size": 5},
+        hovertemplate=f"{hover}<extra>{name}</extra>",
+        **look,
+    )
+
+
 def styled(figure: go.Figure, *, title: str, caption: str, height: int) -> go.Figure:
     """Set the house style: the title says what is shown, the caption under it what to look for."""
     figure.update_layout(

@@ -20,7 +20,7 @@ from lafn_viz.interventions.training_history import (
     TrainingHistory,
 )
 from lafn_viz.plots.drawn import draws
-from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, band, styled
+from lafn_viz.plots.style import AGNOSTIC, CONTROL, LEGEND_ABOVE, SPECIFIC, band, curve, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,8 @@ def training_history(histories: Mapping[str, TrainingHistory]) -> go.Figure:
     Args:
         histories: by the names that stand above their columns; all panels of a row share one scale.
     """
-    n_rows = len(PANELS) + 1
+    n_rows, n_columns = len(PANELS) + 1, len(histories)
+    n_panels = len(PANELS) * n_columns
     titles = [
         f"{name}: {panel}"
         for panel in (*(title for title, _, _ in PANELS), "pairs of languages")
@@ -75,47 +76,32 @@ def training_history(histories: Mapping[str, TrainingHistory]) -> go.Figure:
     ]
     height = len(PANELS) * ROW + MAP
     figure = make_subplots(
-        rows=n_rows, cols=len(histories), subplot_titles=titles, horizontal_spacing=0.1,
-        vertical_spacing=GAP, row_heights=[ROW] * len(PANELS) + [MAP],
+        rows=n_rows, cols=n_columns, subplot_titles=titles, shared_yaxes=True,
+        horizontal_spacing=0.1, vertical_spacing=GAP, row_heights=[ROW] * len(PANELS) + [MAP],
     )  # fmt: skip
-    top = max(float(_off_diagonal(history.pairs).max()) for history in histories.values())
-    shown = set()
     for column, history in enumerate(histories.values(), 1):
-        table = history.to_frame()
-        for row, (_, axis, curves) in enumerate(PANELS, 1):
-            for measure, name, colour in curves:
-                layer = history.lens_layer if measure == OTHER_LANGUAGE else OUTPUT
-                part = table[(table["measure"] == measure) & (table["layer"] == layer)]
-                drawn = [(name, colour, ("value", "low", "high"))]
-                if measure in CONTROLLED:
-                    control = ("control", "control_low", "control_high")
-                    drawn.insert(0, (ANOTHER_FACT, CONTROL, control))
-                for of, in_colour, columns in drawn:
-                    if part[columns[0]].notna().any():
-                        for trace in _curve(part, of, in_colour, columns):
-                            trace.update(
-                                showlegend=trace.showlegend is not False and of not in shown
-                            )
-                            figure.add_trace(trace, row=row, col=column)
-                        shown.add(of)
-            figure.update_yaxes(title_text=axis if column == 1 else None, row=row, col=column)
+        _add_curves(figure, history, column)
+    named: set[str] = set()
+    for line in figure.select_traces(selector={"mode": "lines+markers"}):
+        line.update(showlegend=line.name not in named)
+        named.add(line.name)
     n_curves = len(figure.data)
     steps = sorted({step for history in histories.values() for step in history.steps})
+    top = max(
+        history.pairs[["jaccard", "other_fact"]].max().max() for history in histories.values()
+    )
     for column, history in enumerate(histories.values(), 1):
         for step in history.steps:
-            heatmap = _pairs(history, step, top, scale=column == len(histories))
+            heatmap = _pairs(history, step, float(top), scale=column == n_columns)
             heatmap.update(visible=step == history.steps[-1])
             figure.add_trace(heatmap, row=n_rows, col=column)
-    for row in range(1, n_rows):
-        _share_scale(figure, row, len(histories))
     figure.update_xaxes(type="log", exponentformat="none", tickfont_size=11)
     figure.update_xaxes(title_text="step", title_font_size=11, row=len(PANELS))
     figure.update_xaxes(type="category", title_text=None, showgrid=False, row=n_rows)
-    figure.update_yaxes(
-        type="category", autorange="reversed", showgrid=False, title_text=None, row=n_rows
-    )
-    for column in range(2, len(histories) + 1):
-        figure.update_yaxes(showticklabels=False, row=n_rows, col=column)
+    for row, (_, axis, _) in enumerate(PANELS, 1):
+        figure.update_yaxes(showticklabels=True, row=row)
+        figure.update_yaxes(title_text=axis, row=row, col=1)
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False, row=n_rows)
     figure = styled(
         figure,
         title="What comes first: knowing, sharing, or transfer?",
@@ -125,13 +111,27 @@ def training_history(histories: Mapping[str, TrainingHistory]) -> go.Figure:
         "another fact.",
         height=height + 350,
     )
-    figure.update_layout(
+    return figure.update_layout(
         legend=LEGEND_ABOVE | {"y": 1.03},
         margin={"t": 260, "b": 90},
-        sliders=[_slider(histories, steps, n_curves, len(PANELS) * len(histories))],
-        shapes=_marks(steps[-1], len(PANELS) * len(histories)),
+        sliders=[_slider(histories, steps, n_curves, n_panels)],
+        shapes=_marks(steps[-1], n_panels),
     )
-    return figure
+
+
+def _add_curves(figure: go.Figure, history: TrainingHistory, column: int) -> None:
+    """Draw the measures of one model, and the controls of those that have one, below each other."""
+    table = history.to_frame().set_index(["measure", "layer"]).sort_index()
+    for row, (_, _, curves) in enumerate(PANELS, 1):
+        for measure, name, colour in curves:
+            layer = history.lens_layer if measure == OTHER_LANGUAGE else OUTPUT
+            if (measure, layer) not in table.index:
+                continue
+            part = table.loc[[(measure, layer)]].sort_values("step")
+            if measure in CONTROLLED:
+                ends = ("control", "control_low", "control_high")
+                figure.add_traces(_curve(part, ANOTHER_FACT, CONTROL, ends), row, column)
+            figure.add_traces(_curve(part, name, colour, ("value", "low", "high")), row, column)
 
 
 def _curve(
@@ -140,21 +140,13 @@ def _curve(
     """A line with the band of its intervals."""
     value, low, high = (part[column].to_numpy(float) for column in columns)
     steps = part["step"].to_numpy()
-    found = []
-    if (finite := np.isfinite(low) & np.isfinite(high)).any():
-        found.append(
-            band(
-                steps[finite], low[finite], high[finite], colour, legendgroup=name, showlegend=False
-            )
-        )
-    line = go.Scatter(
-        x=steps, y=value, mode="lines+markers", name=name, legendgroup=name,
-        line={"color": colour, "width": 2}, marker={"size": 4},
-        customdata=np.stack([low, high], 1),
-        hovertemplate="step %{x:,}: %{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
-        f"<extra>{name}</extra>",
-    )  # fmt: skip
-    return [*found, line]
+    finite = np.isfinite(low) & np.isfinite(high)
+    ends = (steps[finite], low[finite], high[finite])
+    hover = "step %{x:,}: %{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
+    return [
+        band(*ends, colour, legendgroup=name, showlegend=False),
+        curve(steps, value, colour, name=name, hover=hover, customdata=np.stack([low, high], 1)),
+    ]
 
 
 def _pairs(history: TrainingHistory, step: int, top: float, *, scale: bool) -> go.Heatmap:
@@ -178,18 +170,6 @@ def _pairs(history: TrainingHistory, step: int, top: float, *, scale: bool) -> g
         hovertemplate=f"step {step:,}, %{{y}} and %{{x}}, %{{customdata}}: %{{z:.3f}}"
         "<extra></extra>",
     )  # fmt: skip
-
-
-def _off_diagonal(pairs: "pd.DataFrame") -> np.ndarray:
-    return pairs[["jaccard", "other_fact"]].fillna(0).to_numpy(float)
-
-
-def _share_scale(figure: go.Figure, row: int, n_columns: int) -> None:
-    """Give the panels of a row one scale of values, on which all of them are seen."""
-    axes = [next(figure.select_yaxes(row=row, col=column)) for column in range(1, n_columns + 1)]
-    first = axes[0].plotly_name.replace("axis", "")
-    for axis in axes[1:]:
-        axis.update(matches=first)
 
 
 def _marks(step: int, n_panels: int) -> list[dict[str, Any]]:
@@ -238,8 +218,10 @@ def _turning_points(histories: Mapping[str, TrainingHistory]) -> str:
         f"{measure} {turn.step:,.0f} [{turn.low:,.0f}, {turn.high:,.0f}]"
         for measure, turn in turns.iterrows()
     ]
-    n_facts = history.values["fact_id"].nunique()
-    about = f"{name}, {counted(n_facts, 'fact')}"
+    n_facts = history.values.groupby("measure")["fact_id"].nunique()
+    about = (
+        f"{name}, neurons of {n_facts[SHARING]} and answers of {counted(n_facts[KNOWING], 'fact')}"
+    )
     # A caption's line has room for three.
     lines = [", ".join(said[number : number + 3]) for number in range(0, len(said), 3)]
-    return f"{about}, is half-way at step: {',<br>'.join(lines)}." if said else f"{about}."
+    return f"{about}, is half-way at step:<br>{',<br>'.join(lines)}." if said else f"{about}."
