@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+SETS = ("all neurons", "own set", "random")  # what gates.py silences
 SPLITS = ("trained", "held-out paraphrase", "held-out pair")
 ABOUT = {
     "transfer": """# embedded
@@ -65,12 +66,11 @@ def _gates(gates: dict) -> list[str]:
         "| | all neurons | a language's own set | random ones, as many as are shared |",
         "|---|---|---|---|",
     ]
-    sets = ("all neurons", "own set", "random")
     for where in dict.fromkeys(row["languages"] for row in gates["effects"]):
         found = {r["set"]: r for r in gates["effects"] if r["languages"] == where}
         cells = [
             "{}% [{}, {}]".format(*(_percent(found[name][end]) for end in ("p", "p_low", "p_high")))
-            for name in sets
+            for name in SETS
         ]
         lines.append(f"| {where} | " + " | ".join(cells) + " |")
     return [*lines, ""]
@@ -102,9 +102,10 @@ def card(report: dict) -> str:
     family = options.get("family", "causal")
     begun = "Tokenizer and word embeddings start as those of `{}`, the other weights at random. "
     start = begun.format(options["start"]) if options.get("start") else ""
-    fixed = ""
+    fixed, where = "", "first layers"
     if options.get("fixed_values"):
         fixed = "The attention's values and output are the identity and stay so. "
+        where = "last layer"
     fair = [f"{share(rows, s, of='no_leak_right', per='no_leak_prompts'):.1%}" for s in SPLITS]
     counts = [sum(row["prompts"] for row in rows if row["split"] == split) for split in SPLITS]
     return "\n".join(
@@ -149,7 +150,7 @@ def card(report: dict) -> str:
             "",
             "It knows the facts of `data/facts.jsonl` in the wordings of `data/paraphrases.jsonl` "
             "and next to nothing else. It is shallow, and most of what its languages share sits "
-            "in its first layers. Names come from Unicode CLDR (see `data/README.md`); weights and "
+            f"in its {where}. Names come from Unicode CLDR (see `data/README.md`); weights and "
             "card are Apache-2.0.",
             "",
         ]
