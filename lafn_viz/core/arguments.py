@@ -51,7 +51,7 @@ RETURNED_BY = {
     "Planted": "plant()",
     "Significance": "significance()",
     "Trace": "trace_subject()",
-    "TrainingHistory": "load_history('embedded')",
+    "TrainingHistory": "over_checkpoints()",
     "Transplant": "transplant()",
 }
 

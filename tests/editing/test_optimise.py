@@ -212,21 +212,18 @@ def test_an_edit_that_does_not_converge_says_so(tiny, facts):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2"])  # log sum exp, and all logits
-def test_a_model_in_training_is_edited_alike_and_keeps_no_gradients(tiny, family):
-    model = tiny(family)
+def test_a_model_in_training_is_edited_alike_and_keeps_no_gradients(folder, family):
+    model = lv.load_model(folder(family))  # its own, since it is changed
     prompt = lv.Prompt.of("The capital of France is", "Rome", subject="France")
     case = lv.EditCase(
         id="FR", source="made up", subject={"en": "France"}, edit={"en": (prompt,)},
         old={"en": "Paris"}, subject_id="FR", relation="capital",
     )  # fmt: skip
     parameters = list(model.parameters())
-    before = [parameter.requires_grad for parameter in parameters]
     made = []
     for in_training in (False, True):
         model.requires_grad_(in_training)
         made.append(lv.edit_case(model, case, n_neurons=5, position="answer"))
         assert all(parameter.grad is None for parameter in parameters)
-    for parameter, needed in zip(parameters, before, strict=True):
-        parameter.requires_grad_(needed)
     assert made[0].curve == pytest.approx(made[1].curve, rel=1e-5)
     torch.testing.assert_close(made[0].values, made[1].values)
