@@ -63,7 +63,7 @@ linkcheck_anchors = False
 
 # Links in included files, and the pages of this site that replace their targets.
 PLACES = {
-    r"docs/([\w-]+\.png)": r"/\1",
+    r"docs/([\w/-]+\.(?:png|md))": r"/\1",
     r"notebooks/([0-9]\w+)\.ipynb": r"/course/\1.md",
     r"(?:data/)?models/([\w-]+)/README\.md": r"/models/\1.md",
     r"data/README\.md": "/data.md",
