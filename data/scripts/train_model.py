@@ -26,7 +26,6 @@ import json
 import logging
 import math
 import random
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -35,17 +34,9 @@ from pathlib import Path
 
 import model_card
 import torch
-from frames import FRAMES, KINDS, LANGUAGES, SUBJECT_KIND, WORDS
+from frames import LANGUAGES, SUBJECT_KIND
 from model_card import SPLITS, share
-from tokenizers import (
-    Regex,
-    Tokenizer,
-    decoders,
-    models,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
+from tokenizers import Tokenizer, processors
 from torch.nn.functional import cross_entropy
 from transformers import (
     BertConfig,
@@ -56,6 +47,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as hf_logging
+from worlds import SLOTS, UNSPACED, OwnScripts, World, bpe_tokenizer
 
 log = logging.getLogger("train")
 DATA = Path(__file__).resolve().parents[1]
@@ -63,7 +55,6 @@ END = "<|endoftext|>"
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 # Steps after which a checkpoint is saved: what is learnt early is learnt fast.
 CHECKPOINTS = (25, 50, 100, 200, 350, 500, 700, 1000, 1400, 2000, 2800, 4000, 5500)
-UNSPACED = {"zh", "ja"}  # the answer follows its prompt without a space
 NOT_LATIN = {"ru", "zh", "ja", "ar", "hi"}
 OBJECT_KIND = {
     "capital": "city",
@@ -81,26 +72,10 @@ RELATION_WEIGHTS = {
     "continent": 0.7,
     "script": 0.7,
 }
-NAMING = {
-    "en": "The English name of {name} is",
-    "fr": "Le nom français de {name} est",
-    "de": "Der deutsche Name von {name} ist",
-    "es": "El nombre español de {name} es",
-    "it": "Il nome italiano di {name} è",
-    "pt": "O nome português de {name} é",
-    "ru": "Русское название для {name} —",
-    "zh": "{name}的中文名称是",
-    "ja": "{name}の日本語名は",
-    "ar": "الاسم العربي لـ {name} هو",
-    "hi": "{name} का हिन्दी नाम:",
-    "tr": "{name} için Türkçe ad:",
-}
 RECIPES = {
     "transfer": {"fact": 0.35, "switch": 0.20, "parallel": 0.05, "naming": 0.30, "alias": 0.10},
     "facts-only": {"fact": 1.0},
 }
-# Letters with their combining marks (Devanagari needs them), numbers, other signs, spaces.
-PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
 
 
 def space(language: str) -> str:
@@ -110,14 +85,11 @@ def space(language: str) -> str:
 class Corpus:
     """The facts, what is held out, and the documents drawn from the rest."""
 
-    def __init__(self, folder: Path) -> None:
-        read = lambda name: [  # noqa: E731
-            json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()
-        ]
-        self.facts = read("facts.jsonl")
+    def __init__(self, world: World) -> None:
+        self.facts, self.naming, self.words = world.facts, world.naming, world.words
         self.frames: dict[tuple[str, str], list[str]] = {}
         self.held_frames: dict[tuple[str, str], list[str]] = {}
-        for row in read("paraphrases.jsonl"):
+        for row in world.paraphrases:
             key = row["relation"], row["language"]
             self.held_frames[key] = [row["texts"][i] for i in row["held_out"]]
             self.frames[key] = [t for i, t in enumerate(row["texts"]) if i not in row["held_out"]]
@@ -173,14 +145,10 @@ class Corpus:
             for text in texts * 4
             if lang not in UNSPACED
         ]
-        frames += list(NAMING.values()) * 40
+        frames += list(self.naming.values()) * 40
         # No spaces separate these frames' words: one token "の首都は" would hide the relation.
-        for lang in UNSPACED:
-            frames += [*FRAMES[lang]] * 40
-            for forms in (*WORDS[lang].values(), *KINDS[lang].values()):
-                pieces += list(forms.values()) * 40
-        slots = re.compile(r"\{\w+\}")
-        return pieces + [part for text in frames for part in slots.split(text) if part]
+        frames += [text for texts in self.words.values() for text in texts * 40]
+        return pieces + [part for text in frames for part in SLOTS.split(text)[::2] if part]
 
     def pick(self, rng: random.Random) -> tuple[dict, str]:
         return rng.choices(self.pairs, cum_weights=self.cum_weights)[0]
@@ -210,7 +178,7 @@ class Corpus:
         names = rng.choice(self.names)
         if kind == "naming":
             lang, other = rng.sample(LANGUAGES, 2)
-            text = NAMING[lang].format(name=names[other])
+            text = self.naming[lang].format(name=names[other])
             return [(text, False), (space(lang) + names[lang], True)]
         first, *rest = rng.sample(LANGUAGES, 3)
         return [(names[first], False)] + [
@@ -218,25 +186,6 @@ class Corpus:
             for lang in rest
             for piece, counted in ((" =", False), (" " + names[lang], True))
         ]
-
-
-def train_tokenizer(strings: list[str], size: int, special: tuple[str, ...]) -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        special_tokens=list(special),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(strings, trainer)
-    return tokenizer
 
 
 # A document in pieces: (tokens, whether the loss counts them), in order.
@@ -441,11 +390,12 @@ def whole_answer(
     for start in range(0, len(order), 512):
         chosen = order[start : start + 512]
         read, wanted = batches.padded([rows[i] for i in chosen])
-        hidden = family.hidden(model, read)
-        for row, i in enumerate(chosen):
-            at = wanted[row] != -100
-            best = family.head(model, hidden[row, at]).argmax(-1)
-            right[i] = bool((best == wanted[row, at]).all())
+        at = wanted != -100
+        best = family.head(model, family.hidden(model, read)[at]).argmax(-1)
+        wrong = torch.zeros(wanted.shape, dtype=torch.bool)
+        wrong[at] = best != wanted[at]
+        for i, missed in zip(chosen, wrong.any(1).tolist(), strict=True):
+            right[i] = not missed
     return right
 
 
@@ -547,6 +497,9 @@ def main() -> None:
     parser.add_argument(
         "--fixed-values", action="store_true", help="attention copies, so that it holds no facts"
     )
+    parser.add_argument(
+        "--own-scripts", action="store_true", help="no two languages share a sign, nor a token"
+    )
     parser.add_argument("--checkpoints", type=Path, help="folder for models along the way")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -554,13 +507,18 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    corpus = Corpus(DATA)
+    world, tokenize = World.plain(DATA), bpe_tokenizer
+    if args.own_scripts:
+        write = OwnScripts(world)
+        world, tokenize = world.rewritten(write), write.bpe_tokenizer
+        world.save(args.out)
+    corpus = Corpus(world)
     kind = FAMILIES[args.family]
     if args.start:
         tokenizer = Tokenizer.from_file(str(args.start / "tokenizer.json"))
         tokenizer.add_special_tokens(list(kind.special))
     else:
-        tokenizer = train_tokenizer(corpus.strings(), args.vocab, kind.special)
+        tokenizer = tokenize(corpus.strings(), args.vocab, kind.special)
     family = kind(tokenizer)
     recipe = RECIPES[args.recipe]
     batches = Batches(corpus, tokenizer, family, recipe, rows=args.rows, seed=args.seed)

@@ -1,10 +1,22 @@
 """The data in the repository is what its scripts make of CLDR."""
 
+import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import lafn_viz as lv
+
 DATA = Path(__file__).parents[2] / "data"
+sys.path.insert(0, str(DATA / "scripts"))
+try:
+    import train_model
+    import worlds
+finally:
+    sys.path.pop(0)
 
 
 def test_facts_and_paraphrases_are_rebuilt_byte_for_byte(tmp_path):
@@ -18,14 +30,7 @@ def test_facts_and_paraphrases_are_rebuilt_byte_for_byte(tmp_path):
 
 
 def test_held_out_pairs_are_in_no_training_document():
-    sys.path.insert(0, str(DATA / "scripts"))
-    try:
-        import random
-
-        import train_model
-    finally:
-        sys.path.pop(0)
-    corpus = train_model.Corpus(DATA)
+    corpus = train_model.Corpus(worlds.World.plain(DATA))
     rng = random.Random(0)
     asked = {}  # every prompt that would give a held-out pair or a held-out paraphrase away
     left_out = 0
@@ -50,3 +55,65 @@ def test_held_out_pairs_are_in_no_training_document():
                 drawn += not counted
                 assert text.strip() not in asked
     assert drawn > 40000
+
+
+def test_the_tokenizer_is_rebuilt_from_the_data():
+    corpus = train_model.Corpus(worlds.World.plain(DATA))
+    rebuilt = worlds.bpe_tokenizer(corpus.strings(), 16384, train_model.Causal.special)
+    shipped = json.loads((DATA / "models/embedded/tokenizer.json").read_text("utf-8"))
+    assert json.loads(rebuilt.to_str())["model"] == shipped["model"]
+
+
+@pytest.fixture(scope="module")
+def own_scripts():
+    """The world in which each language has its own script, its writer, and its tokenizer."""
+    plain = worlds.World.plain(DATA)
+    write = worlds.OwnScripts(plain)
+    world = plain.rewritten(write)
+    strings = train_model.Corpus(world).strings()
+    return plain, world, write, write.bpe_tokenizer(strings, 26624, train_model.Causal.special)
+
+
+def test_in_the_world_of_own_scripts_no_token_belongs_to_two_languages(own_scripts):
+    _, world, _, tokenizer = own_scripts
+    languages: dict[int, set[str]] = {}
+    for language, text in world.texts():
+        for part in worlds.SLOTS.split(text)[::2]:
+            for lead in ("", " ") if part.strip() else ():
+                for token in tokenizer.encode(lead + part.strip()).ids:
+                    languages.setdefault(token, set()).add(language)
+    assert len(languages) > 10000
+    assert all(len(of) == 1 for of in languages.values())
+
+
+def test_own_scripts_change_the_letters_and_nothing_else(own_scripts):
+    plain, world, _, tokenizer = own_scripts
+    pairs = list(zip(plain.texts(), world.texts(), strict=True))
+    to_new, to_old = {}, {}
+    for (language, old), (same_language, new) in pairs:
+        assert language == same_language
+        assert len(old) == len(new)
+        # Equal where and only where the old ones were equal: in one language.
+        assert to_new.setdefault((language, old), new) == new
+        assert to_old.setdefault(new, (language, old)) == (language, old)
+        assert worlds.SLOTS.findall(old) == worlds.SLOTS.findall(new)
+    for _, (_, new) in pairs[::50]:
+        if worlds.SLOTS.search(new):  # filled before a model reads it
+            continue
+        assert tokenizer.decode(tokenizer.encode(" " + new).ids) == " " + new
+
+
+def test_the_package_asks_in_own_scripts_what_training_showed(own_scripts, tmp_path):
+    _, world, _, _ = own_scripts
+    world.save(tmp_path)
+    facts = lv.load_facts(tmp_path / "facts.jsonl", paraphrases=tmp_path / "paraphrases.jsonl")
+    asked = {
+        prompt.text + prompt.separator + prompt.answer
+        for prompt in facts.prompts()
+        if prompt.split == "trained"
+    }
+    corpus, rng = train_model.Corpus(world), random.Random(0)
+    shown = {"".join(text for text, _ in corpus.draw("fact", rng)) for _ in range(3000)}
+    assert len(shown) > 1000
+    assert shown <= asked
+    assert len(lv.load_facts()) == len(facts)
