@@ -1,8 +1,9 @@
 """Which neurons an edit may change, and which of them carry a fact in the most languages.
 
-As in Zhang et al. 2025 (COLING 2025), neurons are scored on every question, by activation or
-attribution, before the edit. A neuron counts in each language in which it is among the `n_neurons`
-with the highest mean score; those that count in the most languages are located.
+Before the edit, neurons are scored on every question, by activation or attribution. A neuron counts
+in each language in which it is among the `n_neurons` with the highest mean score; those that count
+in the most languages are located. Zhang et al. 2025 (COLING 2025) ask for more: "intersection"
+takes the neurons that are among the most active ones in every wording of every language.
 """
 
 from collections import defaultdict
@@ -18,12 +19,13 @@ from lafn_viz.attribution.methods import Method
 from lafn_viz.core.arguments import some_wholes
 from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.prompts import Prompt
+from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neurons, mask_of, validate_neurons
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-Locate = Literal["pruned", "attribution", "activation"]
+Locate = Literal["pruned", "attribution", "activation", "intersection"]
 LOCATE: tuple[Locate, ...] = get_args(Locate)
 WORDINGS = 2  # of each language, which show as well as all which neurons carry an edit
 
@@ -67,6 +69,24 @@ def highest_scoring(
         # A score relative to the best counts for less than one language, so it only breaks ties.
         ranking += largest(mean, n_neurons) * (mean > 0) + mean / mean.max().clamp_min(1e-30) / 1e3
     return largest(torch.where(allowed, ranking, -1), n_neurons)
+
+
+def most_active_everywhere(
+    model: "TransformerBridge",
+    prompts: Sequence[Prompt],
+    position: Position,
+    allowed: Bool[Tensor, "layer neuron"],
+    n_neurons: int,
+) -> Bool[Tensor, "layer neuron"]:
+    """The intersection of the prompts' sets of most active neurons, as large as is wanted.
+
+    Every set holds the k most active of the allowed neurons, for the least k at which `n_neurons`
+    are in all sets: those whose worst rank is best.
+    """
+    active = attribute(model, prompts, method="activation", position=position).values
+    below = active.where(allowed, -torch.inf).flatten(1).argsort(descending=True).argsort()
+    worst = below.amax(0).view(allowed.shape)
+    return largest(torch.where(allowed, -worst.float(), -torch.inf), n_neurons)
 
 
 def some_of_each_language(prompts: Sequence[Prompt]) -> list[Prompt]:

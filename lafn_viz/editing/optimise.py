@@ -12,7 +12,8 @@ After Zhang et al. 2025, "Multilingual Knowledge Editing with Language-Agnostic 
 3. **Cache** the vector under the subject's names, and add it where the subject is read (see
    `cache`). Weights never change.
 
-The paper locates by activation or attribution, before it knows where the change will be needed.
+The paper locates by activation or attribution, before it knows where the change will be needed
+(`locate="intersection"`), and searches as ROME does, with Adam (`search="as_published"`).
 `locate="pruned"`, the default here, lets the change itself decide: optimise on all neurons of the
 layers, keep the quarter whose values write most to the residual stream (|v_n| times the length of
 the neuron's output vector), optimise again, and so on down to `n_neurons` (see `search`). All
@@ -32,6 +33,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from lafn_viz.core.arguments import (
     Reader,
@@ -60,12 +63,16 @@ from lafn_viz.editing.locate import (
     Locate,
     allowed_neurons,
     highest_scoring,
+    most_active_everywhere,
     some_of_each_language,
 )
 from lafn_viz.editing.loss import EditLoss
 from lafn_viz.editing.search import (
+    AdamSearch,
     LBFGSSearch,
+    Minimiser,
     OnStep,
+    Search,
     ValueSearch,
     default_n_neurons,
     n_evaluations,
@@ -73,10 +80,18 @@ from lafn_viz.editing.search import (
 )
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance
+from lafn_viz.models.hooks import hook_post
+from lafn_viz.models.tokens import Position
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+
+# The token at which an edit begins, in attribution's words.
+FIRST: dict[EditPosition, Position] = {
+    "subject_last": "subject_last", "from_subject": "subject_last", "answer": "answer",
+}  # fmt: skip
 
 
 def _pairs(name: str, given: Any) -> tuple[Neuron, ...]:
@@ -88,7 +103,7 @@ EDIT_OPTIONS: dict[str, Reader] = {
     "n_neurons": or_none(whole()), "locate": one_of(LOCATE), "neurons": or_none(_pairs),
     "layers": or_none(some_wholes()), "position": one_of(get_args(EditPosition)),
     "keep": or_none(lambda name, given: as_prompts(given, name)), "divergence": real(least=0),
-    "decay": real(least=0), "on_step": or_none(a_function),
+    "decay": real(least=0), "search": one_of(get_args(Search)), "on_step": or_none(a_function),
 }  # fmt: skip
 
 
@@ -103,6 +118,7 @@ class EditOptions(TypedDict, total=False):
     keep: Prompts | None
     divergence: float
     decay: float
+    search: Search
     on_step: OnStep | None
 
 
@@ -160,6 +176,7 @@ def edit_case(
     keep: Prompts | None = None,
     divergence: float = 1.0,
     decay: float = 1e-4,
+    search: Search = "lbfgs",
     on_step: OnStep | None = None,
     progress: bool = True,
 ) -> Edit:
@@ -173,7 +190,8 @@ def edit_case(
         n_neurons: how many neurons to change; one in a hundred of the model's, but at least 100,
             unless given.
         locate: "pruned" (see the module); "attribution" or "activation": the neurons that score
-            highest in the most languages, as in the paper.
+            highest in the most languages; "intersection": those that are among the most active ones
+            at the edited position in every question, as in the paper.
         neurons: change these instead of locating any.
         layers: where to look for neurons; all unless given.
         position: where values are added: "subject_last", at the subject's last token (the paper);
@@ -185,14 +203,17 @@ def edit_case(
             the model writes after them (see `kept`), or, if it has none, the subject's name alone.
         divergence: weight of the Kullback-Leibler divergence on these prompts, and on what follows
             the new answers.
-        decay: weight of the sum of squares of the values.
+        decay: weight of the sum of squares of the values; with `search="as_published"`, of their
+            length, relative to the square of that of the neurons' activations (there 0.5).
+        search: "lbfgs", or "as_published": Adam, on neurons that are located before the search or
+            given (see `search.AdamSearch`; there `divergence=0.0625`).
         on_step: called with the number and the loss of each evaluation. An exception that it raises
             ends the search and leaves the model as it was.
         progress: show a bar with the time left, if the search takes more than two seconds.
 
     Raises:
-        ValueError: for a language, layer or neuron that does not exist, or a case that never names
-            its subject.
+        ValueError: for a language, layer or neuron that does not exist, a case that never names
+            its subject, or Adam without neurons.
 
     Warns:
         NotConvergedWarning: where the new object does not become likely (see `Edit.converged`).
@@ -207,13 +228,21 @@ def edit_case(
     allowed = allowed_neurons(
         layers, neurons, 1 if n_neurons is None else n_neurons, capabilities(model).shape
     )
+    if search == "as_published" and neurons is None and locate == "pruned":
+        raise ValueError(
+            "search='as_published' prunes no neurons; give locate='intersection' (the paper), "
+            "'activation' or 'attribution', or the neurons themselves"
+        )
     if n_neurons is None:
         n_neurons = min(int(allowed.sum()), default_n_neurons(allowed.numel()))
     if neurons is not None:
         n_neurons = int(allowed.sum())
     elif locate != "pruned":
         before = [replace(x, answer=case.old.get(x.language, x.answer)) for x in edited]
-        allowed = highest_scoring(model, before, locate, allowed, n_neurons)
+        if locate == "intersection":
+            allowed = most_active_everywhere(model, before, FIRST[position], allowed, n_neurons)
+        else:
+            allowed = highest_scoring(model, before, locate, allowed, n_neurons)
     edit_loss = while_pruning = EditLoss(model, edited, kept, position)
     if int(allowed.sum()) > n_neurons:
         while_pruning = EditLoss(
@@ -221,8 +250,11 @@ def edit_case(
         )
     n_expected = n_evaluations(n_neurons, int(allowed.sum()))
     with reported(on_step, n_expected, progress=progress) as step:
-        search = ValueSearch(edit_loss, while_pruning, LBFGSSearch(step), divergence, decay)
-        values, chosen_neurons = search.pruned(allowed, n_neurons)
+        minimiser: Minimiser = LBFGSSearch(step)
+        if search == "as_published":
+            minimiser = AdamSearch(_activation(edit_loss, allowed), step)
+        of_values = ValueSearch(edit_loss, while_pruning, minimiser, divergence, decay)
+        values, chosen_neurons = of_values.pruned(allowed, n_neurons)
     with torch.no_grad():
         new, diverged = edit_loss(dict(enumerate(values.to(edit_loss.forward.device))))
     located = tuple(Neuron(*pair) for pair in chosen_neurons.nonzero().tolist())
@@ -236,7 +268,7 @@ def edit_case(
         neurons=located,
         values=values[chosen_neurons],
         position=position,
-        curve=tuple(search.lbfgs.curve),
+        curve=tuple(minimiser.curve),
         loss=float(new.mean()),
         divergence=float(diverged),
         prompts=tuple(edited),
@@ -248,6 +280,7 @@ def edit_case(
             n_neurons=len(located),
             layers=sorted({layer for layer, _ in located}),
             position=position,
+            search=search,
             divergence=divergence,
             decay=decay,
             n_prompts=len(edited),
@@ -258,6 +291,14 @@ def edit_case(
     edit.warn_where_not_found()
     edit.warn_unless_converged(_mean_by_language(edited, new.tolist()))
     return edit
+
+
+def _activation(edit_loss: EditLoss, allowed: Bool[Tensor, "layer neuron"]) -> Float[Tensor, ""]:
+    """The length of the neurons' mean activation over the questions, where it is edited."""
+    layers = allowed.any(1).nonzero()[:, 0].tolist()
+    seen = edit_loss.forward.seen([hook_post(layer) for layer in layers])
+    means = [seen[hook_post(i)][: edit_loss.n_edited].mean(0)[allowed[i]] for i in layers]
+    return torch.cat(means).norm()
 
 
 def _mean_by_language(prompts: Sequence[Prompt], values: Sequence[float]) -> dict[str, float]:

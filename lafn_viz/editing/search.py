@@ -1,7 +1,8 @@
 """The search for the values of an edit: least loss, and few neurons.
 
 L-BFGS finds the minimum: an edit has tens to thousands of unknowns and an exact gradient, and a
-step of Adam costs as much. `ValueSearch` optimises on all allowed neurons, keeps the quarter whose
+step of Adam costs as much. (`AdamSearch` is there to compare: it is the search of the papers.)
+`ValueSearch` optimises on all allowed neurons, keeps the quarter whose
 values write most to the residual stream, optimises again, and so on. Which neurons these are shows
 on some of the prompts (see `locate.some_of_each_language`); the values of the last ones are found
 on all.
@@ -10,6 +11,7 @@ on all.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,6 +22,7 @@ from lafn_viz.editing.loss import EditLoss
 from lafn_viz.models.hooks import down_weight
 
 OnStep = Callable[[int, float], None]
+Search = Literal["lbfgs", "as_published"]
 # Evaluations of the loss at most: from zero on all allowed neurons, after each pruning, and after
 # the last. (In Gemma 3 270M it undoes much of an edit, and the loss falls for 16 evaluations.)
 EVALUATIONS_BEFORE_PRUNING, EVALUATIONS_AFTER_PRUNING, EVALUATIONS_AT_LAST = 24, 10, 16
@@ -27,6 +30,9 @@ PRUNING_FACTOR = 4  # each pruning keeps one neuron in four
 # The first one keeps no more than these: of the 36,864 neurons of Gemma 3 270M, without a step to
 # 9,216. An edit that was made both ways had the lower loss so.
 ENOUGH = 1600
+# As in the code of ROME's authors (github.com/kmeng01/rome): Adam's rate, the loss at which it
+# ends, and how long a change may be beside what is there.
+ADAM_RATE, ADAM_ENOUGH, CLAMP = 0.5, 0.05, 4.0
 FEW = 100  # neurons that an edit changes at least, unless told otherwise; else one in a hundred
 
 
@@ -60,28 +66,42 @@ def _evaluations_after(counts: Sequence[int]) -> list[int]:
     return [*[EVALUATIONS_AFTER_PRUNING] * len(counts[1:]), *[EVALUATIONS_AT_LAST] * bool(counts)]
 
 
-class LBFGSSearch:
-    """The search for the least loss by L-BFGS, in one or several calls of `minimise`.
+@runtime_checkable
+class Minimiser(Protocol):
+    """A search for the least loss, in one or several calls of `minimise`.
 
-    `curve` is the loss at each evaluation of all calls. `on_step` is called with the number and the
-    loss of each evaluation.
+    `curve` is the loss at each evaluation of all calls.
+    """
+
+    curve: list[float]
+
+    def penalty(self, values: Tensor) -> Tensor:
+        """What grows with the values, and is weighed by `decay` in the loss."""
+
+    def minimise(self, start: Tensor, loss: Callable[[Tensor], Tensor], evaluations: int) -> Tensor:
+        """Return the values found from `start` on, evaluating loss and gradient so often at most.
+
+        Args:
+            loss: of values of the form of `start`, with the penalty.
+        """
+
+
+class LBFGSSearch:
+    """The search by L-BFGS; `minimise` returns the values of least loss that it meets.
+
+    `on_step` is called with the number and the loss of each evaluation.
     """
 
     def __init__(self, on_step: OnStep | None = None) -> None:
         self.on_step = on_step
         self.curve: list[float] = []
 
-    def minimise(
-        self,
-        start: Tensor,
-        loss: Callable[[Tensor], Tensor],
-        evaluations: int,
-    ) -> Tensor:
-        """Return the values of least loss that L-BFGS meets on its way from `start`.
+    def penalty(self, values: Tensor) -> Tensor:
+        """The sum of squares."""
+        return values.square().sum()
 
-        Args:
-            evaluations: of the loss and its gradient, at most.
-        """
+    def minimise(self, start: Tensor, loss: Callable[[Tensor], Tensor], evaluations: int) -> Tensor:
+        """See `Minimiser`."""
         values = start.detach().clone().requires_grad_()
         optimiser = torch.optim.LBFGS(
             [values], max_iter=evaluations, max_eval=evaluations, history_size=evaluations,
@@ -95,15 +115,70 @@ class LBFGSSearch:
             total = loss(values)
             # Not backward(), which would also fill the gradients of a model in training.
             (values.grad,) = torch.autograd.grad(total, values, allow_unused=True)
-            self.curve.append(float(total.detach()))
-            if self.curve[-1] < least:
-                least, best = self.curve[-1], values.detach().clone()
-            if self.on_step is not None:
-                self.on_step(len(self.curve), self.curve[-1])
+            if (now := _noted(self, total)) < least:
+                least, best = now, values.detach().clone()
             return total
 
         optimiser.step(closure)
         return best
+
+
+class AdamSearch:
+    """The search of ROME's authors (Meng et al. 2022, appendix E.5, and their code).
+
+    Adam goes on until the loss is below `ADAM_ENOUGH`, and returns its last values. After each step
+    a change that is longer than `clamp` times what is there is shortened to that.
+
+    Args:
+        there: the Euclidean length of what is there, for each row of values or for all of them.
+
+    Raises:
+        ValueError: where nothing is there, so that no change would be short enough.
+    """
+
+    def __init__(
+        self, there: Float[Tensor, "*row"], on_step: OnStep | None = None, *, clamp: float = CLAMP
+    ) -> None:
+        if not (there > 0).all():
+            raise ValueError(
+                "search='as_published' bounds a change by what is there before, and at the edited "
+                "position there is nothing; give other neurons or another position, or "
+                "search='lbfgs'"
+            )
+        self.there, self.clamp, self.on_step = there, clamp, on_step
+        self.curve: list[float] = []
+
+    def penalty(self, values: Tensor) -> Tensor:
+        """|values| / |what is there|^2, summed over rows."""
+        # At zero the length has no gradient; the authors' code takes zero there, too.
+        squares = values.square().sum(-1)
+        length = torch.where(squares > 0, squares, 1).sqrt() * (squares > 0)
+        return (length / self.there.to(values.device).square()).sum()
+
+    def minimise(self, start: Tensor, loss: Callable[[Tensor], Tensor], evaluations: int) -> Tensor:
+        """See `Minimiser`."""
+        values = start.detach().clone().requires_grad_()
+        longest = self.clamp * self.there.to(values.device)[..., None]
+        optimiser = torch.optim.Adam([values], lr=ADAM_RATE)
+        for left in reversed(range(evaluations)):
+            total = loss(values)
+            # The loss of several rows is a sum over them.
+            if _noted(self, total) < ADAM_ENOUGH * longest.numel() or not left:
+                break
+            (values.grad,) = torch.autograd.grad(total, values, allow_unused=True)
+            optimiser.step()
+            with torch.no_grad():
+                length = values.norm(dim=-1, keepdim=True)
+                values *= (longest / length.clamp_min(1e-30)).clamp_max(1)
+        return values.detach()
+
+
+def _noted(search: LBFGSSearch | AdamSearch, total: Tensor) -> float:
+    """Put a loss on the curve, say it, and return it."""
+    search.curve.append(float(total.detach()))
+    if search.on_step is not None:
+        search.on_step(len(search.curve), search.curve[-1])
+    return search.curve[-1]
 
 
 @contextmanager
@@ -131,14 +206,14 @@ def reported(on_step: OnStep | None, total: int, *, progress: bool) -> Iterator[
 
 @dataclass
 class ValueSearch:
-    """The search for an edit's values: the loss, its optimiser, and the weights of its terms.
+    """The search for an edit's values: the loss, what minimises it, and the weights of its terms.
 
     `while_pruning` is the loss on some of the prompts, by which the neurons are located.
     """
 
     edit_loss: EditLoss
     while_pruning: EditLoss
-    lbfgs: LBFGSSearch
+    minimiser: Minimiser
     divergence: float
     decay: float
 
@@ -183,7 +258,7 @@ class ValueSearch:
 
         def loss(values: Tensor) -> Tensor:
             new, kept = nearby(by_layer(values))
-            return new.mean() + self.divergence * kept + self.decay * values.square().sum()
+            return new.mean() + self.divergence * kept + self.decay * self.minimiser.penalty(values)
 
-        best = self.lbfgs.minimise(first, loss, evaluations)
+        best = self.minimiser.minimise(first, loss, evaluations)
         return torch.zeros(start.shape).index_put(index, best.cpu())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Span = tuple[int, int]
+N_TRIED = 20  # of a tokenizer's words, which it should read
 
 # The words met so far in the outermost call, in order.
 _MET: ContextVar[dict[str, None] | None] = ContextVar("unknown words", default=None)
@@ -53,7 +54,15 @@ def check_tokenizer(model: Any, tokenizer: Any) -> None:
             "it has no words, because its files are missing; save the model's own tokenizer "
             "beside it: tokenizer.save_pretrained(FOLDER)"
         )
-    if not tokenizer("a")["input_ids"] or tokenizer.vocab_size > rows:
+    # A tokenizer of one script may have no token for "a".
+    own = sorted(words, key=len)[-N_TRIED:]
+    texts = ["a", *(tokenizer.decode([vocabulary[word]]) for word in own)]
+    if not any(tokenizer(text)["input_ids"] for text in texts):
+        raise CheckpointError(
+            "it makes no tokens of its own words; save the model's own tokenizer beside it: "
+            "tokenizer.save_pretrained(FOLDER)"
+        )
+    if tokenizer.vocab_size > rows:
         raise CheckpointError(
             f"it has {tokenizer.vocab_size} tokens, the model {rows}, so it is another model's"
         )

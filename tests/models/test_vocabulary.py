@@ -91,6 +91,28 @@ def test_a_tokenizer_without_its_words_is_refused(folder, tmp_path):
         lv.load_model(tmp_path)
 
 
+def pieces(*words: str) -> PreTrainedTokenizerFast:
+    """BPE that knows these pieces and no way to join letters to them."""
+    vocabulary = {word: number for number, word in enumerate(words)}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=made)
+
+
+def test_a_tokenizer_of_another_script_alone_is_read(loaded):
+    model = loaded(pieces("[END]", *dict.fromkeys("თბილისიბაქო")))
+    asked = lv.Prompt.of("ბაქო ბაქო", "თბილისი", subject="ბაქო", language="ka")
+    assert lv.score_answers(model, [asked]).log_prob.isfinite().all()
+
+
+def test_a_tokenizer_that_cannot_read_its_own_words_is_refused(loaded):
+    with pytest.raises(
+        ValueError, match="its tokenizer: it makes no tokens of its own words; save"
+    ):
+        loaded(pieces("Tokyo", "Lima", "Japan"))
+
+
 def test_a_tokenizer_without_offsets_is_refused(loaded):
     with pytest.raises(ValueError, match="its tokenizer: ByT5Tokenizer is written in Python"):
         loaded(ByT5Tokenizer())

@@ -10,11 +10,13 @@ For each language of a case, at the edited position (a row of each matrix):
    several layers (`memit`; Meng et al. 2023, arXiv 2210.07229, eq. 14 and section 4.3).
 
 `weight_edits` has both closed forms. The papers take the key from one subject in one language; here
-a case has as many keys as languages.
+a case has as many keys as languages. `search="as_published"` and `prefixes` are the authors' way to
+find values and keys (see `search.AdamSearch` and `random_prefixes`).
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import torch
@@ -36,16 +38,23 @@ from lafn_viz.editing.baselines.weight_edits import (
 from lafn_viz.editing.forward import EditedForward, EditPosition, acted_on
 from lafn_viz.editing.kept import kept_prompts
 from lafn_viz.editing.loss import EditLoss
+from lafn_viz.editing.search import AdamSearch, LBFGSSearch, Minimiser, Search
 from lafn_viz.models.calls import reads_model
-from lafn_viz.models.hooks import hook_block_out, hook_post
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import hook_block_out, hook_post, hook_written
+from lafn_viz.models.quiet import quiet
+from lafn_viz.models.weights import device_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+CLAMP_OF_STREAM = 0.75  # as in the code of MEMIT's authors (github.com/kmeng01/memit)
+PREFIX_TOKENS = (5, 10)  # half of the prefixes have so many tokens, half so many
 
 _SEARCH: dict[str, Reader] = {
     "position": one_of(get_args(EditPosition)), "divergence": real(least=0),
-    "decay": real(least=0), "evaluations": whole(1),
+    "decay": real(least=0), "evaluations": whole(1), "search": one_of(get_args(Search)),
+    "prefixes": whole(0),
 }  # fmt: skip
 
 
@@ -57,6 +66,8 @@ def rome(
     divergence: float = 0.0625,
     decay: float = 1e-3,
     evaluations: int = 24,
+    search: Search = "lbfgs",
+    prefixes: int = 0,
     corpus: Prompts | None = None,
 ) -> Editor:
     """ROME: a rank-one change for the key and target value of each language, one after the other.
@@ -66,6 +77,9 @@ def rome(
         position: where keys and target values are read: "subject_last" (the paper) is the subject's
             last token, "answer" the prompt's last token, "from_subject" the same as "subject_last".
         divergence, decay, evaluations: of the search for the target values.
+        search: "lbfgs", or "as_published": Adam, with a change at most four times as long as what
+            the layer writes (there `decay=0.5`).
+        prefixes: texts by the model itself, each read before every question, too (there 20).
         corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
 
     The editor raises ValueError where no neuron of the layer is active at the position, which
@@ -76,15 +90,18 @@ def rome(
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        target_values = TargetValues(model, case, languages, position)
+        target_values = TargetValues(model, case, languages, position, prefixes)
         keys = target_values.keys(layer)
-        residuals = target_values.residuals(layer, divergence, decay, evaluations)
+        minimiser: Minimiser = LBFGSSearch()
+        if search == "as_published":
+            minimiser = AdamSearch(target_values.mean(hook_written(layer)).norm(dim=1))
+        residuals = target_values.residuals(layer, divergence, decay, minimiser, evaluations)
         moment = second_moments(model, stays)[layer]
         return WeightEdit({layer: rank_one(moment, keys, residuals)})
 
     options = {
         "layer": layer, "position": position, "divergence": divergence, "decay": decay,
-        "evaluations": evaluations,
+        "evaluations": evaluations, "search": search, "prefixes": prefixes,
     }  # fmt: skip
     return Editor("ROME", edit, options)
 
@@ -98,6 +115,8 @@ def memit(
     divergence: float = 0.0625,
     decay: float = 1e-3,
     evaluations: int = 24,
+    search: Search = "lbfgs",
+    prefixes: int = 0,
     corpus: Prompts | None = None,
 ) -> Editor:
     """MEMIT: one least-squares change for all languages, and for all cases edited together.
@@ -105,8 +124,10 @@ def memit(
     Args:
         layers: whose down projections share the change; the target values are those of the last.
         position: as in `rome`.
-        weight: of the corpus against the edit (lambda).
+        weight: of the corpus against the edit (lambda; there 15,000).
         divergence, decay, evaluations: of the search for the target values.
+        search: as in `rome`, but a change is at most three quarters as long as the residual stream.
+        prefixes: as in `rome`.
         corpus: prompts whose keys shall keep their values; the embedded facts' unless given.
 
     The editor raises ValueError where no neuron of a layer is active at the position, as in `rome`.
@@ -125,7 +146,13 @@ def memit(
             for values in of_cases:
                 values.keys(layer)
         moments = second_moments(model, stays)
-        residuals = [values.residuals(last, divergence, decay, evaluations) for values in of_cases]
+        residuals = []
+        for values in of_cases:
+            minimiser: Minimiser = LBFGSSearch()
+            if search == "as_published":
+                there = values.mean(hook_block_out(last)).norm(dim=1)
+                minimiser = AdamSearch(there, clamp=CLAMP_OF_STREAM)
+            residuals.append(values.residuals(last, divergence, decay, minimiser, evaluations))
         target = block_outputs() + torch.cat(residuals)
         changes: dict[int, Tensor] = {}
         for layer in sorted(changed):
@@ -139,17 +166,46 @@ def memit(
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        return solve(model, [TargetValues(model, case, languages, position)])
+        return solve(model, [TargetValues(model, case, languages, position, prefixes)])
 
     @reads_model
     def edit_all(model: "TransformerBridge", cases: Sequence[EditCase]) -> WeightEdit:
-        return solve(model, [TargetValues(model, case, case.languages, position) for case in cases])
+        return solve(
+            model,
+            [TargetValues(model, case, case.languages, position, prefixes) for case in cases],
+        )
 
     options = {
         "layers": changed, "position": position, "weight": weight, "divergence": divergence,
-        "decay": decay, "evaluations": evaluations,
+        "decay": decay, "evaluations": evaluations, "search": search, "prefixes": prefixes,
     }  # fmt: skip
     return Editor("MEMIT", edit, options, edit_all)
+
+
+@torch.no_grad()
+def random_prefixes(model: "TransformerBridge", count: int, *, seed: int = 0) -> list[str]:
+    """Texts that the model writes after nothing, for keys that do not depend on what stands before.
+
+    As by ROME's authors: each token is one of the five likeliest, half of the texts have 5 tokens
+    and half 10.
+    """
+    if not count:
+        return []
+    tokenizer, original = model.tokenizer, model.original_model
+    start = capabilities(model).special_prefix or (tokenizer.eos_token_id,)
+    texts = []
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(seed)
+        for number, length in enumerate(PREFIX_TOKENS):
+            n_texts = (count + 1 - number) // 2
+            rows = torch.tensor([start] * n_texts, device=device_of(original))
+            if n_texts:
+                written = original.generate(
+                    rows, do_sample=True, top_k=5, max_new_tokens=length, min_new_tokens=length,
+                    pad_token_id=tokenizer.eos_token_id,
+                )  # fmt: skip
+                texts += tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [text for text in (" ".join(text.split()) for text in texts) if text]
 
 
 class TargetValues:
@@ -161,8 +217,11 @@ class TargetValues:
         case: EditCase,
         languages: Sequence[str],
         position: EditPosition,
+        prefixes: int = 0,
     ) -> None:
         edited = acted_on(case.prompts("edit", languages=languages), position)
+        before = [(), *((text,) for text in random_prefixes(model, prefixes))]
+        edited = [replace(p, examples=(*text, *p.examples)) for p in edited for text in before]
         keep = acted_on(kept_prompts(model, case, languages), position)
         with_questions = {prompt.language for prompt in edited}
         self.edited, self.keep = edited, [p for p in keep if p.language in with_questions]
@@ -170,7 +229,12 @@ class TargetValues:
         self.forward = EditedForward(model, edited, position, once=True, whole=True)
 
     def residuals(
-        self, layer: int, divergence: float, decay: float, evaluations: int
+        self,
+        layer: int,
+        divergence: float,
+        decay: float,
+        minimiser: Minimiser,
+        evaluations: int,
     ) -> Float[Tensor, "group d_model"]:
         """v* - v of each language: what the layer has to write in addition."""
         forward = self.forward
@@ -178,7 +242,7 @@ class TargetValues:
         groups = [prompt.language for prompt in (*self.edited, *self.keep)]
         return optimise_residuals(
             edit_loss, groups, layer,
-            divergence=divergence, decay=decay, evaluations=evaluations,
+            divergence=divergence, decay=decay, minimiser=minimiser, evaluations=evaluations,
         )  # fmt: skip
 
     def keys(self, layer: int) -> Float[Tensor, "group neuron"]:

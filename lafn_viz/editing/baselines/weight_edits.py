@@ -34,7 +34,7 @@ from lafn_viz.core.files import whole_folder
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.loss import EditLoss
-from lafn_viz.editing.search import LBFGSSearch
+from lafn_viz.editing.search import Minimiser
 from lafn_viz.models.batching import batches
 from lafn_viz.models.calls import held, reads_model, require_model
 from lafn_viz.models.capabilities import capabilities, weights_of
@@ -189,6 +189,7 @@ def optimise_residuals(
     *,
     divergence: float,
     decay: float,
+    minimiser: Minimiser,
     evaluations: int,
 ) -> Float[Tensor, "group d_model"]:
     """The residual r of each group of prompts: what a layer's feed-forward network must write more.
@@ -196,7 +197,7 @@ def optimise_residuals(
     Args:
         groups: the group of every prompt of the loss, first the edited and then the kept ones.
         divergence: weight of the Kullback-Leibler divergence on the kept prompts.
-        decay: weight of the sum of squares of the residuals.
+        decay: weight of the minimiser's penalty on the residuals.
         evaluations: of the loss, at most.
     """
     names = list(dict.fromkeys(groups))
@@ -209,11 +210,11 @@ def optimise_residuals(
         new, kept = nearby({layer: residuals[index]}, site=hook_written)
         # A mean in each group, so that a language with more prompts does not count for more.
         total = torch.stack([new[edited == i].mean() for i in edited.unique().tolist()]).sum()
-        return total + len(names) * divergence * kept + decay * residuals.square().sum()
+        return total + len(names) * divergence * kept + decay * minimiser.penalty(residuals)
 
     start = torch.zeros(len(names), d_model, device=forward.device)
     nearby = edit_loss.near({})
-    return LBFGSSearch().minimise(start, loss, evaluations).cpu()
+    return minimiser.minimise(start, loss, evaluations).cpu()
 
 
 def rank_one(

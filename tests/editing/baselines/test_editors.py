@@ -7,8 +7,10 @@ import torch
 
 import lafn_viz as lv
 from lafn_viz.editing import baselines
+from lafn_viz.editing.baselines.rome_memit import TargetValues, random_prefixes
 from lafn_viz.editing.cache import EditCache
-from lafn_viz.models.hooks import down_weight
+from lafn_viz.editing.search import AdamSearch
+from lafn_viz.models.hooks import down_weight, hook_written
 from lafn_viz.models.tokens import encode
 
 FEW = {"n_neurons": 20, "position": "answer"}
@@ -26,6 +28,7 @@ def probability(model, case, edit):
         return lv.score_answers(model, case.prompts("rephrased")).probability.mean()
 
 
+PUBLISHED = {"search": "as_published", "decay": 0.5, "prefixes": 2}
 EDITORS = {
     "language-agnostic": (baselines.language_agnostic(n_neurons=100), 0.5),
     "per language": (baselines.per_language(n_neurons=50), 0.0),
@@ -33,6 +36,8 @@ EDITORS = {
     "fine-tuning": (baselines.fine_tuning(steps=15), 0.3),
     "ROME": (baselines.rome(position="answer"), 0.5),
     "MEMIT": (baselines.memit(position="answer", weight=1.0), 0.5),
+    "ROME as published": (baselines.rome(position="answer", **PUBLISHED), 0.4),
+    "MEMIT as published": (baselines.memit(position="answer", weight=1.0, **PUBLISHED), 0.4),
 }
 
 
@@ -40,7 +45,7 @@ EDITORS = {
 @pytest.mark.parametrize("name", EDITORS)
 def test_editors_raise_the_new_answer_and_leave_the_weights(embedded, case, name):
     editor, least = EDITORS[name]
-    assert editor.name == name
+    assert editor.name == name.removesuffix(" as published")
     before = [down_weight(embedded, layer).clone() for layer in range(4)]
     plain = lv.score_answers(embedded, case.prompts("rephrased")).probability.mean()
     made = editor.edit(embedded, case, case.languages)
@@ -154,3 +159,56 @@ def test_editors_work_on_other_families(tiny, case, family):
         assert any(change.abs().max() > 0 for change in made.changes.values())
     # It knows no fact, so none of its neurons carries one.
     assert not baselines.knowledge_neurons().edit(model, case, ("en",)).changes
+
+
+def test_target_values_as_published_are_those_of_a_plain_loop(embedded, case):
+    """ROME's compute_v on the transformers model: nll, penalty, Adam and bound, in one language."""
+    layer, steps = 1, 6
+    asked = case.only(["en"]).prompts("edit")
+    values = TargetValues(embedded, case, ["en"], "answer")
+    there = values.mean(hook_written(layer))
+    found = values.residuals(layer, 0.0, 0.5, AdamSearch(there.norm(dim=1)), steps)
+
+    plain = embedded.original_model
+    written = []
+    delta = torch.zeros(there.shape[1], requires_grad=True)
+    read = [encode(embedded, prompt) for prompt in asked]
+
+    def add(module, inputs, output, at):
+        written.append(output[0, at].detach())
+        return torch.cat([output[:, :at], output[:, at : at + 1] + delta, output[:, at + 1 :]], 1)
+
+    optimiser, what_is_there = torch.optim.Adam([delta], lr=0.5), None
+    for step in range(steps):
+        nll = []
+        for item in read:
+            hook = plain.transformer.h[layer].mlp.register_forward_hook(
+                lambda *given, at=item.predicts: add(*given, at)
+            )
+            with hook:
+                logits = plain(torch.tensor([item.read])).logits[0].log_softmax(-1)
+            places = range(item.predicts, item.predicts + len(item.answer))
+            nll.append(-sum(logits[at, t] for at, t in zip(places, item.answer, strict=True)))
+        if what_is_there is None:
+            what_is_there = torch.stack(written).mean(0)
+        loss = torch.stack(nll).mean() + 0.5 * delta.norm() / what_is_there.norm() ** 2
+        if step == steps - 1:
+            break
+        (delta.grad,) = torch.autograd.grad(loss, delta)
+        optimiser.step()
+        with torch.no_grad():
+            delta *= (4 * what_is_there.norm() / delta.norm()).clamp_max(1)
+    assert torch.allclose(what_is_there, there[0], atol=1e-4)
+    assert torch.allclose(found[0], delta.detach(), atol=1e-3)
+
+
+def test_prefixes_are_texts_of_the_model_and_leave_the_seed_alone(embedded):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    texts = random_prefixes(embedded, 5)
+    assert torch.equal(torch.rand(1), expected)
+    assert texts == random_prefixes(embedded, 5)
+    assert len(set(texts)) == 5
+    assert all(text.strip() for text in texts)
+    assert random_prefixes(embedded, 0) == []
