@@ -19,7 +19,11 @@ where it was.
 - **editors**: all editors, one edit at a time. "By relation" acts only where the text asks for the
   relation, too (`RelationMatcher`). "ROME" and "MEMIT" edit the first layer at the
   subject's last token, as published for it; "traced" is the layer and the position at which the
-  neurons of another subject make its answer likelier most (`trace_subject`).
+  neurons of another subject make its answer likelier most (`trace_subject`). "As published" has the
+  papers' search, too: Adam with a bounded change, for LU-LAFNs on the neurons that are most active
+  in every question, for ROME and MEMIT with ten prefixes and MEMIT's weight of 15,000.
+- **agnostic**: edits on the neurons that are agnostic for the fact, on as many of another fact of
+  the cases, and on as many random ones of the same layers; at most 40.
 - **at once**: all edits applied together. MEMIT's weight is chosen on edits of another seed.
 - **neurons**: located and random neurons, by their number.
 - **languages**: edits made in one language and asked in all, and the conflict between languages.
@@ -32,6 +36,7 @@ where it was.
 import argparse
 import dataclasses
 import itertools
+import random
 import resource
 import statistics
 import time
@@ -53,11 +58,16 @@ from lafn_viz.editing.baselines.neuron_editors import (
     random_neurons,
 )
 from lafn_viz.editing.baselines.rome_memit import memit, rome
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.neurons.controls import random_like
+from lafn_viz.neurons.neuron_sets import Neuron
 
 SIZES = (1, 10, 100, 1000)
 TOKENS = 40
+AS_PUBLISHED = {"search": "as_published", "decay": 0.5}
 TRACED, N_TRACED = ("ROME traced", "MEMIT traced"), 16  # editors, and pairs of prompts
-PARTS = ("editors", "at once", "neurons", "languages", "speed", "cost")
+MANY = 40  # agnostic neurons to edit, at most
+PARTS = ("editors", "agnostic", "at once", "neurons", "languages", "speed", "cost")
 
 
 def remembered(editor: Editor) -> Editor:
@@ -131,7 +141,52 @@ def editors(position: str, located: Editor, weight: float) -> dict[str, Editor]:
         "enhanced": scaled(2.0),
         "ROME": rome(),
         "MEMIT": memit(weight=weight),
+        "LU-LAFNs as published": language_agnostic(
+            position="subject_last", locate="intersection", divergence=0.0625, **AS_PUBLISHED
+        ),
+        "ROME as published": rome(prefixes=10, **AS_PUBLISHED),
+        "MEMIT as published": memit(prefixes=10, weight=15000, **AS_PUBLISHED),
     }
+
+
+def agnostic_neurons(model, facts: lv.FactSet, cases: lv.EditSet) -> dict[str, list[Neuron]]:
+    """By case: the neurons that are agnostic for its fact, in 3 languages of 2 scripts or more."""
+    fact_of = {case.id: f"{case.key[1]}/{case.key[0]}" for case in cases}
+    relations, subjects = (sorted({case.key[part] for case in cases}) for part in (1, 0))
+    asked = facts.filter(relation=relations, subjects=subjects).prompts()
+    scores = lv.attribute(model, asked, position="answer")
+    shared = lv.overlap(
+        lv.select_neurons(scores, fraction=0.02), min_languages=3, min_scripts=2
+    ).agnostic
+    return {case: sorted(shared.get(fact, ())) for case, fact in fact_of.items()}
+
+
+def agnostic_editors(model, neurons: dict[str, list[Neuron]], position: str) -> dict[str, Editor]:
+    """Edits on as many neurons of the fact, of the next case's fact, and of the same layers."""
+    ids, rng = list(neurons), random.Random(0)
+    chosen: dict[str, dict[str, list[Neuron]]] = {}
+    for case, other in zip(ids, [*ids[1:], *ids[:1]], strict=True):
+        count = min(len(neurons[case]), len(neurons[other]), MANY)
+        own = sorted(rng.sample(neurons[case], count))
+        chosen[case] = {
+            "agnostic neurons": own,
+            "another fact's": sorted(rng.sample(neurons[other], count)),
+            "random ones": random_like(own, capabilities(model).shape, seed=0) if own else [],
+        }
+
+    def editor(name: str) -> Editor:
+        def edit(model, case, languages):
+            made = lv.edit_case(
+                model, case, languages=languages, neurons=chosen[case.id][name],
+                position=position, progress=False,
+            )  # fmt: skip
+            return lv.EditCache([made])
+
+        return Editor(name, edit, {"position": position})
+
+    sizes = [len(of["agnostic neurons"]) for of in chosen.values()]
+    print(f"neurons an edit: {statistics.mean(sizes):.1f}, {min(sizes)} to {max(sizes)}")
+    return {name: editor(name) for name in ("agnostic neurons", "another fact's", "random ones")}
 
 
 def row(name: str, report: lv.Evaluation, evaluator: str) -> dict[str, object]:
@@ -204,6 +259,16 @@ class Bench:
             rows.append(row(name, report, self.args.evaluator) | took)
             print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
         print(f"\n{pd.DataFrame(rows).to_string(index=False)}\n")
+
+    def agnostic(self) -> None:
+        neurons = agnostic_neurons(self.model, self.facts, self.cases)
+        cases = lv.EditSet(tuple(case for case in self.cases if neurons[case.id]))
+        of_cases = {case.id: neurons[case.id] for case in cases}
+        rows = []
+        for name, editor in agnostic_editors(self.model, of_cases, self.args.position).items():
+            report = self.run(name, editor, cases)
+            rows.append(row(name, report, self.args.evaluator))
+        print(f"{len(cases)} edits\n{pd.DataFrame(rows).to_string(index=False)}\n")
 
     def at_once(self) -> None:
         rows = []
