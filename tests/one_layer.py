@@ -45,11 +45,11 @@ def reads(model, prompt, position):
     return tokens, answer, at, list(range(first, first + len(answer)))
 
 
-def target_of(model, prompt, layer, position, target="probability"):
+def target_of(model, prompt, layer, position, target="probability", *, hook="hook_post"):
     """F of one layer, by one plain forward: (function of activations, activations)."""
     tokens, answer, at, predicts = reads(model, prompt, position)
     tokens = torch.tensor([tokens])
-    name = f"blocks.{layer}.mlp.hook_post"
+    name = f"blocks.{layer}.mlp.{hook}"
     _, cache = model.run_with_cache(tokens, names_filter=name)
 
     def value(activations):
@@ -88,8 +88,8 @@ def loop(model, prompts, position, n_steps):
     return torch.stack(scores).view(len(prompts), model.cfg.n_layers, -1)
 
 
-def blanked(model, prompt, layer, position):
-    """Activations with each token of the prompt replaced, by one plain forward."""
+def blanked(model, prompt, layer, position, *, hook="hook_post", special=False):
+    """Activations with each token of the prompt (or of the input) replaced, by a plain forward."""
     tokens, _, at, _ = reads(model, prompt, position)
     context, text = (
         model.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -99,10 +99,9 @@ def blanked(model, prompt, layer, position):
     blank = model.tokenizer.mask_token_id
     shift = len(context) + (0 if blank is None else 1)
     blank = model.tokenizer.eos_token_id if blank is None else blank
-    name = f"blocks.{layer}.mlp.hook_post"
-    rows = [
-        [*tokens[:place], blank, *tokens[place + 1 :]] for place in range(shift, shift + len(text))
-    ]
+    name = f"blocks.{layer}.mlp.{hook}"
+    places = range(len(tokens)) if special else range(shift, shift + len(text))
+    rows = [[*tokens[:place], blank, *tokens[place + 1 :]] for place in places]
     _, cache = model.run_with_cache(torch.tensor(rows), names_filter=name)
     return cache[name][:, at].detach().split(1)
 

@@ -200,6 +200,7 @@ def _attribute(
 ) -> NeuronScores:
     """Run a method over the prompts, batch by batch, for one target."""
     spec, n = METHODS[method], len(prompts)
+    site = spec.site(model)
     values = torch.zeros(n, *shape)
     target_prob, known = torch.zeros(n), torch.zeros(n, dtype=torch.bool)
     error, relative, change = torch.zeros(3, n, shape[0])
@@ -207,7 +208,7 @@ def _attribute(
     with tqdm(total=n, disable=not progress, desc=method, unit="prompt") as bar:
         for batch in _batches(model, prompts, position, spec, steps, shape[0], max_rows):
             rows = batch.index
-            run = OnePass(model, batch, target, max_rows=max_rows)
+            run = OnePass(model, batch, target, max_rows=max_rows, site=site)
             integral = spec.integral(run, baselines.of(run), steps)
             target_prob[rows], known[rows] = run.log_prob.exp().cpu(), run.known.cpu()
             values[rows], change[rows] = integral.values.cpu(), integral.change.cpu()

@@ -16,8 +16,9 @@ To add a method, derive a class from `PathMethod` (and say which paths it follow
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,11 @@ from lafn_viz.attribution.one_pass import OnePass, Paths
 from lafn_viz.attribution.path_integral import Integral, integrate
 from lafn_viz.attribution.quadrature import Quadrature, lobatto, nodes_and_weights
 from lafn_viz.attribution.token_baselines import without_each_token
-from lafn_viz.models.hooks import down_weight
+from lafn_viz.models.capabilities import capabilities
+from lafn_viz.models.hooks import down_weight, hook_gate, hook_post, hook_pre
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 Method = Literal[
     "integrated_gradients", "amig", "amig_as_released", "activation", "gradient",
@@ -68,6 +73,10 @@ class MethodSpec(ABC):
     complete: ClassVar[bool] = False
     takes_baseline: ClassVar[bool] = False
     uses_target: ClassVar[bool] = True
+
+    def site(self, model: "TransformerBridge") -> Callable[[int], str]:
+        """Return the hook of a layer on which the method works: by default, on its neurons."""
+        return hook_post
 
     @abstractmethod
     def integral(self, run: OnePass, baselines: Baselines, steps: Steps) -> Integral:
@@ -185,11 +194,18 @@ class AmigAsReleased(PathMethod):
     score = w * (1/n) * sum over k = 0, ..., n - 1 of dF(b + k/n (w - b)) / dw
 
     b is the mean of AMIG's baselines b_i: one path instead of one for each token, a left Riemann
-    sum, and a factor w where AMIG has w - b. "auto" takes the code's n = 20.
+    sum, and a factor w where AMIG has w - b. "auto" takes the code's n = 20. In GPT, w is what the
+    neurons read before their non-linearity; so it is here in every causal model without gates. In
+    BERT the code also puts blanks in place of [CLS], [SEP] and the answer's masks.
     """
 
+    def site(self, model: "TransformerBridge") -> Callable[[int], str]:
+        """In a causal model without gates, the place before the non-linearity."""
+        gated = hook_gate(model, 0) != hook_post(0)
+        return hook_post if gated or capabilities(model).masked else hook_pre
+
     def _paths(self, run: OnePass, baselines: Baselines) -> Paths:
-        starts = [start.mean(1) for start in without_each_token(run)]
+        starts = [start.mean(1) for start in without_each_token(run, special=True)]
         return Paths(run.everyone(), starts, factor=run.activations)
 
     def integral(self, run: OnePass, baselines: Baselines, steps: Steps) -> Integral:

@@ -7,7 +7,7 @@ Instead:
 1. Run the positions before the first one that changes once, and keep their keys and values (causal
    models).
 2. Let the batch grow while the tokens go up: at the input of each layer append copies of the
-   unmodified rows, and at that layer's `hook_post` set them to that layer's points. From there on
+   unmodified rows, and at that layer's neurons set them to that layer's points. From there on
    they run with all other rows.
 3. Give the un-embedding the rows in small chunks, and keep the log-probability of each row and its
    gradient, never all logits at once (`scoring.ChunkedAnswerLogProb`).
@@ -93,11 +93,21 @@ class OnePass:
     `activations` are those of each layer at the positions acted on, `log_prob` the answers'
     log-probability (nats), and `value` the target. `known` says whether greedy decoding writes the
     answers.
+
+    Args:
+        site: the hook of a layer that holds its activations.
     """
 
     def __init__(
-        self, model: "TransformerBridge", batch: Batch, target: AnswerTarget, *, max_rows: int
+        self,
+        model: "TransformerBridge",
+        batch: Batch,
+        target: AnswerTarget,
+        *,
+        max_rows: int,
+        site: Callable[[int], str] = hook_post,
     ) -> None:
+        self.site = site
         self.model, self.batch, self.target, self.max_rows = model, batch, target, max_rows
         self.capabilities = capabilities(model)
         length = batch.tokens.shape[1]
@@ -114,7 +124,7 @@ class OnePass:
         self.first, self.prefix = 0, []
         self.tokens, self.at = batch.tokens, batch.at
         self.everything: KeysAndValues = []
-        hooks: Hooks = [(hook_post(layer), keep) for layer in range(self.capabilities.n_layers)]
+        hooks: Hooks = [(self.site(layer), keep) for layer in range(self.capabilities.n_layers)]
         with torch.no_grad():
             self.log_prob, self.known = self._run(
                 self.tokens, self.everyone(), hooks, remember=self.everything
@@ -178,7 +188,7 @@ class OnePass:
 
             return hook
 
-        hooks: Hooks = [(hook_post(layer), hook_of(change)) for layer, change in changes.items()]
+        hooks: Hooks = [(self.site(layer), hook_of(change)) for layer, change in changes.items()]
         with torch.no_grad():
             return self._run(self.tokens[owner], owner, hooks)
 
@@ -201,7 +211,7 @@ class OnePass:
         def cut(value: Tensor, hook: Any) -> Tensor:
             return value.detach()
 
-        hooks: Hooks = [(hook_post(layer), leaf) for layer in layers]
+        hooks: Hooks = [(self.site(layer), leaf) for layer in layers]
         if direct:
             hooks += [(hook_attended(self.model, layer), cut) for layer in layers]
         with torch.enable_grad():
@@ -249,7 +259,7 @@ class OnePass:
         for layer, leaf in leaves.items():
             if grows:
                 hooks.append((hook_block(layer), _append(owners[layer])))
-            hooks.append((hook_post(layer), _replace(n_rows, self.at, leaf, n, kept)))
+            hooks.append((self.site(layer), _replace(n_rows, self.at, leaf, n, kept)))
             n_rows += len(leaf)
         owner = torch.cat([self.everyone(), *owners.values()])
         tokens = self.tokens if grows else self.tokens[owner]

@@ -12,14 +12,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.attribution.one_pass import OnePass, shifted
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_post, hooked, no_logits
+from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hooked, no_logits
 
 # Sharing saves most with small groups, and each group costs a pass.
 GROUPS, SMALLEST_GROUP = 4, 4
 
 
-def without_each_token(run: OnePass) -> list[Float[Tensor, "prompt token at neuron"]]:
+def without_each_token(
+    run: OnePass, *, special: bool = False
+) -> list[Float[Tensor, "prompt token at neuron"]]:
     """For each layer: activations with each token of the prompt in turn replaced.
+
+    Args:
+        special: replace every token of a masked model's input, its special tokens and the answer's
+            masks among them.
 
     Raises:
         ValueError: for a model whose tokenizer has neither a mask nor an end of text.
@@ -31,6 +37,8 @@ def without_each_token(run: OnePass) -> list[Float[Tensor, "prompt token at neur
             "token; give a baseline (zero, mean or a tensor) with integrated_gradients"
         )
     (start, stop), at = run.batch.text, run.batch.at
+    if special and run.capabilities.masked:
+        start, stop = 0, run.batch.tokens.shape[1]
     layers = [a[:, None].repeat(1, stop - start, 1, 1) for a in run.activations]
     if not run.capabilities.masked:  # later tokens change nothing
         stop = min(stop, at.stop)
@@ -64,7 +72,7 @@ def _replaced(
     def keep(value: Tensor, hook: Any) -> None:
         activations.append(value[:, at])
 
-    hooks: Hooks = [(hook_post(layer), keep) for layer in range(run.capabilities.n_layers)]
+    hooks: Hooks = [(run.site(layer), keep) for layer in range(run.capabilities.n_layers)]
     if run.capabilities.unembedding is not None:
         hooks.append((HOOK_UNEMBED, no_logits))
     owner = run.everyone().repeat_interleave(len(places))

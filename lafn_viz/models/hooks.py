@@ -75,6 +75,11 @@ def hook_post(layer: int) -> str:
     return f"blocks.{layer}.mlp.hook_post"
 
 
+def hook_pre(layer: int) -> str:
+    """Name of the hook on what a layer's non-linearity reads."""
+    return f"blocks.{layer}.mlp.hook_pre"
+
+
 def hook_gate(model: "TransformerBridge", layer: int) -> str:
     """Name of the hook whose sign says whether a neuron fires: the gate of a gated layer."""
     gate = f"blocks.{layer}.mlp.gate.hook_out"

@@ -108,7 +108,7 @@ METHODS = {
     "amig_as_released": MethodText(
         "AMIG as released",
         "One path from the mean of the activations with one blank token each, as in the authors' "
-        "code.",
+        "code, which takes GPT's neurons before their non-linearity.",
         _CHEN,
     ),
     "activation": MethodText(

@@ -31,10 +31,34 @@ def test_amig_equals_the_loop_over_tokens(tiny, prompts, family, position):
             starts = blanked(model, prompt, layer, position)
             for start in starts:
                 expected[number, layer] += along(value, start, w, *rule)
+            # The authors' code reads GPT's neurons before their non-linearity, and puts blanks in
+            # place of BERT's special tokens, too.
+            hook = "hook_pre" if family in ("gpt2", "bloom") else "hook_post"
+            value, w = target_of(model, prompt, layer, position, hook=hook)
+            masked = family in ("bert", "xlm-roberta")
+            starts = blanked(model, prompt, layer, position, hook=hook, special=masked)
             mean = torch.stack(starts).mean(0)
             as_released[number, layer] = along(value, mean, w, *left, factor=w)
     assert_near(ours.values, expected)
     assert_near(released.values, as_released)
+
+
+@pytest.mark.parametrize("family", [x for x in FAMILIES if x not in ("bert", "roberta")])
+def test_the_place_before_the_non_linearity_is_found_in_every_family(tiny, prompts, family):
+    """There, what the released AMIG moves is what the layer's own function makes neurons of."""
+    model = tiny(family)
+    place = METHODS["amig_as_released"].site(model)(1)
+    tokens = torch.tensor([reads(model, prompts[0], "all")[0]])
+    _, seen = model.run_with_cache(tokens, names_filter=[place, hook_post(1)])
+    before, after = seen[place], seen[hook_post(1)]
+    gated = family in ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "olmo2")
+    assert (place == hook_post(1)) == (gated or family == "xlm-roberta")
+    if place != hook_post(1):
+        # Each neuron is the same function of its own place, which grows where it is positive.
+        order = before.flatten().argsort()
+        positive = before.flatten()[order] > 0.1
+        assert positive.any()
+        assert (after.flatten()[order][positive].diff() >= -1e-6).all()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
