@@ -18,9 +18,9 @@
 # interpretability. If you want to see results first, open `00_quickstart`.
 #
 # **What to expect** Up to a quarter of a layer's neurons are active at once, and hardly any in the
-# middle layers. No single neuron holds the answer. Without the best one, the answer loses less than
-# a percentage point of probability; without the best hundred, 61 points; without a hundred random
-# ones, nothing.
+# middle layers. No single neuron holds the answer. Without the best one, the answers of three
+# capitals lose less than a percentage point of probability; without the best hundred, 61 points;
+# without a hundred random ones, nothing.
 
 # %% tags=["setup"]
 import torch
@@ -309,8 +309,8 @@ changed.summary().round(3)
 # %% [markdown]
 # Zeroing the best single neuron costs half a percentage point: no neuron *is* the fact. The best
 # twenty cost 17 points and the best hundred 61. A hundred random ones cost nothing that differs
-# from zero, and another fact loses only 3 points. So the fact sits in many neurons at once, and in
-# these rather than in others. (They were chosen by their mean over languages, and hardly matter in
+# from zero, and another fact loses only 3 points. So the answer depends on many neurons at once, and
+# on these rather than on others. (They were chosen by their mean over languages, and hardly matter in
 # Chinese: a high mean over all languages does not make a neuron one *of* all languages. Unit 3
 # takes that apart.)
 #

@@ -371,8 +371,9 @@ def without_each_token(tokens, blank):
 # %% [markdown]
 # The paper looks at the last word of the prompt. Its released code does something simpler: it
 # averages all those starting points, follows one path, and multiplies by the activation instead of
-# the distance that the path covers. So its scores need not add up to anything. (The paper's total
-# is a sum over one path per token, so it can exceed 1.)
+# the distance that the path covers. In GPT models it also reads the neurons before their
+# non-linearity. So its scores need not add up to anything. (The paper's total is a sum over one
+# path per token, so it can exceed 1.) The guide "As published" lists every such difference.
 
 # %%
 paper = lv.attribute(model, english, method="amig", position="answer")
@@ -436,9 +437,9 @@ pd.concat(summaries).query("comparison == 'same minus other fact'").round(3).dro
 # %% [markdown]
 # The activation gives the largest overlap for the same fact (0.25 in the figure), but 0.175 of it
 # is there for another fact, too: much of what is active has to do with capitals, or with the
-# language. Judged by what belongs to the fact alone, integrated gradients are ahead of the
-# activation, though with four facts the intervals still overlap. Their lead over the single
-# gradient and over the direct effect is clearer. AMIG at the answer's position is no better here
+# language. Judged by what belongs to the fact alone, four facts cannot rank integrated gradients and
+# the activation: the intervals overlap. The single gradient and the direct effect are behind here;
+# on planted neurons, gradient × activation and the direct effect find more (unit 3). AMIG at the answer's position is no better here
 # than the activation, and behind integrated gradients at the same position.
 
 # %% [markdown]

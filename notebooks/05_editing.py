@@ -465,7 +465,7 @@ lv.plots.editor_comparison(reports)
 
 # %% [markdown]
 # Random neurons edit, but less well. Edits of single languages, added up, disturb each other and
-# what else the model knows about the subject. ROME as published writes at the subject's last token,
+# what else the model knows about the subject. ROME at the paper's place, with our search, writes at the subject's last token,
 # which is too late in this model, as above; at the answer it edits these three cases as well as the
 # shared vector does. An editor that changes weights changes them for every text, so other subjects
 # suffer. An edit in a cache leaves other subjects alone by construction, whatever its neurons.

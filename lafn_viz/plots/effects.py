@@ -184,7 +184,7 @@ def transfer_and_sharing(
     figure.update_layout(legend={"orientation": "h", "y": 1.08, "x": 0, "yanchor": "bottom"})
     figure = styled(
         figure,
-        title="Transfer and shared neurons come together",
+        title="What two models transfer, and what they share",
         caption="Two models that learned the same facts. The model that answers what it was never "
         "told in a language<br>shares neurons across scripts; the other shares no more than "
         "between different facts. 95% intervals over facts.",
