@@ -29,6 +29,7 @@ from lafn_viz.widgets.figure import FigureView, still
 from lafn_viz.widgets.html import row
 from lafn_viz.widgets.names import new_object, subject_id
 from lafn_viz.widgets.passport import PassportPanel
+from lafn_viz.widgets.python_code import call
 from lafn_viz.widgets.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class LiveEditor(Explorer):
             self.progress,
             self.panel,
             self.curve,
+            self.python_code,
             self.files,
         )
         self._suggest_names()
@@ -227,6 +229,42 @@ class LiveEditor(Explorer):
         """Mark figures and answers as not of what is chosen now."""
         super().outdate()
         self.answers.outdate(still(self._shown()))
+
+    def _lines(self) -> list[str]:
+        """Make the edits of the stack, and ask with them."""
+        lines: list[str] = ["edits, asked = [], []"] if self.stack else []
+        for staged in self.stack:
+            edit = staged.edit
+            subject, relation = edit.key
+            made = {
+                "subject": subject, "relation": relation, "new_object": dict(edit.new),
+                "languages": list(edit.new),
+            }  # fmt: skip
+            search = {"n_neurons": len(edit.neurons), "position": edit.position}
+            lines += [
+                f"case = {call('lv.counterfactual_case', 'facts', **made)}",
+                f"edit = {call('lv.edit_case', 'model', 'case', **search)}",
+                "asked += case.prompts('edit')",
+            ]
+            factors = {tuple(neuron): by for neuron, by in staged.factors.items() if by != 1}
+            if staged.scale != 1 or factors:
+                lines += [
+                    f"by_hand = {factors!r}  # multiply the values of single neurons",
+                    "factors = torch.tensor([by_hand.get(tuple(x), 1.0) for x in edit.neurons])",
+                    f"edit = replace(edit, values=edit.values * {staged.scale!r} * factors)",
+                ]
+            lines.append("edits.append(edit)")
+        if lines:
+            lines += [
+                "with lv.EditCache(edits).applied(model):",
+                "    print(lv.score_answers(model, asked).to_frame())",
+            ]
+        return lines
+
+    def _imports(self) -> list[str]:
+        """What edits need that were changed by hand."""
+        by_hand = any(x.scale != 1 or set(x.factors.values()) - {1} for x in self.stack)
+        return ["from dataclasses import replace", "", "import torch"] if by_hand else []
 
     def _shown(self) -> str:
         """The edit that is shown, in words."""

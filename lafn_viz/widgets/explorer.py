@@ -15,7 +15,7 @@ from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.calls import holds_a_model, require_model
-from lafn_viz.models.capabilities import weights_of
+from lafn_viz.models.capabilities import capabilities, weights_of
 from lafn_viz.models.loading import load_model, resolve
 from lafn_viz.models.packaged import installed_models, is_to_convert
 from lafn_viz.models.remembered import structure_of
@@ -25,6 +25,7 @@ from lafn_viz.widgets.exported import COPIES, Kept
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.help import HELP, glossary
 from lafn_viz.widgets.html import STATIC, class_name, row
+from lafn_viz.widgets.python_code import PythonCode, beginning, joined
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -92,6 +93,8 @@ class Explorer(Kept, w.VBox):
         causal: offer no masked models.
     """
 
+    uses_other_facts = True  # for the baseline, in models that need it
+
     def __init__(
         self,
         model: "TransformerBridge | str | Path",
@@ -105,7 +108,7 @@ class Explorer(Kept, w.VBox):
         chosen = load_facts().filter(leaking=False) if facts is None else as_facts(facts)
         super().__init__()
         model = str(model) if isinstance(model, Path) else model
-        self.facts = chosen
+        self.facts, self._facts_are_given = chosen, facts is not None
         self.model: TransformerBridge | None = None
         self.lock = threading.RLock()
         self.tasks: dict[str, Task] = {}
@@ -126,6 +129,8 @@ class Explorer(Kept, w.VBox):
         self.bar = w.FloatProgress(min=0, max=1, layout={"width": "260px", "display": "none"})
         self.cancel = w.Button(description="Cancel", layout={"width": "90px", "display": "none"})
         self.progress = row(self.status, self.bar, self.cancel)
+        self.python_code = PythonCode().add_class("lafn-python")
+        self.python_code.observe(self.guarded(self._give_python), "asked")
         self.cancel.on_click(self.guarded(self.stop))
         self.heading = w.HTML(f"<h2>{escape(title)}</h2><p>{escape(about)}</p>{glossary()}")
         self.add_class("lafn-explorer")
@@ -140,6 +145,35 @@ class Explorer(Kept, w.VBox):
     def begin(self) -> None:
         """Show the first result; called whenever a model has been loaded."""
         raise NotImplementedError
+
+    def python(self) -> str:
+        """Return Python that shows what the explorer shows.
+
+        Raises:
+            ValueError: if it shows nothing yet.
+        """
+        self.ready()
+        lines = self._lines()
+        if not lines:
+            raise ValueError("nothing is shown yet; wait a moment, or choose something")
+        begun = beginning(self.model_choice.value, facts_are_given=self._facts_are_given)
+        return joined([*begun, "", *lines], imports=self._imports())
+
+    def _lines(self) -> list[str]:
+        """The lines of `python` after model and facts; none if nothing is shown."""
+        raise NotImplementedError
+
+    def _imports(self) -> list[str]:
+        """What `_lines` need besides lafn_viz."""
+        line = "from lafn_viz.experiments.stages import corpus_of_others"
+        return self._corpus(line) if self.uses_other_facts else []
+
+    def _corpus(self, code: str) -> list[str]:
+        """The option `corpus` of an attribution as code, for models that need it."""
+        return [code] if capabilities(self.ready()).scale_invariant else []
+
+    def _give_python(self) -> None:
+        self.python_code.answer(self.python())
 
     def _load_model(self) -> None:
         chosen = self.model_choice.value

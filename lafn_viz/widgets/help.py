@@ -44,6 +44,7 @@ HELP: Mapping[str, str] = {
     "lafn-discard": "Take this edit back; one that it replaced comes back.",
     "lafn-beside-edit": "Another edit of this fact, whose answers stand beside this one's.",
     "lafn-passport": "Ask everything about this edit, and show it as a page.",
+    "lafn-python": "Copy Python that shows the same in a script or a notebook.",
     "lafn-cancel": "Stop what is being computed.",
 }
 

@@ -36,6 +36,8 @@ class LensExplorer(Explorer):
             clicked.
     """
 
+    uses_other_facts = False
+
     def __init__(
         self, model: "TransformerBridge | str" = "embedded", facts: Facts | None = None
     ) -> None:
@@ -72,6 +74,7 @@ class LensExplorer(Explorer):
             row(self.language, self.wording),
             self.progress,
             self.strip,
+            self.python_code,
             self.panel,
             self.latent,
         )
@@ -138,6 +141,21 @@ class LensExplorer(Explorer):
         prompt = self.lens.prompts[place]
         self.strip.show(plots.lens_strip(self.lens, prompt=place), what=f"“{prompt.text}”")
         self.status.say(self._sentence(place))
+
+    def _lines(self) -> list[str]:
+        """Read the layers for the fact in one wording, and draw the strip of one language."""
+        if self.lens is None:
+            return []
+        fact, wording = self.choice.fact, self.wording.value
+        return [
+            f"fact = facts[{fact.id!r}]",
+            "of_relation = facts.filter(relation=fact.relation)",
+            "asked = of_relation.filter(subjects=fact.subject_id).prompts()",
+            f"prompts = [prompt for prompt in asked if prompt.paraphrase == {wording}]",
+            "lens = lv.language_lens(model, prompts, facts=facts)",
+            f"lv.plots.lens_strip(lens, prompt={self._place()}).show()",
+            "lv.plots.latent_languages(lens).show()",
+        ]
 
     def _sentence(self, place: int) -> str:
         """From which layer on the names of the answer lead, in the languages that have one."""

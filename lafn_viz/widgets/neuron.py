@@ -19,6 +19,7 @@ from lafn_viz.widgets.controls import FactChoice, method_choice, named
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import Cell, row, table
+from lafn_viz.widgets.python_code import call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +119,16 @@ class NeuronPanel(w.VBox):
         """The neuron of the first row."""
         return self._neurons()[0]
 
+    def lines(self) -> list[str]:
+        """Python that draws the card of the neuron that is chosen, from `scores`."""
+        if self.card is None:
+            return []
+        neuron = tuple(self.card.neuron)
+        return [
+            f"card = lv.neuron_card(model, scores.prompts, {neuron}, scores=scores)",
+            "lv.plots.neuron_card(card).show()",
+        ]
+
     def _neurons(self) -> list[Neuron]:
         assert self._frame is not None
         return [
@@ -192,6 +203,7 @@ class NeuronExplorer(Explorer):
             self.heading,
             row(self.model_choice, self.choice, self.method),
             self.progress,
+            self.python_code,
             self.panel,
         )
         self.start()
@@ -209,6 +221,24 @@ class NeuronExplorer(Explorer):
             return attribute(model, prompts, method=method, corpus=corpus)
 
         self.submit("scores", compute, self._show)
+
+    def _lines(self) -> list[str]:
+        """Attribute the fact, and draw the card of the neuron that is chosen."""
+        if self.scores is None or self.waiting("scores"):
+            return []
+        fact = self.choice.fact
+        corpus = "corpus=corpus_of_others(model, facts, fact, prompts)"
+        attributed = call(
+            "lv.attribute", "model", "prompts", *self._corpus(corpus), method=self.method.value
+        )
+        return [
+            f"fact = facts[{fact.id!r}]",
+            "of_relation = facts.filter(relation=fact.relation)",
+            "prompts = of_relation.filter(subjects=fact.subject_id).prompts()",
+            f"scores = {attributed}",
+            "print(lv.neuron_table(scores).head(10))",
+            *self.panel.lines(),
+        ]
 
     def _show(self, scores: NeuronScores) -> None:
         self.scores = scores

@@ -25,6 +25,7 @@ from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import row
 from lafn_viz.widgets.neuron import NeuronPanel
+from lafn_viz.widgets.python_code import call
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -92,6 +93,7 @@ class OverlapExplorer(Explorer):
             self.view,
             self.progress,
             self.figure,
+            self.python_code,
             row(*self.pair),
             self.panel,
         )
@@ -259,6 +261,45 @@ class OverlapExplorer(Explorer):
             f"{located.criterion}. {control}"
         )
         self._list_shared()
+
+    def _lines(self) -> list[str]:
+        """Attribute the fact and its control, select, compare, and draw the view."""
+        if self.overlap is None:
+            return []
+        keys = [key for key in self._shown if key in self._kept]
+        fact, method = keys[0][2], keys[0][1]
+        corpus = "corpus=corpus_of_others(model, facts, facts[name], prompts)"
+        attributed = call("lv.attribute", "model", "prompts", *self._corpus(corpus), method=method)
+        checked = self.languages.chosen
+        if set(checked) != set(self.facts.languages):
+            attributed += f".select(lambda prompt: prompt.language in {checked!r})"
+        criterion = {
+            "min_languages": self.min_languages.value, "min_scripts": self.min_scripts.value
+        }  # fmt: skip
+        drawn = {
+            "heatmap": "lv.plots.overlap_heatmap(one)",
+            "upset": f"lv.plots.upset(shared, facts=[{fact!r}])",
+            "layers": "lv.plots.layer_distribution(one)",
+            "strip": f"lv.plots.attribution_strip(scores[{fact!r}], agnostic=one)",
+        }
+        return [
+            f"names = {[key[2] for key in keys]!r}  # the fact, then its control",
+            "scores = {}",
+            "for name in names:",
+            "    of_relation = facts.filter(relation=facts[name].relation)",
+            "    asked = of_relation.filter(subjects=facts[name].subject_id)",
+            '    prompts = asked.prompts(splits=["trained", "held-out pair"])',
+            f"    scores[name] = {attributed}",
+            "sets = [",
+            "    one",
+            "    for of_fact in scores.values()",
+            f"    for one in {call('lv.select_neurons', 'of_fact', **self._selection())}",
+            "]",
+            f"shared = {call('lv.overlap', 'sets', **criterion)}",
+            f"one = shared.of(facts=[{fact!r}])",
+            "print(one)",
+            f"{drawn[self.view.value]}.show()",
+        ]
 
     def _described(self, fact_id: str) -> str:
         """A fact and the model that is chosen, in words."""

@@ -23,6 +23,7 @@ from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import Cell, row, table
 from lafn_viz.widgets.neuron import NeuronPanel
+from lafn_viz.widgets.python_code import call
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -46,6 +47,8 @@ class PromptExplorer(Explorer):
     Attributes:
         scores: the scores that are shown, a `NeuronScores` of the one prompt.
     """
+
+    uses_other_facts = False
 
     def __init__(
         self, model: "TransformerBridge | str" = "embedded", facts: Facts | None = None
@@ -85,6 +88,7 @@ class PromptExplorer(Explorer):
             row(self.text, self.answer),
             self.progress,
             w.HBox([self.tokens, self.figure]).add_class("lafn-row"),
+            self.python_code,
             self.panel,
         )
         for control in (self.text, self.answer, self.language):
@@ -150,6 +154,25 @@ class PromptExplorer(Explorer):
             + self._about_language(prompt)
             + _about_seam(self.text.value, self.answer.value, prompt)
         )
+
+    def _lines(self) -> list[str]:
+        """Attribute the prompt that is shown."""
+        if self.scores is None or self.waiting("prompt"):
+            return []
+        (prompt,), method = self.scores.prompts, self.method.value
+        baseline: list[str] = []
+        if self._baseline(self.ready(), prompt, method):
+            mean = f"facts.filter(languages={prompt.language!r}).prompts()"
+            corpus = f"corpus={mean}[::{PROMPTS_APART}][:{PROMPTS_OF_MEAN}]"
+            baseline = ['baseline="mean"', corpus]
+        attributed = call("lv.attribute", "model", "[prompt]", *baseline, method=method)
+        return [
+            f"prompt = lv.{prompt!r}",
+            f"scores = {attributed}",
+            "print(float(scores.target_prob[0]))",
+            "lv.plots.attribution_strip(scores).show()",
+            *self.panel.lines(),
+        ]
 
     def _about_language(self, prompt: Prompt) -> str:
         """Which language a typed prompt was taken for, where none was chosen."""

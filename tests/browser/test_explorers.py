@@ -49,6 +49,19 @@ def status(page, text: str | re.Pattern[str], seconds: float = 90) -> str:
     return wait_status(page, ".lafn-status", text, seconds=seconds)
 
 
+def test_every_view_gives_its_python(explorers, page):
+    told = {"Overlap": "lv.plots.overlap_heatmap(one).show()", "Layers": "lv.plots.lens_strip(lens"}
+    for tab, line in told.items():
+        explorers(tab)
+        status(page, re.compile("control|names lead|Control"))
+        page.wait_for_timeout(500)
+        shown(page, ".lafn-copy-python").click()
+        code = shown(page, ".lafn-python pre")
+        expect(code).to_contain_text(line, timeout=30_000)
+        expect(code).to_contain_text("import lafn_viz as lv")
+        expect(shown(page, ".lafn-python [role=status]")).to_contain_text(re.compile("Copied|select"))
+
+
 def shown(page, selector: str):
     return page.locator(selector).locator("visible=true").first
 
