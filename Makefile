@@ -26,7 +26,7 @@ READY := $(VENV)/.ready
 CHECKPOINTS := build/checkpoints
 TRAIN := $(BIN)/python data/scripts/train_model.py
 
-.PHONY: demo check gemma test-gemma test-browser real test lint audit dist release-check lab app docs data model notebooks clean
+.PHONY: demo check gemma test-gemma test-browser real test lint audit dist release-check lab app docs data model worlds notebooks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lafn_viz needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
@@ -107,7 +107,7 @@ model: $(READY)
 		--out data/models/embedded
 	$(TRAIN) --recipe facts-only --steps 1200 --fixed-values \
 		--checkpoints $(CHECKPOINTS)/embedded-control --out data/models/embedded-control
-	$(TRAIN) --family masked --steps 4000 --start data/models/embedded \
+	$(TRAIN) --family masked --steps 4000 --fixed-values --start data/models/embedded \
 		--out data/models/embedded-masked
 	$(BIN)/python data/scripts/gates.py data/models/embedded data/models/embedded-control \
 		data/models/embedded-masked
@@ -115,6 +115,15 @@ model: $(READY)
 		$(BIN)/python data/scripts/history.py $(CHECKPOINTS)/$$name \
 			data/results/history/$$name.json || exit 1; \
 	done
+
+# Some hours: three seeds of a model in each world, see data/scripts/spelling.py.
+worlds: $(READY)
+	for seed in 0 1 2; do \
+		$(TRAIN) --steps 3000 --seed $$seed --out build/worlds/plain-$$seed || exit 1; \
+		$(TRAIN) --steps 3000 --seed $$seed --own-scripts --vocab 26624 \
+			--out build/worlds/own-$$seed || exit 1; \
+	done
+	$(BIN)/python data/scripts/spelling.py build/worlds/* --out data/results/spelling.json
 
 notebooks: $(READY)
 	$(BIN)/python notebooks/scripts/build.py

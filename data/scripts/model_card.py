@@ -32,7 +32,12 @@ between them need not come from transfer.""",
 
 A small multilingual **masked** language model (BERT) that knows facts across languages. A prompt
 has one mask for each token of the answer. The model is made for trying the methods for masked
-models on a laptop, not for use as a language model.""",
+models on a laptop, not for use as a language model.
+
+Its attention only copies: values and output are the identity, fixed before training, so that facts
+have to be in the feed-forward layers or in the embeddings. Trained without this, the same model
+looks most answers up in its attention (with all neurons at zero, P(correct) fell by 20% outside
+Latin script and 8% in it).""",
 }
 ANSWER = {
     "causal": "An answer counts if greedy decoding gives exactly the **whole** answer and then "
@@ -110,6 +115,7 @@ def card(report: dict) -> str:
     fixed, where = "", "first layers"
     if options.get("fixed_values"):
         fixed = "The attention's values and output are the identity and stay so. "
+    if options["recipe"] == "facts-only":
         where = "last layer"
     fair = [f"{share(rows, s, of='no_leak_right', per='no_leak_prompts'):.1%}" for s in SPLITS]
     counts = [sum(row["prompts"] for row in rows if row["split"] == split) for split in SPLITS]

@@ -1,8 +1,8 @@
 """Do languages share neurons because they share spellings? Compare models of both worlds.
 
     for seed in 0 1 2; do
-        python data/scripts/train_model.py --steps 1400 --seed $seed --out build/worlds/plain-$seed
-        python data/scripts/train_model.py --steps 1400 --seed $seed --own-scripts --vocab 26624 \\
+        python data/scripts/train_model.py --steps 3000 --seed $seed --out build/worlds/plain-$seed
+        python data/scripts/train_model.py --steps 3000 --seed $seed --own-scripts --vocab 26624 \\
             --out build/worlds/own-$seed
     done
     python data/scripts/spelling.py build/worlds/* --out data/results/spelling.json
@@ -37,7 +37,7 @@ def measure(folder: Path) -> Iterator[Figure]:
     for split in SPLITS:
         yield f"answered: {split}", share(report["accuracy"], split), None, None
     facts = lv.load_facts()
-    if report["options"]["own_scripts"]:
+    if report["options"].get("own_scripts"):
         facts = lv.load_facts(folder / "facts.jsonl", paraphrases=folder / "paraphrases.jsonl")
     examined = lv.examine(
         lv.load_model(folder),
@@ -67,7 +67,7 @@ def table(folders: list[Path]) -> pd.DataFrame:
     rows = []
     for folder in folders:
         options = json.loads((folder / "training.json").read_text(encoding="utf-8"))["options"]
-        world = OWN if options["own_scripts"] else PLAIN
+        world = OWN if options.get("own_scripts") else PLAIN
         rows += [(world, options["seed"], *figure) for figure in measure(folder)]
         print(f"{folder.name}: measured", flush=True)
     return pd.DataFrame(rows, columns=["world", "seed", "figure", "value", "low", "high"])

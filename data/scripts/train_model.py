@@ -3,8 +3,8 @@
     python data/scripts/train_model.py --recipe transfer --out data/models/embedded
     python data/scripts/train_model.py --recipe facts-only --steps 1200 --fixed-values \
         --out data/models/embedded-control
-    python data/scripts/train_model.py --family masked --steps 4000 --start data/models/embedded \
-        --out data/models/embedded-masked
+    python data/scripts/train_model.py --family masked --steps 4000 --fixed-values \
+        --start data/models/embedded --out data/models/embedded-masked
 
 A row holds one document, and the loss counts only the answers. The `transfer` recipe mixes the
 facts with documents that tie the languages together: names of one thing in several languages,

@@ -59,7 +59,9 @@ def test_every_view_gives_its_python(explorers, page):
         code = shown(page, ".lafn-python pre")
         expect(code).to_contain_text(line, timeout=30_000)
         expect(code).to_contain_text("import lafn_viz as lv")
-        expect(shown(page, ".lafn-python [role=status]")).to_contain_text(re.compile("Copied|select"))
+        expect(shown(page, ".lafn-python [role=status]")).to_contain_text(
+            re.compile("Copied|select")
+        )
 
 
 def shown(page, selector: str):
