@@ -456,9 +456,9 @@ print("what the layers do:", [round(value, 4) for value in both.target_change.me
 both.to_frame(top=3).query("paraphrase == 0")[["place", "layer", "neuron", "score"]]
 
 # %% [markdown]
-# The scores add up, but to almost nothing: the layers at the mask move the answer by 0.002 at most.
-# A small completeness error says that the sum is right. It does not say that there is anything to
-# find.
+# The scores add up, but to little: at the mask the last layer moves the answer by 0.05, and the
+# others by less than 0.01. A small completeness error says that the sum is right. It does not say
+# that there is much to find.
 #
 # ## Limits
 # - Scores say what moves the target along a path from a baseline that you chose. What happens when

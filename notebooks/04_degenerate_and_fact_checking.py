@@ -524,9 +524,9 @@ print(f"{len(masked_check.neurons)} neurons are frequent")
 lv.plots.fact_checking_roc(masked_check)
 
 # %% [markdown]
-# Only a third of the facts have a pair that costs a quarter of the odds, and these few decide which
-# neurons count as frequent. Those neurons still judge better than random ones, but worse than the
-# top ones, and much worse than the probability.
+# Ten of 24 have a pair that costs a quarter of the odds, and they leave a single neuron that counts
+# as frequent. It judges no better than random ones do, worse than the top ones, and far worse than
+# the probability.
 #
 # ## Limits
 # - The candidates are the 20 best neurons by attribution. A stand-in that attribution misses is not

@@ -68,13 +68,14 @@ def table(folders: list[Path]) -> pd.DataFrame:
     for folder in folders:
         options = json.loads((folder / "training.json").read_text(encoding="utf-8"))["options"]
         world = OWN if options.get("own_scripts") else PLAIN
-        rows += [(world, options["seed"], *figure) for figure in measure(folder)]
+        model = world, options["steps"], options["seed"]
+        rows += [(*model, *figure) for figure in measure(folder)]
         print(f"{folder.name}: measured", flush=True)
-    return pd.DataFrame(rows, columns=["world", "seed", "figure", "value", "low", "high"])
+    return pd.DataFrame(rows, columns=["world", "steps", "seed", "figure", "value", "low", "high"])
 
 
 def main() -> None:
-    """Measure some models, save one table, and print it with the spread over seeds."""
+    """Measure some models, save one table, and print it with a column for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
@@ -84,7 +85,7 @@ def main() -> None:
     found = table(args.models)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     found.to_json(args.out, orient="split", index=False, double_precision=4, indent=1)
-    seeds = found.pivot_table("value", "figure", ["world", "seed"], sort=False)
+    seeds = found.pivot_table("value", "figure", ["world", "steps", "seed"], sort=False)
     print(seeds.round(3).to_string())
 
 
