@@ -309,10 +309,10 @@ changed.summary().round(3)
 # %% [markdown]
 # Zeroing the best single neuron costs half a percentage point: no neuron *is* the fact. The best
 # twenty cost 17 points and the best hundred 61. A hundred random ones cost nothing that differs
-# from zero, and another fact loses only 3 points. So the answer depends on many neurons at once, and
-# on these rather than on others. (They were chosen by their mean over languages, and hardly matter in
-# Chinese: a high mean over all languages does not make a neuron one *of* all languages. Unit 3
-# takes that apart.)
+# from zero, and another fact loses only 3 points. So the answer depends on many neurons at once,
+# and on these rather than on others. (They were chosen by their mean over languages, and hardly
+# matter in Chinese: a high mean over all languages does not make a neuron one *of* all languages.
+# Unit 3 takes that apart.)
 #
 # ## Limits
 # - No text sets a neuron to zero the way we do here. Unit 4 has milder changes.

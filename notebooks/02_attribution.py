@@ -437,10 +437,11 @@ pd.concat(summaries).query("comparison == 'same minus other fact'").round(3).dro
 # %% [markdown]
 # The activation gives the largest overlap for the same fact (0.25 in the figure), but 0.175 of it
 # is there for another fact, too: much of what is active has to do with capitals, or with the
-# language. Judged by what belongs to the fact alone, four facts cannot rank integrated gradients and
-# the activation: the intervals overlap. The single gradient and the direct effect are behind here;
-# on planted neurons, gradient × activation and the direct effect find more (unit 3). AMIG at the answer's position is no better here
-# than the activation, and behind integrated gradients at the same position.
+# language. Judged by what belongs to the fact alone, four facts cannot rank integrated gradients
+# and the activation: the intervals overlap. The single gradient and the direct effect are behind
+# here; on planted neurons, gradient × activation and the direct effect find more (unit 3). AMIG at
+# the answer's position is no better here than the activation, and behind integrated gradients at
+# the same position.
 
 # %% [markdown]
 # ## A masked model

@@ -374,8 +374,8 @@ overlaps["control"].summary(across_scripts=True).round(3)
 
 # %% [markdown]
 # Beyond another fact, the control's languages share next to nothing: the interval of the difference
-# includes zero, so eight capitals show no difference, and do not exclude a small one. Now ask both models for all capitals in five languages
-# outside Latin script, where spelling does not help.
+# includes zero, so eight capitals show no difference, and do not exclude a small one. Now ask both
+# models for all capitals in five languages outside Latin script, where spelling does not help.
 
 # %%
 scripts = ["ru", "zh", "ja", "ar", "hi"]

@@ -19,18 +19,16 @@
 #
 # **Before** Units 1 to 3: what a neuron is, what its score is, which neurons languages share.
 #
-# **What to expect** Set to zero, the neurons that four or more languages share cost six capitals 42%
-# of the probability, most of it in Latin script and Russian; at the mean of other capitals 18%.
+# **What to expect** Set to zero, the neurons that four or more languages share cost six capitals
+# 42% of the probability, most of it in Latin script and Russian; at the mean of other capitals 18%.
 # Another capital loses little. Found without the asked language, and at the answer alone, they cost
-# 2 to 3% (README, 24 capitals). Their
-# values from another language bring the fact into a language that fails it, but mostly under the
-# other language's name.
-# Measured by the probability, as in the paper, only facts that the model is unsure of have
-# degenerate pairs: where it is sure, two neurons are not enough. Measured by the odds, nearly every
-# fact has some pairs, and random neurons have none. But two small effects that add up explain
-# nearly all of what these pairs do. As judges of answers, the degenerate neurons are better than
-# random ones, no better than other neurons with high attribution, and worse than the plain
-# probability of the answer.
+# 2 to 3% (README, 24 capitals). Their values from another language bring the fact into a language
+# that fails it, but mostly under the other language's name. Measured by the probability, as in the
+# paper, only facts that the model is unsure of have degenerate pairs: where it is sure, two neurons
+# are not enough. Measured by the odds, nearly every fact has some pairs, and random neurons have
+# none. But two small effects that add up explain nearly all of what these pairs do. As judges of
+# answers, the degenerate neurons are better than random ones, no better than other neurons with
+# high attribution, and worse than the plain probability of the answer.
 
 # %% tags=["setup"]
 import lafn_viz as lv

@@ -465,11 +465,12 @@ lv.plots.editor_comparison(reports)
 
 # %% [markdown]
 # Random neurons edit, but less well. Edits of single languages, added up, disturb each other and
-# what else the model knows about the subject. ROME at the paper's place, with our search, writes at the subject's last token,
-# which is too late in this model, as above; at the answer it edits these three cases as well as the
-# shared vector does. An editor that changes weights changes them for every text, so other subjects
-# suffer. An edit in a cache leaves other subjects alone by construction, whatever its neurons.
-# Three cases say little: the README has a table of a hundred, with intervals.
+# what else the model knows about the subject. ROME at the paper's place, with our search, writes at
+# the subject's last token, which is too late in this model, as above; at the answer it edits these
+# three cases as well as the shared vector does. An editor that changes weights changes them for
+# every text, so other subjects suffer. An edit in a cache leaves other subjects alone by
+# construction, whatever its neurons. Three cases say little: the README has a table of a hundred,
+# with intervals.
 #
 # ## Edited in one language, asked in another
 # An edit that was made in one language is cached under the subject's names in all languages. Does

@@ -117,3 +117,22 @@ def test_the_package_asks_in_own_scripts_what_training_showed(own_scripts, tmp_p
     assert len(shown) > 1000
     assert shown <= asked
     assert len(lv.load_facts()) == len(facts)
+
+
+def test_the_readme_tells_what_was_measured_without_shared_spellings():
+    table = json.loads((DATA / "results" / "spelling.json").read_text("utf-8"))
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    text = " ".join((DATA.parent / "README.md").read_text("utf-8").split())
+    names = {
+        f"Jaccard {where}: {what}": f"| Jaccard {where}, {what} |"
+        for where in ("across scripts", "within Latin script")
+        for what in ("same fact", "other fact")
+    }
+    for figure, told in names.items():
+        ends = ("value", "low", "high")
+        cells = [
+            "{:.3f} [{:.3f}, {:.3f}]".format(*(row[end] for end in ends))
+            for row in rows
+            if row["figure"] == figure
+        ]
+        assert f"{told} {' | '.join(cells)} |" in text
