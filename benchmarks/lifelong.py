@@ -1,8 +1,8 @@
 """A thousand edits one after the other: does the last one hold, the first one still, and the rest?
 
-    python benchmarks/lifelong.py build/lifelong --editors cache    # an hour or more for each editor
+    python benchmarks/lifelong.py build/lifelong --editors cache  # an hour or more each
     python benchmarks/lifelong.py build/lifelong --editors MEMIT
-    python benchmarks/lifelong.py build/lifelong --draw             # the figure, from what is there
+    python benchmarks/lifelong.py build/lifelong --draw           # the figure, from what is there
 
 Half a thousand facts of all relations get new objects, then other ones, and so on. Each edit is
 made on the model as the edits before it left it: those of LU-LAFNs go into one cache, where a later
