@@ -10,6 +10,7 @@ function render({ model, el }) {
   const shown = document.createElement("pre");
   shown.tabIndex = 0;
   shown.dir = "ltr";
+  shown.setAttribute("role", "region");
   shown.setAttribute("aria-label", "Python that shows the same");
   shown.hidden = true;
   const line = document.createElement("div");
