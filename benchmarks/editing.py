@@ -171,7 +171,7 @@ def agnostic_editors(model, neurons: dict[str, list[Neuron]], position: str) -> 
         chosen[case] = {
             "agnostic neurons": own,
             "another fact's": sorted(rng.sample(neurons[other], count)),
-            "random ones": random_like(own, capabilities(model).shape, seed=0) if own else [],
+            "random ones": random_like(own, capabilities(model).shape, seed=0),
         }
 
     def editor(name: str) -> Editor:

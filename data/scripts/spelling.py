@@ -31,9 +31,8 @@ PLAIN, OWN = "scripts as people write", "a script for each language"
 Figure = tuple[str, float, float | None, float | None]  # name, value, ends of its interval
 
 
-def measure(folder: Path) -> Iterator[Figure]:
-    """The figures of one model; intervals are over its facts."""
-    report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+def measure(folder: Path, report: dict) -> Iterator[Figure]:
+    """The figures of one model, with its training.json; intervals are over its facts."""
     for split in SPLITS:
         yield f"answered: {split}", share(report["accuracy"], split), None, None
     facts = lv.load_facts()
@@ -66,10 +65,11 @@ def table(folders: list[Path]) -> pd.DataFrame:
     """One row a model and figure."""
     rows = []
     for folder in folders:
-        options = json.loads((folder / "training.json").read_text(encoding="utf-8"))["options"]
+        report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        options = report["options"]
         world = OWN if options.get("own_scripts") else PLAIN
         model = world, options["steps"], options["seed"]
-        rows += [(*model, *figure) for figure in measure(folder)]
+        rows += [(*model, *figure) for figure in measure(folder, report)]
         print(f"{folder.name}: measured", flush=True)
     return pd.DataFrame(rows, columns=["world", "steps", "seed", "figure", "value", "low", "high"])
 

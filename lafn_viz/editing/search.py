@@ -8,10 +8,11 @@ on some of the prompts (see `locate.some_of_each_language`); the values of the l
 on all.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -66,18 +67,22 @@ def _evaluations_after(counts: Sequence[int]) -> list[int]:
     return [*[EVALUATIONS_AFTER_PRUNING] * len(counts[1:]), *[EVALUATIONS_AT_LAST] * bool(counts)]
 
 
-@runtime_checkable
-class Minimiser(Protocol):
+class Minimiser(ABC):
     """A search for the least loss, in one or several calls of `minimise`.
 
-    `curve` is the loss at each evaluation of all calls.
+    `curve` is the loss at each evaluation of all calls. `on_step` is called with the number and the
+    loss of each evaluation.
     """
 
-    curve: list[float]
+    def __init__(self, on_step: OnStep | None = None) -> None:
+        self.on_step = on_step
+        self.curve: list[float] = []
 
+    @abstractmethod
     def penalty(self, values: Tensor) -> Tensor:
         """What grows with the values, and is weighed by `decay` in the loss."""
 
+    @abstractmethod
     def minimise(self, start: Tensor, loss: Callable[[Tensor], Tensor], evaluations: int) -> Tensor:
         """Return the values found from `start` on, evaluating loss and gradient so often at most.
 
@@ -85,16 +90,16 @@ class Minimiser(Protocol):
             loss: of values of the form of `start`, with the penalty.
         """
 
+    def _noted(self, total: Tensor) -> float:
+        """Put a loss on the curve, say it, and return it."""
+        self.curve.append(float(total.detach()))
+        if self.on_step is not None:
+            self.on_step(len(self.curve), self.curve[-1])
+        return self.curve[-1]
 
-class LBFGSSearch:
-    """The search by L-BFGS; `minimise` returns the values of least loss that it meets.
 
-    `on_step` is called with the number and the loss of each evaluation.
-    """
-
-    def __init__(self, on_step: OnStep | None = None) -> None:
-        self.on_step = on_step
-        self.curve: list[float] = []
+class LBFGSSearch(Minimiser):
+    """The search by L-BFGS; `minimise` returns the values of least loss that it meets."""
 
     def penalty(self, values: Tensor) -> Tensor:
         """The sum of squares."""
@@ -115,7 +120,7 @@ class LBFGSSearch:
             total = loss(values)
             # Not backward(), which would also fill the gradients of a model in training.
             (values.grad,) = torch.autograd.grad(total, values, allow_unused=True)
-            if (now := _noted(self, total)) < least:
+            if (now := self._noted(total)) < least:
                 least, best = now, values.detach().clone()
             return total
 
@@ -123,7 +128,7 @@ class LBFGSSearch:
         return best
 
 
-class AdamSearch:
+class AdamSearch(Minimiser):
     """The search of ROME's authors (Meng et al. 2022, appendix E.5, and their code).
 
     Adam goes on until the loss is below `ADAM_ENOUGH`, and returns its last values. After each step
@@ -145,8 +150,8 @@ class AdamSearch:
                 "position there is nothing; give other neurons or another position, or "
                 "search='lbfgs'"
             )
-        self.there, self.clamp, self.on_step = there, clamp, on_step
-        self.curve: list[float] = []
+        super().__init__(on_step)
+        self.there, self.clamp = there, clamp
 
     def penalty(self, values: Tensor) -> Tensor:
         """|values| / |what is there|^2, summed over rows."""
@@ -163,7 +168,7 @@ class AdamSearch:
         for left in reversed(range(evaluations)):
             total = loss(values)
             # The loss of several rows is a sum over them.
-            if _noted(self, total) < ADAM_ENOUGH * longest.numel() or not left:
+            if self._noted(total) < ADAM_ENOUGH * longest.numel() or not left:
                 break
             (values.grad,) = torch.autograd.grad(total, values, allow_unused=True)
             optimiser.step()
@@ -171,14 +176,6 @@ class AdamSearch:
                 length = values.norm(dim=-1, keepdim=True)
                 values *= (longest / length.clamp_min(1e-30)).clamp_max(1)
         return values.detach()
-
-
-def _noted(search: LBFGSSearch | AdamSearch, total: Tensor) -> float:
-    """Put a loss on the curve, say it, and return it."""
-    search.curve.append(float(total.detach()))
-    if search.on_step is not None:
-        search.on_step(len(search.curve), search.curve[-1])
-    return search.curve[-1]
 
 
 @contextmanager

@@ -66,6 +66,14 @@ class FactChoice(w.HBox):
         """The fact that is chosen."""
         return self.facts[self.subject.value]
 
+    def lines(self) -> list[str]:
+        """Python that takes the chosen fact from `facts`: `fact`, and its prompts `asked`."""
+        return [
+            f"fact = facts[{self.fact.id!r}]",
+            "of_relation = facts.filter(relation=fact.relation)",
+            "asked = of_relation.filter(subjects=fact.subject_id).prompts()",
+        ]
+
     def _subjects(self, relation: str) -> list[tuple[str, str]]:
         """Return the name and the fact's id of each subject of a relation, sorted by name."""
         names: dict[str, str] = {}

@@ -93,8 +93,6 @@ class Explorer(Kept, w.VBox):
         causal: offer no masked models.
     """
 
-    uses_other_facts = True  # for the baseline, in models that need it
-
     def __init__(
         self,
         model: "TransformerBridge | str | Path",
@@ -165,8 +163,7 @@ class Explorer(Kept, w.VBox):
 
     def _imports(self) -> list[str]:
         """What `_lines` need besides lafn_viz."""
-        line = "from lafn_viz.experiments.stages import corpus_of_others"
-        return self._corpus(line) if self.uses_other_facts else []
+        return []
 
     def _corpus(self, code: str) -> list[str]:
         """The option `corpus` of an attribution as code, for models that need it."""

@@ -36,8 +36,6 @@ class LensExplorer(Explorer):
             clicked.
     """
 
-    uses_other_facts = False
-
     def __init__(
         self, model: "TransformerBridge | str" = "embedded", facts: Facts | None = None
     ) -> None:
@@ -146,12 +144,9 @@ class LensExplorer(Explorer):
         """Read the layers for the fact in one wording, and draw the strip of one language."""
         if self.lens is None:
             return []
-        fact, wording = self.choice.fact, self.wording.value
         return [
-            f"fact = facts[{fact.id!r}]",
-            "of_relation = facts.filter(relation=fact.relation)",
-            "asked = of_relation.filter(subjects=fact.subject_id).prompts()",
-            f"prompts = [prompt for prompt in asked if prompt.paraphrase == {wording}]",
+            *self.choice.lines(),
+            f"prompts = [prompt for prompt in asked if prompt.paraphrase == {self.wording.value}]",
             "lens = lv.language_lens(model, prompts, facts=facts)",
             f"lv.plots.lens_strip(lens, prompt={self._place()}).show()",
             "lv.plots.latent_languages(lens).show()",

@@ -19,7 +19,7 @@ from lafn_viz.widgets.controls import FactChoice, method_choice, named
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import Cell, row, table
-from lafn_viz.widgets.python_code import call
+from lafn_viz.widgets.python_code import OTHER_FACTS, call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,19 +226,20 @@ class NeuronExplorer(Explorer):
         """Attribute the fact, and draw the card of the neuron that is chosen."""
         if self.scores is None or self.waiting("scores"):
             return []
-        fact = self.choice.fact
-        corpus = "corpus=corpus_of_others(model, facts, fact, prompts)"
+        corpus = "corpus=corpus_of_others(model, facts, fact, asked)"
         attributed = call(
-            "lv.attribute", "model", "prompts", *self._corpus(corpus), method=self.method.value
+            "lv.attribute", "model", "asked", *self._corpus(corpus), method=self.method.value
         )
         return [
-            f"fact = facts[{fact.id!r}]",
-            "of_relation = facts.filter(relation=fact.relation)",
-            "prompts = of_relation.filter(subjects=fact.subject_id).prompts()",
+            *self.choice.lines(),
             f"scores = {attributed}",
             "print(lv.neuron_table(scores).head(10))",
             *self.panel.lines(),
         ]
+
+    def _imports(self) -> list[str]:
+        """What other facts are taken with."""
+        return self._corpus(OTHER_FACTS)
 
     def _show(self, scores: NeuronScores) -> None:
         self.scores = scores

@@ -25,7 +25,7 @@ from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import row
 from lafn_viz.widgets.neuron import NeuronPanel
-from lafn_viz.widgets.python_code import call
+from lafn_viz.widgets.python_code import OTHER_FACTS, call
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -300,6 +300,10 @@ class OverlapExplorer(Explorer):
             "print(one)",
             f"{drawn[self.view.value]}.show()",
         ]
+
+    def _imports(self) -> list[str]:
+        """What other facts are taken with."""
+        return self._corpus(OTHER_FACTS)
 
     def _described(self, fact_id: str) -> str:
         """A fact and the model that is chosen, in words."""

@@ -48,8 +48,6 @@ class PromptExplorer(Explorer):
         scores: the scores that are shown, a `NeuronScores` of the one prompt.
     """
 
-    uses_other_facts = False
-
     def __init__(
         self, model: "TransformerBridge | str" = "embedded", facts: Facts | None = None
     ) -> None:

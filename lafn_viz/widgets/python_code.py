@@ -8,6 +8,7 @@ import traitlets
 
 from lafn_viz.widgets.html import STATIC
 
+OTHER_FACTS = "from lafn_viz.experiments.stages import corpus_of_others"
 OWN = "...  # the {} that the explorer was given"
 
 

@@ -38,7 +38,7 @@ from lafn_viz.editing.baselines.weight_edits import (
 from lafn_viz.editing.forward import EditedForward, EditPosition, acted_on
 from lafn_viz.editing.kept import kept_prompts
 from lafn_viz.editing.loss import EditLoss
-from lafn_viz.editing.search import AdamSearch, LBFGSSearch, Minimiser, Search
+from lafn_viz.editing.search import CLAMP, AdamSearch, LBFGSSearch, Minimiser, Search
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import hook_block_out, hook_post, hook_written
@@ -90,11 +90,10 @@ def rome(
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        target_values = TargetValues(model, case, languages, position, prefixes)
+        before = random_prefixes(model, prefixes)
+        target_values = TargetValues(model, case, languages, position, before)
         keys = target_values.keys(layer)
-        minimiser: Minimiser = LBFGSSearch()
-        if search == "as_published":
-            minimiser = AdamSearch(target_values.mean(hook_written(layer)).norm(dim=1))
+        minimiser = target_values.minimiser(search, hook_written(layer), CLAMP)
         residuals = target_values.residuals(layer, divergence, decay, minimiser, evaluations)
         moment = second_moments(model, stays)[layer]
         return WeightEdit({layer: rank_one(moment, keys, residuals)})
@@ -148,10 +147,7 @@ def memit(
         moments = second_moments(model, stays)
         residuals = []
         for values in of_cases:
-            minimiser: Minimiser = LBFGSSearch()
-            if search == "as_published":
-                there = values.mean(hook_block_out(last)).norm(dim=1)
-                minimiser = AdamSearch(there, clamp=CLAMP_OF_STREAM)
+            minimiser = values.minimiser(search, hook_block_out(last), CLAMP_OF_STREAM)
             residuals.append(values.residuals(last, divergence, decay, minimiser, evaluations))
         target = block_outputs() + torch.cat(residuals)
         changes: dict[int, Tensor] = {}
@@ -166,13 +162,14 @@ def memit(
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> WeightEdit:
-        return solve(model, [TargetValues(model, case, languages, position, prefixes)])
+        before = random_prefixes(model, prefixes)
+        return solve(model, [TargetValues(model, case, languages, position, before)])
 
     @reads_model
     def edit_all(model: "TransformerBridge", cases: Sequence[EditCase]) -> WeightEdit:
+        before = random_prefixes(model, prefixes)
         return solve(
-            model,
-            [TargetValues(model, case, case.languages, position, prefixes) for case in cases],
+            model, [TargetValues(model, case, case.languages, position, before) for case in cases]
         )
 
     options = {
@@ -217,10 +214,10 @@ class TargetValues:
         case: EditCase,
         languages: Sequence[str],
         position: EditPosition,
-        prefixes: int = 0,
+        prefixes: Sequence[str] = (),
     ) -> None:
         edited = acted_on(case.prompts("edit", languages=languages), position)
-        before = [(), *((text,) for text in random_prefixes(model, prefixes))]
+        before = [(), *((text,) for text in prefixes)]
         edited = [replace(p, examples=(*text, *p.examples)) for p in edited for text in before]
         keep = acted_on(kept_prompts(model, case, languages), position)
         with_questions = {prompt.language for prompt in edited}
@@ -244,6 +241,12 @@ class TargetValues:
             edit_loss, groups, layer,
             divergence=divergence, decay=decay, minimiser=minimiser, evaluations=evaluations,
         )  # fmt: skip
+
+    def minimiser(self, search: Search, hook_name: str, clamp: float) -> Minimiser:
+        """What searches the residuals; as published, they are bounded by the value of a hook."""
+        if search == "lbfgs":
+            return LBFGSSearch()
+        return AdamSearch(self.mean(hook_name).norm(dim=1), clamp=clamp)
 
     def keys(self, layer: int) -> Float[Tensor, "group neuron"]:
         """The key of each language: what a layer's neurons do at the edited position.
