@@ -19,7 +19,7 @@ from lafn_viz.editing.evaluation.before_after import (
 )
 from lafn_viz.plots.style import isolated
 from lafn_viz.widgets.edit_stack import EditKey, EditStack, StagedEdit
-from lafn_viz.widgets.html import Cell, table
+from lafn_viz.widgets.html import Cell, outdated, table
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -37,12 +37,14 @@ class AnswerTables(w.HTML):
     Attributes:
         comparison: the answers that are shown, a `Comparison`; None while there are none.
         edit: the edit that they belong to.
+        only_failures: whether questions that went well are left out.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.comparison: Comparison | None = None
         self.edit: Edit | None = None
+        self.only_failures = False
         self._drawn = ""  # the tables without a note over them
         # Questions and answers without the edits: these do not change while sliders move.
         self._before: dict[tuple[str, frozenset[EditKey], str], tuple[Asked, Said]] = {}
@@ -67,15 +69,18 @@ class AnswerTables(w.HTML):
     def show(self, edit: Edit, comparison: Comparison) -> None:
         """Draw the answers that belong to an edit."""
         self.edit, self.comparison = edit, comparison
-        self.value = self._drawn = "".join(_table(comparison, group) for group in GROUPS)
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the answers that are there, all of them or only the failures."""
+        if self.comparison is not None:
+            self.value = self._drawn = "".join(
+                _table(self.comparison, group, only_failures=self.only_failures) for group in GROUPS
+            )
 
     def outdate(self, note: str) -> None:
         """Dim the answers under a note, until others are drawn."""
-        if self._drawn:
-            self.value = (
-                f'<p class="lafn-outdated-answers">{escape(note)}</p>'
-                f'<div class="lafn-dimmed">{self._drawn}</div>'
-            )
+        self.value = outdated(self._drawn, note)
 
     def clear(self) -> None:
         """Show no answers."""
@@ -92,12 +97,18 @@ class AnswerTables(w.HTML):
         )
 
 
-def _table(comparison: Comparison, group: Group) -> str:
+def _table(comparison: Comparison, group: Group, *, only_failures: bool) -> str:
     """One group as an HTML table; empty where it has no questions."""
     asked, is_edit = comparison.asked, group == "the edit"
+    good, total = comparison.counts(group)
+    if only_failures and total and good == total:
+        return (
+            f'<p class="lafn-all-well"><strong>{escape(TITLES[group])}</strong><br>'
+            f'<span class="lafn-good">✓</span> All {total} are as they should be.</p>'
+        )
     rows = []
     for i, prompt in enumerate(asked.prompts):
-        if asked.groups[i] != group:
+        if asked.groups[i] != group or (only_failures and comparison.well[i]):
             continue
         code, tone = prompt.language, "good" if comparison.well[i] else "bad"
         cells = [

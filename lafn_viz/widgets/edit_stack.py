@@ -4,8 +4,9 @@
    one out, `replace_all` exchanges them all.
 2. `scale` multiplies all values of an edit, `set_factor` the value of one neuron. The edit itself
    stays as it was optimised; `StagedEdit.applied` multiplies.
-3. Every step keeps the edits before it, and `undo` returns to them. A slider that is dragged sends
-   many values: consecutive changes of the same number are one step.
+3. Every step keeps the edits before it, and `undo` returns to them; `redo` takes that back, until
+   another step is made. A slider that is dragged sends many values: consecutive changes of the same
+   number are one step.
 
 No widget is needed here: `LiveEditor` keeps one stack for each model and draws it.
 """
@@ -60,17 +61,19 @@ class StagedEdit:
 
 @dataclass(frozen=True)
 class EditStack:
-    """Edits of one model, the last one on top, with the states that `undo` returns to.
+    """Edits of one model, the last one on top, with the states that `undo` and `redo` return to.
 
     Attributes:
         edits: at most one for each subject and relation.
         history: the edits before each step, oldest first.
+        undone: the edits before each `undo`, the last one last.
         dragged: the number that the last step changed (an edit and a neuron of it, or None for all
             its values), so that the next change of the same number belongs to that step.
     """
 
     edits: tuple[StagedEdit, ...] = ()
     history: tuple[tuple[StagedEdit, ...], ...] = ()
+    undone: tuple[tuple[StagedEdit, ...], ...] = field(default=(), compare=False)
     dragged: tuple[EditKey, Neuron | None] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -146,7 +149,20 @@ class EditStack:
 
     def undo(self) -> "EditStack":
         """Return to the edits before the last step; the stack itself where there was no step."""
-        return EditStack(self.history[-1], self.history[:-1]) if self.history else self
+        if not self.history:
+            return self
+        return EditStack(self.history[-1], self.history[:-1], (*self.undone, self.edits))
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step to take again."""
+        return bool(self.undone)
+
+    def redo(self) -> "EditStack":
+        """Return to the edits before the last `undo`; the stack itself where there was none."""
+        if not self.undone:
+            return self
+        return EditStack(self.undone[-1], (*self.history, self.edits), self.undone[:-1])
 
     def _step(self, edits: Iterable[StagedEdit]) -> "EditStack":
         return EditStack(tuple(edits), (*self.history, self.edits))

@@ -22,12 +22,14 @@ from lafn_viz.neurons.neuron_sets import Neuron
 from lafn_viz.widgets.answers import AnswerTables
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import EditChoice
+from lafn_viz.widgets.download import Download, csv_of
 from lafn_viz.widgets.edit_files import EditFiles
 from lafn_viz.widgets.edit_stack import EditStack, StagedEdit
 from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView, still
 from lafn_viz.widgets.html import row
 from lafn_viz.widgets.names import new_object, subject_id
+from lafn_viz.widgets.own_prompt import OwnPromptPanel
 from lafn_viz.widgets.passport import PassportPanel
 from lafn_viz.widgets.python_code import call
 from lafn_viz.widgets.verdict import Verdict
@@ -70,17 +72,20 @@ class LiveEditor(Explorer):
             "Values are added to a few neurons where the subject is read; no weight changes.",
             causal=True,
         )
-        self.files = EditFiles(None if root is None else Path(root))
+        self.files = EditFiles(
+            None if root is None else Path(root), edits=lambda: self.cache, guarded=self.guarded
+        )
         # Edits do not fit another model: the stack of each waits until its model is chosen again.
         self._stacks: defaultdict[str, EditStack] = defaultdict(EditStack)
         self._weights = ""  # of the model that is chosen
         self._make_form()
         self._make_panel()
-        for name in ("edit", "undo", "remove"):
+        for name in ("edit", "undo", "redo", "remove"):
             button = getattr(self, f"{name}_button").add_class(f"lafn-{name}")
             button.on_click(self.guarded(getattr(self, f"_{name}")))
         self.files.save_button.on_click(self.guarded(self._save, at=self.files.status))
         self.files.load_button.on_click(self.guarded(self._load, at=self.files.status))
+        self.files.upload.observe(self.guarded(self._upload, at=self.files.status), "value")
         self.children = (
             self.heading,
             row(self.model_choice, self.relation, self.subject, self.new_object),
@@ -124,7 +129,14 @@ class LiveEditor(Explorer):
         self.selected = EditChoice(self._show_selected, guarded=self.guarded)
         self.remove_button = w.Button(description="Remove")
         self.undo_button = w.Button(description="Undo", disabled=True)
+        self.redo_button = w.Button(description="Redo", disabled=True)
         self.answers = AnswerTables()
+        self.only_failures = w.Checkbox(
+            description="only failures", indent=False, layout={"width": "auto"}
+        ).add_class("lafn-only-failures")
+        self.only_failures.observe(self.guarded(self._on_only_failures), "value")
+        self.answers_file = Download("Answers as CSV", self._answers_csv, guarded=self.guarded)
+        self.own_prompt = OwnPromptPanel(self, lambda: self.cache)
         self.scale = w.FloatSlider(
             value=1, min=0, max=2, step=0.1, description="All values", layout=WIDE
         ).add_class("lafn-scale")
@@ -136,12 +148,15 @@ class LiveEditor(Explorer):
         self.passport = PassportPanel(self, lambda: (self.stack, self.selected.value))
         heading = w.HTML("<h3>By hand: multiply the values that are added</h3>")
         by_hand = w.VBox([heading, self.scale, self.sliders]).add_class("lafn-by-hand")
+        asked = w.VBox(
+            [row(self.only_failures, self.answers_file), self.answers, self.own_prompt]
+        ).add_class("lafn-asked")
         self.panel = w.VBox(
             [
-                row(self.selected, self.remove_button, self.undo_button),
+                row(self.selected, self.remove_button, self.undo_button, self.redo_button),
                 self.verdict,
                 # The sliders stay beside the answers, which they change.
-                w.HBox([by_hand, self.answers]).add_class("lafn-beside"),
+                w.HBox([by_hand, asked]).add_class("lafn-beside"),
                 self.values,
                 self.passport,
             ],
@@ -289,6 +304,10 @@ class LiveEditor(Explorer):
         if self.stack.can_undo:
             self._set_stack(self.stack.undo())
 
+    def _redo(self) -> None:
+        if self.stack.can_redo:
+            self._set_stack(self.stack.redo())
+
     def _remove(self) -> None:
         if self.stack:
             self._set_stack(self.stack.remove(self.selected.value))
@@ -300,7 +319,7 @@ class LiveEditor(Explorer):
     def _show_stack(self, previous: EditStack) -> None:
         """Draw the stack, and select the edit that was not on the stack that was shown before."""
         stack = self.stack
-        self.undo_button.disabled = not stack.can_undo
+        self._show_steps()
         self.panel.layout.display = "" if stack else "none"
         new = stack.new_since(previous)
         self.selected.show(stack, new[-1].key if new else self.selected.value)
@@ -309,6 +328,7 @@ class LiveEditor(Explorer):
         else:
             self.drop("answers")
             self.passport.drop()
+            self.own_prompt.drop()
             self.answers.clear()
             self.verdict.clear()
             self.curve.show(None)
@@ -356,8 +376,27 @@ class LiveEditor(Explorer):
     def _drag(self, stack: EditStack) -> None:
         """Take over what a slider changed. The sliders stay, as one of them is being dragged."""
         self._stacks[self._weights] = stack
-        self.undo_button.disabled = False
+        self._show_steps()
         self._show_values()
+
+    def _show_steps(self) -> None:
+        """Offer to take back and to repeat what there is."""
+        self.undo_button.disabled = not self.stack.can_undo
+        self.redo_button.disabled = not self.stack.can_redo
+
+    def _on_only_failures(self) -> None:
+        self.answers.only_failures = self.only_failures.value
+        self.answers.draw()
+
+    def _answers_csv(self) -> tuple[str, bytes]:
+        """The answers that are shown, all of them, as a file.
+
+        Raises:
+            ValueError: while there are none.
+        """
+        if self.comparison is None:
+            raise ValueError("no answers are shown yet; wait a moment")
+        return "answers.csv", csv_of(self.comparison.to_frame())
 
     def _show_values(self) -> None:
         """Draw the values of the selected edit, and ask for the answers that they lead to."""
@@ -380,14 +419,29 @@ class LiveEditor(Explorer):
             )
 
         self.submit("answers", compute, show)
+        self.own_prompt.ask()
 
     def _save(self) -> None:
         self.files.save(self.cache)
 
     def _load(self) -> None:
-        model, edits = self.ready(), list(self.files.load())
+        edits = self.files.load()
+        self._take(edits)
+        self.files.loaded(len(edits))
+
+    def _upload(self) -> None:
+        if uploaded := self.files.uploaded():
+            name, edits = uploaded
+            self._take(edits)
+            self.files.loaded(len(edits), name)
+
+    def _take(self, edits: EditCache) -> None:
+        """Put other edits in place of those on the stack.
+
+        Raises:
+            EditError: for edits of another model.
+        """
+        model = self.ready()
         for edit in edits:
             edit.require(model)
-        staged = [StagedEdit.loaded(edit, self.facts) for edit in edits]
-        self._set_stack(self.stack.replace_all(staged))
-        self.files.loaded(len(staged))
+        self._set_stack(self.stack.replace_all(StagedEdit.loaded(x, self.facts) for x in edits))

@@ -46,3 +46,12 @@ def _cell(cell: Cell | str) -> str:
     language = f' lang="{escape(cell.language)}"' if cell.language else ""
     tone = f' class="lafn-{cell.tone}"' if cell.tone else ""
     return f'<td dir="auto"{language}{tone}>{escape(cell.text)}</td>'
+
+
+def outdated(drawn: str, note: str) -> str:
+    """Return HTML that was drawn before, dimmed, under a note; nothing where nothing was drawn."""
+    if not drawn:
+        return ""
+    return (
+        f'<p class="lafn-outdated-answers">{escape(note)}</p><div class="lafn-dimmed">{drawn}</div>'
+    )

@@ -16,6 +16,7 @@ from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice, named
+from lafn_viz.widgets.download import Download, csv_of
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import Cell, row, table
@@ -44,10 +45,12 @@ class NeuronPanel(w.VBox):
             layout={"width": "220px"},
         ).add_class("lafn-neuron")  # fmt: skip
         self.field.observe(explorer.guarded(self._on_field), "value")
+        self.file = Download("Table as CSV", self._csv, guarded=explorer.guarded)
         self.figure = FigureView()
         self.figure.add_class("lafn-card")
         self.strongest = w.HTML()
-        super().__init__([self.title, self.box, self.field, self.figure, self.strongest])
+        under = row(self.field, self.file)
+        super().__init__([self.title, self.box, under, self.figure, self.strongest])
 
     def show(self, frame: "pd.DataFrame", scores: NeuronScores, title: str) -> None:
         """Show a table, whose columns `layer` and `neuron` name the neuron of each row.
@@ -78,6 +81,16 @@ class NeuronPanel(w.VBox):
         self.forget()
         self.title.value = ""
         self._put()
+
+    def _csv(self) -> tuple[str, bytes]:
+        """The table as a file, with all digits.
+
+        Raises:
+            ValueError: while there is none.
+        """
+        if self._frame is None or not self.box.children:
+            raise ValueError("no neurons are listed yet; choose a fact, or two languages")
+        return "neurons.csv", csv_of(self._frame)
 
     def _put(self, *tables: w.Widget) -> None:
         previous, self.box.children = self.box.children, tables

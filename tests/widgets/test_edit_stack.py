@@ -1,6 +1,8 @@
 """The stack of edits as a value: every step, undo, sliders, and a cache for each model."""
 
+import contextlib
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,6 +79,28 @@ def test_undo_returns_to_the_value_before_each_step(drawn):
         assert stack.edits == values_before.pop()
     assert not stack.can_undo
     assert stack == stack.undo() == EditStack()
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@given(steps, st.integers(1, 4))
+def test_redo_takes_back_each_undo_until_another_step(drawn, n_undone):
+    stack = EditStack()
+    for step in drawn:
+        with contextlib.suppress(KeyError):
+            stack = step(stack)
+    stack = replace(stack, undone=())
+    states = [stack]
+    while states[-1].can_undo and len(states) <= n_undone:
+        states.append(states[-1].undo())
+    undone = states[-1]
+    for before in reversed(states):
+        assert (undone, undone.undone) == (before, before.undone)
+        undone = undone.redo()
+    assert undone == stack == stack.redo()
+    # Another step forgets what was undone.
+    other = states[-1].push(EDITS[0])
+    assert not other.can_redo
+    assert other.redo() is other
 
 
 def test_dragging_one_slider_is_one_step():

@@ -12,6 +12,7 @@ function plotly(model) {
       // As a module of its own: the page may hold another plotly, or RequireJS.
       const module = { exports: {} };
       new Function("module", "exports", "define", message.code)(module, module.exports, undefined);
+      page.code = message.code;
       resolve(module.exports);
     };
     model.on("msg:custom", receive);
@@ -30,6 +31,56 @@ function cellOf(point) {
   const at = point.pointIndex ?? point.pointNumber ?? 0;
   const [row, column] = Array.isArray(at) ? at : [0, at];
   return { curve: point.curveNumber, row, column };
+}
+
+function download(name, blob) {
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = URL.createObjectURL(blob);
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+// A page of its own that draws the figure without a network.
+function asPage({ data, layout, config }, title) {
+  const text = (value) => value.replace(/[&<]/g, (x) => (x === "&" ? "&amp;" : "&lt;"));
+  // No text in the data may end the script.
+  const json = JSON.stringify([data, layout, config]).replaceAll("<", "\\u003c");
+  return (
+    `<!doctype html><html lang="en"><meta charset="utf-8"><title>${text(title)}</title>` +
+    `<style>body { margin: 0; background: #fff; }</style><div id="figure"></div>` +
+    `<script>${page.code}</script>\n<script>Plotly.newPlot("figure", ...${json})</script></html>\n`
+  );
+}
+
+// As it is in Python, light and of its own width, whatever the page looks like.
+async function save(model, kind) {
+  const figure = JSON.parse(model.get("figure"));
+  const { filename, scale } = figure.config.toImageButtonOptions;
+  const drawer = await plotly(model);
+  const name = `${filename}.${kind}`;
+  if (kind === "html") {
+    download(name, new Blob([asPage(figure, model.get("label"))], { type: "text/html" }));
+    return;
+  }
+  const { width, height } = figure.layout;
+  const image = await drawer.toImage(figure, { format: kind, width, height, scale });
+  download(name, await (await fetch(image)).blob());
+}
+
+function saveButtons(model) {
+  const line = document.createElement("div");
+  line.className = "lafn-save-figure";
+  line.setAttribute("role", "group");
+  line.setAttribute("aria-label", "Save the figure");
+  for (const kind of ["svg", "png", "html"]) {
+    const button = document.createElement("button");
+    button.textContent = kind.toUpperCase();
+    button.title = `Save the figure as ${kind === "html" ? "a page" : "a picture"}`;
+    button.addEventListener("click", () => save(model, kind).catch(console.error));
+    line.append(button);
+  }
+  return line;
 }
 
 // In a tab that is not open text has no size, and titles would be drawn over captions.
@@ -51,7 +102,7 @@ async function render({ model, el }) {
   plot.setAttribute("role", "group");
   const note = document.createElement("p");
   note.className = "lafn-outdated-note";
-  el.append(note, plot);
+  el.append(note, plot, saveButtons(model));
   const dim = () => {
     note.textContent = model.get("outdated");
     el.classList.toggle("lafn-outdated", Boolean(note.textContent));
