@@ -51,11 +51,14 @@ class Study:
         model, *files = json.loads(environment.get(VARIABLE, '["embedded"]'))
         return cls(model, tuple(files))
 
-    def page(self) -> "w.Tab":
-        """Return the page of all explorers."""
+    def page(self) -> "w.VBox":
+        """Return the page of all explorers, with its state, which keeps the address."""
+        import ipywidgets as w
+
         from lafn_viz.widgets import page
 
         facts = None
         if self.files:
             facts = load_facts(self.files[0], paraphrases=self.files[1])
-        return page(self.model, facts)
+        tabs = page(self.model, facts)
+        return w.VBox([tabs.state, tabs])

@@ -62,6 +62,16 @@ class FactChoice(w.HBox):
         self.add_class("lafn-row")
 
     @property
+    def value(self) -> str:
+        """The id of the fact that is chosen; to set another raises KeyError if it is not here."""
+        return str(self.subject.value)
+
+    @value.setter
+    def value(self, fact_id: str) -> None:
+        self.relation.value = self.facts[fact_id].relation
+        self.subject.value = fact_id
+
+    @property
     def fact(self) -> Fact:
         """The fact that is chosen."""
         return self.facts[self.subject.value]

@@ -52,7 +52,7 @@ class EditFiles(w.VBox):
         super().__init__(
             [
                 row(self.path, self.save_button, self.load_button),
-                row(w.Label("or as a file"), self.download, self.upload, self.status),
+                row(w.HTML("or as a file"), self.download, self.upload, self.status),
             ]
         )
 

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import ipywidgets as w
 
@@ -41,6 +41,28 @@ N_SLIDERS = 5  # the neurons with the largest values get a slider each
 WIDE = {"width": "420px"}
 
 
+class _TypedFact:
+    """The fact whose subject is typed; none while the name stands for none."""
+
+    def __init__(self, editor: "LiveEditor") -> None:
+        self._editor = editor
+
+    @property
+    def value(self) -> str:
+        editor, relation = self._editor, self._editor.relation.value
+        try:
+            subject = subject_id(editor.facts, relation, editor.subject.value)
+        except ValueError:
+            return ""
+        return next(iter(editor.facts.filter(relation=relation, subjects=subject))).id
+
+    @value.setter
+    def value(self, fact_id: str) -> None:
+        fact = self._editor.facts[fact_id]
+        self._editor.relation.value = fact.relation
+        self._editor.subject.value = next(iter(fact.subject.values()))
+
+
 class LiveEditor(Explorer):
     """Choose a subject and a new object, edit, compare every language, and take it back.
 
@@ -73,11 +95,12 @@ class LiveEditor(Explorer):
             causal=True,
         )
         self.files = EditFiles(
-            None if root is None else Path(root), edits=lambda: self.cache, guarded=self.guarded
+            None if root is None else Path(root), edits=self._given, guarded=self.guarded
         )
         # Edits do not fit another model: the stack of each waits until its model is chosen again.
         self._stacks: defaultdict[str, EditStack] = defaultdict(EditStack)
         self._weights = ""  # of the model that is chosen
+        self._saved: dict[str, tuple[StagedEdit, ...]] = {}  # of each model, as last saved
         self._make_form()
         self._make_panel()
         for name in ("edit", "undo", "redo", "remove"):
@@ -110,6 +133,7 @@ class LiveEditor(Explorer):
         self.subject = w.Combobox(
             description="Subject", placeholder="a name in any language"
         ).add_class("lafn-subject")
+        self.subject.observe(self.guarded(lambda: None), "value")
         self.new_object = w.Combobox(
             description="New object", placeholder="a name in any language"
         ).add_class("lafn-object")
@@ -120,7 +144,7 @@ class LiveEditor(Explorer):
             options=[(x.replace("_", " "), x) for x in get_args(EditPosition)],
             value="answer", description="Position", layout={"width": "230px"},
         ).add_class("lafn-position")  # fmt: skip
-        self.languages = Languages(self.facts.languages, lambda _: None)
+        self.languages = Languages(self.facts.languages, self.guarded(lambda: None))
         self.edit_button = w.Button(description="Edit", button_style="primary")
         self.curve = FigureView().add_class("lafn-curve")
 
@@ -178,6 +202,22 @@ class LiveEditor(Explorer):
         """The answers that are shown of the selected edit."""
         return self.answers.comparison
 
+    def common(self) -> dict[str, Any]:
+        """The controls that other tabs have too."""
+        return {**super().common(), "fact": _TypedFact(self), "languages": self.languages}
+
+    def follow(self) -> None:
+        """Offer the names of the relation that was set from outside; the edits stay."""
+        self._suggest_names()
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there are edits that were not saved, nor given to the browser."""
+        return any(
+            stack.edits and stack.edits != self._saved.get(weights)
+            for weights, stack in self._stacks.items()
+        )
+
     def begin(self) -> None:
         """Show the edits of the model that was loaded."""
         assert self.model is not None
@@ -200,7 +240,7 @@ class LiveEditor(Explorer):
         model = self.ready()
         if self.waiting("edit"):
             raise ValueError("an edit is being made; wait for it, or cancel it")
-        wanted, languages = new_object(self.new_object.value), self.languages.chosen
+        wanted, languages = new_object(self.new_object.value), self.languages.value
         if not isinstance(wanted, str):
             languages = tuple(code for code in languages if code in wanted)
         case = counterfactual_case(
@@ -423,6 +463,16 @@ class LiveEditor(Explorer):
 
     def _save(self) -> None:
         self.files.save(self.cache)
+        self._are_saved()
+
+    def _given(self) -> EditCache:
+        """The edits that the browser gets as a file."""
+        cache = self.cache
+        self._are_saved()
+        return cache
+
+    def _are_saved(self) -> None:
+        self._saved[self._weights] = self.stack.edits
 
     def _load(self) -> None:
         edits = self.files.load()
@@ -445,3 +495,4 @@ class LiveEditor(Explorer):
         for edit in edits:
             edit.require(model)
         self._set_stack(self.stack.replace_all(StagedEdit.loaded(x, self.facts) for x in edits))
+        self._are_saved()

@@ -1,7 +1,7 @@
 """What all explorers share: the choice of a model, background work, the status line, languages."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import ipywidgets as w
 import traitlets
 
 from lafn_viz.core.arguments import real, takes
+from lafn_viz.core.messages import listed, quoted
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.languages import language_name
@@ -111,6 +112,8 @@ class Explorer(Kept, w.VBox):
         self.lock = threading.RLock()
         self.tasks: dict[str, Task] = {}
         self.views: tuple[FigureView, ...] = ()  # what is drawn of the model and the choices
+        self.listeners: list[Callable[[], None]] = []  # called after each change of a control
+        self._choosing: int | None = None  # the thread that sets controls, to act once at the end
         models: list[tuple[str, Any]] = [
             (name, name)
             for name in installed_models()
@@ -143,6 +146,49 @@ class Explorer(Kept, w.VBox):
     def begin(self) -> None:
         """Show the first result; called whenever a model has been loaded."""
         raise NotImplementedError
+
+    def common(self) -> dict[str, Any]:
+        """The controls, by name, that other tabs of a page have too; each has a `value`."""
+        return {"model": self.model_choice}
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The values of the common controls, but for those that are empty."""
+        values = {name: control.value for name, control in self.common().items()}
+        return {name: value for name, value in values.items() if value}
+
+    def choose(self, wanted: Mapping[str, Any]) -> str:
+        """Set the common controls, and show what they ask for.
+
+        Names of other controls are ignored. A value that a control does not offer leaves it as it
+        is.
+
+        Returns:
+            A sentence about values that are not offered; empty if all are.
+        """
+        refused, before = [], {}
+        with self.lock:
+            self._choosing = threading.get_ident()
+            try:
+                for name, control in self.common().items():
+                    if name in wanted and control.value != wanted[name]:
+                        before[name] = control.value
+                        try:
+                            control.value = wanted[name]
+                        except (traitlets.TraitError, ValueError, KeyError):
+                            refused.append(f"{name} {quoted(str(wanted[name]))}")
+            finally:
+                self._choosing = None
+            changed = {name for name, was in before.items() if self.common()[name].value != was}
+            if "model" in changed:
+                self._load_model()
+            elif changed and self.model is not None:
+                self.guarded(self.follow)()
+        return f"This tab does not offer {listed(refused)}." if refused else ""
+
+    def follow(self) -> None:
+        """Show what common controls ask for that were set from outside."""
+        self.begin()
 
     def python(self) -> str:
         """Return Python that shows what the explorer shows.
@@ -222,6 +268,7 @@ class Explorer(Kept, w.VBox):
                 if not task.cancelled:
                     self._hide_progress()
                     show(result)
+                    self._tell()
 
         if WORKER.busy:
             self._show_progress(0.0, "Waiting")
@@ -231,6 +278,10 @@ class Explorer(Kept, w.VBox):
             progress=self._show_progress,
             failed=self.show_error,
         )
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener()
 
     def drop(self, lane: str) -> None:
         """Cancel what was submitted on a lane."""
@@ -294,12 +345,15 @@ class Explorer(Kept, w.VBox):
         """
 
         def run(*_: Any) -> None:
+            if self._choosing == threading.get_ident():
+                return
             try:
                 with self.lock:
                     handler()
             except Exception as error:
                 self.show_error(error, at=at)
             COPIES.changed()
+            self._tell()
 
         return run
 
@@ -324,6 +378,17 @@ class Languages(w.HBox):
         self.add_class("lafn-row").add_class("lafn-languages")
 
     @property
-    def chosen(self) -> tuple[str, ...]:
-        """The codes of the languages that are checked."""
+    def value(self) -> tuple[str, ...]:
+        """The codes of the languages that are checked.
+
+        Setting it checks those that are offered. Raises ValueError if none of them is.
+        """
         return tuple(code for code, box in self.boxes.items() if box.value)
+
+    @value.setter
+    def value(self, codes: Iterable[str]) -> None:
+        checked = set(codes) & self.boxes.keys()
+        if not checked:
+            raise ValueError("no language is checked; check at least one")
+        for code, box in self.boxes.items():
+            box.value = code in checked

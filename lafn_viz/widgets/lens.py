@@ -1,6 +1,6 @@
 """What each layer would write: in which language a fact is named, layer by layer."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
@@ -77,6 +77,10 @@ class LensExplorer(Explorer):
             self.latent,
         )
         self.start()
+
+    def common(self) -> dict[str, Any]:
+        """The controls that other tabs have too."""
+        return {**super().common(), "fact": self.choice}
 
     def begin(self) -> None:
         """Read the fact that is chosen in all its languages, in the wording that is chosen."""

@@ -2,7 +2,7 @@
 
 import json
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
@@ -220,6 +220,10 @@ class NeuronExplorer(Explorer):
             self.panel,
         )
         self.start()
+
+    def common(self) -> dict[str, Any]:
+        """The controls that other tabs have too."""
+        return {**super().common(), "fact": self.choice, "method": self.method}
 
     def begin(self) -> None:
         """Attribute the fact that is chosen."""

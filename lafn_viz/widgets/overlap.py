@@ -1,6 +1,6 @@
 """Which neurons the languages of a fact share, beside other facts as the control."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
@@ -150,6 +150,11 @@ class OverlapExplorer(Explorer):
             control.observe(self.guarded(self._list_shared), "value")
         self.panel = NeuronPanel(self)
 
+    def common(self) -> dict[str, Any]:
+        """The controls that other tabs have too."""
+        own = {"fact": self.choice, "method": self.method, "languages": self.languages}
+        return {**super().common(), **own}
+
     def begin(self) -> None:
         """Attribute the fact that is chosen, then its control."""
         self.outdate()
@@ -207,7 +212,7 @@ class OverlapExplorer(Explorer):
         Raises:
             ValueError: if fewer than two languages are checked.
         """
-        checked = set(self.languages.chosen)
+        checked = set(self.languages.value)
         if len(checked) < 2:
             raise ValueError(f"{len(checked)} language is checked; an overlap needs two or more")
         computed = [self._kept[key] for key in self._shown if key in self._kept]
@@ -270,7 +275,7 @@ class OverlapExplorer(Explorer):
         fact, method = keys[0][2], keys[0][1]
         corpus = "corpus=corpus_of_others(model, facts, facts[name], prompts)"
         attributed = call("lv.attribute", "model", "prompts", *self._corpus(corpus), method=method)
-        checked = self.languages.chosen
+        checked = self.languages.value
         if set(checked) != set(self.facts.languages):
             attributed += f".select(lambda prompt: prompt.language in {checked!r})"
         criterion = {
@@ -331,7 +336,7 @@ class OverlapExplorer(Explorer):
         if self.overlap is None or self._updating_pair:
             return
         fact, codes = self._shown[0][2], [control.value for control in self.pair]
-        unchecked = [language_name(code) for code in codes if code not in self.languages.chosen]
+        unchecked = [language_name(code) for code in codes if code not in self.languages.value]
         if unchecked:
             self.panel.clear()
             self.status.say(f"{unchecked[0]} is not checked; check it, or choose another language.")

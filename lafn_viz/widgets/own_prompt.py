@@ -96,7 +96,7 @@ def continued(model: "TransformerBridge", prompt: Prompt, edits: EditCache) -> C
 
 
 def _table(prompt: Prompt, written: tuple[Continued, ...]) -> str:
-    rows = [
+    rows: list[list[Cell | str]] = [
         [
             when,
             Cell(made.text, prompt.language),

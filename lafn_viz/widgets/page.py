@@ -1,8 +1,8 @@
-"""All explorers on one page."""
+"""All explorers on one page, which is about one model and one fact in all its tabs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
@@ -13,6 +13,7 @@ from lafn_viz.widgets.exported import Kept
 from lafn_viz.widgets.lens import LensExplorer
 from lafn_viz.widgets.neuron import NeuronExplorer
 from lafn_viz.widgets.overlap import OverlapExplorer
+from lafn_viz.widgets.page_state import PageState
 from lafn_viz.widgets.prompt import PromptExplorer
 
 if TYPE_CHECKING:
@@ -27,26 +28,107 @@ EXPLORERS: dict[str, Callable[..., Explorer]] = {
 }
 
 
-class Tabs(Kept, w.Tab):
-    """A tab for each explorer."""
+class Page(Kept, w.Tab):
+    """A tab for each explorer, built when it is first opened.
+
+    A tab takes over what was chosen in the tab before: model, fact, method and languages.
+
+    Attributes:
+        state: what is chosen, for the address of a page of its own.
+    """
+
+    def __init__(self, model: "TransformerBridge | str", facts: FactSet | None) -> None:
+        self._model, self._facts = model, facts
+        self._places = [w.VBox() for _ in EXPLORERS]
+        self._open = 0
+        self._wanted: dict[str, Any] = {}  # what was chosen last, in any tab
+        self._entered: dict[str, Any] = {}  # what the open tab had when it was opened
+        self._entering = False  # what a tab changes by itself is not a reader's choice
+        self.state = PageState()
+        super().__init__(self._places, titles=list(EXPLORERS), selected_index=0)
+        self.add_class("lafn-page")
+        self._enter({})
+        self.observe(self._on_tab, "selected_index")
+        self.state.observe(self._on_address, "asked")
+
+    def _explorer(self, number: int) -> Explorer:
+        """Return the explorer of a tab, which is built if it is not there yet."""
+        place = self._places[number]
+        if not place.children:
+            build = list(EXPLORERS.values())[number]
+            options = {"root": Path.cwd()} if build is LiveEditor else {}
+            explorer = build(self._model, self._facts, **options)
+            place.children = [explorer]
+            explorer.listeners.append(self._tell)
+        return place.children[0]
+
+    def _on_tab(self, _: object) -> None:
+        self._take()
+        self._open = self.selected_index or 0
+        self._enter(self._wanted)
+
+    def _enter(self, wanted: Mapping[str, Any]) -> None:
+        """Let the open tab take over what was chosen."""
+        self._entering = True
+        try:
+            explorer = self._explorer(self._open)
+            self.state.note = explorer.choose(wanted)
+            self._entered = explorer.chosen
+        finally:
+            self._entering = False
+        self._tell()
+
+    def _take(self) -> None:
+        """Note what a reader has changed in the open tab.
+
+        What the tab does not offer, and so did not take over, is still wanted in others.
+        """
+        chosen = self._explorer(self._open).chosen
+        self._wanted |= {k: v for k, v in chosen.items() if v != self._entered.get(k)}
+        self._entered = chosen
+
+    def _on_address(self, _: object) -> None:
+        """Show what the address asks for."""
+        asked = {name: str(value) for name, value in self.state.asked.items()}
+        names = [_short(name) for name in EXPLORERS]
+        if asked.get("tab") in names:
+            self.selected_index = names.index(asked["tab"])
+        chosen: dict[str, Any] = {k: v for k, v in asked.items() if k not in ("tab", "number")}
+        if "languages" in chosen:
+            chosen["languages"] = tuple(filter(None, chosen["languages"].split(",")))
+        explorer = self._explorer(self._open)
+        self._enter({**self._wanted, **chosen})
+        has, offered = explorer.chosen, explorer.common()
+        self._wanted |= {k: v for k, v in chosen.items() if k not in offered or has.get(k) == v}
+        self._tell()
+
+    def _tell(self) -> None:
+        """Put what is chosen into the state of the page."""
+        if self._entering:
+            return
+        self._take()
+        chosen = {**self._entered, **self._wanted}
+        self.state.chosen = {"tab": _short(list(EXPLORERS)[self._open]), **_as_text(chosen)}
+        editors = [x for place in self._places for x in place.children if isinstance(x, LiveEditor)]
+        self.state.unsaved = any(editor.unsaved for editor in editors)
 
 
-def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None) -> w.Tab:
+def _short(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _as_text(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """What an address can say: no model that has no name."""
+    texts = {
+        name: ",".join(value) if isinstance(value, tuple) else value
+        for name, value in chosen.items()
+    }
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
+def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None) -> Page:
     """Return a tab for each explorer; an explorer is built when its tab is first opened.
 
     Edits are saved in folders inside the working folder.
     """
-    places = [w.VBox() for _ in EXPLORERS]
-    tabs = Tabs(places, titles=list(EXPLORERS))
-    tabs.add_class("lafn-page")
-
-    def build(*_: object) -> None:
-        place = places[tabs.selected_index or 0]
-        if not place.children:
-            explorer = list(EXPLORERS.values())[tabs.selected_index or 0]
-            options = {"root": Path.cwd()} if explorer is LiveEditor else {}
-            place.children = [explorer(model, facts, **options)]
-
-    tabs.observe(build, "selected_index")
-    build()
-    return tabs
+    return Page(model, facts)

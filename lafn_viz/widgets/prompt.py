@@ -41,6 +41,28 @@ class _Result(NamedTuple):
     tokens: list[tuple[str, float]]
 
 
+class _AskedFact:
+    """The fact whose prompt stands in the fields; none while they hold a text of the reader's."""
+
+    def __init__(self, explorer: "PromptExplorer") -> None:
+        self._explorer = explorer
+
+    @property
+    def value(self) -> str:
+        fact, *texts = self._explorer.offered
+        shown = [self._explorer.text.value, self._explorer.answer.value]
+        return fact if shown == texts else ""
+
+    @value.setter
+    def value(self, fact_id: str) -> None:
+        fact = self._explorer.facts[fact_id]
+        if self.value:  # otherwise the reader's text stays
+            asked = self._explorer.facts.filter(relation=fact.relation, subjects=fact.subject_id)
+            prompt = asked.prompts()[0]
+            self._explorer.offered = fact_id, prompt.text, prompt.answer
+            self._explorer.text.value, self._explorer.answer.value = prompt.text, prompt.answer
+
+
 class PromptExplorer(Explorer):
     """Attribution of any prompt and answer, a moment after the last key.
 
@@ -61,10 +83,13 @@ class PromptExplorer(Explorer):
         )
         self.scores: NeuronScores | None = None
         restart = self.guarded(self.begin)
-        self.text = w.Text(
-            value="The capital of France is", description="Prompt", layout={"width": "520px"}
-        ).add_class("lafn-text")
-        self.answer = w.Text(value="Paris", description="Answer", layout={"width": "260px"})
+        # The fact, the text and the answer that the fields hold until a reader types.
+        self.offered = ("capital/FR", "The capital of France is", "Paris")
+        _, text, answer = self.offered
+        self.text = w.Text(value=text, description="Prompt", layout={"width": "520px"}).add_class(
+            "lafn-text"
+        )
+        self.answer = w.Text(value=answer, description="Answer", layout={"width": "260px"})
         self.answer.add_class("lafn-answer")
         self.language = w.Dropdown(
             options=[
@@ -92,6 +117,10 @@ class PromptExplorer(Explorer):
         for control in (self.text, self.answer, self.language):
             control.observe(restart, "value")
         self.start()
+
+    def common(self) -> dict[str, Any]:
+        """The controls that other tabs have too."""
+        return {**super().common(), "fact": _AskedFact(self), "method": self.method}
 
     def begin(self) -> None:
         """Attribute the prompt that is typed, unless it changes again within a moment."""

@@ -57,7 +57,7 @@ def test_what_is_not_there_is_said_before_the_page_is_served(options, said, monk
 
 
 def test_the_page_has_the_model_and_the_facts(files):
-    explorer = Study.of("embedded-control", files).page().children[0].children[0]
+    explorer = Study.of("embedded-control", files).page().children[1].children[0].children[0]
     assert explorer.model_choice.value == "embedded-control"
     assert [fact.id for fact in explorer.facts] == ["capital/XX"]
     assert isinstance(explorer, lv.OverlapExplorer)
