@@ -296,7 +296,10 @@ def _add_lab(commands: Any) -> None:
         help="copy the notebooks to this folder and open them there; existing files are kept "
         "(default: the notebooks of this checkout, or copies in ./lafn_viz_notebooks)",
     )  # fmt: skip
+    lab.add_argument("--model", help="name or folder of a model to explore, in a new notebook")
+    _add_files(lab.add_argument, dest="files")
     _add_server_options(lab, usual_port=LAB_PORT)
+    lab.add_argument("--allow-root", action="store_true", help="let JupyterLab run as root")
 
 
 def _add_app(commands: Any) -> None:

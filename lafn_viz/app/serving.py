@@ -24,7 +24,9 @@ import socket
 import tempfile
 import webbrowser
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
+from urllib.parse import quote
 
 from lafn_viz.app.addresses import LOCAL, Address, choose_address, write_private
 from lafn_viz.app.study import Study
@@ -79,13 +81,36 @@ def notebooks_to_open(folder: Path | None = None) -> Path:
     return folder
 
 
+def first_notebook(folder: Path, study: Study | None = None) -> str:
+    """Return the name of the notebook to open first.
+
+    It is the course's first one, or for a study a notebook that shows all explorers on its model
+    and facts, which is written here. A file that is there already is kept.
+    """
+    if study is None:
+        names = sorted(path.name for path in folder.glob("*.ipynb"))
+        return names[0] if names else ""
+    text = study.notebook()
+    path = next(
+        path
+        for number in count(1)
+        if not (path := folder / f"my_study{f'_{number}' if number > 1 else ''}.ipynb").exists()
+        or path.read_text(encoding="utf-8") == text
+    )
+    path.write_text(text, encoding="utf-8")
+    return path.name
+
+
 def serve_lab(
     folder: Path | None = None,
     *,
+    model: str | None = None,
+    files: Sequence[Path] | None = None,
     host: str = LOCAL,
     port: int | None = None,
     base_url: str = "/",
     allow_hosts: Sequence[str] = (),
+    allow_root: bool = False,
     browser: bool = True,
     show_token: bool = True,
     say: Callable[[str], object] = LOG.info,
@@ -94,26 +119,42 @@ def serve_lab(
 
     Args:
         folder: the folder for copies of the notebooks; see `notebooks_to_open`.
+        model, files: what to explore first, as for `serve_app`, in a notebook of its own; the
+            course's first notebook opens unless one of them is given.
         host: the address to listen on; "0.0.0.0" is every network this computer is in.
         port: the port to listen on; by default 8888, or a free one if that is taken; 0 for a free
             one.
         base_url: the path of the first page, for a proxy that keeps a prefix.
         allow_hosts: names that a proxy asks for, besides this computer's own.
+        allow_root: whether JupyterLab may run as root.
         browser: whether to open a browser. The address is printed either way.
         show_token: whether JupyterLab may print its token; otherwise a private file holds it.
         say: called with a line that names that file.
 
     Raises:
         ValueError: for a port, host, path or name that cannot be used, for a folder that cannot be
-            written to, or if JupyterLab is not installed.
+            written to, as root unless that is allowed, or if JupyterLab is not installed.
+        FileNotFoundError: for a model or a file that is not there.
+        FactError: for a record of the files that cannot be used.
     """
     _require_installed("jupyterlab", "ipywidgets", "anywidget")
+    if _is_root() and not allow_root:
+        raise ValueError(
+            "JupyterLab does not run as root; run it as another user, or add --allow-root if "
+            "nobody else can reach it"
+        )
+    study = Study.of(model or "embedded", files) if model or files else None
     address = choose_address(host, port, LAB_PORT, base_url, allow_hosts)
     opened = notebooks_to_open(folder).resolve()
+    first = quote(first_notebook(opened, study))
 
     from jupyterlab.labapp import LabApp
 
     arguments = [f"--ServerApp.root_dir={opened}", *_lab_options(address)]
+    if first:
+        arguments.append(f"--LabApp.default_url=/lab/tree/{first}")
+    if allow_root:
+        arguments.append("--ServerApp.allow_root=True")
     if not browser:
         arguments.append("--no-browser")
     with tempfile.TemporaryDirectory(prefix="lafn_viz") as private:
@@ -121,8 +162,12 @@ def serve_lab(
             secret = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(32)
             # Not on the command line of a process: only in this list.
             arguments.append(f"--IdentityProvider.token={secret}")
-            _say_where_token_is(say, f"{address.url}lab?token={secret}", Path(private))
+            _say_where_token_is(say, f"{address.url}lab/tree/{first}?token={secret}", Path(private))
         LabApp.launch_instance(arguments)
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def _lab_options(address: Address) -> list[str]:

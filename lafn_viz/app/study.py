@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.models.loading import PACKAGED, resolve
@@ -50,6 +50,26 @@ class Study:
         """Return the study of an environment; the usual one where there is none."""
         model, *files = json.loads(environment.get(VARIABLE, '["embedded"]'))
         return cls(model, tuple(files))
+
+    def notebook(self) -> str:
+        """Return a notebook, as its file's text, that shows all explorers on this study."""
+        facts = ""
+        if self.files:
+            given, paraphrases = self.files
+            facts = f",\n    lv.load_facts({given!r}, paraphrases={paraphrases!r}),\n"
+        code = (
+            "import lafn_viz as lv\nfrom lafn_viz.widgets import page\n\n"
+            f"page({self.model!r}{facts})"
+        )
+        cell: dict[str, Any] = {
+            "cell_type": "code", "execution_count": None, "id": "explore", "metadata": {},
+            "outputs": [], "source": code,
+        }  # fmt: skip
+        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        book = {
+            "cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5,
+        }  # fmt: skip
+        return json.dumps(book, ensure_ascii=False, indent=1) + "\n"
 
     def page(self) -> "w.VBox":
         """Return the page of all explorers, with its state, which keeps the address."""

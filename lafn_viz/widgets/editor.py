@@ -112,7 +112,13 @@ class LiveEditor(Explorer):
         self.children = (
             self.heading,
             row(self.model_choice, self.relation, self.subject, self.new_object),
-            row(self.n_neurons, self.position, self.edit_button),
+            row(
+                self.n_neurons,
+                self.position,
+                self.edit_button,
+                self.undo_button,
+                self.redo_button,
+            ),
             self.languages,
             self.progress,
             self.panel,
@@ -177,7 +183,7 @@ class LiveEditor(Explorer):
         ).add_class("lafn-asked")
         self.panel = w.VBox(
             [
-                row(self.selected, self.remove_button, self.undo_button, self.redo_button),
+                row(self.selected, self.remove_button),
                 self.verdict,
                 # The sliders stay beside the answers, which they change.
                 w.HBox([by_hand, asked]).add_class("lafn-beside"),

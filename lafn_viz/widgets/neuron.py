@@ -69,9 +69,12 @@ class NeuronPanel(w.VBox):
         shown = self._frame.drop(columns=["layer", "neuron"])
         shown.insert(0, "neuron", [f"{n.layer}:{n.neuron}" for n in self._neurons()])
         shown = shown.rename(columns={"in_top": "languages (top 2%)"})
+        # The first click on a column of numbers puts the largest first.
+        numbers = [i for i, kind in enumerate(shown.dtypes) if kind.kind in "if"]
         view = ITable(
             _rounded(shown), select="single", showIndex=False, maxBytes=0, classes="compact",
             lengthMenu=[8, 25, 100], order=[],
+            columnDefs=[{"targets": numbers, "orderSequence": ["desc", "asc", ""]}],
         )  # fmt: skip
         view.observe(self.explorer.guarded(self._on_row), "selected_rows")
         self._put(view)

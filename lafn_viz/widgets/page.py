@@ -47,7 +47,8 @@ class Page(Kept, w.Tab):
         self.state = PageState()
         super().__init__(self._places, titles=list(EXPLORERS), selected_index=0)
         self.add_class("lafn-page")
-        self._enter({})
+        self._wanted = self._explorer(0).chosen
+        self._enter(self._wanted)
         self.observe(self._on_tab, "selected_index")
         self.state.observe(self._on_address, "asked")
 

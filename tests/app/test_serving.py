@@ -7,14 +7,17 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 
+import lafn_viz as lv
 from lafn_viz.app import serving, voila_page
 from lafn_viz.app.addresses import bind
 from lafn_viz.cli import main
 from lafn_viz.core import paths
 
 ROOT = Path(__file__).parents[2]
+DATA = paths.data_folder()
 
 
 @pytest.fixture
@@ -32,6 +35,7 @@ def served(monkeypatch):
     started = []
     monkeypatch.setattr("jupyterlab.labapp.LabApp.launch_instance", started.append)
     monkeypatch.setattr(serving, "run_page", lambda *given: started.append(given))
+    monkeypatch.setattr(serving, "_is_root", lambda: False)
     return started
 
 
@@ -85,6 +89,46 @@ def test_lab_opens_the_folder_on_the_port(served, tmp_path):
     assert "--no-browser" not in served[1]
 
 
+def test_lab_begins_with_the_course_or_with_a_notebook_about_a_study(served, tmp_path, monkeypatch):
+    def begins(*options: str) -> str:
+        assert main(["lab", str(tmp_path), "--no-browser", *options]) == 0
+        (url,) = [x for x in served[-1] if x.startswith("--LabApp.default_url=")]
+        return url.split("/lab/tree/")[1]
+
+    assert begins() == "00_quickstart.ipynb"
+    assert begins("--model", "embedded-control") == "my_study.ipynb"
+    book = nbformat.read(tmp_path / "my_study.ipynb", as_version=4)
+    nbformat.validate(book)
+    assert "page('embedded-control')" in book.cells[0].source
+    # The notebook of the same study is opened again; one that a person changed is kept.
+    assert begins("--model", "embedded-control") == "my_study.ipynb"
+    facts, paraphrases = DATA / "facts.jsonl", DATA / "paraphrases.jsonl"
+    assert begins("--file", str(facts), str(paraphrases)) == "my_study_2.ipynb"
+    (tmp_path / "my_study.ipynb").write_text("mine")
+    assert begins("--model", "embedded-control") == "my_study_3.ipynb"
+    assert (tmp_path / "my_study.ipynb").read_text() == "mine"
+    book = nbformat.read(tmp_path / "my_study_2.ipynb", as_version=4)
+    made = []
+    monkeypatch.setattr("lafn_viz.widgets.page", lambda *given: made.extend(given))
+    exec(book.cells[0].source, {})
+    assert (made[0], len(made[1])) == ("embedded", len(lv.load_facts()))
+
+
+def test_as_root_lab_says_how(served, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(serving, "_is_root", lambda: True)
+    assert main(["lab", str(tmp_path)]) == 2
+    assert "add --allow-root" in capsys.readouterr().err
+    assert not served
+    assert main(["lab", str(tmp_path), "--allow-root"]) == 0
+    assert "--ServerApp.allow_root=True" in served[0]
+
+
+def test_a_study_that_cannot_be_read_is_told_before_lab_starts(served, tmp_path, capsys):
+    assert main(["lab", str(tmp_path), "--model", "embeded"]) == 2
+    assert "did you mean 'embedded'?" in capsys.readouterr().err
+    assert not served
+
+
 def test_lab_answers_the_names_and_the_path_of_a_proxy(served, tmp_path):
     options = ["--base-url", "team", "--allow-host", "viz.example", "--host", "0.0.0.0"]
     assert main(["lab", str(tmp_path), *options]) == 0
@@ -112,7 +156,7 @@ def test_lab_prints_no_token_where_others_read_it(served, tmp_path, monkeypatch,
     token = argument.split("=")[1]
     ((line, address),) = said
     assert token not in line
-    assert address.endswith(f"/team/lab?token={token}\n")
+    assert address.endswith(f"/team/lab/tree/00_quickstart.ipynb?token={token}\n")
 
 
 def test_a_token_may_be_given_in_the_environment(served, monkeypatch, capsys):
