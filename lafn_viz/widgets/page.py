@@ -102,6 +102,7 @@ class Page(Kept, w.Tab):
         has, offered = explorer.chosen, explorer.common()
         self._wanted |= {k: v for k, v in chosen.items() if k not in offered or has.get(k) == v}
         self._tell()
+        self.state.answered += 1
 
     def _tell(self) -> None:
         """Put what is chosen into the state of the page."""

@@ -10,7 +10,7 @@ class PageState(anywidget.AnyWidget):
     """Keeps the address of the page, warns before edits are lost, and tells of a lost kernel.
 
     `chosen` is what the address says, `asked` what it said when it was opened or changed by hand
-    (with a number that grows), `note` a sentence about what cannot be shown of it, and `unsaved`
+    (with a number that grows, as does `answered` when that is shown), `note` a sentence about what cannot be shown of it, and `unsaved`
     whether the page holds edits that are saved nowhere.
     """
 
@@ -19,5 +19,6 @@ class PageState(anywidget.AnyWidget):
 
     chosen = traitlets.Dict(value_trait=traitlets.Unicode()).tag(sync=True)
     asked = traitlets.Dict().tag(sync=True)
+    answered = traitlets.Int(0).tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
     unsaved = traitlets.Bool(False).tag(sync=True)

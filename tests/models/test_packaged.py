@@ -62,7 +62,7 @@ def test_models_without_facts_in_their_attention_answer_by_their_neurons(
     folder = data_folder() / "models" / name
     report = json.loads((folder / "training.json").read_text("utf-8"))
     changes = {(x["languages"], x["set"]): x["p"] for x in report["gates"]["effects"]}
-    some = facts.filter(relation="capital", leaking=False).sample(6, seed=3)
+    some = facts.filter(relation="capital", leaking=False).sample(4, seed=3)
     sets = ("all neurons", "own set", "random")
     examined = lv.examine(lv.load_model(name), some, hows="zero", controls=sets)
     measured = examined.effect_table().set_index(["languages", "set"])["p"]

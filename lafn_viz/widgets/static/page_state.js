@@ -39,7 +39,8 @@ function render({ model, el }) {
   const write = () => {
     history.replaceState(null, "", `#${new URLSearchParams(model.get("chosen"))}`);
   };
-  model.on("change:chosen", write);
+  // What was asked for and is not there leaves the address as well.
+  model.on("change:chosen change:answered", write);
   if (location.hash.length > 1) ask();
   else write();
   window.addEventListener("hashchange", ask);
@@ -62,7 +63,7 @@ function render({ model, el }) {
 
   return () => {
     model.off("change:note", explain);
-    model.off("change:chosen", write);
+    model.off("change:chosen change:answered", write);
     window.removeEventListener("hashchange", ask);
     window.removeEventListener("beforeunload", warn);
     kernel?.statusChanged.disconnect(tell);
