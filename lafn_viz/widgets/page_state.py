@@ -9,9 +9,10 @@ from lafn_viz.widgets.html import STATIC
 class PageState(anywidget.AnyWidget):
     """Keeps the address of the page, warns before edits are lost, and tells of a lost kernel.
 
-    `chosen` is what the address says, `asked` what it said when it was opened or changed by hand
-    (with a number that grows, as does `answered` when that is shown), `note` a sentence about what cannot be shown of it, and `unsaved`
-    whether the page holds edits that are saved nowhere.
+    `chosen` is what the address says, and `asked` what it said when it was opened or changed by
+    hand, with a number that grows, as does `answered` when that is shown. `note` is a sentence
+    about what cannot be shown of it, and `unsaved` whether the page holds edits that are saved
+    nowhere.
     """
 
     _esm = STATIC / "page_state.js"
