@@ -265,7 +265,19 @@ class OverlapExplorer(Explorer):
             f"{named(self.facts[fact])}: {counted(len(agnostic), 'neuron')} in "
             f"{located.criterion}. {control}"
         )
+        self._check_pair()
         self._list_shared()
+
+    def _check_pair(self) -> None:
+        """Let the two languages whose neurons are listed be among those that are checked."""
+        checked, pair = self.languages.value, [control.value for control in self.pair]
+        kept = [code for code in pair if code in checked]
+        free = [code for code in checked if code not in kept]
+        self._updating_pair = True
+        for control in self.pair:
+            if control.value not in checked:
+                control.value = free.pop(0)
+        self._updating_pair = False
 
     def _lines(self) -> list[str]:
         """Attribute the fact and its control, select, compare, and draw the view."""

@@ -103,6 +103,12 @@ def test_one_language_has_no_overlap(overlap_explorer):
 def test_a_language_that_is_not_checked_is_not_called_unknown(overlap_explorer):
     overlap_explorer.figure.clicked = {"curve": 0, "row": 0, "column": 1, "click": 20}
     overlap_explorer.languages.boxes["fr"].value = False
+    # What is listed follows the languages that are checked.
+    assert (
+        "neurons of France – capital in English and Chinese" in overlap_explorer.panel.title.value
+    )
+    assert "Control: " in overlap_explorer.status.text
+    overlap_explorer.pair[1].value = "fr"
     assert overlap_explorer.status.text.startswith("French is not checked")
     overlap_explorer.languages.boxes["fr"].value = True
     assert "neurons of France – capital in English and French" in overlap_explorer.panel.title.value
