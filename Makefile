@@ -123,7 +123,8 @@ worlds: $(READY)
 		$(TRAIN) --steps 3000 --seed $$seed --own-scripts --vocab 26624 \
 			--out build/worlds/own-$$seed || exit 1; \
 	done
-	$(BIN)/python data/scripts/spelling.py build/worlds/* --out data/results/spelling.json
+	$(BIN)/python data/scripts/spelling.py build/worlds/* data/models/embedded \
+		--out data/results/spelling.json
 
 notebooks: $(READY)
 	$(BIN)/python notebooks/scripts/build.py

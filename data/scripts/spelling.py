@@ -5,7 +5,8 @@
         python data/scripts/train_model.py --steps 3000 --seed $seed --own-scripts --vocab 26624 \\
             --out build/worlds/own-$seed
     done
-    python data/scripts/spelling.py build/worlds/* --out data/results/spelling.json
+    python data/scripts/spelling.py build/worlds/* data/models/embedded \\
+        --out data/results/spelling.json
 
 Where each language has its own script, no two of them share a token (see worlds.py), so what they
 share is no spelling. The larger vocabulary is for names to have as many tokens as in the plain
@@ -74,8 +75,14 @@ def table(folders: list[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["world", "steps", "seed", "figure", "value", "low", "high"])
 
 
+def over_seeds(found: pd.DataFrame) -> pd.DataFrame:
+    """The mean of each figure over seeds, and the least and the largest."""
+    figures = found.groupby(["figure", "world", "steps"], sort=False)["value"]
+    return figures.agg(["mean", "min", "max", "count"]).reset_index()
+
+
 def main() -> None:
-    """Measure some models, save one table, and print it with a column for each."""
+    """Measure some models, save one table, and print it: each model, then over seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
@@ -87,6 +94,7 @@ def main() -> None:
     found.to_json(args.out, orient="split", index=False, double_precision=4, indent=1)
     seeds = found.pivot_table("value", "figure", ["world", "steps", "seed"], sort=False)
     print(seeds.round(3).to_string())
+    print(over_seeds(found).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
