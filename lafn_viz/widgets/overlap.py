@@ -16,7 +16,7 @@ from lafn_viz.datasets.languages import language_name, script_of
 from lafn_viz.experiments.stages import SelectOptions, corpus_of_others, locate
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import weights_of
-from lafn_viz.neurons.criterion import MIN_LANGUAGES, MIN_SCRIPTS
+from lafn_viz.neurons.criterion import MIN_LANGUAGES, MIN_SCRIPTS, Criterion
 from lafn_viz.neurons.neuron_sets import FRACTION, THRESHOLD, Neuron, require_finite
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.widgets.background import Task
@@ -263,10 +263,17 @@ class OverlapExplorer(Explorer):
             control += f" Facts that cannot be attributed: {listed(left_out)}."
         self.status.say(
             f"{named(self.facts[fact])}: {counted(len(agnostic), 'neuron')} in "
-            f"{located.criterion}. {control}"
+            f"{self._criterion_met(located.criterion)}. {control}"
         )
         self._check_pair()
         self._list_shared()
+
+    def _criterion_met(self, criterion: Criterion) -> str:
+        """What a neuron needs, where fewer languages than the criterion asks for are compared."""
+        n_languages = len(self.overlap.languages) if self.overlap else 0
+        if n_languages < self.min_languages.value:
+            return f"all {n_languages} languages"
+        return str(criterion)
 
     def _check_pair(self) -> None:
         """Let the two languages whose neurons are listed be among those that are checked."""

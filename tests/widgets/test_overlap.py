@@ -96,6 +96,7 @@ def test_one_language_has_no_overlap(overlap_explorer):
     boxes["en"].value = True
     assert not overlap_explorer.status.is_error
     assert set(overlap_explorer.overlap.languages) == {"en", "fr"}
+    assert "neurons in all 2 languages. Control" in overlap_explorer.status.text
     boxes["zh"].value = True
     assert overlap_explorer.figure.figure == shown
 
