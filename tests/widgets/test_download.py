@@ -197,4 +197,4 @@ def test_a_table_of_neurons_is_a_file(overlap_explorer):
     explorer.panel.file.asked += 1
     assert explorer.panel.file.answered == answered
     assert "no neurons are listed yet" in explorer.status.text
-    explorer._list_shared()
+    explorer._draw()  # other tests have this explorer, too
