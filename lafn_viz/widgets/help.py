@@ -38,6 +38,7 @@ HELP: Mapping[str, str] = {
     "lafn-redo": "Repeat the step that was taken back last.",
     "lafn-only-failures": "Leave out the questions that went as they should.",
     "lafn-own-prompt": "Let the model continue a text of yours, without and with these edits.",
+    "lafn-download": "Get this as a file.",
     "lafn-download-edits": "Get these edits as one file, to keep or to pass on.",
     "lafn-upload-edits": "Load the edits of such a file in place of those shown.",
     "lafn-scale": "Multiplies all values of this edit: 0 takes it away, 1 is as it was found.",

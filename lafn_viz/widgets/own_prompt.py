@@ -72,7 +72,6 @@ class OwnPromptPanel(w.VBox):
         self.answers.value = outdated(self._drawn, still("what it wrote before"))
 
         def compute(task: Task) -> tuple[Continued, ...]:
-            task.step(0.5, "Asking your own prompt")
             return tuple(continued(model, prompt, cache) for cache in (EditCache(), edits))
 
         def show(written: tuple[Continued, ...]) -> None:

@@ -7,7 +7,7 @@ from lafn_viz.widgets.html import STATIC
 
 
 class PageState(anywidget.AnyWidget):
-    """Keeps the address of the page, warns before edits are lost, and tells of a lost kernel.
+    """Keeps the address of the page, and tells of unsaved edits and of a lost kernel.
 
     `chosen` is what the address says, and `asked` what it said when it was opened or changed by
     hand, with a number that grows, as does `answered` when that is shown. `note` is a sentence

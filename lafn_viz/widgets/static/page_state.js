@@ -8,6 +8,8 @@ const LOST = {
   dead: "The Python process of this page has ended.",
 };
 
+const UNSAVED = "This page holds edits that are saved nowhere; “Save” or “Download” keeps them.";
+
 function render({ model, el }) {
   el.classList.add("lafn-page-state");
   const said = document.createElement("span");
@@ -22,12 +24,16 @@ function render({ model, el }) {
   lost.append(said, button);
   const note = document.createElement("p");
   note.setAttribute("role", "status");
-  el.append(lost, note);
+  const unsaved = document.createElement("p");
+  unsaved.className = "lafn-unsaved";
+  unsaved.setAttribute("role", "status");
+  el.append(lost, note, unsaved);
 
   const explain = () => {
     note.textContent = model.get("note");
+    unsaved.textContent = model.get("unsaved") ? UNSAVED : "";
   };
-  model.on("change:note", explain);
+  model.on("change:note change:unsaved", explain);
   explain();
 
   let number = 0;
@@ -45,11 +51,6 @@ function render({ model, el }) {
   else write();
   window.addEventListener("hashchange", ask);
 
-  const warn = (event) => {
-    if (model.get("unsaved") && lost.hidden) event.preventDefault();
-  };
-  window.addEventListener("beforeunload", warn);
-
   const kernel = model.widget_manager?.kernel;
   const tell = (_, status) => {
     if (!(status in LOST) || !lost.hidden) return;
@@ -62,10 +63,9 @@ function render({ model, el }) {
   kernel?.connectionStatusChanged.connect(tell);
 
   return () => {
-    model.off("change:note", explain);
+    model.off("change:note change:unsaved", explain);
     model.off("change:chosen change:answered", write);
     window.removeEventListener("hashchange", ask);
-    window.removeEventListener("beforeunload", warn);
     kernel?.statusChanged.disconnect(tell);
     kernel?.connectionStatusChanged.disconnect(tell);
   };
