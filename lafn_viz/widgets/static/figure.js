@@ -77,6 +77,7 @@ function saveButtons(model) {
     const button = document.createElement("button");
     button.textContent = kind.toUpperCase();
     button.title = `Save the figure as ${kind === "html" ? "a page" : "a picture"}`;
+    button.setAttribute("aria-description", button.title);
     button.addEventListener("click", () => save(model, kind).catch(console.error));
     line.append(button);
   }
