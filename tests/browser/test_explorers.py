@@ -145,6 +145,12 @@ def use_overlap(page) -> None:
     status(page, re.compile("Germany – capital: .* 5 other facts"))
     shown(page, ".lafn-relation select").select_option("continent")
     status(page, re.compile(" – continent: .* 5 other facts"))
+    # The other tabs take over what is chosen here.
+    shown(page, ".lafn-language-tr input").click()
+    shown(page, ".lafn-method select").select_option("integrated gradients")
+    shown(page, ".lafn-relation select").select_option("capital")
+    shown(page, ".lafn-subject select").select_option("France")
+    status(page, re.compile("France – capital: .* 5 other facts"))
 
 
 def fits_its_place(page, selector: str) -> None:
