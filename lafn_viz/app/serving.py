@@ -90,14 +90,14 @@ def first_notebook(folder: Path, study: Study | None = None) -> str:
     if study is None:
         names = sorted(path.name for path in folder.glob("*.ipynb"))
         return names[0] if names else ""
-    text = study.notebook()
+    text = study.notebook().encode()
     path = next(
         path
         for number in count(1)
         if not (path := folder / f"my_study{f'_{number}' if number > 1 else ''}.ipynb").exists()
-        or path.read_text(encoding="utf-8") == text
+        or path.read_bytes() == text
     )
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text)
     return path.name
 
 
@@ -146,13 +146,13 @@ def serve_lab(
     study = Study.of(model or "embedded", files) if model or files else None
     address = choose_address(host, port, LAB_PORT, base_url, allow_hosts)
     opened = notebooks_to_open(folder).resolve()
-    first = quote(first_notebook(opened, study))
+    first = first_notebook(opened, study)
+    page = f"lab/tree/{quote(first)}" if first else "lab"
 
     from jupyterlab.labapp import LabApp
 
     arguments = [f"--ServerApp.root_dir={opened}", *_lab_options(address)]
-    if first:
-        arguments.append(f"--LabApp.default_url=/lab/tree/{first}")
+    arguments.append(f"--LabApp.default_url=/{page}")
     if allow_root:
         arguments.append("--ServerApp.allow_root=True")
     if not browser:
@@ -162,7 +162,7 @@ def serve_lab(
             secret = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(32)
             # Not on the command line of a process: only in this list.
             arguments.append(f"--IdentityProvider.token={secret}")
-            _say_where_token_is(say, f"{address.url}lab/tree/{first}?token={secret}", Path(private))
+            _say_where_token_is(say, f"{address.url}{page}?token={secret}", Path(private))
         LabApp.launch_instance(arguments)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.models.loading import PACKAGED, resolve
@@ -53,6 +53,9 @@ class Study:
 
     def notebook(self) -> str:
         """Return a notebook, as its file's text, that shows all explorers on this study."""
+        import nbformat
+        from nbformat.v4 import new_code_cell, new_notebook
+
         facts = ""
         if self.files:
             given, paraphrases = self.files
@@ -61,15 +64,12 @@ class Study:
             "import lafn_viz as lv\nfrom lafn_viz.widgets import page\n\n"
             f"page({self.model!r}{facts})"
         )
-        cell: dict[str, Any] = {
-            "cell_type": "code", "execution_count": None, "id": "explore", "metadata": {},
-            "outputs": [], "source": code,
-        }  # fmt: skip
         kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        book = {
-            "cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5,
-        }  # fmt: skip
-        return json.dumps(book, ensure_ascii=False, indent=1) + "\n"
+        # The same study gives the same text: a cell would get a random name.
+        book = new_notebook(
+            cells=[new_code_cell(code, id="explore")], metadata={"kernelspec": kernel}
+        )
+        return str(nbformat.writes(book)) + "\n"
 
     def page(self) -> "w.VBox":
         """Return the page of all explorers, with its state, which keeps the address."""

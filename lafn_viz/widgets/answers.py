@@ -1,5 +1,6 @@
 """Tables of what a model writes before and after an edit, question by question."""
 
+from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ class AnswerTables(w.HTML):
         self.comparison: Comparison | None = None
         self.edit: Edit | None = None
         self.only_failures = False
-        self._drawn = ""  # the tables without a note over them
+        self._drawn = ""  # the tables without the note over them
+        self._note = ""
         # Questions and answers without the edits: these do not change while sliders move.
         self._before: dict[tuple[str, frozenset[EditKey], str], tuple[Asked, Said]] = {}
         self.add_class("lafn-answers")
@@ -68,18 +70,20 @@ class AnswerTables(w.HTML):
 
     def show(self, edit: Edit, comparison: Comparison) -> None:
         """Draw the answers that belong to an edit."""
-        self.edit, self.comparison = edit, comparison
+        self.edit, self.comparison, self._note = edit, comparison, ""
         self.draw()
 
     def draw(self) -> None:
         """Draw the answers that are there, all of them or only the failures."""
         if self.comparison is not None:
-            self.value = self._drawn = "".join(
+            self._drawn = "".join(
                 _table(self.comparison, group, only_failures=self.only_failures) for group in GROUPS
             )
+            self.value = outdated(self._drawn, self._note)
 
     def outdate(self, note: str) -> None:
         """Dim the answers under a note, until others are drawn."""
+        self._note = note
         self.value = outdated(self._drawn, note)
 
     def clear(self) -> None:
@@ -119,17 +123,21 @@ def _table(comparison: Comparison, group: Group, *, only_failures: bool) -> str:
             Cell(_outcome(comparison, i), "", tone),
         ]
         if is_edit:
-            for answers in (comparison.before, comparison.after):
-                likeliest = (
-                    f"{isolated(token.strip())} {p:.0%}" for token, p in answers.next_tokens[i]
-                )
-                cells.append(Cell(" · ".join(likeliest), "", "faint"))
+            cells += [
+                likeliest(answers.next_tokens[i])
+                for answers in (comparison.before, comparison.after)
+            ]
         rows.append(cells)
     if not rows:
         return ""
     head = ["Language", "Asked", "Before", "After", "Outcome"]
     head += ["Likeliest next, before", "and after"] if is_edit else []
     return table(head, rows, caption=TITLES[group], name=f"lafn-{group.replace(' ', '-')}")
+
+
+def likeliest(tokens: Iterable[tuple[str, float]]) -> Cell:
+    """Tokens with their probabilities, in one cell."""
+    return Cell(" · ".join(f"{isolated(x.strip())} {p:.0%}" for x, p in tokens), "", "faint")
 
 
 def _outcome(comparison: Comparison, place: int) -> str:

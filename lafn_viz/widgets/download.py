@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from lafn_viz.widgets.html import STATIC
+from lafn_viz.widgets.html import script
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ class Download(anywidget.AnyWidget):
         guarded: wraps what runs at a click (`Explorer.guarded`).
     """
 
-    _esm = STATIC / "download.js"
+    _esm = script("saving.js", "download.js")
 
     label = traitlets.Unicode("").tag(sync=True)
     name = traitlets.Unicode("").tag(sync=True)

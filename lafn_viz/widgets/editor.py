@@ -28,7 +28,7 @@ from lafn_viz.widgets.edit_stack import EditStack, StagedEdit
 from lafn_viz.widgets.explorer import Explorer, Languages
 from lafn_viz.widgets.figure import FigureView, still
 from lafn_viz.widgets.html import row
-from lafn_viz.widgets.names import new_object, subject_id
+from lafn_viz.widgets.names import new_object, subject_id, subjects_named
 from lafn_viz.widgets.own_prompt import OwnPromptPanel
 from lafn_viz.widgets.passport import PassportPanel
 from lafn_viz.widgets.python_code import call
@@ -49,12 +49,10 @@ class _TypedFact:
 
     @property
     def value(self) -> str:
-        editor, relation = self._editor, self._editor.relation.value
-        try:
-            subject = subject_id(editor.facts, relation, editor.subject.value)
-        except ValueError:
-            return ""
-        return next(iter(editor.facts.filter(relation=relation, subjects=subject))).id
+        # Asked for at each change of a control: without the reasons that `subject_id` looks for.
+        of_relation = self._editor.facts.filter(relation=self._editor.relation.value)
+        named = subjects_named(of_relation, self._editor.subject.value.strip())
+        return next((x.id for x in of_relation if named == {x.subject_id}), "")
 
     @value.setter
     def value(self, fact_id: str) -> None:

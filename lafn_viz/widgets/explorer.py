@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from lafn_viz.core.arguments import real, takes
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.datasets.arguments import Facts, as_facts
 from lafn_viz.datasets.fact_files import load_facts
+from lafn_viz.datasets.guessed_language import LanguageGuess
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.models.calls import holds_a_model, require_model
 from lafn_viz.models.capabilities import capabilities, weights_of
@@ -202,6 +204,14 @@ class Explorer(Kept, w.VBox):
             raise ValueError("nothing is shown yet; wait a moment, or choose something")
         begun = beginning(self.model_choice.value, facts_are_given=self._facts_are_given)
         return joined([*begun, "", *lines], imports=self._imports())
+
+    def guessed_language(self, text: str) -> str:
+        """The likeliest language of a typed text, among those of the facts."""
+        return self._guess(text) or self.facts.languages[0]
+
+    @cached_property
+    def _guess(self) -> LanguageGuess:
+        return LanguageGuess(self.facts)
 
     def _lines(self) -> list[str]:
         """The lines of `python` after model and facts; none if nothing is shown."""

@@ -15,7 +15,7 @@ import traitlets
 from lafn_viz.plots.exported import description, drawing_script, figure_html
 from lafn_viz.plots.style import config_for
 from lafn_viz.widgets.exported import COPIES, Kept
-from lafn_viz.widgets.html import STATIC
+from lafn_viz.widgets.html import STATIC, script
 
 
 class FigureView(Kept, anywidget.AnyWidget):
@@ -27,7 +27,7 @@ class FigureView(Kept, anywidget.AnyWidget):
     `outdated` is a sentence over a dimmed figure that is not of what is chosen now; see `outdate`.
     """
 
-    _esm = drawing_script() + (STATIC / "figure.js").read_text("utf-8")
+    _esm = drawing_script() + script("saving.js", "figure.js")
     _css = STATIC / "figure.css"
 
     figure = traitlets.Unicode("").tag(sync=True)

@@ -10,6 +10,11 @@ import ipywidgets as w
 STATIC = Path(__file__).parent / "static"  # scripts and style sheets
 
 
+def script(*names: str) -> str:
+    """Return scripts, one after the other, as one module."""
+    return "".join((STATIC / name).read_text("utf-8") for name in names)
+
+
 def row(*widgets: w.Widget) -> w.HBox:
     """Put widgets side by side; they wrap where the page is narrow."""
     return w.HBox(list(widgets)).add_class("lafn-row")
@@ -49,9 +54,9 @@ def _cell(cell: Cell | str) -> str:
 
 
 def outdated(drawn: str, note: str) -> str:
-    """Return HTML that was drawn before, dimmed, under a note; nothing where nothing was drawn."""
-    if not drawn:
-        return ""
+    """Return HTML that was drawn before, dimmed under a note; as it is where one is empty."""
+    if not (drawn and note):
+        return drawn
     return (
         f'<p class="lafn-outdated-answers">{escape(note)}</p><div class="lafn-dimmed">{drawn}</div>'
     )

@@ -22,7 +22,7 @@ def subject_id(facts: FactSet, relation: str, typed: str) -> str:
     if not typed:
         raise ValueError("no subject is given; type or pick one")
     of_relation = facts.filter(relation=relation)
-    found = sorted(_subjects(of_relation, typed))
+    found = sorted(subjects_named(of_relation, typed))
     if len(found) > 1:
         raise ValueError(f"{quoted(typed)} stands for {', '.join(found)}; type one of these ids")
     if found:
@@ -55,7 +55,7 @@ def new_object(typed: str) -> str | Mapping[str, str]:
     return {code.strip(): name.strip() for code, _, name in pairs}
 
 
-def _subjects(facts: Iterable[Fact], typed: str) -> set[str]:
+def subjects_named(facts: Iterable[Fact], typed: str) -> set[str]:
     """The subjects of this id or name; where none has it letter by letter, in any case."""
     names = [
         (fact.subject_id, name)
@@ -70,7 +70,7 @@ def _subjects(facts: Iterable[Fact], typed: str) -> set[str]:
 def _why_left_out(relation: str, typed: str) -> str:
     """Why the embedded facts know a subject that is not here; nothing where they do not."""
     facts = load_facts()
-    of_subject = [fact for fact in facts if _subjects([fact], typed)]
+    of_subject = [fact for fact in facts if subjects_named([fact], typed)]
     for fact in of_subject:
         for code in fact.leaks:
             if fact.relation == relation and fact.subject[code].casefold() == typed.casefold():

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import ipywidgets as w
 
-from lafn_viz.datasets.guessed_language import LanguageGuess
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.seam import separator_at
 from lafn_viz.editing.cache import EditCache
+from lafn_viz.models.capabilities import weights_of
 from lafn_viz.models.generation import beginnings, next_tokens
-from lafn_viz.plots.style import isolated
+from lafn_viz.widgets.answers import likeliest
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import still
@@ -44,7 +44,8 @@ class OwnPromptPanel(w.VBox):
     def __init__(self, explorer: Explorer, edits: Callable[[], EditCache]) -> None:
         self.written: tuple[Continued, ...] = ()
         self._explorer, self._edits = explorer, edits
-        self._guess = LanguageGuess(explorer.facts)
+        # What the model writes without edits: it does not change while sliders move.
+        self._before: tuple[tuple[str, str], Continued] | None = None
         self.text = w.Text(
             description="Ask", placeholder="the beginning of a sentence, in any language",
             continuous_update=False, layout={"width": "520px"},
@@ -62,17 +63,15 @@ class OwnPromptPanel(w.VBox):
             self.drop()
             return
         model, edits = self._explorer.ready(), self._edits()
-        language = self._guess(text) or self._explorer.facts.languages[0]
         # The answer is not read: prompts are run alone.
-        prompt = Prompt(
-            fact_id="own", relation="own", language=language, paraphrase=0, text=text, answer="?",
-            subject="", subject_span=None, separator=separator_at(text, "", language),
-        )  # fmt: skip
-
+        prompt = typed_prompt(text, "?", self._explorer.guessed_language(text))
         self.answers.value = outdated(self._drawn, still("what it wrote before"))
 
         def compute(task: Task) -> tuple[Continued, ...]:
-            return tuple(continued(model, prompt, cache) for cache in (EditCache(), edits))
+            key = weights_of(model), text
+            if self._before is None or self._before[0] != key:
+                self._before = key, continued(model, prompt, EditCache())
+            return self._before[1], continued(model, prompt, edits)
 
         def show(written: tuple[Continued, ...]) -> None:
             self.written = written
@@ -84,6 +83,14 @@ class OwnPromptPanel(w.VBox):
         """Show no continuation, and compute none."""
         self._explorer.drop("own prompt")
         self.written, self.answers.value, self._drawn = (), "", ""
+
+
+def typed_prompt(text: str, answer: str, language: str) -> Prompt:
+    """A prompt that a reader typed, of no fact."""
+    return Prompt(
+        fact_id="own", relation="own", language=language, paraphrase=0, text=text, answer=answer,
+        subject="", subject_span=None, separator=separator_at(text, answer, language),
+    )  # fmt: skip
 
 
 def continued(model: "TransformerBridge", prompt: Prompt, edits: EditCache) -> Continued:
@@ -99,9 +106,7 @@ def _table(prompt: Prompt, written: tuple[Continued, ...]) -> str:
         [
             when,
             Cell(made.text, prompt.language),
-            Cell(
-                " · ".join(f"{isolated(x.strip())} {p:.0%}" for x, p in made.likeliest), "", "faint"
-            ),
+            likeliest(made.likeliest),
         ]
         for when, made in zip(("Before", "After"), written, strict=True)
     ]

@@ -9,10 +9,9 @@ from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.methods import METHODS, Method
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.datasets.arguments import Facts
-from lafn_viz.datasets.guessed_language import LanguageGuess
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.datasets.prompts import Prompt
-from lafn_viz.datasets.seam import answer_alone, ends_in_answer, separator_at, text_before
+from lafn_viz.datasets.seam import answer_alone, ends_in_answer, text_before
 from lafn_viz.interventions.neuron_cards import neuron_table
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.generation import next_tokens
@@ -23,6 +22,7 @@ from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.html import Cell, row, table
 from lafn_viz.widgets.neuron import NeuronPanel
+from lafn_viz.widgets.own_prompt import typed_prompt
 from lafn_viz.widgets.python_code import call
 
 if TYPE_CHECKING:
@@ -98,7 +98,6 @@ class PromptExplorer(Explorer):
             ],
             description="Language", layout={"width": "220px"},
         ).add_class("lafn-prompt-language")  # fmt: skip
-        self._guess = LanguageGuess(self.facts)
         self.method = method_choice(restart)
         self.tokens, self.figure = w.HTML(), FigureView()
         self.figure.add_class("lafn-prompt-strip")
@@ -127,11 +126,7 @@ class PromptExplorer(Explorer):
         self.drop("prompt")
         self.outdate()
         model, text, code = self.ready(), self.text.value, self._language()
-        prompt = Prompt(
-            fact_id="own", relation="own", language=code, paraphrase=0, text=text,
-            answer=self.answer.value, subject="", subject_span=None,
-            separator=separator_at(text, self.answer.value, code),
-        )  # fmt: skip
+        prompt = typed_prompt(text, self.answer.value, code)
         method = self.method.value
 
         def compute(task: Task) -> _Result:
@@ -150,7 +145,7 @@ class PromptExplorer(Explorer):
         """The language that is chosen, or else the likeliest one of the text and its answer."""
         if self.language.value != AS_TYPED:
             return self.language.value
-        return self._guess(f"{self.text.value} {self.answer.value}") or self.facts.languages[0]
+        return self.guessed_language(f"{self.text.value} {self.answer.value}")
 
     def _baseline(
         self, model: "TransformerBridge", prompt: Prompt, method: Method

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Playwright, TimeoutError as PlaywrightTimeoutError
+from playwright.sync_api import (
+    Browser,
+    Locator,
+    Page,
+    Playwright,
+    TimeoutError as PlaywrightTimeoutError,
+)
 
 SIZE = {"width": 1280, "height": 1000}
 PROXY_NAME = "viz.example"  # leads to this computer, as the name of a proxy
@@ -95,6 +101,11 @@ def shoot(page: Page, path: Path) -> None:
     """Save what the window shows as a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=path)
+
+
+def shown(page: Page, selector: str) -> Locator:
+    """Return the first element of a selector that can be seen."""
+    return page.locator(selector).locator("visible=true").first
 
 
 def wait_for_app(page: Page, *, plots: int = 0, seconds: float = 120) -> None:

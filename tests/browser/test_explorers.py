@@ -13,6 +13,7 @@ from driving import (  # noqa: E402
     plot_data,
     plot_title,
     run_all_cells,
+    shown,
     wait_for_app,
     wait_status,
 )
@@ -62,10 +63,6 @@ def test_every_view_gives_its_python(explorers, page):
         expect(shown(page, ".lafn-python [role=status]")).to_contain_text(
             re.compile("Copied|select")
         )
-
-
-def shown(page, selector: str):
-    return page.locator(selector).locator("visible=true").first
 
 
 def press(page, selector: str, key: str, times: int = 1) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
-from driving import wait_for_app, wait_for_plots, wait_status  # noqa: E402
+from driving import shown, wait_for_app, wait_for_plots, wait_status  # noqa: E402
 from servers import app_server  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -21,10 +21,6 @@ pytestmark = pytest.mark.slow
 def chosen(page) -> dict[str, str]:
     """What the address says."""
     return {name: value for name, (value,) in parse_qs(urlsplit(page.url).fragment).items()}
-
-
-def shown(page, selector: str):
-    return page.locator(selector).locator("visible=true").first
 
 
 def selected(page, name: str) -> str:

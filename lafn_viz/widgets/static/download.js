@@ -1,4 +1,4 @@
-// A button that asks Python for a file, and hands it to the browser.
+// A button that asks Python for a file, and hands it to the browser (saving.js stands before this).
 
 function render({ model, el }) {
   el.classList.add("lafn-download");
@@ -10,13 +10,7 @@ function render({ model, el }) {
     model.set("asked", model.get("asked") + 1);
     model.save_changes();
   };
-  const give = () => {
-    const link = document.createElement("a");
-    link.download = model.get("name");
-    link.href = URL.createObjectURL(new Blob([model.get("content")]));
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  };
+  const give = () => download(model.get("name"), new Blob([model.get("content")]));
   button.addEventListener("click", ask);
   model.on("change:answered", give);
   return () => model.off("change:answered", give);

@@ -1,5 +1,5 @@
 // Draws a plotly figure whose state lives in Python; only the place of a click goes back.
-// The functions of plots/drawing.js stand before this text.
+// The functions of plots/drawing.js and of saving.js stand before this text.
 
 // plotly.js is sent once per page; this module is evaluated again for every figure.
 const page = (globalThis.lafnViz ??= { plotly: null });
@@ -31,14 +31,6 @@ function cellOf(point) {
   const at = point.pointIndex ?? point.pointNumber ?? 0;
   const [row, column] = Array.isArray(at) ? at : [0, at];
   return { curve: point.curveNumber, row, column };
-}
-
-function download(name, blob) {
-  const link = document.createElement("a");
-  link.download = name;
-  link.href = URL.createObjectURL(blob);
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 // A page of its own that draws the figure without a network.
