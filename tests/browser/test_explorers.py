@@ -146,6 +146,7 @@ def use_overlap(page) -> None:
     shown(page, ".lafn-language-tr input").click()
     shown(page, ".lafn-method select").select_option("integrated gradients")
     shown(page, ".lafn-relation select").select_option("capital")
+    status(page, re.compile(" – capital: .* 5 other facts"))  # its subjects are listed
     shown(page, ".lafn-subject select").select_option("France")
     status(page, re.compile("France – capital: .* 5 other facts"))
 
