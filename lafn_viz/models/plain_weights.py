@@ -75,7 +75,8 @@ def save_plain(model: "TransformerBridge", folder: Path) -> None:
         name: buffer for name, buffer in inside.named_buffers() if name in plain.state_dict()
     }
     names = plain.state_dict().keys()
-    state = {name: tensor for name, tensor in (weights | buffers).items() if name in names}
+    # Detached: `assign` would make the very parameters of the bridge want gradients.
+    state = {n: tensor.detach() for n, tensor in (weights | buffers).items() if n in names}
     plain.load_state_dict(state, assign=True)
     plain.tie_weights()
     if plain.can_generate():
