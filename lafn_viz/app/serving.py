@@ -225,9 +225,10 @@ def serve_app(
         FactError: for a record of the files that cannot be used.
     """
     _require_installed("voila", "ipywidgets", "anywidget", "itables")
-    # What cannot be read is said here, before any reader opens the page.
-    study = Study.of(model, files)
     address = choose_address(host, port, APP_PORT, base_url, allow_hosts)
+    # What cannot be read is said here, before any reader opens the page.
+    shared = bool(address.allowed_hosts) or not address.is_local
+    study = Study.of(model, files, shared=shared)
     given = _given_token() if token else ""
     secret = (given or secrets.token_urlsafe(32)) if token else ""
     full = address.url + (f"?token={secret}" if secret else "")

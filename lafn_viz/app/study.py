@@ -5,7 +5,7 @@ Voilà starts a process for each reader, which inherits only the environment.
 
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,18 @@ VARIABLE = "LAFN_VIZ_STUDY"
 
 @dataclass(frozen=True)
 class Study:
-    """A model by its name or folder, and files of facts and paraphrases: none for embedded ones."""
+    """A model by its name or folder, and files of facts and paraphrases: none for embedded ones.
+
+    `shared` says that readers other than the person at this computer may reach the page. They open
+    no files from outside the working folder.
+    """
 
     model: str = "embedded"
     files: tuple[str, ...] = ()
+    shared: bool = False
 
     @classmethod
-    def of(cls, model: str, files: Sequence[Path] | None) -> "Study":
+    def of(cls, model: str, files: Sequence[Path] | None, *, shared: bool = False) -> "Study":
         """Return a study after a look at its files, with paths that hold in every folder.
 
         Raises:
@@ -39,17 +44,17 @@ class Study:
         source, is_folder = resolve(model)
         if is_folder and model not in PACKAGED:
             model = str(Path(source).resolve())
-        return cls(model, tuple(str(Path(file).resolve()) for file in files or ()))
+        return cls(model, tuple(str(Path(file).resolve()) for file in files or ()), shared)
 
     def hand_over(self, environment: MutableMapping[str, str]) -> None:
         """Put the study where `taken_from` finds it."""
-        environment[VARIABLE] = json.dumps([self.model, *self.files])
+        environment[VARIABLE] = json.dumps(asdict(self))
 
     @classmethod
     def taken_from(cls, environment: Mapping[str, str]) -> "Study":
         """Return the study of an environment; the usual one where there is none."""
-        model, *files = json.loads(environment.get(VARIABLE, '["embedded"]'))
-        return cls(model, tuple(files))
+        given = json.loads(environment.get(VARIABLE, "{}"))
+        return cls(**given | {"files": tuple(given.get("files", ()))})
 
     def notebook(self) -> str:
         """Return a notebook, as its file's text, that shows all explorers on this study."""
@@ -80,5 +85,5 @@ class Study:
         facts = None
         if self.files:
             facts = load_facts(self.files[0], paraphrases=self.files[1])
-        tabs = page(self.model, facts)
+        tabs = page(self.model, facts, root=Path.cwd() if self.shared else None)
         return w.VBox([tabs.state, tabs])

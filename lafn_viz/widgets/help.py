@@ -5,6 +5,14 @@ from html import escape
 
 # By the control's CSS class.
 HELP: Mapping[str, str] = {
+    "lafn-open-yours": "Show another model, or facts of your own, in all tabs.",
+    "lafn-open-model": "The folder of a model as save_pretrained() writes it, a .gguf file, or the "
+    "name of an installed model.",
+    "lafn-open-facts": "A file of facts, one JSON object a line. Left empty, the facts stay.",
+    "lafn-open-wordings": "A file with the wordings that ask for these facts. Left empty, those of "
+    "the package ask.",
+    "lafn-side-by-side": "Put a second view beside this one, for another fact or another model.",
+    "lafn-open": "Open what is typed in all tabs.",
     "lafn-model-choice": "The model whose neurons are shown. A public model is converted first.",
     "lafn-relation": "What is asked about a subject, such as its capital.",
     "lafn-subject": "Whom the fact is about.",

@@ -15,6 +15,7 @@ from lafn_viz.widgets.neuron import NeuronExplorer
 from lafn_viz.widgets.overlap import OverlapExplorer
 from lafn_viz.widgets.page_state import PageState
 from lafn_viz.widgets.prompt import PromptExplorer
+from lafn_viz.widgets.study_choice import StudyChoice
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -33,12 +34,29 @@ class Page(Kept, w.Tab):
 
     A tab takes over what was chosen in the tab before: model, fact, method and languages.
 
+    Args:
+        root: the folder in which models and facts that a reader opens have to lie; anywhere unless
+            given.
+
     Attributes:
         state: what is chosen, for the address of a page of its own.
+        study: opens another model or other facts.
+        beside: whether each tab has a second explorer, for another fact or another model.
     """
 
-    def __init__(self, model: "TransformerBridge | str", facts: FactSet | None) -> None:
+    def __init__(
+        self,
+        model: "TransformerBridge | str",
+        facts: FactSet | None,
+        *,
+        root: Path | None = None,
+    ) -> None:
         self._model, self._facts = model, facts
+        self.study = StudyChoice(self.show_study, root=root)
+        self.beside = w.ToggleButton(
+            value=False, description="Side by side", layout={"width": "auto"}
+        ).add_class("lafn-side-by-side")
+        self.beside.observe(self._on_beside, "value")
         self._places = [w.VBox() for _ in EXPLORERS]
         self._open = 0
         self._wanted: dict[str, Any] = {}  # what was chosen last, in any tab
@@ -47,21 +65,83 @@ class Page(Kept, w.Tab):
         self.state = PageState()
         super().__init__(self._places, titles=list(EXPLORERS), selected_index=0)
         self.add_class("lafn-page")
-        self._wanted = self._explorer(0).chosen
-        self._enter(self._wanted)
+        self._begin()
         self.observe(self._on_tab, "selected_index")
         self.state.observe(self._on_address, "asked")
+
+    @property
+    def explorers(self) -> list[Explorer]:
+        """The explorers of the tabs that have been opened, in the order of the tabs."""
+        return [explorer for place in self._places for explorer in _in(place)]
+
+    def show_study(self, model: "TransformerBridge | str | None", facts: FactSet | None) -> None:
+        """Show another model, other facts, or both in all tabs; None for what shall stay.
+
+        Raises:
+            ValueError: while there are edits that are saved nowhere, or for facts that the open tab
+                cannot show. The page is as before then.
+        """
+        if self.state.unsaved:
+            raise ValueError(
+                "the tab Edit holds edits that are saved nowhere; save them or take them back first"
+            )
+        before = self._model, self._facts, self._wanted
+        shown, explorers = [place.children for place in self._places], self.explorers
+        self._model = self._model if model is None else model
+        self._facts = self._facts if facts is None else facts
+        for place in self._places:
+            place.children = []
+        try:
+            self._begin()
+        except ValueError:
+            self._model, self._facts, self._wanted = before
+            for place, children in zip(self._places, shown, strict=True):
+                place.children = children
+            raise
+        for explorer in explorers:
+            explorer.listeners.clear()
+            explorer.stop()
+
+    def _begin(self) -> None:
+        """Build the open tab, whose choices the others take over."""
+        self._wanted = self._explorer(self._open).chosen
+        self._enter(self._wanted)
 
     def _explorer(self, number: int) -> Explorer:
         """Return the explorer of a tab, which is built if it is not there yet."""
         place = self._places[number]
         if not place.children:
-            build = list(EXPLORERS.values())[number]
-            options = {"root": Path.cwd()} if build is LiveEditor else {}
-            explorer = build(self._model, self._facts, **options)
-            place.children = [explorer]
-            explorer.listeners.append(self._tell)
-        return place.children[0]
+            explorer = self._built(list(EXPLORERS.values())[number])
+            tools = w.VBox([self.beside, self.study]).add_class("lafn-tools")
+            place.children = [tools, w.HBox([explorer]).add_class("lafn-columns")]
+        return _in(place)[0]
+
+    def _built(self, build: Callable[..., Explorer]) -> Explorer:
+        """An explorer of a kind, on what the page is about."""
+        options = {"root": Path.cwd()} if build is LiveEditor else {}
+        explorer = build(self._model, self._facts, **options)
+        explorer.listeners.append(self._tell)
+        return explorer
+
+    def _on_beside(self, _: object) -> None:
+        """Put a second explorer beside that of the open tab, or take those of all tabs away."""
+        if self.beside.value:
+            self._put_second()
+            return
+        for place in self._places:
+            for second in _in(place)[1:]:
+                second.stop()
+                place.children[-1].children = _in(place)[:1]
+        self._tell()
+
+    def _put_second(self) -> None:
+        """Let the open tab have a second explorer, which begins with the choices of the first."""
+        place = self._places[self._open]
+        if len(_in(place)) == 1:
+            (first,) = _in(place)
+            second = self._built(type(first))
+            second.choose(first.chosen)
+            place.children[-1].children = [first, second]
 
     def _on_tab(self, _: object) -> None:
         self._take()
@@ -75,6 +155,8 @@ class Page(Kept, w.Tab):
             explorer = self._explorer(self._open)
             self.state.note = explorer.choose(wanted)
             self._entered = explorer.chosen
+            if self.beside.value:
+                self._put_second()
         finally:
             self._entering = False
         self._tell()
@@ -111,8 +193,13 @@ class Page(Kept, w.Tab):
         self._take()
         chosen = {**self._entered, **self._wanted}
         self.state.chosen = {"tab": _short(list(EXPLORERS)[self._open]), **_as_text(chosen)}
-        editors = [x for place in self._places for x in place.children if isinstance(x, LiveEditor)]
+        editors = [explorer for explorer in self.explorers if isinstance(explorer, LiveEditor)]
         self.state.unsaved = any(editor.unsaved for editor in editors)
+
+
+def _in(place: w.VBox) -> list[Explorer]:
+    """The explorers of a tab: none until it is opened, two side by side."""
+    return list(place.children[-1].children) if place.children else []
 
 
 def _short(title: str) -> str:
@@ -128,9 +215,15 @@ def _as_text(chosen: Mapping[str, Any]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
-def page(model: "TransformerBridge | str" = "embedded", facts: FactSet | None = None) -> Page:
+def page(
+    model: "TransformerBridge | str" = "embedded",
+    facts: FactSet | None = None,
+    *,
+    root: Path | None = None,
+) -> Page:
     """Return a tab for each explorer; an explorer is built when its tab is first opened.
 
-    Edits are saved in folders inside the working folder.
+    Edits are saved in folders inside the working folder. Models and files of facts may be opened
+    from anywhere, or from inside `root`.
     """
-    return Page(model, facts)
+    return Page(model, facts, root=root)

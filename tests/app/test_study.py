@@ -32,6 +32,9 @@ def test_a_study_survives_the_way_through_the_environment(files, monkeypatch, tm
     assert Study.taken_from(environment) == study
     assert study.files[0] == str(files[0])  # in whatever folder the page runs
     assert Study.taken_from({}) == Study()
+    shared = Study.of("embedded", None, shared=True)
+    shared.hand_over(environment)
+    assert Study.taken_from(environment) == shared
 
 
 def test_a_folder_is_named_by_its_whole_path_and_a_packaged_model_by_its_name(monkeypatch):
@@ -57,7 +60,7 @@ def test_what_is_not_there_is_said_before_the_page_is_served(options, said, monk
 
 
 def test_the_page_has_the_model_and_the_facts(files):
-    explorer = Study.of("embedded-control", files).page().children[1].children[0].children[0]
+    explorer = Study.of("embedded-control", files).page().children[1].explorers[0]
     assert explorer.model_choice.value == "embedded-control"
     assert [fact.id for fact in explorer.facts] == ["capital/XX"]
     assert isinstance(explorer, lv.OverlapExplorer)

@@ -1,23 +1,31 @@
 """All explorers in tabs."""
 
+import shutil
+
 import ipywidgets as w
 import pytest
 from made_up_edits import an_edit
 
+from lafn_viz.core.paths import data_folder
 from lafn_viz.widgets import EXPLORERS, page
 from lafn_viz.widgets.edit_stack import StagedEdit
 from lafn_viz.widgets.help import HELP
+
+
+def at_rest(tabs):
+    for explorer in tabs.explorers:
+        explorer.stop()
+        explorer.wait()
 
 
 def test_a_tab_is_built_when_it_is_opened(embedded, capitals):
     tabs = page(embedded, capitals)
     assert [bool(place.children) for place in tabs.children] == [True, False, False, False, False]
     tabs.selected_index = 2
-    assert isinstance(tabs.children[2].children[0], list(EXPLORERS.values())[2])
-    for place in tabs.children:
-        for explorer in place.children:
-            explorer.stop()
-            explorer.wait()
+    assert [type(explorer) for explorer in tabs.explorers] == [
+        list(EXPLORERS.values())[number] for number in (0, 2)
+    ]
+    at_rest(tabs)
 
 
 def controls(widget):
@@ -29,14 +37,22 @@ def controls(widget):
         yield from controls(child)
 
 
+def without_help(widget):
+    """The names of the controls that have no help text."""
+    return [
+        control.description or type(control).__name__
+        for control in controls(widget)
+        if not HELP.keys() & set(control._dom_classes)
+    ]
+
+
 def test_each_control_has_a_help_text(embedded, capitals):
+    tabs = page(embedded, capitals)
+    assert not without_help(tabs)
+    at_rest(tabs)
     for explorer_class in EXPLORERS.values():
         explorer = explorer_class(embedded, capitals)
-        without = [
-            control.description or type(control).__name__
-            for control in controls(explorer)
-            if not HELP.keys() & set(control._dom_classes)
-        ]
+        without = without_help(explorer)
         assert not without, f"{explorer_class.__name__}: no help for {', '.join(without)}"
         assert "<dt>agnostic</dt>" in explorer.heading.value
         explorer.stop()
@@ -54,16 +70,13 @@ def tabs(embedded, few):
     """All tabs; at the end none of them works on."""
     tabs = page(embedded, few)
     yield tabs
-    for place in tabs.children:
-        for explorer in place.children:
-            explorer.stop()
-            explorer.wait()
+    at_rest(tabs)
 
 
 def opened(tabs, title):
     """Open a tab, and return its explorer once it is at rest."""
     tabs.selected_index = list(EXPLORERS).index(title)
-    explorer = tabs.children[tabs.selected_index].children[0]
+    explorer = tabs.children[tabs.selected_index].children[-1].children[0]
     explorer.wait()
     return explorer
 
@@ -94,7 +107,7 @@ def test_all_tabs_are_about_one_fact(tabs):
     assert overlap.overlap.facts == ("continent/PE",)
     assert overlap.languages.value == ("en", "zh")
     assert opened(tabs, "Type and see").answer.value == "Kyoto"
-    assert not any(place.children[0].status.is_error for place in tabs.children)
+    assert not any(explorer.status.is_error for explorer in tabs.explorers)
 
 
 @pytest.mark.slow
@@ -152,6 +165,120 @@ def test_an_address_that_asks_for_what_is_not_there_changes_nothing(tabs):
     # Nor is it asked for again in the next tab.
     opened(tabs, "Neurons")
     assert not tabs.state.note
+
+
+RURITANIA = (
+    '{"id": "capital/XX", "relation": "capital", "subject_id": "XX", "object_id": "Y", '
+    '"subject": {"en": "Ruritania", "fr": "Ruritanie"}, '
+    '"object": {"en": "Strelsau", "fr": "Strelsau"}}'
+)
+
+
+def open_yours(tabs, model="", facts="", wordings=""):
+    """Type these into the page, press the button, and return what it says."""
+    study = tabs.study
+    study.show.value = True
+    study.model.value, study.facts.value, study.wordings.value = model, str(facts), str(wordings)
+    study.button.click()
+    return study.status.text
+
+
+def test_a_model_and_facts_are_opened_in_all_tabs(tabs, tmp_path):
+    folder = tmp_path / "a model"
+    shutil.copytree(data_folder() / "models" / "embedded-control", folder)
+    facts = tmp_path / "mine.jsonl"
+    facts.write_text(RURITANIA, "utf-8")
+    opened(tabs, "Neurons")
+    assert open_yours(tabs, f"{folder} ") == f"Opened {folder}."
+    assert not tabs.study.status.is_error
+    (explorer,) = tabs.explorers  # the others are built when they are opened
+    explorer.wait()
+    assert explorer.model.cfg.model_name == str(folder)
+    assert explorer.choice.value == "capital/FR"  # the facts stay
+    assert open_yours(tabs, facts=facts) == f"Opened 1 fact of {facts}."
+    overlap = opened(tabs, "Overlap")
+    assert overlap.model_choice.value == str(folder)  # and so does the model
+    assert [fact.id for fact in overlap.facts] == ["capital/XX"]
+    assert open_yours(tabs, "embedded", facts) == f"Opened embedded with 1 fact of {facts}."
+    at_rest(tabs)
+
+
+def test_what_cannot_be_opened_is_said_and_the_page_stays(tabs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overlap = opened(tabs, "Overlap")
+    one, bad = tmp_path / "one.jsonl", tmp_path / "bad.jsonl"
+    one.write_text(RURITANIA.replace(', "fr": "Ruritanie"', "").replace(', "fr": "Strelsau"', ""))
+    bad.write_text("{")
+    for said, given in {
+        "nothing is typed": {},
+        "there is no model 'nowhere/at/all'": {"model": "nowhere/at/all"},
+        "did you mean 'embedded'?": {"model": "embeded"},
+        "bad.jsonl": {"facts": bad},
+        "none.jsonl": {"facts": tmp_path / "none.jsonl"},
+        "wordings are given without facts": {"wordings": bad},
+        "an overlap needs two languages": {"facts": one},
+    }.items():
+        assert said in open_yours(tabs, **given)
+        assert tabs.study.status.is_error
+        assert tabs.explorers == [overlap]
+    overlap.choice.value = "capital/JP"  # it works as before
+    overlap.wait()
+    assert "Japan" in overlap.status.text
+    assert tabs.state.chosen["fact"] == "capital/JP"
+
+
+def test_readers_of_a_shared_page_open_nothing_from_outside(embedded, few, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    outside = tmp_path / "secret.jsonl"
+    outside.write_text("a secret")
+    (tmp_path / "here" / "mine.jsonl").write_text(RURITANIA)
+    (tmp_path / "here" / "link.jsonl").symlink_to(outside)
+    tabs = page(embedded, few, root=tmp_path / "here")
+    (explorer,) = tabs.explorers
+    for given in (
+        {"facts": outside},
+        {"facts": "../secret.jsonl"},
+        {"facts": "link.jsonl"},
+        {"facts": "mine.jsonl", "wordings": outside},
+        {"model": tmp_path},
+        {"model": "~"},
+    ):
+        said = open_yours(tabs, **{name: str(value) for name, value in given.items()})
+        assert "is not inside the folder of this page" in said
+        assert "secret" not in said.replace("secret.jsonl", "")
+        assert tabs.explorers == [explorer]
+    assert open_yours(tabs, facts="mine.jsonl") == "Opened 1 fact of mine.jsonl."
+    at_rest(tabs)
+    explorer.wait()
+
+
+@pytest.mark.slow
+def test_two_facts_or_two_models_stand_side_by_side(tabs):
+    overlap = opened(tabs, "Overlap")
+    overlap.choice.value = "capital/JP"
+    tabs.beside.value = True
+    first, second = tabs.explorers
+    assert (type(second), second.choice.value) == (type(overlap), "capital/JP")
+    second.choice.value = "capital/PE"
+    second.model_choice.value = "embedded-control"
+    at_rest(tabs)
+    assert first is overlap
+    assert (first.choice.value, tabs.state.chosen["fact"]) == ("capital/JP", "capital/JP")
+    assert not tabs.state.note
+    first_neurons = opened(tabs, "Neurons")
+    *_, neurons, beside = tabs.explorers
+    assert neurons is first_neurons
+    assert beside.choice.value == "capital/JP"
+    tabs.beside.value = False
+    assert tabs.explorers == [overlap, neurons]
+    opened(tabs, "Overlap")
+    assert tabs.explorers == [overlap, neurons]
+
+
+def test_nothing_is_opened_over_edits_that_are_saved_nowhere(tabs):
+    tabs.state.unsaved = True
+    assert "edits that are saved nowhere" in open_yours(tabs, "embedded-control")
 
 
 @pytest.mark.slow

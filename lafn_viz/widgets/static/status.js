@@ -1,5 +1,6 @@
 // The status line; it also adds to the controls around it the labels that ipywidgets leaves out.
 
+const ROOTS = ".lafn-explorer, .lafn-tools"; // what a status line is in
 const FIELDS = "input, select, textarea, button, .noUi-handle";
 
 // Gives each control its help text: for the pointer, for screen readers, and by the keyboard (tip).
@@ -76,11 +77,11 @@ function render({ model, el }) {
   let watcher, forget;
   // While the explorer is being built it is not on the page yet.
   const start = setTimeout(() => {
-    const root = el.closest(".lafn-explorer") ?? el.parentElement;
+    const root = el.closest(ROOTS) ?? el.parentElement;
     if (!root) return;
     const help = model.get("help");
     mend(root, help);
-    if (root.matches(".lafn-explorer") && !root.querySelector(".lafn-tip")) forget = tips(root);
+    if (root.matches(ROOTS) && !root.querySelector(".lafn-tip")) forget = tips(root);
     watcher = new MutationObserver(() => mend(root, help));
     watcher.observe(root, { childList: true, subtree: true });
   }, 0);
