@@ -457,9 +457,9 @@ print("what the layers do:", [round(value, 4) for value in both.target_change.me
 both.to_frame(top=3).query("paraphrase == 0")[["place", "layer", "neuron", "score"]]
 
 # %% [markdown]
-# The scores add up, but to little: at the mask the last layer moves the answer by 0.05, and the
-# others by less than 0.01. A small completeness error says that the sum is right. It does not say
-# that there is much to find.
+# At the mask, the last layer moves the answer by 0.66, and the others by less than 0.001: this
+# model writes the answer in its last layer. A small completeness error says that a layer's scores
+# add up. It does not say that there is much to find, so look at both.
 #
 # ## Limits
 # - Scores say what moves the target along a path from a baseline that you chose. What happens when

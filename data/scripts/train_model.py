@@ -17,7 +17,8 @@ With facts alone, such a model looks most answers up in its attention: what a he
 function of the tokens that it reads, and that is enough. Its neurons then hardly matter, and
 silencing some says nothing. `--fixed-values` leaves attention what it can do about other positions,
 where to look, and takes away what it could know: values and output stay the identity, so that a
-head copies what it reads, and facts have to be in the feed-forward layers.
+head copies what it reads, and facts have to be in the feed-forward layers. In a masked model, the
+hidden layer before the un-embedding stays the identity, too.
 """
 
 import argparse
@@ -55,6 +56,8 @@ END = "<|endoftext|>"
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 # Steps after which a checkpoint is saved: what is learnt early is learnt fast.
 CHECKPOINTS = (25, 50, 100, 200, 350, 500, 700, 1000, 1400, 2000, 2800, 4000, 5500)
+# Above what a layer norm of this width lets through, below zero (12.6 times its weight).
+HEAD_BIAS = 64.0
 NOT_LATIN = {"ru", "zh", "ja", "ar", "hi"}
 OBJECT_KIND = {
     "capital": "city",
@@ -302,11 +305,18 @@ class Masked:
 
     @torch.no_grad()
     def fix_values(self, model: PreTrainedModel) -> None:
-        """Make attention copy: its values and its output are the identity."""
+        """Make attention and the head's hidden layer copy: their weights are the identity.
+
+        The head looks answers up as well as attention does. Its bias keeps the ReLU from cutting
+        anything off; the layer norm that follows takes out what is added to all dimensions alike.
+        """
         for layer in self.layers(model):
             for part in (layer.attention.self.value, layer.attention.output.dense):
                 part.weight.copy_(torch.eye(len(part.weight)))
                 part.bias.zero_()
+        part = model.cls.predictions.transform.dense
+        part.weight.copy_(torch.eye(len(part.weight)))
+        part.bias.fill_(HEAD_BIAS)
 
     def fast(self, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -495,7 +505,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--every", type=int, default=1000, help="steps between measurements")
     parser.add_argument(
-        "--fixed-values", action="store_true", help="attention copies, so that it holds no facts"
+        "--fixed-values", action="store_true", help="only feed-forward layers can hold facts"
     )
     parser.add_argument(
         "--own-scripts", action="store_true", help="no two languages share a sign, nor a token"

@@ -53,7 +53,7 @@ def test_model_cards_tell_what_the_models_do(embedded, facts):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "by_all", "by_own_set"),
-    [("embedded-control", -0.5, -0.3), ("embedded-masked", -0.4, -0.4)],
+    [("embedded-control", -0.5, -0.3), ("embedded-masked", -0.9, -0.9)],
 )
 def test_models_without_facts_in_their_attention_answer_by_their_neurons(
     facts, name, by_all, by_own_set
@@ -69,7 +69,7 @@ def test_models_without_facts_in_their_attention_answer_by_their_neurons(
     for where in ("outside Latin script", "Latin script"):
         assert changes[where, "all neurons"] <= by_all
         assert changes[where, "own set"] <= by_own_set
-        assert abs(changes[where, "random"]) < 0.01
+        assert abs(changes[where, "random"]) < 0.015
         assert measured[where, "all neurons"] < by_all + 0.15
         assert measured[where, "own set"] < by_own_set + 0.15
         assert abs(measured[where, "random"]) < 0.02
