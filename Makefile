@@ -42,7 +42,7 @@ demo: $(READY)
 # Small models gain more from two processes than from two threads. A third one saves little, and
 # browsers and Ray then run into their time limits.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope \
-	--no-loadscope-reorder
+	--no-loadscope-reorder --durations 40 --durations-min 10
 
 check: lint
 	$(PYTEST) $(if $(ROOM),tests/$(ROOM),-m "not slow and not gemma")

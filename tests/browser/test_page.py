@@ -15,6 +15,8 @@ expect = pytest.importorskip("playwright.sync_api").expect
 from driving import shown, wait_for_app, wait_for_plots, wait_status  # noqa: E402
 from servers import app_server  # noqa: E402
 
+from lafn_viz.core.paths import data_folder  # noqa: E402
+
 pytestmark = pytest.mark.slow
 
 
@@ -121,6 +123,46 @@ def test_what_is_shown_is_taken_along(app_page):
     choosing.value.set_files(file)
     wait_status(page, ".lafn-files-status", "Loaded 1 edit from mine.zip.")
     wait_status(page, ".lafn-status", "1 edit applied.")
+
+
+def test_facts_of_ones_own_are_opened_and_stand_side_by_side(app_page, tmp_path):
+    page, facts = app_page, tmp_path / "mine.jsonl"
+    lines = (data_folder() / "facts.jsonl").read_text("utf-8").splitlines()
+    wanted = {"capital/DE", "capital/IT", "capital/PE"}
+    facts.write_text("\n".join(x for x in lines if json.loads(x)["id"] in wanted), "utf-8")
+    wait_status(page, ".lafn-status", "Control: 5 other facts")
+    button = shown(page, "button.lafn-open-yours")
+    assert "facts of your own" in button.get_attribute("aria-description")
+    button.click()
+    field = shown(page, ".lafn-open-facts input")
+    field.fill(str(tmp_path / "none.jsonl"))
+    shown(page, "button.lafn-open").click()
+    said = page.locator(".lafn-tools .lafn-status:visible")
+    expect(said).to_contain_text("there is no file")
+    expect(said).to_have_attribute("role", "alert")
+    field.fill(str(facts))
+    shown(page, "button.lafn-open").click()
+    expect(said).to_contain_text("Opened 3 facts")
+    explorers = page.locator(".lafn-explorer:visible")
+    expect(explorers.locator(".lafn-status")).to_contain_text(
+        "Control: 2 other facts", timeout=90_000
+    )
+    assert selected(page, ".lafn-subject") == "Germany"
+
+    shown(page, "button.lafn-side-by-side").click()
+    expect(explorers).to_have_count(2)
+    second = explorers.nth(1)
+    second.locator(".lafn-subject select").select_option("Peru")
+    expect(second.locator(".lafn-status")).to_contain_text("Peru – capital", timeout=90_000)
+    wait_for_plots(page, 2)
+    expect(explorers.nth(0).locator(".lafn-status")).to_contain_text("Germany – capital")
+    page.set_viewport_size({"width": 1920, "height": 1000})
+    first, other = (explorers.nth(number).bounding_box() for number in (0, 1))
+    assert abs(first["y"] - other["y"]) < 2
+    assert first["x"] + first["width"] <= other["x"] + 1
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    shown(page, "button.lafn-side-by-side").click()
+    expect(explorers).to_have_count(1)
 
 
 def test_a_page_whose_process_is_gone_says_so_and_opens_again(page, tmp_path):
