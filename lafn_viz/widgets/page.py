@@ -57,13 +57,17 @@ class Page(Kept, w.Tab):
             value=False, description="Side by side", layout={"width": "auto"}
         ).add_class("lafn-side-by-side")
         self.beside.observe(self._on_beside, "value")
-        self._places = [w.VBox() for _ in EXPLORERS]
+        self._columns = [w.HBox().add_class("lafn-columns") for _ in EXPLORERS]
+        # Of each tab, the first of two explorers, and the second once it has been asked for.
+        self._built: list[list[Explorer]] = [[] for _ in EXPLORERS]
         self._open = 0
         self._wanted: dict[str, Any] = {}  # what was chosen last, in any tab
         self._entered: dict[str, Any] = {}  # what the open tab had when it was opened
         self._entering = False  # what a tab changes by itself is not a reader's choice
         self.state = PageState()
-        super().__init__(self._places, titles=list(EXPLORERS), selected_index=0)
+        tools = w.VBox([self.beside, self.study]).add_class("lafn-tools")
+        places = [w.VBox([tools, columns]) for columns in self._columns]
+        super().__init__(places, titles=list(EXPLORERS), selected_index=0)
         self.add_class("lafn-page")
         self._begin()
         self.observe(self._on_tab, "selected_index")
@@ -71,8 +75,8 @@ class Page(Kept, w.Tab):
 
     @property
     def explorers(self) -> list[Explorer]:
-        """The explorers of the tabs that have been opened, in the order of the tabs."""
-        return [explorer for place in self._places for explorer in _in(place)]
+        """The explorers that have been built, those not shown now too, in the order of the tabs."""
+        return [explorer for of_tab in self._built for explorer in of_tab]
 
     def show_study(self, model: "TransformerBridge | str | None", facts: FactSet | None) -> None:
         """Show another model, other facts, or both in all tabs; None for what shall stay.
@@ -85,20 +89,17 @@ class Page(Kept, w.Tab):
             raise ValueError(
                 "the tab Edit holds edits that are saved nowhere; save them or take them back first"
             )
-        before = self._model, self._facts, self._wanted
-        shown, explorers = [place.children for place in self._places], self.explorers
+        before = self._model, self._facts, self._wanted, self._built
+        last = self.explorers
         self._model = self._model if model is None else model
         self._facts = self._facts if facts is None else facts
-        for place in self._places:
-            place.children = []
+        self._built = [[] for _ in EXPLORERS]
         try:
             self._begin()
         except ValueError:
-            self._model, self._facts, self._wanted = before
-            for place, children in zip(self._places, shown, strict=True):
-                place.children = children
+            self._model, self._facts, self._wanted, self._built = before
             raise
-        for explorer in explorers:
+        for explorer in last:
             explorer.listeners.clear()
             explorer.stop()
 
@@ -108,40 +109,32 @@ class Page(Kept, w.Tab):
         self._enter(self._wanted)
 
     def _explorer(self, number: int) -> Explorer:
-        """Return the explorer of a tab, which is built if it is not there yet."""
-        place = self._places[number]
-        if not place.children:
-            explorer = self._built(list(EXPLORERS.values())[number])
-            tools = w.VBox([self.beside, self.study]).add_class("lafn-tools")
-            place.children = [tools, w.HBox([explorer]).add_class("lafn-columns")]
-        return _in(place)[0]
+        """Return the first explorer of a tab, which is built if it is not there yet."""
+        if not self._built[number]:
+            self._build(number)
+        return self._built[number][0]
 
-    def _built(self, build: Callable[..., Explorer]) -> Explorer:
-        """An explorer of a kind, on what the page is about."""
-        options = {"root": Path.cwd()} if build is LiveEditor else {}
-        explorer = build(self._model, self._facts, **options)
+    def _build(self, number: int) -> Explorer:
+        """Build an explorer of a tab, on what the page is about."""
+        kind = list(EXPLORERS.values())[number]
+        options = {"root": Path.cwd()} if kind is LiveEditor else {}
+        explorer = kind(self._model, self._facts, **options)
         explorer.listeners.append(self._tell)
+        self._built[number].append(explorer)
         return explorer
 
-    def _on_beside(self, _: object) -> None:
-        """Put a second explorer beside that of the open tab, or take those of all tabs away."""
-        if self.beside.value:
-            self._put_second()
-            return
-        for place in self._places:
-            for second in _in(place)[1:]:
-                second.stop()
-                place.children[-1].children = _in(place)[:1]
-        self._tell()
+    def _show(self) -> None:
+        """Show the explorer of the open tab, or two; a second one begins as the first one is."""
+        of_tab = self._built[self._open]
+        if self.beside.value and len(of_tab) == 1:
+            self._build(self._open).choose(of_tab[0].chosen)
+        columns, shown = self._columns[self._open], tuple(of_tab[: 1 + self.beside.value])
+        if columns.children != shown:  # what is there already need not be drawn again
+            columns.children = shown
 
-    def _put_second(self) -> None:
-        """Let the open tab have a second explorer, which begins with the choices of the first."""
-        place = self._places[self._open]
-        if len(_in(place)) == 1:
-            (first,) = _in(place)
-            second = self._built(type(first))
-            second.choose(first.chosen)
-            place.children[-1].children = [first, second]
+    def _on_beside(self, _: object) -> None:
+        self._show()
+        self._tell()
 
     def _on_tab(self, _: object) -> None:
         self._take()
@@ -155,8 +148,7 @@ class Page(Kept, w.Tab):
             explorer = self._explorer(self._open)
             self.state.note = explorer.choose(wanted)
             self._entered = explorer.chosen
-            if self.beside.value:
-                self._put_second()
+            self._show()
         finally:
             self._entering = False
         self._tell()
@@ -195,11 +187,6 @@ class Page(Kept, w.Tab):
         self.state.chosen = {"tab": _short(list(EXPLORERS)[self._open]), **_as_text(chosen)}
         editors = [explorer for explorer in self.explorers if isinstance(explorer, LiveEditor)]
         self.state.unsaved = any(editor.unsaved for editor in editors)
-
-
-def _in(place: w.VBox) -> list[Explorer]:
-    """The explorers of a tab: none until it is opened, two side by side."""
-    return list(place.children[-1].children) if place.children else []
 
 
 def _short(title: str) -> str:

@@ -20,7 +20,7 @@ def at_rest(tabs):
 
 def test_a_tab_is_built_when_it_is_opened(embedded, capitals):
     tabs = page(embedded, capitals)
-    assert [bool(place.children) for place in tabs.children] == [True, False, False, False, False]
+    assert [len(place.children[-1].children) for place in tabs.children] == [1, 0, 0, 0, 0]
     tabs.selected_index = 2
     assert [type(explorer) for explorer in tabs.explorers] == [
         list(EXPLORERS.values())[number] for number in (0, 2)
@@ -270,10 +270,14 @@ def test_two_facts_or_two_models_stand_side_by_side(tabs):
     *_, neurons, beside = tabs.explorers
     assert neurons is first_neurons
     assert beside.choice.value == "capital/JP"
+    assert tabs.children[1].children[-1].children == (neurons, beside)
     tabs.beside.value = False
-    assert tabs.explorers == [overlap, neurons]
+    assert tabs.children[1].children[-1].children == (neurons,)
     opened(tabs, "Overlap")
-    assert tabs.explorers == [overlap, neurons]
+    assert tabs.children[0].children[-1].children == (overlap,)
+    tabs.beside.value = True  # what was chosen in the second one is not lost
+    assert tabs.children[0].children[-1].children == (overlap, second)
+    assert second.choice.value == "capital/PE"
 
 
 def test_nothing_is_opened_over_edits_that_are_saved_nowhere(tabs):
