@@ -83,9 +83,9 @@ def timed(act: Callable[[], object], wait: Callable[[], object]) -> float:
 
 
 def actions(page: Page) -> dict[str, Callable[[int], float]]:
-    def threshold(number: int) -> float:
+    def share(number: int) -> float:
         before = revision(page, ".lafn-overlap")
-        shown(page, ".lafn-threshold .noUi-handle").focus()
+        shown(page, ".lafn-fraction .noUi-handle").focus()
         key = "ArrowRight" if number % 2 == 0 else "ArrowLeft"
         return timed(
             lambda: page.keyboard.press(key), lambda: redrawn(page, ".lafn-overlap", before)
@@ -129,7 +129,7 @@ def actions(page: Page) -> dict[str, Callable[[int], float]]:
     def typed(number: int) -> float:
         if number == 0:
             page.get_by_role("tab", name="Type and see").click()
-            status(page, r"P\(Paris\)")
+            status(page, r"P\(.?Paris")
         field = shown(page, ".lafn-text input")
         before = revision(page, ".lafn-prompt-strip")
         text = f"The capital of {('Japan', 'Peru', 'Spain', 'Kenya', 'Egypt')[number % 5]} is"
@@ -163,7 +163,7 @@ def actions(page: Page) -> dict[str, Callable[[int], float]]:
         return took
 
     return {
-        "move the threshold, heatmap redrawn": threshold,
+        "move the share kept, heatmap redrawn": share,
         "switch the view": view,
         "click a cell, its neurons listed": cell,
         "choose a fact, its heatmap (control follows)": fact,

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-class Cancelled(Exception):
-    """Raised inside a task that was cancelled."""
+class Cancelled(BaseException):
+    """Raised inside a task that was cancelled.
+
+    It is no `Exception`: what goes on with the next record after an error must not go on then.
+    """
 
 
 class Task:

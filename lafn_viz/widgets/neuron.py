@@ -238,7 +238,8 @@ class NeuronExplorer(Explorer):
             task.step(0.1, f"Attributing {named(fact)}")
             prompts = chosen.prompts()
             corpus = corpus_of_others(model, self.facts, fact, prompts)
-            return attribute(model, prompts, method=method, corpus=corpus)
+            with task.ends_in_passes_of(model):
+                return attribute(model, prompts, method=method, corpus=corpus)
 
         self.submit("scores", compute, self._show)
 

@@ -174,7 +174,8 @@ class OverlapExplorer(Explorer):
         def compute(task: Task) -> None:
             if own not in self._kept:
                 task.step(0.0, f"Attributing {named(fact)}")
-                self._kept[own] = self._attribute(model, own)
+                with task.ends_in_passes_of(model):
+                    self._kept[own] = self._attribute(model, own)
                 task.step(1 / n_facts, "Attributing its control")
                 self.guarded(self._draw)()
             for key in others:
@@ -183,7 +184,7 @@ class OverlapExplorer(Explorer):
                 if key not in self._kept:
                     task.step(len(shown) / n_facts, f"Attributing {named(self.facts[key[2]])}")
                     # A fact that cannot be attributed is no control; the next one is.
-                    with left_out.unless_it_fails(key[2]):
+                    with left_out.unless_it_fails(key[2]), task.ends_in_passes_of(model):
                         self._kept[key] = self._attribute(model, key)
                 if key in self._kept:
                     shown.append(key)

@@ -2,11 +2,14 @@
 
 import inspect
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 
 import lafn_viz as lv
+from lafn_viz.widgets import overlap as overlap_module
+from lafn_viz.widgets.background import Cancelled
 
 
 def test_the_overlap_is_the_one_that_the_package_computes(overlap_explorer, embedded, capitals):
@@ -212,3 +215,32 @@ def test_a_subject_can_be_typed_in_any_language_and_case(overlap_explorer):
     assert overlap_explorer.status.is_error
     assert "did you mean 'France'?" in overlap_explorer.status.text
     choice.find.value = ""
+
+
+def test_another_fact_does_not_wait_for_the_control_of_the_last(embedded, capitals, monkeypatch):
+    real, ended, begun, go = overlap_module.attribute, [], threading.Event(), threading.Event()
+
+    def attribute(model, prompts, **options):
+        if prompts[0].subject == "Gabon":  # the first fact of the control
+            begun.set()
+            assert go.wait(60)
+        try:
+            return real(model, prompts, **options)
+        except Cancelled:
+            ended.append(prompts[0].subject)
+            raise
+
+    monkeypatch.setattr(overlap_module, "attribute", attribute)
+    explorer = lv.OverlapExplorer(embedded, capitals, n_others=2)
+    assert begun.wait(60)
+    explorer.choice.value = "capital/JP"
+    go.set()
+    explorer.wait()
+    assert ended == ["Gabon"]  # in its first pass, and no other fact of this control followed
+    assert explorer.status.text.startswith("Japan – capital: ")
+    assert explorer.status.text.endswith("Control: 2 other facts.")
+    explorer.choice.value = "capital/FR"
+    explorer.stop()
+    explorer.wait()
+    explorer.min_scripts.value = 2
+    assert "cannot be attributed" not in explorer.status.text

@@ -280,11 +280,6 @@ def test_two_facts_or_two_models_stand_side_by_side(tabs):
     assert second.choice.value == "capital/PE"
 
 
-def test_nothing_is_opened_over_edits_that_are_saved_nowhere(tabs):
-    tabs.state.unsaved = True
-    assert "edits that are saved nowhere" in open_yours(tabs, "embedded-control")
-
-
 @pytest.mark.slow
 def test_edits_that_are_saved_nowhere_are_known(tabs, few, embedded, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -293,6 +288,8 @@ def test_edits_that_are_saved_nowhere_are_known(tabs, few, embedded, tmp_path, m
     editor._set_stack(editor.stack.push(StagedEdit.loaded(an_edit(embedded), few)))
     editor.wait()
     assert tabs.state.unsaved
+    assert "edits that are saved nowhere" in open_yours(tabs, "embedded-control")
+    assert editor in tabs.explorers
     editor.files.save_button.click()
     assert not tabs.state.unsaved
     editor.scale.value = 0.5
