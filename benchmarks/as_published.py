@@ -1,8 +1,8 @@
 """What single differences from the papers do: the published way beside this package's, one apart.
 
-    python benchmarks/as_published.py                           # the embedded models; half an hour
-    python benchmarks/as_published.py --parts divergence corpus --model gemma-3-270m \\
-        --languages en fr ru zh --edits 6 --position subject_last --layer 12
+    python benchmarks/as_published.py --parts divergence corpus layers --edits 12
+    python benchmarks/as_published.py --parts degenerate --edits 8 --languages en ru zh
+    python benchmarks/as_published.py --parts blanks
 
 `docs/howto/as_published.md` lists the differences. Those with an option of their own are compared
 in the other benchmarks; here are those that have none, or that change one thing among several.
@@ -21,10 +21,9 @@ Scores are those of `editing.py`: means over edits, whole answers, with 95% boot
 """
 
 import argparse
-import contextlib
 import dataclasses
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from unittest import mock
 
 import numpy as np
@@ -105,12 +104,6 @@ class PublishedLoss(EditLoss):
         return (output if unembedding is None else unembedding.logits(output)).log_softmax(-1)
 
 
-@contextlib.contextmanager
-def reversed_divergence() -> Iterator[None]:
-    with mock.patch.object(rome_memit, "EditLoss", PublishedLoss):
-        yield
-
-
 def is_a(case: lv.EditCase) -> lv.EditCase:
     """The case that keeps what the model writes after "SUBJECT is a", which is English."""
     subject = case.subject["en"]
@@ -127,7 +120,7 @@ def of_is_a(editor: Editor) -> Editor:
 
 def of_reversed(editor: Editor) -> Editor:
     def edit(model, case, languages):
-        with reversed_divergence():
+        with mock.patch.object(rome_memit, "EditLoss", PublishedLoss):
             return editor.edit(model, case, languages)
 
     return dataclasses.replace(editor, edit=edit)

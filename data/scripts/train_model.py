@@ -310,13 +310,12 @@ class Masked:
         The head looks answers up as well as attention does. Its bias keeps the ReLU from cutting
         anything off; the layer norm that follows takes out what is added to all dimensions alike.
         """
+        copies = [(model.cls.predictions.transform.dense, HEAD_BIAS)]
         for layer in self.layers(model):
-            for part in (layer.attention.self.value, layer.attention.output.dense):
-                part.weight.copy_(torch.eye(len(part.weight)))
-                part.bias.zero_()
-        part = model.cls.predictions.transform.dense
-        part.weight.copy_(torch.eye(len(part.weight)))
-        part.bias.fill_(HEAD_BIAS)
+            copies += [(layer.attention.self.value, 0.0), (layer.attention.output.dense, 0.0)]
+        for part, bias in copies:
+            part.weight.copy_(torch.eye(len(part.weight)))
+            part.bias.fill_(bias)
 
     def fast(self, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
         tokenizer.post_processor = processors.TemplateProcessing(

@@ -174,8 +174,7 @@ class OverlapExplorer(Explorer):
         def compute(task: Task) -> None:
             if own not in self._kept:
                 task.step(0.0, f"Attributing {named(fact)}")
-                with task.ends_in_passes_of(model):
-                    self._kept[own] = self._attribute(model, own)
+                self._kept[own] = self._attribute(task, model, own)
                 task.step(1 / n_facts, "Attributing its control")
                 self.guarded(self._draw)()
             for key in others:
@@ -184,8 +183,8 @@ class OverlapExplorer(Explorer):
                 if key not in self._kept:
                     task.step(len(shown) / n_facts, f"Attributing {named(self.facts[key[2]])}")
                     # A fact that cannot be attributed is no control; the next one is.
-                    with left_out.unless_it_fails(key[2]), task.ends_in_passes_of(model):
-                        self._kept[key] = self._attribute(model, key)
+                    with left_out.unless_it_fails(key[2]):
+                        self._kept[key] = self._attribute(task, model, key)
                 if key in self._kept:
                     shown.append(key)
             for key in [key for key in self._kept if key not in shown][:-N_KEPT]:
@@ -195,7 +194,7 @@ class OverlapExplorer(Explorer):
         if own in self._kept:
             self._draw()
 
-    def _attribute(self, model: "TransformerBridge", key: ScoresKey) -> NeuronScores:
+    def _attribute(self, task: Task, model: "TransformerBridge", key: ScoresKey) -> NeuronScores:
         """Attribute one fact. Raises ValueError for scores that are not numbers."""
         _, method, fact_id = key
         fact = self.facts[fact_id]
@@ -203,7 +202,8 @@ class OverlapExplorer(Explorer):
         # Held-out paraphrases are left for measuring what is done to these neurons.
         prompts = facts.prompts(splits=["trained", "held-out pair"])
         corpus = corpus_of_others(model, self.facts, fact, prompts)
-        scores = attribute(model, prompts, method=method, corpus=corpus)
+        with task.ends_in_passes_of(model):
+            scores = attribute(model, prompts, method=method, corpus=corpus)
         require_finite(scores)
         return scores
 

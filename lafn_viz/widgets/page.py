@@ -89,15 +89,14 @@ class Page(Kept, w.Tab):
             raise ValueError(
                 "the tab Edit holds edits that are saved nowhere; save them or take them back first"
             )
-        before = self._model, self._facts, self._wanted, self._built
-        last = self.explorers
+        before, last = (self._model, self._facts, self._built), self.explorers
         self._model = self._model if model is None else model
         self._facts = self._facts if facts is None else facts
         self._built = [[] for _ in EXPLORERS]
         try:
             self._begin()
         except ValueError:
-            self._model, self._facts, self._wanted, self._built = before
+            self._model, self._facts, self._built = before
             raise
         for explorer in last:
             explorer.listeners.clear()

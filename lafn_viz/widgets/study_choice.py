@@ -36,13 +36,13 @@ class StudyChoice(w.VBox):
         ).add_class("lafn-open-yours")
         self.model, self.facts, self.wordings = (
             w.Combobox(
-                options=options, description=label, placeholder=example,
+                description=label, placeholder=example,
                 layout={"width": "330px"}, style={"description_width": "75px"},
             ).add_class(f"lafn-open-{label.lower()}")
-            for label, example, options in (
-                ("Model", "a folder, or a name", [*installed_models(), *_models_here()]),
-                ("Facts", "facts.jsonl", _files_here()),
-                ("Wordings", "paraphrases.jsonl", _files_here()),
+            for label, example in (
+                ("Model", "a folder, or a name"),
+                ("Facts", "facts.jsonl"),
+                ("Wordings", "paraphrases.jsonl"),
             )
         )  # fmt: skip
         self.button = w.Button(description="Open").add_class("lafn-open")
@@ -56,6 +56,10 @@ class StudyChoice(w.VBox):
         super().__init__([self.show, self.fields])
 
     def _on_show(self, _: object) -> None:
+        if self.show.value:  # only now: a working folder may be large
+            files = _here(f"*/{MODEL_FILE}", f"*/*/{MODEL_FILE}")
+            self.model.options = [*installed_models(), *(str(Path(file).parent) for file in files)]
+            self.facts.options = self.wordings.options = _here("*.jsonl", "*/*.jsonl")
         self.fields.layout.display = "" if self.show.value else "none"
 
     def _on_click(self, _: object) -> None:
@@ -67,14 +71,10 @@ class StudyChoice(w.VBox):
         except (ValueError, OSError) as error:
             self.status.say(str(error), error=True)
         else:
-            name = "" if model is None else f" {model}"
-            self.status.say(f"Opened{name}{self._told(facts)}.")
-
-    def _told(self, facts: FactSet | None) -> str:
-        if facts is None:
-            return ""
-        begin = " with" if self.model.value.strip() else ""
-        return f"{begin} {counted(len(facts), 'fact')} of {self.facts.value.strip()}"
+            opened = [] if model is None else [model]
+            if facts is not None:
+                opened.append(f"{counted(len(facts), 'fact')} of {self.facts.value.strip()}")
+            self.status.say(f"Opened {' with '.join(opened)}.")
 
     def _model(self) -> str | None:
         """The model that is typed. Raises FileNotFoundError if there is none of that name."""
@@ -112,15 +112,8 @@ class StudyChoice(w.VBox):
         return path
 
 
-def _models_here() -> list[str]:
-    """Folders of models in the working folder, and in its folders."""
+def _here(*patterns: str) -> list[str]:
+    """Files of the working folder, by name."""
     here = Path.cwd()
-    files = [file for depth in ("*", "*/*") for file in here.glob(f"{depth}/{MODEL_FILE}")]
-    return sorted(str(file.parent.relative_to(here)) for file in files)[:N_OFFERED]
-
-
-def _files_here() -> list[str]:
-    """Files of JSON lines in the working folder, and in its folders."""
-    here = Path.cwd()
-    files = [file for depth in ("*", "*/*") for file in here.glob(f"{depth}.jsonl")]
+    files = [file for pattern in patterns for file in here.glob(pattern)]
     return sorted(str(file.relative_to(here)) for file in files)[:N_OFFERED]

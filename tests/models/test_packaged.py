@@ -52,11 +52,12 @@ def test_model_cards_tell_what_the_models_do(embedded, facts):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "by_all", "by_own_set"),
-    [("embedded-control", -0.5, -0.3), ("embedded-masked", -0.9, -0.9)],
+    ("name", "by_all", "by_own_set", "by_random"),
+    # The masked model's random neurons cost 0.0100 in Latin script, where its own sets cost 0.987.
+    [("embedded-control", -0.5, -0.3, 0.01), ("embedded-masked", -0.9, -0.9, 0.011)],
 )
 def test_models_without_facts_in_their_attention_answer_by_their_neurons(
-    facts, name, by_all, by_own_set
+    facts, name, by_all, by_own_set, by_random
 ):
     """An effect could be seen in them: their cards say which, of some facts it is true here."""
     folder = data_folder() / "models" / name
@@ -69,7 +70,7 @@ def test_models_without_facts_in_their_attention_answer_by_their_neurons(
     for where in ("outside Latin script", "Latin script"):
         assert changes[where, "all neurons"] <= by_all
         assert changes[where, "own set"] <= by_own_set
-        assert abs(changes[where, "random"]) < 0.015
+        assert abs(changes[where, "random"]) < by_random
         assert measured[where, "all neurons"] < by_all + 0.15
         assert measured[where, "own set"] < by_own_set + 0.15
         assert abs(measured[where, "random"]) < 0.02
