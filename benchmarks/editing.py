@@ -17,7 +17,7 @@ were chosen on edits of another seed. With `--out`, results are kept, and the sa
 where it was.
 
 - **editors**: all editors, one edit at a time. "By relation" acts only where the text asks for the
-  relation, too (`RelationMatcher`). "ROME" and "MEMIT" edit the first layer at the
+  relation, too (`gate_by_relation`). "ROME" and "MEMIT" edit the first layer at the
   subject's last token, as published for it; "traced" is the layer and the position at which the
   neurons of another subject make its answer likelier most (`trace_subject`). "As published" has the
   papers' search, too: Adam with a bounded change, for LU-LAFNs on the neurons that are most active
@@ -128,7 +128,7 @@ def editors(position: str, located: Editor, weight: float) -> dict[str, Editor]:
         "random neurons": random,
         "at the subject": at_subject,
         "random at the subject": random_neurons(at_subject),
-        "without the gate": gated(located, gate=False),
+        "without the gate": gated(located, gate="none"),
         "by relation": gated(located, gate="relation"),
         "random by relation": gated(random, gate="relation"),
         "ROME at the answer": rome(position="answer"),

@@ -47,11 +47,12 @@ from lafn_viz.editing.evaluation.evaluate import evaluate as evaluate
 from lafn_viz.editing.evaluation.journal import load_evaluation as load_evaluation
 from lafn_viz.editing.evaluation.passport.make import passport as passport
 from lafn_viz.editing.evaluation.passport.result import Passport as Passport
+from lafn_viz.editing.gate import RelationGate as RelationGate
+from lafn_viz.editing.gate_by_relation import gate_by_relation as gate_by_relation
 from lafn_viz.editing.many import (
     edit_cases as edit_cases,
 )
 from lafn_viz.editing.optimise import edit_case as edit_case, lafn_edit as lafn_edit
-from lafn_viz.editing.relation_matcher import RelationMatcher as RelationMatcher
 from lafn_viz.editing.retrieval.match import Match as Match
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher as SubjectMatcher
 from lafn_viz.experiments.evidence import Evidence as Evidence, evidence as evidence

@@ -22,7 +22,8 @@ EDITORS = (
 )  # fmt: skip
 # The editors of `lafn-viz edit`, and the options that each takes.
 EDIT_OPTIONS = {
-    "language_agnostic": ("n_neurons", "layers", "position"), "memit": ("layers", "position"),
+    "language_agnostic": ("n_neurons", "layers", "position", "gate"),
+    "memit": ("layers", "position"),
     "rome": ("layers", "position"), "fine_tuning": ("layers",),
 }  # fmt: skip
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
@@ -111,6 +112,11 @@ def _add_edit(commands: Any) -> None:
         help="where the edit acts: from_subject, subject_last or answer; or traced, where neurons "
         "tell the model most about the subject (rome and memit edit the layer that does)",
     )
+    add(
+        "--gate", choices=("subject", "relation"),
+        help="let the edit act in every text that names its subject, or only where the neurons say "
+        "that the text also asks for its relation (default: relation)",
+    )  # fmt: skip
     add(
         "--passport", type=Path, metavar="FILE",
         help="also write what the edit changes, question by question: as a page (FILE.html) or as "
@@ -396,7 +402,7 @@ def _edit(
     if traced:
         given["position"] = "answer"  # until it is known
     _require_passport(passport, editor, beside)
-    editors = _compared_editors(editor, beside, given)
+    _compared_editors(editor, beside, given)  # refuses options before it reads files
     relation, _, subject = fact.partition("/")
     named = dict(name.split("=", 1) for name in new if "=" in name)
     if len(named or new[:1]) < len(new):
@@ -408,6 +414,10 @@ def _edit(
     case = case_to_try(
         facts, subject=subject, relation=relation, new_object=named or new[0], languages=languages
     )
+    # Wordings of other relations, which a gate learns from, are those of the embedded facts.
+    can_learn = {*case.languages} & {*lv.load_facts().languages}
+    gate = "relation" if can_learn else "subject"
+    editors = _compared_editors(editor, beside, given, gate=gate)
     # What is there already is looked at before minutes of work, and not after them.
     _make_folder(out.parent)
     loaded = lv.load_model(model)
@@ -418,7 +428,7 @@ def _edit(
     if traced:
         place = place_to_edit(loaded, facts, case)
         print(f"traced: layer {place.layer}, position {place.position}\n")
-        editors = _compared_editors(editor, beside, given, place)
+        editors = _compared_editors(editor, beside, given, place, gate=gate)
     trial = try_edit(loaded, editors.pop(editor), case)
     print(trial.to_text())
     if passport is not None:
@@ -461,12 +471,17 @@ def _edit_editor(name: str, options: dict[str, Any]) -> "lv.Editor":
 
 
 def _compared_editors(
-    editor: str, beside: str | None, options: dict[str, Any], place: "Place | None" = None
+    editor: str,
+    beside: str | None,
+    options: dict[str, Any],
+    place: "Place | None" = None,
+    gate: str = "relation",
 ) -> "dict[str, lv.Editor]":
     """The editor and the one beside it, which takes the same position.
 
     Args:
         place: where to edit if that is traced.
+        gate: of LU-LAFNs, unless the options give one.
     """
     compared = {editor: options}
     if beside is not None:
@@ -477,6 +492,8 @@ def _compared_editors(
         if place is not None and "position" in given:
             one_layer = {"layers": [place.layer]} if name in ("rome", "memit") else {}
             given = one_layer | given | {"position": place.position}
+        if name == "language_agnostic":
+            given = {"gate": gate, **given}
         made[name] = _edit_editor(name, given)
     return made
 

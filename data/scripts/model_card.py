@@ -129,7 +129,8 @@ def card(report: dict) -> str:
             "",
             f"{'BERT' if family == 'masked' else 'GPT-2'} architecture, "
             f"{options['layers']} layers, d_model {options['d_model']}, "
-            f"{options['heads']} heads, d_mlp {4 * options['d_model']}, ReLU, tied embeddings; "
+            f"{options['heads']} heads, d_mlp {options.get('d_mlp') or 4 * options['d_model']}, "
+            "ReLU, tied embeddings; "
             f"byte-level BPE of {options['vocab']} entries; float16 safetensors.",
             "",
             "## Accuracy",

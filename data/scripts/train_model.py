@@ -217,7 +217,7 @@ class Causal:
             n_embd=args.d_model,
             n_layer=args.layers,
             n_head=args.heads,
-            n_inner=4 * args.d_model,
+            n_inner=args.d_mlp or 4 * args.d_model,
             activation_function="relu",
             resid_pdrop=0.0,
             embd_pdrop=0.0,
@@ -286,7 +286,7 @@ class Masked:
             hidden_size=args.d_model,
             num_hidden_layers=args.layers,
             num_attention_heads=args.heads,
-            intermediate_size=4 * args.d_model,
+            intermediate_size=args.d_mlp or 4 * args.d_model,
             hidden_act="relu",
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
@@ -497,6 +497,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--d-model", type=int, default=160)
+    parser.add_argument("--d-mlp", type=int, help="neurons of a layer (default: 4 x d_model)")
     parser.add_argument("--heads", type=int, default=5)
     parser.add_argument("--vocab", type=int, default=16384)
     parser.add_argument("--decay", type=float, default=0.1)

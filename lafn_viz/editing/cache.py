@@ -9,7 +9,8 @@
 
 Hooks on the neurons add the values. Weights never change, and the hooks are removed at the end,
 also after an exception. Edits of several relations of one subject add up. On disk an edit is plain
-JSON and safetensors, with a checksum (see `cache_files`).
+JSON and safetensors, with a checksum (see `cache_files`). An edit with a gate (`gate_by_relation`)
+acts only where the text asks for its relation.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from lafn_viz.editing.applied import Find, Fired
 from lafn_viz.editing.applied_block import AttachedEdits
 from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
 from lafn_viz.editing.edit import Edit, EditError
+from lafn_viz.editing.gated_find import GatedFind
 from lafn_viz.editing.retrieval.match import MATCH_RULES, Match, Rule, some_rules
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import require_model
@@ -90,6 +92,11 @@ class EditCache:
         subjects = {edit.subject_id for edit in self}
         return f"EditCache({len(self)} edits of {len(subjects)} subjects)"
 
+    @property
+    def searches_otherwise(self) -> bool:
+        """Whether another search than that for its own names decides where its edits act."""
+        return self._find is not None
+
     @takes(edit=a_result(Edit), replace=a_flag)
     def add(self, edit: Edit, *, replace: bool = False) -> None:
         """Add an edit. One of the same subject and relation is replaced only on request.
@@ -132,7 +139,10 @@ class EditCache:
 
     @takes(text=a_text)
     def find(self, text: str) -> list[Match]:
-        """The cached subjects that a text names: by which rule, where, and how surely."""
+        """The cached subjects that a text names: by which rule, where, and how surely.
+
+        Whether an edit with a gate acts there only the model can tell: see `find_as_read`.
+        """
         if not self._edits:
             return []
         if self._find is not None:
@@ -149,7 +159,15 @@ class EditCache:
         return names
 
     def find_as_read(self, model: "TransformerBridge | PlainModel") -> Find:
-        """The search that decides in a model: in texts that its tokens give back (`as_read`)."""
+        """The search that decides in a model: in texts that its tokens give back (`as_read`).
+
+        Its matches have a relation where the gates of a subject's edits let only some of them act.
+        """
+        names = self._names_as_read(model)
+        gated = any(edit.gate is not None for edit in self)
+        return GatedFind(model, self, names) if gated else names
+
+    def _names_as_read(self, model: "TransformerBridge | PlainModel") -> Find:
         if not self._edits or self._find is not None:
             return self.find
         if self._as_read is None or self._as_read[0] is not model.tokenizer:
@@ -159,6 +177,21 @@ class EditCache:
             }
             self._as_read = model.tokenizer, SubjectMatcher(names, rules=self._rules)
         return self._as_read[1].find
+
+    @takes(text=a_text)
+    def gate_scores(self, model: "TransformerBridge", text: str) -> "pd.DataFrame":
+        """What the gate of each edit says of a text, whether it names the subject or not.
+
+        Columns: subject_id, relation, score (about 1 where the text asks for the relation, about -1
+        elsewhere; the gate is open above 0), best first. Edits without a gate are left out.
+        """
+        import pandas as pd
+
+        require_model(model)
+        scores = GatedFind(model, self, self.find).scores(text, list(self))
+        rows = [(*key, score) for key, score in scores.items()]
+        frame = pd.DataFrame(rows, columns=["subject_id", "relation", "score"])
+        return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row for each edit: subject, relation, old and new object, neurons, loss."""

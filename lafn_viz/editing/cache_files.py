@@ -2,7 +2,8 @@
 
 1. `edits.json` holds everything but the values: a format number, the records of the edits, their
    checksum and that of the values.
-2. `values.safetensors` holds the values of edit i under the name "i".
+2. `values.safetensors` holds the values of edit i under the name "i", and the weights of its gate,
+   if it has one, under "i.gate".
 
 Both are plain data; reading them runs no code. A folder is written whole or not at all, and is
 refused when a checksum or a field is wrong.
@@ -10,7 +11,7 @@ refused when a checksum or a field is wrong.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from lafn_viz.core.json_records import (
 from lafn_viz.core.messages import quoted
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.edit import Edit, EditError
+from lafn_viz.editing.gate import RelationGate
 
-FORMAT = 1
+FORMAT, UNGATED = 2, 1  # versions before gates read 1, and so do caches in which no edit has one
 EDITS, VALUES = "edits.json", "values.safetensors"
 
 
@@ -47,10 +49,12 @@ def save_edits(folder: Path, edits: Sequence[Edit]) -> None:
         raise EditError(f"{folder} is there and holds no {EDITS}; give another folder")
     with whole_folder(folder) as new:
         # Clones, because edits may share their memory and tensors in a safetensors file may not.
-        save_file({str(i): edit.values.clone() for i, edit in enumerate(edits)}, new / VALUES)
+        tensors = {str(i): edit.values.clone() for i, edit in enumerate(edits)}
+        gates = {f"{i}.gate": x.gate.weights.clone() for i, x in enumerate(edits) if x.gate}
+        save_file(tensors | gates, new / VALUES)
         records = [_to_record(edit) for edit in edits]
         content = {
-            "format": FORMAT,
+            "format": FORMAT if gates else UNGATED,
             "values": checksum(new / VALUES),
             "edits_checksum": checksum_of(canonical(records)),
             "edits": records,
@@ -72,10 +76,16 @@ def load_edits(folder: Path) -> list[Edit]:
     records, raw_values = _checked(folder)
     try:
         values = load(raw_values)
-        if set(values) != {str(i) for i in range(len(records))}:
-            raise ValueError(f"{len(records)} edits, but values of {len(values)}")
+        gated = [i for i, record in enumerate(records) if "gate" in as_object("edit", record)]
+        names = {*map(str, range(len(records))), *(f"{i}.gate" for i in gated)}
+        if set(values) != names:
+            raise ValueError(
+                f"{len(records)} edits with {len(gated)} gates, but values of {len(values)}"
+            )
         return [
-            _from_record(f"{folder / EDITS}, edit {i + 1}", record, values[str(i)])
+            _from_record(
+                f"{folder / EDITS}, edit {i + 1}", record, values[str(i)], values.get(f"{i}.gate")
+            )
             for i, record in enumerate(records)
         ]
     except (SafetensorError, ValueError) as error:
@@ -102,9 +112,9 @@ def _checked(folder: Path) -> tuple[list[Any], bytes]:
         number = value_of(str(path), content, "format", int)
     except FactError as error:
         raise EditError(f"{path} is damaged ({error}); save the cache again") from None
-    if number != FORMAT:
+    if number not in (UNGATED, FORMAT):
         raise EditError(
-            f"{path} has format {quoted(number)}, this version reads {FORMAT}; "
+            f"{path} has format {quoted(number)}, this version reads {UNGATED} and {FORMAT}; "
             "update lafn_viz, or make the edits anew"
         )
     try:
@@ -130,10 +140,14 @@ def _checked(folder: Path) -> tuple[list[Any], bytes]:
 
 
 def _to_record(edit: Edit) -> dict[str, Any]:
-    """An edit as JSON holds it, without its values."""
+    """An edit as JSON holds it, without its values and the weights of its gate."""
     record = {
-        field.name: getattr(edit, field.name) for field in fields(Edit) if field.name != "values"
+        field.name: getattr(edit, field.name)
+        for field in fields(Edit)
+        if field.name not in ("values", "gate")
     }
+    if edit.gate is not None:
+        record["gate"] = {name: getattr(edit.gate, name) for name in ("bias", "step", "n_prompts")}
     record["prompts"] = [_prompt_record(prompt) for prompt in edit.prompts]
     record["provenance"] = asdict(edit.provenance)
     plain: dict[str, Any] = json.loads(json.dumps(record))
@@ -147,9 +161,20 @@ def _prompt_record(prompt: Prompt) -> dict[str, Any]:
     return record
 
 
-def _from_record(where: str, record: Any, values: Tensor) -> Edit:
-    """The edit of a record. Raises FactError, naming the field that is wrong."""
-    edit: Edit = read_as(where, record, Edit, values=values)
+def _from_record(where: str, record: Any, values: Tensor, gate: Tensor | None) -> Edit:
+    """The edit of a record. Raises FactError, naming the field that is wrong.
+
+    Args:
+        gate: the weights of its gate, if it has one.
+    """
+    ungated = {name: value for name, value in record.items() if name != "gate"}
+    edit: Edit = read_as(where, ungated, Edit, values=values, gate=None)
+    if gate is not None:
+        place = f"{where}, field 'gate'"
+        if gate.ndim != 1 or not gate.is_floating_point():
+            raise FactError(f"{place}: its weights are no row of numbers")
+        probe = read_as(place, record["gate"], RelationGate, weights=gate)
+        edit = replace(edit, gate=probe)
     for field, content in (
         ("neurons", edit.neurons),
         ("names", edit.names and min(map(len, edit.names.values()))),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,12 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lafn_viz.core.arguments import takes, whole
+from lafn_viz.core.json_records import MAY_LACK
 from lafn_viz.core.messages import listed, quoted, shown, warn
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.languages import by_code
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.datasets.text import nfc
 from lafn_viz.editing.forward import EditPosition
+from lafn_viz.editing.gate import RelationGate
 from lafn_viz.editing.retrieval.subject_matcher import SubjectMatcher
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, weights_of
@@ -63,7 +65,8 @@ class Edit:
     languages edited (`old` where it is known). `curve` is the loss at each evaluation (nats),
     on some of `prompts` until the neurons are found, then on all (see `search`). `loss` and
     `divergence` are its two parts at the end: the mean -log P(new object) of `prompts`, and the
-    Kullback-Leibler divergence from before on what shall stay.
+    Kullback-Leibler divergence from before on what shall stay. `gate` tells the texts that ask for
+    the relation; without one, the edit acts in every text that names the subject.
     """
 
     subject_id: str
@@ -79,6 +82,7 @@ class Edit:
     divergence: float
     prompts: tuple[Prompt, ...]
     provenance: Provenance
+    gate: RelationGate | None = field(default=None, metadata=MAY_LACK)
 
     def __post_init__(self) -> None:
         names = {key: tuple(map(nfc, given)) for key, given in by_code(self.names).items()}
@@ -94,6 +98,7 @@ class Edit:
             f"{quoted(next(iter(self.old.values()), '?'))} -> {quoted(new)} "
             f"in {len(self.new)} languages, "
             f"{len(self.neurons)} neurons, loss {self.curve[0]:.2f} -> {self.loss:.2f}"
+            f"{'' if self.gate is None else ', gated by relation'}"
             f"{'' if self.converged else ', not converged'})"
         )
 
@@ -148,6 +153,11 @@ class Edit:
             validate_neurons(self.neurons, shape)
         except ValueError as error:
             raise EditError(f"{self!r} is damaged: {error}") from None
+        if self.gate is not None and not self.gate.fits(shape):
+            raise EditError(
+                f"{self!r} is damaged: its gate reads {len(self.gate.weights)} features, and this "
+                f"model has {shape[0]} layers of {shape[1]} neurons"
+            )
 
     def warn_unless_converged(self, losses: Mapping[str, float]) -> None:
         """Warn of an edit that has not converged.

@@ -13,11 +13,10 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from lafn_viz.models.capabilities import capabilities, special_tokens
+from lafn_viz.models.plain import PlainModel
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-    from lafn_viz.models.plain import PlainModel
 
 Spans = tuple[tuple[int, int], ...]  # the characters (start, stop) of each token
 
@@ -46,7 +45,9 @@ class TextTokens:
         return (inside[0], inside[-1] + 1) if inside else None
 
 
-def tokenize(model: "TransformerBridge", text: str, *, context: str = "") -> TextTokens:
+def tokenize(
+    model: "TransformerBridge | PlainModel", text: str, *, context: str = ""
+) -> TextTokens:
     """Tokens of a text after the special tokens that the tokenizer puts before every text.
 
     A text that already begins with these special tokens, as that of a chat template may, does not
@@ -57,7 +58,10 @@ def tokenize(model: "TransformerBridge", text: str, *, context: str = "") -> Tex
             belong to what is before the text's `start`.
     """
     tokenizer = model.tokenizer
-    prefix = capabilities(model).special_prefix
+    if isinstance(model, PlainModel):
+        prefix, _ = special_tokens(tokenizer)
+    else:
+        prefix = capabilities(model).special_prefix
     if context:
         tokens, spans = following(tokenizer, _pieces(tokenizer, context)[0], context, text)
         prefix = tokenize(model, context).tokens

@@ -12,9 +12,11 @@ from lafn_viz.core.arguments import a_path, or_none, takes
 from lafn_viz.core.messages import counted
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.counterfactuals import counterfactual_case
+from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
+from lafn_viz.editing.gate_by_relation import gate_by_relation
 from lafn_viz.editing.optimise import edit_case
 from lafn_viz.editing.search import default_n_neurons, n_evaluations
 from lafn_viz.models.capabilities import capabilities, weights_of
@@ -113,6 +115,7 @@ class LiveEditor(Explorer):
             row(
                 self.n_neurons,
                 self.position,
+                self.gated,
                 self.edit_button,
                 self.undo_button,
                 self.redo_button,
@@ -148,6 +151,12 @@ class LiveEditor(Explorer):
             options=[(x.replace("_", " "), x) for x in get_args(EditPosition)],
             value="answer", description="Position", layout={"width": "230px"},
         ).add_class("lafn-position")  # fmt: skip
+        # The gate learns from wordings of the embedded facts.
+        can_learn = not {*self.facts.languages}.isdisjoint(load_facts().languages)
+        self.gated = w.Checkbox(
+            value=can_learn, description="only for its relation", indent=False,
+            layout={"width": "auto"},
+        ).add_class("lafn-gated")  # fmt: skip
         self.languages = Languages(self.facts.languages, self.guarded(lambda: None))
         self.edit_button = w.Button(description="Edit", button_style="primary")
         self.curve = FigureView().add_class("lafn-curve")
@@ -251,7 +260,7 @@ class LiveEditor(Explorer):
             self.facts, relation=self.relation.value, new_object=wanted, languages=languages,
             subject=subject_id(self.facts, self.relation.value, self.subject.value),
         )  # fmt: skip
-        n_neurons, position = self.n_neurons.value, self.position.value
+        n_neurons, position, gated = self.n_neurons.value, self.position.value, self.gated.value
         n_expected = n_evaluations(n_neurons, self.n_neurons.max)
         losses: list[float] = []
         self.outdate()
@@ -275,6 +284,9 @@ class LiveEditor(Explorer):
             options = {"n_neurons": n_neurons, "position": position, "on_step": on_step}
             with task.ends_in_passes_of(model):
                 edit = edit_case(model, case, progress=False, **options)
+                if gated:
+                    task.step(0.95, "Learning which texts ask for the relation")
+                    (edit,) = gate_by_relation(model, edit)
             return StagedEdit(edit, case)
 
         def show(staged: StagedEdit) -> None:
@@ -303,6 +315,7 @@ class LiveEditor(Explorer):
             lines += [
                 f"case = {call('lv.counterfactual_case', 'facts', **made)}",
                 f"edit = {call('lv.edit_case', 'model', 'case', **search)}",
+                *["(edit,) = lv.gate_by_relation(model, edit)"] * (edit.gate is not None),
                 "asked += case.prompts('edit')",
             ]
             factors = {tuple(neuron): by for neuron, by in staged.factors.items() if by != 1}

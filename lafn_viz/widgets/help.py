@@ -39,6 +39,8 @@ HELP: Mapping[str, str] = {
     "lafn-n-neurons": "To how many neurons the edit adds a value.",
     "lafn-position": "At which tokens the values are added: where the subject ends, from there on, "
     "or from the end of the prompt on.",
+    "lafn-gated": "Let the edit act only in texts that ask for this relation of the subject, as "
+    "the neurons show; otherwise it acts wherever the subject is named.",
     "lafn-edit": "Search the values that make the new object the answer.",
     "lafn-selected": "The edit whose answers and values are shown.",
     "lafn-remove": "Take this edit out; the others stay.",

@@ -8,10 +8,12 @@ import sys
 import pytest
 import torch
 from made_up_edits import an_edit, ids
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import lafn_viz as lv
+from lafn_viz.core.files import checksum, checksum_of
 from lafn_viz.editing.cache import EditCache
+from lafn_viz.editing.cache_files import canonical
 from lafn_viz.editing.edit import EditError
 from lafn_viz.models.packaged import packaged_folder
 
@@ -69,6 +71,21 @@ def test_files_that_cannot_be_used(tiny, tmp_path):
 
         return spoil
 
+    def lose_gate(whole):
+        del whole["edits"][0]["gate"]
+        whole["edits_checksum"] = checksum_of(canonical(whole["edits"]))
+
+    def shorten_gate(folder):
+        values = load_file(folder / "values.safetensors")
+        whole = json.loads((folder / "edits.json").read_text("utf-8"))
+        save_file(values | {"0.gate": values["0.gate"][None]}, folder / "values.safetensors")
+        whole["values"] = checksum(folder / "values.safetensors")
+        (folder / "edits.json").write_text(json.dumps(whole), "utf-8")
+
+    ungated, cache = cache, lv.gate_by_relation(model, list(cache), n_neurons=8)
+    assert "1 edits with 0 gates, but values of 2" in spoilt(rewrite(lose_gate))
+    assert "no row of numbers" in spoilt(shorten_gate)
+    cache = ungated
     by_hand = spoilt(rewrite(lambda whole: whole["edits"][0]["new"].update(en="Paris")))
     assert "edits.json was changed or damaged" in by_hand
     later = spoilt(rewrite(lambda whole: whole.update(format=99)))
@@ -102,7 +119,8 @@ def test_examples_of_prompts_are_kept_and_may_lack(tiny, tmp_path):
 @pytest.mark.slow
 def test_opened_without_transformer_lens(embedded, tmp_path):
     edit, text = an_edit(embedded), "The capital of Japan is"
-    cache = EditCache([dataclasses.replace(edit, values=10 * edit.values)])  # seen in the text
+    seen = dataclasses.replace(edit, values=10 * edit.values)  # in the text
+    cache = lv.gate_by_relation(embedded, seen)
     cache.save(tmp_path / "edits")
     command = [sys.executable, "-c", ELSEWHERE, tmp_path / "edits", packaged_folder("embedded")]
     run = subprocess.run([*command, text], capture_output=True, text=True, check=False)

@@ -1,5 +1,7 @@
 """An edit is made and tested, and one that does not hold is refused."""
 
+from dataclasses import replace
+
 import pytest
 from made_up_edits import NOTHING, an_edit
 
@@ -42,6 +44,27 @@ def test_an_edit_that_does_not_hold_is_refused(embedded, facts):
     with pytest.raises(ValueError, match=r"does not hold: the model answers 'Rome' in 0% of"):
         trial.require_holding()
     assert "  en: " in trial.to_text()  # what it answers instead
+
+
+@pytest.mark.parametrize("after", ["", ". It is a city", "。"])
+def test_an_edit_holds_in_a_model_that_writes_on_after_its_answers(embedded, facts, after):
+    """As base models do: their texts count by how they begin."""
+    case = case_to_try(facts, new_object="Rome", **JAPAN)
+    refused = try_edit(embedded, NOTHING, case)
+    answers = [
+        replace(
+            answer,
+            before=answer.before + after,
+            after=(answer.reference if "lity" in answer.metric else answer.before) + after,
+        )
+        for answer in refused.evaluation.answers
+    ]
+    held = replace(refused, evaluation=replace(refused.evaluation, answers=tuple(answers)))
+    held.require_holding()
+    assert held.evaluator == ("starts_with" if "city" in after else "exact_match")
+    assert ("texts, by how they begin" in held.to_text()) == ("city" in after)
+    with pytest.raises(ValueError, match="does not hold"):
+        refused.require_holding()
 
 
 def test_a_fact_that_the_model_does_not_know_is_refused(tiny, facts):

@@ -17,7 +17,7 @@ answers, and the prompts whose answers shall stay.
   (Zhu et al. 2020, arXiv 2012.00363).
 - `rome`, `memit`: rank-one and least-squares edits of weights (see `weight_edits`).
 
-The first three find the subject in the text and act there alone, unless `gate=False`. The others
+The first three find the subject in the text and act there alone, unless `gate="none"`. The others
 change weights and act on every text.
 
 **To add an editor**, write a function that returns an `Editor`:
@@ -96,14 +96,17 @@ class Editor:
         if self.edit_all is not None:
             return self.edit_all(model, cases)
         edits = [self.edit(model, case, case.languages) for case in cases]
-        caches = [edit for edit in edits if isinstance(edit, EditCache)]
+        caches = [x for x in edits if isinstance(x, EditCache) and not x.searches_otherwise]
         if len(caches) == len(edits):
             return EditCache(edit for cache in caches for edit in cache)
         changes: dict[int, Tensor] = {}
         for edit in edits:
             if not isinstance(edit, WeightEdit):
+                kind = type(edit).__name__
+                searches = isinstance(edit, EditCache) and edit.searches_otherwise
+                kind += " with a search of its own" * searches
                 raise ValueError(
-                    f"{self!r} makes {type(edit).__name__}, and how several of them act together "
+                    f"{self!r} makes {kind}, and how several of them act together "
                     "is not known; give the editor an edit_all"
                 )
             for layer, change in edit.changes.items():

@@ -6,23 +6,23 @@
 - `per_language`: one v_l and one set of neurons for each language l, applied as their sum.
 
 All three return an `EditCache`. Its gate is the search for the subject's names, and for the
-relation with `gate="relation"`; without the gate (`gate=False`) the edit acts on every text.
+relation with `gate="relation"`; with `gate="none"` the edit acts on every text.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack, get_args
 
 import torch
 
-from lafn_viz.core.arguments import a_result, a_seed, takes, wrong
+from lafn_viz.core.arguments import a_result, a_seed, one_of, takes
 from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
+from lafn_viz.editing.gate_by_relation import gate_by_relation
 from lafn_viz.editing.optimise import EDIT_OPTIONS, EditOptions, edit_case
-from lafn_viz.editing.relation_matcher import RelationMatcher
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities
@@ -33,24 +33,18 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-Gate = bool | Literal["relation"]
+# Where an edit acts: where a text names its subject, where it also asks for its relation, anywhere.
+Gate = Literal["subject", "relation", "none"]
 
 
-def _a_gate(name: str, given: Any) -> Gate:
-    """Read a gate; ValueError for any other."""
-    if isinstance(given, bool) or (isinstance(given, str) and given == "relation"):
-        return given  # type: ignore[return-value]
-    raise wrong(name, given, "True, False or 'relation'")
-
-
-@takes(gate=_a_gate, **EDIT_OPTIONS)
-def language_agnostic(*, gate: Gate = True, **options: Unpack[EditOptions]) -> Editor:
+@takes(gate=one_of(get_args(Gate)), **EDIT_OPTIONS)
+def language_agnostic(*, gate: Gate = "subject", **options: Unpack[EditOptions]) -> Editor:
     """LU-LAFNs: one vector of values for all languages.
 
     Args:
         gate: act only where the text names the subject; with "relation", only where it also asks
-            for the relation (see `RelationMatcher`); with False, from the last token of every text
-            on.
+            for the relation (see `gate_by_relation`); with "none", from the last token of every
+            text on.
         options: those of `edit_case`.
     """
 
@@ -81,13 +75,13 @@ def random_neurons(like: Editor, *, seed: int = 0) -> Editor:
         control = edit_case(
             model, case, languages=languages, progress=False, **{**options, "neurons": drawn}
         )
-        return cache_of(model, control, like.options.get("gate", True))
+        return cache_of(model, control, like.options.get("gate", "subject"))
 
     return Editor("random neurons", edit, {**like.options, "seed": seed})
 
 
-@takes(gate=_a_gate, **EDIT_OPTIONS)
-def per_language(*, gate: Gate = True, **options: Unpack[EditOptions]) -> Editor:
+@takes(gate=one_of(get_args(Gate)), **EDIT_OPTIONS)
+def per_language(*, gate: Gate = "subject", **options: Unpack[EditOptions]) -> Editor:
     """Edit each language by itself, on its own neurons, and add all their values together.
 
     Args:
@@ -122,8 +116,8 @@ def per_language(*, gate: Gate = True, **options: Unpack[EditOptions]) -> Editor
 def cache_of(model: "TransformerBridge", edit: Edit, gate: Gate) -> EditCache:
     """A cache of one edit with a gate (see `language_agnostic`)."""
     if gate == "relation":
-        return EditCache([edit], find=RelationMatcher(model, [edit]).find)
-    if gate:
+        return gate_by_relation(model, edit)
+    if gate == "subject":
         return EditCache([edit])
 
     def every_text(text: str) -> list[Match]:
