@@ -118,6 +118,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     lv.EditCache: {"edits": [edit]},
     lv.SubjectMatcher: {"names": {"FR": {"en": "France"}}},
     lv.ActivationMatcher: {"model": model, "edits": [edit], "others": prompts[2:]},
+    lv.gate_by_relation: {"model": model, "edits": [edit], "others": prompts[2:]},
     lv.Prompt: vars(prompts[0]),
     lv.Fact: vars(next(iter(facts))),
     lv.FactSet: vars(facts),

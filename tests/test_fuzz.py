@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -197,7 +198,8 @@ def an_edit(weights="0" * 64, subject="JP") -> lv.Edit:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cache") / "edits"
-    lv.EditCache([an_edit(), an_edit(subject="JP2")]).save(folder)
+    gate = lv.RelationGate(torch.tensor([0.5, -1.0, 2.0, 0.0]), 0.1, step=3, n_prompts=9)
+    lv.EditCache([replace(an_edit(), gate=gate), an_edit(subject="JP2")]).save(folder)
     return folder
 
 
@@ -253,6 +255,10 @@ def test_a_cache(tmp_path, saved, data):
         ),
         ({"loss": "low"}, "edit 1, field 'loss': 'low', but it must be a number"),
         ({"prompts": [{}]}, "field 'prompts', item 1, field 'fact_id': None, but it must be a tex"),
+        ({"gate": {"bias": 0.1, "step": 3}}, "field 'gate', field 'n_prompts': None, but it must"),
+        ({"gate": {"bias": 0.1, "step": 0, "n_prompts": 9}}, "'gate': a gate that reads every 0th"),
+        ({"gate": {"bias": math.inf, "step": 1, "n_prompts": 9}}, "'gate': the weights of a gate"),
+        ({"gate": None}, "edit 1, field 'gate': a NoneType, but a record is a JSON object"),
         ({"luck": 1}, "edit 1, field 'luck': not a field; there are subject_id, relation"),
     ],
 )
