@@ -278,3 +278,27 @@ def test_an_object_that_the_facts_do_not_hold_is_given_by_language(editor):
     edit(editor, "JAPAN", "en: Gotham")
     (staged,) = editor.stack
     assert (staged.edit.subject_id, staged.edit.new) == ("JP", {"en": "Gotham"})
+
+
+@pytest.mark.slow
+def test_an_edit_is_gated_by_its_relation_unless_told_otherwise(editor, embedded):
+    edit(editor, "Japan", "Rome")
+    (gated,) = editor.stack
+    assert "lv.gate_by_relation" in editor.python()
+    editor.gated.value = False
+    edit(editor, "Japan", "Rome")
+    (ungated,) = editor.stack
+    assert (gated.edit.gate is None, ungated.edit.gate is None) == (False, True)
+    assert "lv.gate_by_relation" not in editor.python()
+    asked = lv.load_facts().filter(subjects="Japan", languages="en")
+    texts = [
+        next(p.text for p in asked.filter(relation=x).prompts() if p.split == "held-out paraphrase")
+        for x in ("capital", "continent")
+    ]
+    fired = [
+        [match.key for match in lv.EditCache([staged.applied()]).find_as_read(embedded)(text)]
+        for staged in (gated, ungated)
+        for text in texts
+    ]
+    assert fired == [["JP"], [], ["JP"], ["JP"]]
+    assert editor.comparison.counts("the edit") == (3, 3)
