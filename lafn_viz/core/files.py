@@ -25,6 +25,12 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     _to_disk(path.parent)
 
 
+def inside(root: Path, name: str) -> Path | None:
+    """The path of a name that a person typed, or None if it leads out of the folder `root`."""
+    path = (root / Path(name).expanduser()).resolve()
+    return path if path.is_relative_to(root.resolve()) else None
+
+
 def write_utf8(path: Path, text: str) -> None:
     """Write a text for people as UTF-8; half a character, which no file can hold, by its number."""
     path.write_bytes(text.encode(errors="backslashreplace"))

@@ -23,15 +23,15 @@ from lafn_viz.editing.baselines.editor import Applicable, Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.answers import ALL, Answered, Evaluation, Metric
 from lafn_viz.editing.evaluation.evaluate import evaluate
-from lafn_viz.editing.evaluation.metrics import AnswerMetric, writes_on
+from lafn_viz.editing.evaluation.metrics import AnswerMetric
 from lafn_viz.interventions.activation_patching import Place, trace_subject
 from lafn_viz.models.scoring import score_answers
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
 HOLDS = 0.5  # share of the edited wordings that an edit has to change at least
+BEGINS: AnswerMetric = "starts_with"  # many models write on after an answer
 NEIGHBOURS = 3  # other subjects that are asked about
 # To find out where the model reads the subject: prompts to ask, those that it has to answer, pairs.
 _ASKED, _KNOWN, _PAIRS = 300, 10, 16
@@ -75,30 +75,25 @@ class EditTrial:
     edit: Applicable
     evaluation: Evaluation
 
-    @property
-    def evaluator(self) -> AnswerMetric:
-        """Whether an answer must be the whole text, or its beginning where the model writes on."""
-        before = [
-            (answer.before, self.case.old[answer.language], answer.language)
-            for answer in self.evaluation.answers
-            if answer.metric in ("reliability", "generality") and answer.language in self.case.old
-        ]
-        return "starts_with" if writes_on(before) else "exact_match"
-
     def to_text(self) -> str:
-        """A table to print: in percent of the questions, with the language where it is lowest."""
+        """A table to print: in percent of the questions, with the language where it is lowest.
+
+        A text counts if it begins with the answer; `whole` has those that are nothing else.
+        """
         width = 2 + max(map(len, _ROWS.values()))
-        counts = "answers" if self.evaluator == "exact_match" else "texts, by how they begin"
-        lines = [f"{self.case.id} in {len(self.case.languages)} languages; % of the {counts}:"]
-        lines.append(f"{'':<{width}}{'questions':>9}{'before':>9}{'after':>9}  lowest")
-        summary = self.evaluation.summary(self.evaluator).set_index("metric").to_dict("index")
+        lines = [f"{self.case.id} in {len(self.case.languages)} languages; % of the texts:"]
+        lines.append(f"{'':<{width}}{'questions':>9}{'before':>9}{'after':>9}{'whole':>9}  lowest")
+        of_metric = self.evaluation.summary(BEGINS).set_index("metric").to_dict("index")
+        whole = self.evaluation.summary().set_index("metric")["mean"]
         for metric, name in _ROWS.items():
-            if metric not in summary:
+            if metric not in of_metric:
                 continue
-            row, by_language = summary[metric], self._by_language(metric).dropna()
+            row = of_metric[metric]
+            by_language = self.evaluation.matrix(metric, BEGINS).loc[ALL].dropna()
             lowest, least = by_language.idxmin(), by_language.min()
             lines.append(
                 f"{name:<{width}}{row['questions']:>9}{row['before']:>9.0%}{row['mean']:>9.0%}"
+                f"{whole[metric]:>9.0%}"
                 + (f"  {lowest} {least:.0%}" if least < by_language.max() else "")
             )
         lines += [
@@ -108,12 +103,9 @@ class EditTrial:
         ]
         return "\n".join(lines)
 
-    def _by_language(self, metric: Metric) -> "pd.Series[float]":
-        return self.evaluation.matrix(metric, self.evaluator).T[ALL]
-
     def _wrong(self) -> list[Answered]:
         """The answers that are not as they should be, what changed by mistake first."""
-        wrong = [answer for answer in self.evaluation.answers if answer.score(self.evaluator) < 1]
+        wrong = [answer for answer in self.evaluation.answers if answer.score(BEGINS) < 1]
         return sorted(wrong, key=lambda answer: answer.metric in ("reliability", "generality"))
 
     def require_holding(self) -> None:
@@ -122,7 +114,7 @@ class EditTrial:
         Raises:
             ValueError: saying in how many it holds.
         """
-        summary = self.evaluation.summary(self.evaluator).set_index("metric")
+        summary = self.evaluation.summary(BEGINS).set_index("metric")
         if (share := summary["mean"]["reliability"]) < HOLDS:
             new = next(iter(self.case.edit.values()))[0].answer
             raise ValueError(

@@ -10,9 +10,11 @@ from typing import Any
 
 import ipywidgets as w
 
+from lafn_viz.core.files import inside
 from lafn_viz.core.messages import counted, quoted
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.cache_files import EDITS, VALUES
+from lafn_viz.editing.edit import EditError
 from lafn_viz.widgets.download import Download
 from lafn_viz.widgets.explorer import Status
 from lafn_viz.widgets.html import row
@@ -108,8 +110,8 @@ class EditFiles(w.VBox):
             raise ValueError("no folder is given; type the name of one")
         if self.root is None:
             return Path(name)
-        folder = (self.root / name).resolve()
-        if not folder.is_relative_to(self.root.resolve()) or folder == self.root.resolve():
+        folder = inside(self.root, name)
+        if folder in (None, self.root.resolve()):
             raise ValueError(f"{name!r} is not inside the folder of this page; give a plain name")
         return folder
 
@@ -150,7 +152,10 @@ def unpacked(name: str, content: bytes) -> EditCache:
                     (Path(folder) / part).write_bytes(archive.read(part))
         except unreadable:
             raise ValueError(wanted.format("no zip file, or a damaged one")) from None
-        return EditCache.load(folder)
+        try:
+            return EditCache.load(folder)
+        except EditError as error:  # it names the files where they were unpacked
+            raise ValueError(str(error).replace(folder, name)) from None
 
 
 def _require_edits(cache: EditCache) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ipywidgets as w
 
+from lafn_viz.core.files import inside
 from lafn_viz.core.messages import counted, quoted
 from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.datasets.facts import FactSet
@@ -100,11 +101,10 @@ class StudyChoice(w.VBox):
 
     def _inside(self, name: str) -> Path:
         """The path that is typed. Raises ValueError unless it lies inside `root`."""
-        path = Path(name).expanduser()
         if self.root is None:
-            return path
-        path = (self.root / path).resolve()
-        if not path.is_relative_to(self.root.resolve()):
+            return Path(name).expanduser()
+        path = inside(self.root, name)
+        if path is None:
             raise ValueError(
                 f"{quoted(name)} is not inside the folder of this page, and others can reach the "
                 "page; name a file there, or start lafn-viz app with --model or --file"

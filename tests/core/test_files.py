@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from lafn_viz.core.files import checksum, checksum_of, whole_folder, write_json, write_whole
+from lafn_viz.core.files import (
+    checksum,
+    checksum_of,
+    inside,
+    whole_folder,
+    write_json,
+    write_whole,
+)
 
 
 def names(folder):
@@ -18,6 +25,17 @@ def test_a_file_appears_with_its_folder_and_replaces_the_one_before(tmp_path):
         write_whole(path, lambda file, text=text: file.write_text(text))
         assert path.read_text() == text
     assert names(tmp_path) == ["a.txt", "deep"]
+
+
+def test_a_typed_name_stays_inside_a_folder(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    assert inside(root, "a/b.txt") == root / "a" / "b.txt"
+    assert inside(root, "a/../b") == root / "b"
+    assert inside(root, str(root / "c")) == root / "c"
+    for name in ("..", "../root2", "/etc/passwd", "~", "link/other", "a/../../x"):
+        assert inside(root, name) is None
 
 
 def test_a_file_that_fails_half_way_leaves_the_one_before(tmp_path):

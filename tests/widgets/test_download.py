@@ -76,7 +76,7 @@ def test_packed_edits_come_back_as_they_were(edit):
         (b"PK\x03\x04 and so on", "no zip file"),
         (archive(edits_json=b"{}"), "without edits.json and values.safetensors"),
         (archive(edits_json=b"{}", values_safetensors=b"", more_txt=b""), "without edits.json"),
-        (archive(edits_json=b"{}", values_safetensors=b""), "edits.json"),
+        (archive(edits_json=b"{}", values_safetensors=b""), "^mine.zip/edits.json"),
     ],
 )
 def test_another_file_is_refused_in_a_sentence(content, why):

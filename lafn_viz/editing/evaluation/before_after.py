@@ -13,7 +13,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.datasets.facts import FactSet
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.cache import EditCache
-from lafn_viz.editing.evaluation.metrics import exact_match, starts_with, writes_on
+from lafn_viz.editing.evaluation.metrics import starts_with
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.generation import generate, next_tokens
 
@@ -53,24 +53,15 @@ class Comparison:
     def well(self) -> tuple[bool, ...]:
         """Whether each question went as an edit should.
 
-        The new object must be the whole text, or its beginning where the model writes on anyway
-        (see `metrics.writes_on`).
+        In those of the edit the text must begin with the new object: many models write on.
         """
-        beside = [
-            (text, prompt.answer, prompt.language)
-            for prompt, group, text in zip(
-                self.asked.prompts, self.asked.groups, self.before.texts, strict=True
-            )
-            if group != "the edit"
-        ]
-        is_right = starts_with if writes_on(beside) else exact_match
         went_well = []
         for prompt, group, old, new in zip(
             self.asked.prompts, self.asked.groups, self.before.texts, self.after.texts,
             strict=True,
         ):  # fmt: skip
             names = (prompt.answer, *prompt.aliases)
-            right = any(is_right(new, name, prompt.language) == 1 for name in names)
+            right = any(starts_with(new, name, prompt.language) == 1 for name in names)
             went_well.append(right if group == "the edit" else old == new)
         return tuple(went_well)
 

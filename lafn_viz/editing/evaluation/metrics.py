@@ -16,7 +16,7 @@ once, before an edit and after).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal
 
 from lafn_viz.datasets.languages import separator_of
@@ -61,18 +61,6 @@ def _counts(written: str, answer: str, language: str) -> tuple[int, int, int]:
     """How many units the text has, the answer has, and both share."""
     text, expected = map(Counter, _units(written, answer, language))
     return text.total(), expected.total(), (text & expected).total()
-
-
-def writes_on(texts: Iterable[tuple[str, str, str]]) -> bool:
-    """Whether a model goes on after its answers, as base models do, so that no text is the answer.
-
-    Args:
-        texts: (written, answer, language), of the model as it is. Those that begin with the answer
-            count; most of them must go on.
-    """
-    texts = list(texts)
-    begin, whole = (sum(metric(*text) for text in texts) for metric in (starts_with, exact_match))
-    return 2 * whole < begin
 
 
 AnswerMetric = Literal["exact_match", "starts_with", "token_f1", "remake", "token_accuracy"]

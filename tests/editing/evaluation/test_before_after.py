@@ -45,18 +45,13 @@ def test_what_went_well():
     assert list(found.to_frame()["well"]) == [True, False, True, False]
 
 
-def test_where_the_model_writes_on_an_answer_counts_by_its_beginning():
-    prompts = [lv.Prompt.of(f"{x} is", x, subject=x) for x in ("Rome", "Asia", "Paris")]
-    asked = Asked(tuple(prompts), ("the edit", "same subject", "other subjects"))
-
-    def well(new, *others):
-        before = Said(("Tokyo. It", *others), ((),) * 3)
-        return Comparison(asked, before, Said((new, *others), ((),) * 3)).well[0]
-
-    assert well("Rome. It is", "Asia, the", "Paris is a")
-    assert not well("Romeo. It is", "Asia, the", "Paris is a")
-    assert not well("Rome. It is", "Asia", "Paris")
-    assert not well("Rome. It is", "Who knows?", "It is a")  # nothing shows how it answers
+@pytest.mark.parametrize(
+    ("text", "is_right"), [("Rome. It is", True), ("Rome", True), ("Romeo. It is", False)]
+)
+def test_an_answer_counts_by_its_beginning(text, is_right):
+    asked = Asked((lv.Prompt.of("The capital is", "Rome", subject="capital"),), ("the edit",))
+    found = Comparison(asked, Said(("Tokyo",), ((),)), Said((text,), ((),)))
+    assert found.well == (is_right,)
 
 
 def test_without_edits_the_answers_are_the_same(embedded, facts):

@@ -11,7 +11,6 @@ from lafn_viz.editing.evaluation.metrics import (
     remake,
     starts_with,
     token_f1,
-    writes_on,
 )
 
 
@@ -43,16 +42,6 @@ def test_metrics_by_hand(written, answer, language, exact, starts, f1, product):
     assert starts_with(written, answer, language) == starts
     assert token_f1(written, answer, language) == pytest.approx(f1)
     assert remake(written, answer, language) == pytest.approx(product)
-
-
-def test_a_model_writes_on_if_most_answers_do():
-    whole, goes_on, other = (
-        (text, "Rome", "en") for text in ("Rome.", "Rome. It is", "The capital is Rome")
-    )
-    assert writes_on([goes_on, goes_on, goes_on, whole])
-    assert not writes_on([goes_on, whole])
-    assert not writes_on([whole, other, other])
-    assert not writes_on([])
 
 
 def test_the_metrics_are_those_of_the_table():
