@@ -115,6 +115,7 @@ def test_an_edit_is_saved_beside_those_before_it(embedded, tmp_path, capsys):
     edits = {edit.subject_id: edit for edit in lv.EditCache.load(out)}
     assert edits["JP"].new == {"en": "Oslo", "fr": "Oslo"}
     assert {layer for layer, _ in edits["JP"].neurons} == {3}
+    assert edits["JP"].gate is not None
     assert torch.equal(edits["PE"].values, an_edit(embedded, "PE").values)
 
 
@@ -163,6 +164,9 @@ def test_the_editor_beside_takes_the_traced_place_too():
     assert options["language_agnostic"]["position"] == options["rome"]["position"] == "subject_last"
     assert options["language_agnostic"]["n_neurons"] == 5
     assert options["rome"]["layer"] == 2
+    assert options["language_agnostic"]["gate"] == "relation"
+    chosen = _compared_editors("language_agnostic", None, {"gate": "subject"})
+    assert chosen["language_agnostic"].options["gate"] == "subject"
     own = _compared_editors("memit", None, {"position": "answer", "layers": [1]}, place)
     assert own["memit"].options["layers"] == (1,)
 
@@ -182,6 +186,8 @@ def test_the_editor_beside_takes_the_traced_place_too():
         (["--fact", "capital/JP", "--new", "IT", "--neurons", "0"], "n_neurons"),
         (["--fact", "capital/JP", "--new", "IT", "--editor", "memit", "--neurons", "3"],
          "the editor memit takes no --neurons"),
+        (["--fact", "capital/JP", "--new", "IT", "--editor", "memit", "--gate", "subject"],
+         "the editor memit takes no --gate"),
         (["--fact", "capital/JP", "--new", "IT", "--editor", "fine_tuning", "--position", "traced"],
          "the editor fine_tuning takes no --position"),
         (["--fact", "capital/JP", "--new", "IT", "--position", "trace"], "'trace'"),
