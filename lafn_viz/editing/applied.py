@@ -7,7 +7,7 @@
    with which edits (`reading`), so the search sees the whole text. An edit that should have
    acted where the cache was read without it is an error.
 4. In `generate` the prompt decides, not what the model writes after it (`generate_calls`). Without
-   it, all that `model(...)` reads is prompt.
+   it, all that `model(...)` reads is prompt, but a single token behind a cache opens no gate.
 
 An edit at the "answer" acts from the end of the prompt on. Outside `generate` this is the end of
 what was read first, so a prompt has to be read alone.
@@ -96,6 +96,7 @@ class AppliedEdits:
                 neurons = [edit.neurons[i].neuron for i in index]
                 self._added[layer][edit.key] = neurons, edit.values[index]
         self._matches_of: dict[tuple[int, ...], list[tuple[Match, int]]] = {}
+        self._opened: dict[int, tuple[Edit, Match]] = {}  # by signature: gated edits that fired
         self._now: Reading | None = None  # while a pass is running
         self._last: Tensor | None = None  # tokens of the last pass, if it was one by itself
 
@@ -152,13 +153,14 @@ class AppliedEdits:
         """The edits of the subjects that the rows name."""
         texts = reading.texts if reading.prompt is None else reading.prompt
         fired = []
+        writes = reading.prompt is None and reading.n_read == reading.n_cached + 1 > 1
         for row, (ids, real) in enumerate(
             zip(texts.tokens.tolist(), texts.real.tolist(), strict=True)
         ):
             columns = [column for column, is_real in enumerate(real) if is_real]
             for match, last in self._matches(tuple(ids[column] for column in columns)):
                 for edit in self._edits_of.get(match.key, ()):
-                    if not match.asks_for(edit.key):
+                    if not match.asks_for(edit.key) or (writes and edit.gate is not None):
                         continue
                     position = columns[last]
                     if edit.position == "answer":
@@ -166,7 +168,22 @@ class AppliedEdits:
                     fired.append(Fired(row, position, match, edit))
         alone = reading.prompt is None and not reading.n_cached
         self._last = reading.texts.tokens if alone else None
+        if writes:
+            fired += self._still_open(reading)
+        gated = [one for one in fired if one.edit.gate is not None]
+        self._opened |= {self._signatures[one.edit.key]: (one.edit, one.match) for one in gated}
         return fired
+
+    def _still_open(self, reading: Reading) -> Iterator[Fired]:
+        """The edits whose gates were open before the model went on, token by token.
+
+        What the model writes is no question, so the gates do not read it.
+        """
+        for row, acted in enumerate(reading.texts.acted):
+            for signature, position in acted:
+                if signature in self._opened:
+                    edit, match = self._opened[signature]
+                    yield Fired(row, position, match, edit)
 
     def _prompt_end(self, reading: Reading, row: int, edit: Edit, last: int) -> int:
         """From which position on an edit at the "answer" acts.

@@ -1,5 +1,6 @@
 """A gate tells from neurons whether a text asks for the relation of an edit, wherever it acts."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import lafn_viz as lv
 from lafn_viz.editing.edit import plain_options
 from lafn_viz.editing.gate_by_relation import ridge_regression
-from lafn_viz.editing.gated_find import features, reader_of
+from lafn_viz.editing.gated_find import GatedFind, features, reader_of
 from lafn_viz.models.packaged import packaged_folder
 from lafn_viz.models.plain import PlainModel
 
@@ -141,6 +142,47 @@ def test_a_gate_reads_a_model_of_transformers_as_it_reads_the_bridge(tiny, folde
     cache = lv.EditCache([edit])
     expected = [float(cache.gate_scores(bridge, text).score[0]) for text in texts]
     assert [edit.gate.score(of_text) for of_text in there] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("position", ["from_subject", "answer"])
+def test_what_the_model_writes_neither_opens_nor_closes_a_gate(
+    embedded, edits, monkeypatch, position
+):
+    """Token by token as in `generate`; the gate is open for the prompt alone, or for more alone."""
+    loud = replace(edits[0], values=30 * torch.ones_like(edits[0].values), position=position)
+    cache, hf = lv.gate_by_relation(embedded, loud), embedded.original_model
+    (name,) = loud.names["en"]
+    prompt = f"The capital of {name} is"
+    ids = embedded.tokenizer(prompt, return_tensors="pt")["input_ids"]
+
+    def written():
+        read, past, tokens = ids, None, []
+        with torch.no_grad(), cache.applied(embedded) as fired:
+            while len(tokens) < 4 and 0 not in tokens:
+                output = hf(read, past_key_values=past, use_cache=True)
+                past, read = output.past_key_values, output.logits[:, -1:].argmax(-1)
+                tokens.append(int(read))
+            return tokens, len(fired)
+
+    def generated(*caches):
+        with contextlib.ExitStack() as stack:
+            for one in caches:
+                stack.enter_context(one.applied(embedded))
+            tokens = hf.generate(ids, max_new_tokens=4, do_sample=False)
+            return tokens[0, ids.shape[1] :].tolist()
+
+    edited, plain = generated(lv.EditCache([loud])), generated()
+    assert edited != plain
+    for is_open, expected in ((True, (edited, 1)), (False, (plain, 0))):
+        monkeypatch.setattr(
+            GatedFind,
+            "scores",
+            lambda self, text, asked, is_open=is_open: {
+                edit.key: 1.0 if (text == prompt) == is_open else -1.0 for edit in asked
+            },
+        )
+        assert written() == expected
+        assert generated(cache) == expected[0]
 
 
 def test_a_cache_without_gates_is_written_as_before(edits, cache, tmp_path):
