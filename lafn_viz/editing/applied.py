@@ -7,7 +7,8 @@
    with which edits (`reading`), so the search sees the whole text. An edit that should have
    acted where the cache was read without it is an error.
 4. In `generate` the prompt decides, not what the model writes after it (`generate_calls`). Without
-   it, all that `model(...)` reads is prompt, but a single token behind a cache opens no gate.
+   it, all that `model(...)` reads is prompt, but a single token behind a cache is taken to
+   be the model's own: it opens no gate and closes none.
 
 An edit at the "answer" acts from the end of the prompt on. Outside `generate` this is the end of
 what was read first, so a prompt has to be read alone.
@@ -76,14 +77,19 @@ class AppliedEdits:
     `fired` lists the edits that act on the texts that were read last; it is kept up to date.
 
     Args:
-        find: which subjects a text names.
+        find: which subjects a text names, whose edits may fire.
+        names: which subjects it names, whatever their gates say.
     """
 
     def __init__(
-        self, model: "TransformerBridge | PlainModel", edits: Iterable[Edit], find: Find
+        self,
+        model: "TransformerBridge | PlainModel",
+        edits: Iterable[Edit],
+        find: Find,
+        names: Find,
     ) -> None:
         self.fired: list[Fired] = []
-        self._model, self._find = model, find
+        self._model, self._find, self._names = model, find, names
         self._edits_of: dict[str, list[Edit]] = defaultdict(list)
         # For each layer, by edit: its neurons in this layer, and what it adds to them.
         self._added: dict[int, dict[tuple[str, str], tuple[list[int], Tensor]]] = defaultdict(dict)
@@ -95,8 +101,7 @@ class AppliedEdits:
                 index = [i for i, neuron in enumerate(edit.neurons) if neuron.layer == layer]
                 neurons = [edit.neurons[i].neuron for i in index]
                 self._added[layer][edit.key] = neurons, edit.values[index]
-        self._matches_of: dict[tuple[int, ...], list[tuple[Match, int]]] = {}
-        self._opened: dict[int, tuple[Edit, Match]] = {}  # by signature: gated edits that fired
+        self._matches_of: dict[tuple[tuple[int, ...], bool], list[tuple[Match, int]]] = {}
         self._now: Reading | None = None  # while a pass is running
         self._last: Tensor | None = None  # tokens of the last pass, if it was one by itself
 
@@ -158,32 +163,23 @@ class AppliedEdits:
             zip(texts.tokens.tolist(), texts.real.tolist(), strict=True)
         ):
             columns = [column for column, is_real in enumerate(real) if is_real]
-            for match, last in self._matches(tuple(ids[column] for column in columns)):
+            read = tuple(ids[column] for column in columns)
+            for match, last in self._matches(read, gated=not writes):
                 for edit in self._edits_of.get(match.key, ()):
-                    if not match.asks_for(edit.key) or (writes and edit.gate is not None):
+                    if not match.asks_for(edit.key):
                         continue
                     position = columns[last]
-                    if edit.position == "answer":
+                    if writes and edit.gate is not None:
+                        begun = self._begun(reading, row, edit)
+                        if begun is None:
+                            continue
+                        position = begun
+                    elif edit.position == "answer":
                         position = self._prompt_end(reading, row, edit, columns[-1])
                     fired.append(Fired(row, position, match, edit))
         alone = reading.prompt is None and not reading.n_cached
         self._last = reading.texts.tokens if alone else None
-        if writes:
-            fired += self._still_open(reading)
-        gated = [one for one in fired if one.edit.gate is not None]
-        self._opened |= {self._signatures[one.edit.key]: (one.edit, one.match) for one in gated}
         return fired
-
-    def _still_open(self, reading: Reading) -> Iterator[Fired]:
-        """The edits whose gates were open before the model went on, token by token.
-
-        What the model writes is no question, so the gates do not read it.
-        """
-        for row, acted in enumerate(reading.texts.acted):
-            for signature, position in acted:
-                if signature in self._opened:
-                    edit, match = self._opened[signature]
-                    yield Fired(row, position, match, edit)
 
     def _prompt_end(self, reading: Reading, row: int, edit: Edit, last: int) -> int:
         """From which position on an edit at the "answer" acts.
@@ -198,28 +194,36 @@ class AppliedEdits:
             self._last is None or not tokens[:, :-1].equal(self._last.to(tokens))
         ):
             return last
-        signature = self._signatures[edit.key]
-        begun = [at for what, at in reading.texts.acted[row] if what == signature]
-        if begun and reading.n_read == reading.n_cached + 1:  # the model writes, token by token
-            return begun[0]
+        begun = self._begun(reading, row, edit)
+        if begun is not None and reading.n_read == reading.n_cached + 1:
+            return begun  # the model writes, token by token
         raise EditError(
             f"{edit!r} acts from the prompt's end on, and a prompt that is read in several passes "
             "may end after any of them; read it in one pass, or let generate() read it and go on"
         )
 
-    def _matches(self, ids: tuple[int, ...]) -> list[tuple[Match, int]]:
-        """The subjects that a row names, each with its last token."""
-        if ids not in self._matches_of:
+    def _begun(self, reading: Reading, row: int, edit: Edit) -> int | None:
+        """From which position on an edit has acted in a row that is cached; None if it has not."""
+        signature = self._signatures[edit.key]
+        return next((at for what, at in reading.texts.acted[row] if what == signature), None)
+
+    def _matches(self, ids: tuple[int, ...], *, gated: bool) -> list[tuple[Match, int]]:
+        """The subjects that a row names, each with its last token.
+
+        Args:
+            gated: whether gates are asked, too.
+        """
+        if (key := (ids, gated)) not in self._matches_of:
             if len(self._matches_of) >= _MOST_TEXTS:
                 self._matches_of.clear()
             read = detokenize(self._model, ids)
             # Up to the end of the subject: its last token, as `encode` finds it.
             tokens = [
                 (match, read.covering((0, _name_end(read.text, match))))
-                for match in self._find(read.text)
+                for match in (self._find if gated else self._names)(read.text)
             ]
-            self._matches_of[ids] = [(match, at[1] - 1) for match, at in tokens if at is not None]
-        return self._matches_of[ids]
+            self._matches_of[key] = [(match, at[1] - 1) for match, at in tokens if at is not None]
+        return self._matches_of[key]
 
     def _adds(self, layer: int) -> Callable[..., Tensor | None]:
         """A hook that adds the values of what has fired to a layer's neurons."""
@@ -270,4 +274,5 @@ def _name_end(text: str, match: Match) -> int:
 
 def signature_of(edit: Edit) -> int:
     """A number that two edits share if they do the same."""
-    return hash((edit.key, edit.position, edit.neurons, tuple(edit.values.tolist())))
+    gate = None if edit.gate is None else (edit.gate.bias, edit.gate.step)
+    return hash((edit.key, edit.position, edit.neurons, tuple(edit.values.tolist()), gate))

@@ -32,14 +32,19 @@ class AttachedEdits:
     `fired` lists the edits that act on the texts that were read last, in whichever thread.
 
     Args:
-        find: which subjects a text names.
+        find, names: as in `AppliedEdits`.
     """
 
     def __init__(
-        self, model: "TransformerBridge | PlainModel", edits: Iterable[Edit], find: Find
+        self,
+        model: "TransformerBridge | PlainModel",
+        edits: Iterable[Edit],
+        find: Find,
+        *,
+        names: Find,
     ) -> None:
         self.fired: list[Fired] = []
-        self._model, self._edits, self._find = model, tuple(edits), find
+        self._model, self._edits, self._find, self._names = model, tuple(edits), find, names
         self._signatures = {signature_of(edit) for edit in self._edits}
         self._owner = threading.get_ident()
         self._of_thread = threading.local()
@@ -126,7 +131,7 @@ class AttachedEdits:
     def _mine(self) -> tuple[AppliedEdits, dict[str, Callable[..., Tensor | None]]]:
         """The edits as this thread has applied them, and their hooks by name."""
         if not hasattr(self._of_thread, "mine"):
-            edits = AppliedEdits(self._model, self._edits, self._find)
+            edits = AppliedEdits(self._model, self._edits, self._find, self._names)
             self._of_thread.mine = edits, dict(edits.hooks())
         mine: tuple[AppliedEdits, dict[str, Callable[..., Tensor | None]]] = self._of_thread.mine
         return mine

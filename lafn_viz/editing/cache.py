@@ -10,7 +10,7 @@
 Hooks on the neurons add the values. Weights never change, and the hooks are removed at the end,
 also after an exception. Edits of several relations of one subject add up. On disk an edit is plain
 JSON and safetensors, with a checksum (see `cache_files`). An edit with a gate (`gate_by_relation`)
-acts only where the text asks for its relation.
+acts only where the prompt, as a whole, asks for its relation.
 """
 
 import contextlib
@@ -91,6 +91,10 @@ class EditCache:
     def __repr__(self) -> str:
         subjects = {edit.subject_id for edit in self}
         return f"EditCache({len(self)} edits of {len(subjects)} subjects)"
+
+    def with_edits(self, edits: Edits) -> "EditCache":
+        """Other edits, whose subjects are searched for in the same way."""
+        return EditCache(edits, rules=self._rules, find=self._find)
 
     @property
     def searches_otherwise(self) -> bool:
@@ -188,6 +192,8 @@ class EditCache:
         import pandas as pd
 
         require_model(model)
+        for edit in list(self)[:1]:  # all others are of the same model
+            edit.require(model)
         scores = GatedFind(model, self, self.find).scores(text, list(self))
         rows = [(*key, score) for key, score in scores.items()]
         frame = pd.DataFrame(rows, columns=["subject_id", "relation", "score"])
@@ -224,7 +230,8 @@ class EditCache:
         require_model(model)
         if self._edits:
             next(iter(self)).require(model)
-        with AttachedEdits(model, self, self.find_as_read(model)) as attached:
+        names = self._names_as_read(model)
+        with AttachedEdits(model, self, self.find_as_read(model), names=names) as attached:
             yield attached.fired
 
     def attach(
@@ -250,7 +257,8 @@ class EditCache:
         plain = PlainModel(model, tokenizer)
         if self._edits:
             next(iter(self)).require_plain(plain)
-        return AttachedEdits(plain, self, self.find_as_read(plain))
+        names = self._names_as_read(plain)
+        return AttachedEdits(plain, self, self.find_as_read(plain), names=names)
 
     @takes(folder=a_path)
     def save(self, folder: str | Path) -> None:

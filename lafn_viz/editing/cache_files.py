@@ -76,16 +76,15 @@ def load_edits(folder: Path) -> list[Edit]:
     records, raw_values = _checked(folder)
     try:
         values = load(raw_values)
-        gated = [i for i, record in enumerate(records) if "gate" in as_object("edit", record)]
+        places = [f"{folder / EDITS}, edit {i + 1}" for i in range(len(records))]
+        gated = [i for i, x in enumerate(records) if "gate" in as_object(places[i], x)]
         names = {*map(str, range(len(records))), *(f"{i}.gate" for i in gated)}
         if set(values) != names:
             raise ValueError(
-                f"{len(records)} edits with {len(gated)} gates, but values of {len(values)}"
+                f"values of {len(names)} edits and gates should be there, and are of {len(values)}"
             )
         return [
-            _from_record(
-                f"{folder / EDITS}, edit {i + 1}", record, values[str(i)], values.get(f"{i}.gate")
-            )
+            _from_record(places[i], record, values[str(i)], values.get(f"{i}.gate"))
             for i, record in enumerate(records)
         ]
     except (SafetensorError, ValueError) as error:
@@ -172,7 +171,7 @@ def _from_record(where: str, record: Any, values: Tensor, gate: Tensor | None) -
     if gate is not None:
         place = f"{where}, field 'gate'"
         if gate.ndim != 1 or not gate.is_floating_point():
-            raise FactError(f"{place}: its weights are no row of numbers")
+            raise FactError(f"{place}: its weights are not a one-dimensional float tensor")
         probe = read_as(place, record["gate"], RelationGate, weights=gate)
         edit = replace(edit, gate=probe)
     for field, content in (

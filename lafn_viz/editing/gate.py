@@ -33,7 +33,9 @@ class RelationGate:
         if not torch.isfinite(self.weights).all() or not math.isfinite(self.bias):
             raise ValueError("the weights of a gate must be finite numbers")
         if self.step < 1:
-            raise ValueError(f"a gate that reads every {self.step}th neuron reads none")
+            raise ValueError(f"step must be at least 1, not {self.step}")
+        # Features are read in float32 on the CPU.
+        object.__setattr__(self, "weights", self.weights.detach().float().cpu())
 
     def fits(self, shape: tuple[int, int]) -> bool:
         """Whether a model of so many layers and neurons has the features of this gate."""

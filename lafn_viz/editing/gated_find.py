@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+AT_ONCE = 256  # texts
+
+
 def reader_of(model: "TransformerBridge | PlainModel", step: int) -> ActivationReader:
     """What reads every `step`-th neuron of a model."""
     n_layers, d_mlp = _shape(model)
@@ -34,8 +37,11 @@ def reader_of(model: "TransformerBridge | PlainModel", step: int) -> ActivationR
 
 def features(reader: ActivationReader, texts: Sequence[str]) -> Float[Tensor, "text feature"]:
     """What the neurons do at the last token of each text, and on average over its tokens."""
-    read = reader.activations(texts)
-    return torch.stack([torch.cat([of_text[-1], of_text.mean(0)]) for of_text in read])
+    rows = []
+    for start in range(0, len(texts), AT_ONCE):  # what all tokens do is not kept
+        read = reader.activations(texts[start : start + AT_ONCE])
+        rows += [torch.cat([of_text[-1], of_text.mean(0)]) for of_text in read]
+    return torch.stack(rows)
 
 
 class GatedFind:
@@ -49,26 +55,30 @@ class GatedFind:
         self, model: "TransformerBridge | PlainModel", edits: Iterable[Edit], names: Find
     ) -> None:
         self._names = names
-        self._edits_of: dict[str, list[Edit]] = defaultdict(list)
+        edits_of: dict[str, list[Edit]] = defaultdict(list)
         for edit in edits:
-            self._edits_of[edit.subject_id].append(edit)
+            edits_of[edit.subject_id].append(edit)
+        self._edits_of = dict(edits_of)
         steps = {e.gate.step for of in self._edits_of.values() for e in of if e.gate is not None}
         self._readers = {step: reader_of(model, step) for step in steps}
 
     def __call__(self, text: str) -> list[Match]:
         """The subjects that a text names; with the relation where only some edits fire."""
         named = list(self._names(text))
-        asked = {edit.key: edit for match in named for edit in self._edits_of[match.key]}
+        asked = {edit.key: edit for match in named for edit in self._of(match)}
         scores = self.scores(text, asked.values())
         found = []
         for match in named:
-            keys = [e.key for e in self._edits_of[match.key] if match.asks_for(e.key)]
+            keys = [e.key for e in self._of(match) if match.asks_for(e.key)]
             fires = [key for key in keys if scores.get(key, 1.0) > 0]
             if fires == keys:
                 found.append(match)
             else:
                 found += [replace(match, relation=relation) for _, relation in fires]
         return found
+
+    def _of(self, match: Match) -> list[Edit]:
+        return self._edits_of.get(match.key, [])
 
     def scores(self, text: str, edits: Collection[Edit]) -> dict[tuple[str, str], float]:
         """By key, the score of the gates of some edits; -1 for a text without a token."""

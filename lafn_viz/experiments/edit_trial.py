@@ -76,7 +76,7 @@ class EditTrial:
     evaluation: Evaluation
 
     def to_text(self) -> str:
-        """A table to print: in percent of the questions, with the language where it is lowest.
+        """A table to print: in percent of the texts, with the language where it is lowest.
 
         A text counts if it begins with the answer; `whole` has those that are nothing else.
         """

@@ -64,7 +64,7 @@ class _Neurons:
             return None if changed is None else (changed, *args[1:])
 
         added = _Added(hook, self._down.register_forward_pre_hook(before))
-        self._added.append(added)
+        self._added = [*self.fwd_hooks, added]  # those that were removed hold what they have read
         return added
 
     @property

@@ -109,7 +109,7 @@ class EditFiles(w.VBox):
         if not name:
             raise ValueError("no folder is given; type the name of one")
         if self.root is None:
-            return Path(name)
+            return Path(name).expanduser()
         folder = inside(self.root, name)
         if folder in (None, self.root.resolve()):
             raise ValueError(f"{name!r} is not inside the folder of this page; give a plain name")

@@ -16,7 +16,7 @@ from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
-from lafn_viz.editing.gate_by_relation import gate_by_relation
+from lafn_viz.editing.gate_by_relation import gate_by_relation, require_wordings
 from lafn_viz.editing.optimise import edit_case
 from lafn_viz.editing.search import default_n_neurons, n_evaluations
 from lafn_viz.models.capabilities import capabilities, weights_of
@@ -151,10 +151,9 @@ class LiveEditor(Explorer):
             options=[(x.replace("_", " "), x) for x in get_args(EditPosition)],
             value="answer", description="Position", layout={"width": "230px"},
         ).add_class("lafn-position")  # fmt: skip
-        # The gate learns from wordings of the embedded facts.
-        can_learn = not {*self.facts.languages}.isdisjoint(load_facts().languages)
         self.gated = w.Checkbox(
-            value=can_learn, description="only for its relation", indent=False,
+            value=not {*self.facts.languages}.isdisjoint(load_facts().languages),
+            description="only for its relation", indent=False,
             layout={"width": "auto"},
         ).add_class("lafn-gated")  # fmt: skip
         self.languages = Languages(self.facts.languages, self.guarded(lambda: None))
@@ -261,6 +260,8 @@ class LiveEditor(Explorer):
             subject=subject_id(self.facts, self.relation.value, self.subject.value),
         )  # fmt: skip
         n_neurons, position, gated = self.n_neurons.value, self.position.value, self.gated.value
+        if gated:
+            require_wordings(case.languages)
         n_expected = n_evaluations(n_neurons, self.n_neurons.max)
         losses: list[float] = []
         self.outdate()
@@ -273,7 +274,7 @@ class LiveEditor(Explorer):
                 losses.append(loss)
                 left = (time.monotonic() - begun) * max(0, n_expected / number - 1)
                 task.step(
-                    min(1.0, number / n_expected),
+                    min(0.95, number / n_expected),
                     f"Evaluation {number} of at most {n_expected}, loss {loss:.2f}, "
                     f"{left:.0f} s left",
                 )

@@ -83,8 +83,8 @@ def test_files_that_cannot_be_used(tiny, tmp_path):
         (folder / "edits.json").write_text(json.dumps(whole), "utf-8")
 
     ungated, cache = cache, lv.gate_by_relation(model, list(cache), n_neurons=8)
-    assert "1 edits with 0 gates, but values of 2" in spoilt(rewrite(lose_gate))
-    assert "no row of numbers" in spoilt(shorten_gate)
+    assert "values of 1 edits and gates should be there, and are of 2" in spoilt(rewrite(lose_gate))
+    assert "not a one-dimensional float tensor" in spoilt(shorten_gate)
     cache = ungated
     by_hand = spoilt(rewrite(lambda whole: whole["edits"][0]["new"].update(en="Paris")))
     assert "edits.json was changed or damaged" in by_hand

@@ -131,6 +131,77 @@ def test_gated_edits_are_saved_and_act_in_a_model_of_transformers(cache, find, q
         assert not attached.fired
 
 
+def test_reading_gates_leaves_nothing_behind(tiny, folder):
+    """Each text that names a subject is read with hooks of its own, which are taken away again."""
+    bridge = tiny("gpt2")
+    cache = lv.gate_by_relation(bridge, an_edit(bridge), n_neurons=50)
+    tokenizer = AutoTokenizer.from_pretrained(folder("gpt2"))
+    plain = PlainModel(AutoModelForCausalLM.from_pretrained(folder("gpt2")), tokenizer)
+    find = cache.find_as_read(plain)
+    for number in range(5):
+        find(f"Japan {number}")
+    point = plain.hook_dict["blocks.0.mlp.hook_post"]
+    assert not point.fwd_hooks
+    assert len(point._added) <= 1
+
+
+def test_a_cache_read_in_one_block_goes_on_in_another(embedded, edits):
+    loud = replace(edits[0], values=30 * torch.ones_like(edits[0].values))
+    cache, hf = lv.gate_by_relation(embedded, loud), embedded.original_model
+    (name,), (other,) = loud.names["en"], loud.names["zh"]
+    prompt = f"The capital of {name} is"
+    ids = embedded.tokenizer(prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        with cache.applied(embedded):
+            expected = hf.generate(ids, max_new_tokens=2, do_sample=False)[0, -2:].tolist()
+        with cache.applied(embedded):
+            output = hf(ids, use_cache=True)
+        token = output.logits[:, -1:].argmax(-1)
+        with cache.applied(embedded) as fired:
+            hf(embedded.tokenizer(f"{other}的首都是", return_tensors="pt")["input_ids"])
+            again = hf(token, past_key_values=output.past_key_values).logits[:, -1].argmax(-1)
+            assert [one.match.name for one in fired] == [name]
+    assert [int(token), int(again)] == expected
+
+
+def test_relations_that_are_called_otherwise_are_recognised_by_their_wordings(embedded, edits):
+    renamed = replace(edits[0], relation="P36")
+    as_before = lv.gate_by_relation(embedded, edits[0]).find_as_read(embedded)
+    find = lv.gate_by_relation(embedded, renamed).find_as_read(embedded)
+    for prompt in edits[0].prompts:
+        assert bool(find(prompt.text)) == bool(as_before(prompt.text))
+
+
+def test_a_cache_keeps_its_search(embedded, edits):
+    cache = lv.gate_by_relation(embedded, lv.EditCache(edits, rules=("exact",)))
+    assert not cache.find("the capital of japan")
+    mine = lv.gate_by_relation(embedded, lv.EditCache(edits, find=lambda text: []))
+    assert mine.searches_otherwise
+
+
+def test_a_gate_acts_in_some_rows_of_a_batch(embedded, cache):
+    tokenizer = embedded.tokenizer
+    texts = ["The capital of Japan is", "The continent of Japan is", "The capital of Peru is"]
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    batch = tokenizer(texts, return_tensors="pt", padding=True)
+    with torch.no_grad(), cache.applied(embedded) as fired:
+        embedded.original_model(**batch)
+        assert [one.row for one in fired] == [0]
+
+
+def test_gates_are_kept_in_single_precision(cache):
+    gate = next(iter(cache)).gate
+    assert replace(gate, weights=gate.weights.half()).weights.dtype == torch.float32
+
+
+def test_a_gate_needs_wordings_before_an_edit_is_made(embedded):
+    case = lv.counterfactual_cases(n=1).cases[0]
+    editor = lv.baselines.language_agnostic(gate="relation")
+    with pytest.raises(ValueError, match="in xh the package has no wordings of other relations"):
+        editor.edit(embedded, case, ["xh"])
+
+
 @pytest.mark.parametrize("family", ["gpt2", "bloom", "gemma3", "xglm", "opt"])
 def test_a_gate_reads_a_model_of_transformers_as_it_reads_the_bridge(tiny, folder, family):
     bridge = tiny(family)
@@ -215,7 +286,7 @@ def test_a_gate_of_another_model_is_refused(embedded, edits, cache):
         pass
     with pytest.raises(ValueError, match="finite"):
         replace(gate, bias=float("nan"))
-    with pytest.raises(ValueError, match="reads none"):
+    with pytest.raises(ValueError, match="at least 1"):
         replace(gate, step=0)
 
 
@@ -265,4 +336,4 @@ def test_ridge_regression_is_that_of_the_normal_equations():
     x, y = (torch.randn(8, n, generator=generator, dtype=torch.float64) for n in (5, 1))
     ridge = 0.1 * (x * x).sum(1).mean()
     primal = torch.linalg.solve(x.T @ x + ridge * torch.eye(5, dtype=torch.float64), x.T @ y)
-    torch.testing.assert_close(ridge_regression(x, y[:, 0]), primal[:, 0])
+    torch.testing.assert_close(ridge_regression(x, y), primal)

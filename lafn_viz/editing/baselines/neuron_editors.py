@@ -21,7 +21,7 @@ from lafn_viz.datasets.edit_cases import EditCase
 from lafn_viz.editing.baselines.editor import Editor
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.edit import Edit
-from lafn_viz.editing.gate_by_relation import gate_by_relation
+from lafn_viz.editing.gate_by_relation import gate_by_relation, require_wordings
 from lafn_viz.editing.optimise import EDIT_OPTIONS, EditOptions, edit_case
 from lafn_viz.editing.retrieval.match import Match
 from lafn_viz.models.calls import reads_model
@@ -50,6 +50,8 @@ def language_agnostic(*, gate: Gate = "subject", **options: Unpack[EditOptions])
 
     @reads_model
     def edit(model: "TransformerBridge", case: EditCase, languages: Sequence[str]) -> EditCache:
+        if gate == "relation":
+            require_wordings(languages)
         edit = edit_case(model, case, languages=languages, progress=False, **options)
         return cache_of(model, edit, gate)
 

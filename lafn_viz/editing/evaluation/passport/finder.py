@@ -20,6 +20,7 @@ class Finder:
     def __init__(self, model: "TransformerBridge", edits: Mapping[str, Applicable]) -> None:
         self._model = model
         self._caches = {name: x for name, x in edits.items() if isinstance(x, EditCache)}
+        self._find = {name: x.find_as_read(model) for name, x in self._caches.items()}
 
     def in_prompt(self, prompt: Prompt) -> dict[str, tuple[Firing, ...]]:
         """By edit, where it acts in a prompt that is asked alone."""
@@ -36,7 +37,7 @@ class Finder:
                     match.key, match.rule, match.name, text[slice(*match.span)], match.span,
                     match.score,
                 )
-                for match in cache.find_as_read(self._model)(text)
+                for match in self._find[name](text)
                 if any(match.asks_for(edit.key) for edit in cache)
             )  # fmt: skip
         return found

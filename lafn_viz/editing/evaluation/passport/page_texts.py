@@ -34,15 +34,22 @@ def firing(passport: PassportTables) -> Section:
 
 
 def _unexpected(passport: PassportTables, edit: str) -> str:
-    """The texts that name the subject without effect, and those that do not and are changed."""
+    """The texts that ask for the fact without effect, and those of another subject that change.
+
+    In questions about other relations and about what follows, an edit acts by name and not by gate.
+    """
     rows = []
     for asked in passport.questions:
-        names_subject = not asked.control and asked.kind not in ("other subject", "reversed")
-        if bool(asked.fires[edit]) != names_subject:
-            what = "does not act" if names_subject else "acts"
+        if asked.kind in ("other relation", "what follows"):
+            continue
+        is_asked = not asked.control and asked.kind not in ("other subject", "reversed")
+        if bool(asked.fires[edit]) != is_asked:
+            what = "does not act" if is_asked else "acts"
             rows.append(row(language_name(asked.language), question(asked), what))
     if not rows:
-        return paragraph(f"{edit} acts on all texts that name the subject, and on no other.")
+        return paragraph(
+            f"{edit} acts on all texts that ask for the fact, and on no other subject."
+        )
     caption = f"Texts that {edit} should act on and does not, or the reverse"
     return details(
         f"{edit}: {len(rows)} text{'s' if len(rows) > 1 else ''} where that is not as it should be",

@@ -74,6 +74,10 @@ def test_texts_where_an_edit_should_act_and_does_not_are_listed():
     wrong = a_question("other subject", text="Francia is", fires={"A": FIRES})
     page = Page(a_passport([silent, wrong]).to_html())
     assert "A: 2 texts where that is not as it should be" in page.text
+    gated = a_question("other relation", fires={"A": ()})
+    by_name = a_question("other relation", fires={"A": FIRES})
+    page = Page(a_passport([a_question(), gated, by_name]).to_html())
+    assert "A acts on all texts that ask for the fact, and on no other subject." in page.text
     every = Page(a_passport([a_question(fires={})]).to_html())
     assert "A looks for no subject: it acts on every text." in every.text
 
