@@ -28,7 +28,7 @@ from lafn_viz.core.arguments import (
     some_results,
     takes,
 )
-from lafn_viz.core.messages import quoted, shown
+from lafn_viz.core.messages import counted, quoted, shown
 from lafn_viz.editing.applied import Find, Fired
 from lafn_viz.editing.applied_block import AttachedEdits
 from lafn_viz.editing.cache_files import load_edits, save_edits, unusable
@@ -90,7 +90,9 @@ class EditCache:
 
     def __repr__(self) -> str:
         subjects = {edit.subject_id for edit in self}
-        return f"EditCache({len(self)} edits of {len(subjects)} subjects)"
+        gated = sum(edit.gate is not None for edit in self)
+        of = f"{counted(len(self), 'edit')} of {counted(len(subjects), 'subject')}"
+        return f"EditCache({of}{f', {gated} gated by relation' if gated else ''})"
 
     def with_edits(self, edits: Edits) -> "EditCache":
         """Other edits, whose subjects are searched for in the same way."""

@@ -111,7 +111,7 @@ def test_an_edit_is_saved_beside_those_before_it(embedded, tmp_path, capsys):
     assert main(["edit", "--out", str(out), *given, "--new", "en=Oslo", "fr=Oslo"]) == 0
     output = capsys.readouterr().out
     assert "new answer in held-out wordings" in output
-    assert f"EditCache(2 edits of 2 subjects): {out}" in output
+    assert f"EditCache(2 edits of 2 subjects, 1 gated by relation): {out}" in output
     edits = {edit.subject_id: edit for edit in lv.EditCache.load(out)}
     assert edits["JP"].new == {"en": "Oslo", "fr": "Oslo"}
     assert {layer for layer, _ in edits["JP"].neurons} == {3}

@@ -269,7 +269,9 @@ def use_editor(page) -> None:
     status(page, "2 edits applied.")
     shown(page, ".lafn-path input").fill("edits of a test")
     shown(page, "button.lafn-save").click()
-    wait_status(page, ".lafn-files-status", "Saved EditCache(2 edits of 2 subjects)")
+    wait_status(
+        page, ".lafn-files-status", "Saved EditCache(2 edits of 2 subjects, 2 gated by relation)"
+    )
     shown(page, "button.lafn-remove").click()
     status(page, "1 edit applied.")
     shown(page, "button.lafn-load").click()

@@ -39,7 +39,7 @@ def test_one_edit_of_a_subject_and_relation(tiny):
     cache.add(an_edit(model, relation="continent"))
     assert len(cache) == 2
     assert next(iter(cache)) is second
-    assert repr(cache) == "EditCache(2 edits of 1 subjects)"
+    assert repr(cache) == "EditCache(2 edits of 1 subject)"
     assert list(cache.to_frame()["relation"]) == ["capital", "continent"]
 
 
