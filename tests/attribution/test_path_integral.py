@@ -59,8 +59,8 @@ def test_more_steps_less_error(tiny, prompts):
 def test_auto_reaches_the_tolerance_and_is_what_many_points_give(tiny, prompts, family, method):
     model, some = tiny(family), prompts[:4]
     loose = lv.attribute(model, some, method=method)
-    # Many short paths add up many roundings: AMIG cannot be held as tight, nor can OPT, which takes a
-    # thousand points at P = 1e-12. On some processors these leave an error of 9e-4, however many.
+    # Many short paths add up many roundings: AMIG cannot be held as tight, nor can OPT, which takes
+    # a thousand points at P = 1e-12. On some processors these leave an error of 9e-4.
     bound = 5e-3 if method == "amig" else 2e-3 if family == "opt" else 1e-3
     tight = lv.attribute(model, some, method=method, tolerance=bound)
     assert loose.relative_error.max() <= 0.01
