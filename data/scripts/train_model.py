@@ -37,6 +37,7 @@ import model_card
 import torch
 from frames import LANGUAGES, SUBJECT_KIND
 from model_card import SPLITS, share
+from muon import Muon
 from tokenizers import Tokenizer, processors
 from torch.nn.functional import cross_entropy
 from transformers import (
@@ -236,6 +237,9 @@ class Causal:
     def layers(self, model: PreTrainedModel) -> torch.nn.Module:
         return model.transformer.h
 
+    def nonlinearity(self, layer: torch.nn.Module) -> torch.nn.Module:
+        return layer.mlp.act
+
     @torch.no_grad()
     def fix_values(self, model: PreTrainedModel) -> None:
         """Make attention copy: its values and its output are the identity."""
@@ -302,6 +306,9 @@ class Masked:
 
     def layers(self, model: PreTrainedModel) -> torch.nn.Module:
         return model.bert.encoder.layer
+
+    def nonlinearity(self, layer: torch.nn.Module) -> torch.nn.Module:
+        return layer.intermediate.intermediate_act_fn
 
     @torch.no_grad()
     def fix_values(self, model: PreTrainedModel) -> None:
@@ -467,9 +474,30 @@ def optimizers(
     chosen = {id(p) for p in hidden}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
-        torch.optim.Muon(hidden, lr=0.02, weight_decay=decay),
+        Muon(hidden, lr=0.02, weight_decay=decay),
         torch.optim.AdamW(rest, lr=2e-3, weight_decay=decay, betas=(0.9, 0.98)),
     ]
+
+
+class ActiveNeurons:
+    """How many neurons of a layer take part, as a share of them: (sum of a)^2 / (n x sum of a^2).
+
+    As a penalty it leaves the sizes of activations alone (Yang, Wen and Li 2020, "DeepHoyer").
+    """
+
+    def __init__(self, nonlinearities: list[torch.nn.Module]) -> None:
+        self.read: list[torch.Tensor] = []
+        for module in nonlinearities:
+            module.register_forward_hook(lambda _, __, output: self.read.append(output))
+
+    def share(self) -> torch.Tensor:
+        """Return the mean over layers and positions of the last pass, and forget that pass."""
+        shares = [
+            a.sum(-1).square() / (a.shape[-1] * a.square().sum(-1).clamp(min=1e-12))
+            for a in self.read
+        ]
+        self.read.clear()
+        return torch.stack([share.mean() for share in shares]).mean()
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -508,6 +536,12 @@ def main() -> None:
         "--fixed-values", action="store_true", help="only feed-forward layers can hold facts"
     )
     parser.add_argument(
+        "--sparsity",
+        type=float,
+        default=0.0,
+        help="weight in the loss of the share of neurons that take part",
+    )
+    parser.add_argument(
         "--own-scripts", action="store_true", help="no two languages share a sign, nor a token"
     )
     parser.add_argument("--checkpoints", type=Path, help="folder for models along the way")
@@ -539,7 +573,9 @@ def main() -> None:
     if args.fixed_values:
         family.fix_values(model)
     fast = family.fast(tokenizer)
-    steppers = optimizers(model, family.layers(model), args.decay)
+    layers = family.layers(model)
+    steppers = optimizers(model, layers, args.decay)
+    active = ActiveNeurons([family.nonlinearity(layer) for layer in layers])
     base = [[group["lr"] for group in s.param_groups] for s in steppers]
     history, began, running = [], time.process_time(), math.nan
     for step, (read, asked) in zip(range(args.steps), batches, strict=False):
@@ -550,7 +586,8 @@ def main() -> None:
         at = asked != -100
         hidden = family.hidden(model, read)[at]
         loss = cross_entropy(family.head(model, hidden), asked[at])
-        loss.backward()
+        share_active = active.share()
+        (loss + args.sparsity * share_active).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for stepper in steppers:
             stepper.step()
@@ -565,7 +602,9 @@ def main() -> None:
                 # Measure the weights that are saved, rounded to float16.
                 model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
             rows = measure(model, corpus, batches)
+            active.read.clear()
             record = {"step": step + 1, "loss": round(running, 4)}
+            record["active"] = round(share_active.item(), 4)
             record |= {s: round(share(rows, s), 4) for s in sorted({r["split"] for r in rows})}
             record["cpu_s"] = round(time.process_time() - began)
             history.append(record)

@@ -7,6 +7,7 @@ from a CDN.
 
 import logging
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from html import escape
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from lafn_viz.app.addresses import Address
 from lafn_viz.app.study import Study
+from lafn_viz.models.packaged import EMBEDDED
 
 Theme = Literal["auto", "light", "dark"]
 
@@ -26,6 +28,9 @@ EXTENSIONS = [
     "@voila-dashboards/widgets-manager8",
     "anywidget",
 ]
+# Seconds after a page was opened until the process of the next one is started: it would take the
+# processor from the page that is being drawn.
+FILL_AFTER = 60
 # Seconds after which the process of a page ends that was lost without being closed.
 CULL_AFTER = 1800
 
@@ -40,6 +45,7 @@ def run_page(
     from jupyter_server.auth import PasswordIdentityProvider
     from tornado.ioloop import IOLoop
     from voila.app import Voila
+    from voila.request_info_handler import RequestInfoSocketHandler
 
     class Identity(PasswordIdentityProvider):
         def get_token(self, handler: Any) -> str | None:
@@ -48,12 +54,25 @@ def run_page(
             return str(sent[2]) if sent else super().get_token(handler)
 
     class Server(Voila):
+        def init_settings(self) -> dict[str, Any]:
+            settings: dict[str, Any] = super().init_settings()
+            # Files that the reader saves go to the current folder, not to the package.
+            self.kernel_manager.root_dir = os.getcwd()
+            if preheat:  # Voilà's own delay would keep the next reader waiting for it
+                fill = self.kernel_manager.fill_if_needed
+                self.kernel_manager.fill_if_needed = lambda **options: IOLoop.current().call_later(
+                    FILL_AFTER, partial(fill, **options)
+                )
+            return settings
+
         def init_handlers(self) -> list[Any]:
             # Voilà leaves the login where it is without a prefix.
             login = [path for path, *_ in self.identity_provider.get_handlers()]
             return [
                 (self.base_url.rstrip("/") + path if path in login else path, *rest)
                 for path, *rest in super().init_handlers()
+                # It tells the address of a page, with the token, to who knows its process.
+                if RequestInfoSocketHandler not in rest
             ]
 
         def listen(self) -> None:
@@ -63,16 +82,38 @@ def run_page(
                 self.app.listen = lambda port, ip: listen(port, ip, xheaders=True)
             super().listen()
 
+        def stop(self) -> None:
+            if preheat:
+                IOLoop.current().run_sync(self.end_unopened)
+            super().stop()
+
+        async def end_unopened(self) -> None:
+            """End the processes that no page has, of which some may only be starting.
+
+            Voilà would interrupt these, and they would say so at length.
+            """
+            pools = self.kernel_manager._pools.values()
+            for starting in [task for pool in pools for task in pool]:
+                process = (await starting)["kernel_id"]
+                await self.kernel_manager.shutdown_kernel(process, now=True)
+
     # Voilà looks for templates in these folders; the package's own come first.
     paths = [str(APP), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
     study.hand_over(os.environ)
+    # A page is computed before anybody asks for it, since imports alone take several seconds. A
+    # larger model would take minutes and gigabytes for a reader who may never come.
+    preheat = study.model in EMBEDDED
+    config = configuration(address, secret, theme, preheat=preheat)
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
-    app = Server(config=configuration(address, secret, theme), identity_provider_class=Identity)
+    app = Server(config=config, identity_provider_class=Identity)
     app.initialize([])
     for name in ("tornado.access", "tornado.application", "tornado.general", app.log.name):
         logging.getLogger(name).addFilter(partial(_fit_to_print, secret=secret))
-    # Voilà first listens and then runs the loop, which calls this.
-    IOLoop.current().add_callback(ready)
+    # Voilà first listens and then runs the loop, which calls these. On SIGTERM it ends in order, as
+    # it is to do on Ctrl-C: an exception while a page's process starts would not.
+    loop = IOLoop.current()
+    loop.add_callback(lambda: signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM)))
+    loop.add_callback(ready)
     app.start()
 
 
@@ -108,7 +149,7 @@ def refuse_other_hosts(application: Any, address: Address) -> None:
     router.rules.insert(0, router.process_rule(Rule(OtherHost(), Refused)))
 
 
-def configuration(address: Address, secret: str, theme: Theme) -> Any:
+def configuration(address: Address, secret: str, theme: Theme, *, preheat: bool) -> Any:
     """Return the whole configuration of Voilà."""
     import zmq
     from jupyter_server.log import log_request
@@ -124,6 +165,7 @@ def configuration(address: Address, secret: str, theme: Theme) -> Any:
         "extension_allowlist": EXTENSIONS,
         "file_allowlist": [],
         "show_tracebacks": True,
+        "preheat_kernel": preheat,
     }
     tornado: dict[str, Any] = {
         # Error pages need these, and Voilà does not set them.
@@ -147,8 +189,6 @@ def configuration(address: Address, secret: str, theme: Theme) -> Any:
         "tornado_settings": tornado,
     }
     kernels = {
-        # Files that the reader saves go to the current folder, not to the package.
-        "root_dir": os.getcwd(),
         "cull_idle_timeout": CULL_AFTER,
         "cull_interval": 60,
     }
@@ -156,5 +196,6 @@ def configuration(address: Address, secret: str, theme: Theme) -> Any:
         VoilaConfiguration=page,
         Voila=server,
         MappingKernelManager=kernels,
+        VoilaKernelManager={"fill_delay": 0.0},
         KernelManager={"transport_encryption": "auto"} if zmq.has("curve") else {},
     )

@@ -1,8 +1,11 @@
 """The app as a reader gets it: by its address, offline, and usable without a mouse."""
 
 import json
+import shutil
 import signal
+import time
 
+import psutil
 import pytest
 from servers import app_server, status
 
@@ -93,6 +96,28 @@ def serious_barriers(page) -> list[str]:
         if rule["impact"] in ("serious", "critical") and rule["id"] not in EXCEPTIONS
         for node in rule["nodes"]
     ]
+
+
+def test_a_page_of_an_embedded_model_is_ready_before_it_is_asked_for(page, tmp_path):
+    from driving import wait_for_app
+
+    with app_server(tmp_path / "embedded") as server:
+        while not (ready := pages_of(server)):  # ends by the time limit of a test
+            time.sleep(0.1)
+        page.goto(server.address)
+        wait_for_app(page)
+        assert pages_of(server) == ready
+        assert len(ready) == 1
+        assert status(f"{server.bare}voila/query/{NOBODY}") == 302  # to the login: no such page
+    model = tmp_path / "mine"
+    shutil.copytree(data_folder() / "models" / "embedded", model)
+    with app_server(tmp_path / "other", "--model", str(model)) as server:
+        assert not pages_of(server)
+
+
+def pages_of(server) -> list[int]:
+    """The processes of a server's pages."""
+    return [child.pid for child in psutil.Process(server.process.pid).children(recursive=True)]
 
 
 def test_it_opens_with_the_model_and_the_facts_that_are_named(page, tmp_path):
