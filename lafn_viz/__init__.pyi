@@ -102,6 +102,7 @@ from lafn_viz.interventions.neuron_cards import (
     NeuronCard as NeuronCard,
     neuron_card as neuron_card,
     neuron_table as neuron_table,
+    neurons_promoting as neurons_promoting,
 )
 from lafn_viz.interventions.planted.planting import (
     Planted as Planted,

@@ -90,6 +90,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     lv.failures: {"lens": lens, "scores": None},
     lv.neuron_card: {"model": model, "prompts": prompts, "neuron": (0, 1)},
     lv.neuron_table: {"scores": scores, "overlap": shared},
+    lv.neurons_promoting: {"model": model, "prompts": prompts, "text": "Paris"},
     lv.find_degenerate: {"model": model, "scores": scores},
     lv.overview: {},
     lv.check_facts: {"model": model, "facts": capitals.sample(10), "relation": "capital"},

@@ -1,4 +1,4 @@
-"""What one neuron does: a card of it, and a table of all neurons.
+"""What one neuron does: a card of it, a table of all neurons, and those that promote a word.
 
 A card shows:
 
@@ -33,6 +33,7 @@ from lafn_viz.core.arguments import (
     a_flag,
     a_result,
     a_seed,
+    a_text,
     one_of,
     or_none,
     real,
@@ -43,10 +44,11 @@ from lafn_viz.core.provenance import Provenance
 from lafn_viz.datasets.arguments import Prompts, as_prompts
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.interventions.intervene import Effect
-from lafn_viz.interventions.neuron_lens import read_neuron
+from lafn_viz.interventions.neuron_lens import promotion, read_neuron
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import capabilities, provenance, weights_of
 from lafn_viz.models.tokenizing import token_text
+from lafn_viz.models.tokens import first_tokens
 from lafn_viz.models.torch_modes import plain_modes
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import (
@@ -306,6 +308,42 @@ def neuron_table(
         facts = {prompt.fact_id for prompt in scores.prompts}
         columns |= _overlap_columns(overlap, neurons, facts)
     return pd.DataFrame(columns | dict(zip(rows, means[:, order].numpy(), strict=True)))
+
+
+@reads_model
+@takes(text=a_text, top=whole(1))
+def neurons_promoting(
+    model: "TransformerBridge", prompts: Prompts, text: str, *, top: int = 500
+) -> "pd.DataFrame":
+    """List the neurons that raise the logit of a word most, one row each, largest first.
+
+    The word's first token counts, as it would continue the first prompt. Columns: `layer`,
+    `neuron`, and `logit`: what one unit of the neuron's activation, at the last token of a prompt,
+    adds to the token's logit through the residual stream alone, mean over the prompts (before a
+    cap). It is the number that a `NeuronCard` holds for the token. `attrs["token"]` is the token.
+
+    Raises:
+        ValueError: for no prompts, a word that the model has no token for, or an un-embedding that
+            is more than a matrix, a bias and a cap.
+    """
+    import pandas as pd
+
+    prompts = as_prompts(prompts)
+    found = first_tokens(model, prompts[0], [prompts[0].separator + text]) if text.strip() else []
+    token = found[0] if found else None
+    if token is None:
+        raise ValueError(f"the model has no token for {text!r}; give another word")
+    pushes = promotion(model, prompts, token)
+    best = pushes.flatten().topk(min(top, pushes.numel()))
+    frame = pd.DataFrame(
+        {
+            "layer": (best.indices // pushes.shape[1]).numpy(),
+            "neuron": (best.indices % pushes.shape[1]).numpy(),
+            "logit": best.values.numpy(),
+        }
+    )
+    frame.attrs["token"] = token_text(model, token)
+    return frame
 
 
 def _rows_by_language(scores: NeuronScores, known_only: bool) -> dict[str, list[int]]:

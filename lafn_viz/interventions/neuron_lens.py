@@ -10,6 +10,9 @@ through the residual stream alone. `_Lens` follows it with forward-mode derivati
    (before a cap).
 
 The same batches also give the answers with the neuron at zero, and with others of its layer.
+
+`promotion` asks the other way round, for one token and all neurons: the gradient of the token's
+logit, which passes the same way back.
 """
 
 from collections.abc import Sequence
@@ -24,7 +27,14 @@ from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.models.batching import Padded, padded
 from lafn_viz.models.calls import reads_model
 from lafn_viz.models.capabilities import ModelCapabilities, capabilities
-from lafn_viz.models.hooks import HOOK_UNEMBED, Hooks, hook_attended, hook_post
+from lafn_viz.models.hooks import (
+    HOOK_UNEMBED,
+    Hooks,
+    hook_attended,
+    hook_post,
+    hooked,
+    no_logits,
+)
 from lafn_viz.models.scoring import log_prob_of
 from lafn_viz.neurons.neuron_sets import Neuron
 
@@ -78,6 +88,52 @@ def read_neuron(
         return NeuronReadout(before, after, activation, torch.empty(0))
     logits = (total / len(prompts)).to(head.weight) @ head.weight.T
     return NeuronReadout(before, after, activation, logits.float().cpu())
+
+
+@reads_model
+def promotion(
+    model: "TransformerBridge", prompts: Sequence[Prompt], token: int
+) -> Float[Tensor, "layer neuron"]:
+    """What one unit of each neuron adds to the logit of a token, mean over the prompts.
+
+    Raises:
+        ValueError: where the un-embedding is more than a matrix, a bias and a cap.
+    """
+    caps = capabilities(model)
+    if caps.unembedding is None:
+        raise ValueError(
+            "this model's un-embedding is more than a matrix, a bias and a cap, so that no neuron "
+            "has a share in a token's logit; choose another model"
+        )
+    column = caps.unembedding.weight[token].detach().float()
+    total = torch.zeros(caps.shape)
+    for batch in padded(model, prompts):
+        rows = torch.arange(len(batch.tokens))
+        leaves: list[Tensor] = []
+        hidden: list[Tensor] = []
+
+        def begin(value: Tensor, hook: Any, leaves: list[Tensor] = leaves) -> Tensor:
+            leaves.append(value.detach().requires_grad_())
+            return leaves[-1]
+
+        def end(value: Tensor, hook: Any, hidden: list[Tensor] = hidden) -> Tensor:
+            hidden.append(value)
+            return no_logits(value)
+
+        hooks: Hooks = [(HOOK_UNEMBED, end)]
+        for layer in range(caps.n_layers):
+            hooks += [(hook_attended(model, layer), _detach), (hook_post(layer), begin)]
+        with torch.enable_grad(), hooked(model, hooks):
+            model(batch.tokens, attention_mask=batch.mask)
+            logits = hidden[0][rows, batch.predicts].float() @ column
+        gradients = torch.autograd.grad(logits.sum(), leaves)
+        at = [gradient[rows, batch.predicts].float().sum(0) for gradient in gradients]
+        total += torch.stack(at).cpu()
+    return total / len(prompts)
+
+
+def _detach(value: Tensor, hook: Any) -> Tensor:
+    return value.detach()
 
 
 class _Lens:

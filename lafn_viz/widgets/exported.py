@@ -7,7 +7,8 @@ output of HTML with its figures, tables, texts and chosen values.
 1. Where a front end has the widget's kernel, the HTML is hidden: figure.js marks the notebook.
 2. The HTML follows the widget: it is written again when the widget has been at rest for a moment,
    and at the end of each cell.
-3. Where nobody is watching (`jupyter nbconvert --execute`), a cell ends only when the work of the
+3. A notebook that is opened again has lost the kernel: the HTML stands there in the widget's place.
+4. Where nobody is watching (`jupyter nbconvert --execute`), a cell ends only when the work of the
    widgets that it shows is done.
 """
 
@@ -33,6 +34,9 @@ NEEDS_KERNEL = (
 )
 COPY_STYLE = """
 .lafn-live .lafn-copy { display: none; }
+/* JupyterLab's word about a widget whose kernel is gone: the copy that follows shows it. */
+.jp-OutputArea-child:has(~ .jp-OutputArea-child .lafn-copy)
+  > .jp-OutputArea-output:not(:has(*)) { display: none; }
 .lafn-copy .lafn-table th, .lafn-copy .lafn-table td { text-align: start; }
 """
 AT_REST = 1.0  # seconds without a change after which the HTML is written again

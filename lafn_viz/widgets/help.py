@@ -28,7 +28,8 @@ HELP: Mapping[str, str] = {
     "lafn-view": "What is drawn of the overlap.",
     "lafn-between": "The first of two languages whose shared neurons are listed.",
     "lafn-and": "The second of two languages whose shared neurons are listed.",
-    "lafn-neuron": "Type layer:neuron, such as 0:123, for the card of a neuron.",
+    "lafn-neuron": "Type layer:neuron, such as 0:123, for the card of a neuron, or a word, such as "
+    "Paris, for the neurons that promote it.",
     "lafn-lens-language": "The language of the question.",
     "lafn-wording": "Which of the relation's wordings asks.",
     "lafn-text": "The beginning of a sentence that the model is to continue.",

@@ -9,11 +9,18 @@ import ipywidgets as w
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
 from lafn_viz.attribution.scores import NeuronScores
+from lafn_viz.core.messages import counted
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.stages import corpus_of_others
-from lafn_viz.interventions.neuron_cards import NeuronCard, neuron_card, neuron_table
+from lafn_viz.interventions.neuron_cards import (
+    NeuronCard,
+    neuron_card,
+    neuron_table,
+    neurons_promoting,
+)
 from lafn_viz.neurons.neuron_sets import Neuron, validate_neurons
+from lafn_viz.plots.style import isolated
 from lafn_viz.widgets.background import Task
 from lafn_viz.widgets.controls import FactChoice, method_choice, named
 from lafn_viz.widgets.download import Download, csv_of
@@ -31,6 +38,8 @@ class NeuronPanel(w.VBox):
     """A searchable table of neurons, and the card of the chosen neuron.
 
     A neuron is chosen by a click on its row, or typed as layer:neuron in the field under the table.
+    A word typed there lists the neurons of the model that promote it; an emptied field brings the
+    table back.
     """
 
     def __init__(self, explorer: Explorer) -> None:
@@ -38,11 +47,12 @@ class NeuronPanel(w.VBox):
         self.scores: NeuronScores | None = None
         self.card: NeuronCard | None = None
         self._frame: pd.DataFrame | None = None
+        self._own: tuple[pd.DataFrame, str] | None = None  # the table that is no search, its title
         self.title = w.HTML()
         self.box = w.VBox().add_class("lafn-neurons")
         self.field = w.Text(
-            description="Neuron", placeholder="layer:neuron", continuous_update=False,
-            layout={"width": "220px"},
+            description="Neuron", placeholder="0:123, or a word", continuous_update=False,
+            layout={"width": "260px"},
         ).add_class("lafn-neuron")  # fmt: skip
         self.field.observe(explorer.guarded(self._on_field), "value")
         self.file = Download("Table as CSV", self._csv, guarded=explorer.guarded)
@@ -57,11 +67,15 @@ class NeuronPanel(w.VBox):
 
         Cards are drawn from `scores`; the card of other scores is removed.
         """
-        from itables.widget import ITable
-
         if self.scores is not scores:
             self.forget()
-        self.scores, previous = scores, self._frame
+        self.scores, self._own = scores, (frame, title)
+        self._list(frame, title)
+
+    def _list(self, frame: "pd.DataFrame", title: str) -> None:
+        from itables.widget import ITable
+
+        previous = self._frame
         self._frame = frame.reset_index(drop=True)
         self.title.value = f"<h3>{escape(title)}</h3>"
         if previous is not None and self.box.children and self._frame.equals(previous):
@@ -103,6 +117,7 @@ class NeuronPanel(w.VBox):
     def forget(self) -> None:
         """Remove the card."""
         self.explorer.drop("card")
+        self._own = None  # an empty field brings back no table
         self.card, self.field.value, self.strongest.value = None, "", ""
         self.figure.show(None)
 
@@ -158,11 +173,17 @@ class NeuronPanel(w.VBox):
 
     def _on_field(self) -> None:
         text = self.field.value.strip()
-        if not text or self.scores is None:
+        if self.scores is None or self._own is None:
+            return
+        if not text:
+            self._list(*self._own)
             return
         layer, _, neuron = text.partition(":")
         if not (layer.strip().isdecimal() and neuron.strip().isdecimal()):
-            raise ValueError(f"{text!r} is no neuron; give layer:neuron, such as 0:123")
+            if text.replace(":", "").isdecimal():
+                raise ValueError(f"{text!r} is no neuron; give layer:neuron, such as 0:123")
+            self._find(text)
+            return
         _, n_layers, d_mlp = self.scores.values.shape
         (chosen,) = validate_neurons([(int(layer), int(neuron))], (n_layers, d_mlp))
         scores, model = self.scores, self.explorer.model
@@ -172,6 +193,31 @@ class NeuronPanel(w.VBox):
             return neuron_card(model, scores.prompts, chosen, scores=scores)
 
         self.explorer.submit("card", compute, self._show_card)
+
+    def _find(self, word: str) -> None:
+        """List the neurons that promote a word."""
+        scores, model = self.scores, self.explorer.ready()
+        assert scores is not None
+
+        def compute(task: Task) -> tuple["pd.DataFrame", str]:
+            task.step(0.3, f"Looking for neurons that promote {word}")
+            found = neurons_promoting(model, scores.prompts, word)
+            places = list(zip(found["layer"], found["neuron"], strict=True))
+            known = bool(scores.known.any())
+            frame = neuron_table(scores, among=places, top=len(places), known_only=known)
+            frame = found.merge(frame, on=["layer", "neuron"])
+            return frame.rename(columns={"logit": "adds to logit"}), found.attrs["token"]
+
+        def show(result: tuple["pd.DataFrame", str]) -> None:
+            frame, token = result
+            self._list(frame, f"Neurons that promote {isolated(token)}")
+            self.explorer.status.say(
+                f"{counted(len(frame), 'neuron')}, those first that add most to the logit of "
+                f"{isolated(token)}, with which {isolated(word)} begins. Empty the field for the "
+                "table before."
+            )
+
+        self.explorer.submit("card", compute, show)
 
     def _show_card(self, card: NeuronCard) -> None:
         self.card = card
@@ -208,7 +254,8 @@ class NeuronExplorer(Explorer):
             facts,
             title="Neurons",
             about="Search the neurons of a fact, and choose one for its card: its attribution and "
-            "activation in every language, the tokens it promotes, and what changes without it.",
+            "activation in every language, the tokens it promotes, and what changes without it. "
+            "Type a word under the table for the neurons that promote it.",
         )
         self.scores: NeuronScores | None = None
         restart = self.guarded(self.begin)

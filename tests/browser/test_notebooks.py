@@ -1,5 +1,6 @@
 """Every notebook runs from first to last cell, in JupyterLab or, without a browser, in a kernel."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -73,3 +74,36 @@ def run_bare(path: Path, folder: Path) -> list[dict]:
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_a_notebook_that_is_opened_again_shows_its_last_state(page, lab):
+    import nbformat
+    from driving import (
+        end_session,
+        notebook_outputs,
+        open_notebook,
+        run_all_cells,
+        wait_status,
+    )
+
+    cell = nbformat.v4.new_code_cell("import lafn_viz as lv\nlv.LensExplorer()")
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    book = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    nbformat.write(book, lab.folder / "again.ipynb")
+    open_notebook(page, lab.address, "again.ipynb")
+    assert run_all_cells(page)
+    said = wait_status(page, ".lafn-explorer .lafn-status", re.compile("names lead"))
+    # The copy is written once nothing changes any more.
+    while not any(said in str(output) for output in notebook_outputs(page)):
+        page.wait_for_timeout(200)
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    end_session(page, lab.address)
+
+    open_notebook(page, lab.address, "again.ipynb")
+    copy = page.locator(".lafn-copy").locator("visible=true")
+    copy.get_by_text(said).wait_for()
+    copy.locator(".js-plotly-plot .gtitle").first.wait_for()
+    lost = page.get_by_text(re.compile("Error displaying widget|Loading widget"))
+    lost.first.wait_for(state="hidden")
+    assert not lost.locator("visible=true").count()
+    end_session(page, lab.address)

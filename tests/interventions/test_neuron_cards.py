@@ -11,7 +11,7 @@ from lafn_viz.interventions.neuron_lens import read_neuron
 from lafn_viz.models.capabilities import capabilities
 from lafn_viz.models.hooks import down_weight
 from lafn_viz.models.tokenizing import token_text
-from lafn_viz.models.tokens import encode
+from lafn_viz.models.tokens import encode, first_tokens
 from lafn_viz.neurons.controls import random_like
 from lafn_viz.neurons.neuron_sets import Neuron
 
@@ -63,6 +63,26 @@ def test_tokens_change_as_the_direct_effect_says(tiny, prompts, family):
             change = change * (1 - (plain[0, at] / cap) ** 2)
         expected = direct[layer, neuron] / active[layer, neuron]
         torch.testing.assert_close(change[token] - shares @ change, expected, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_neurons_that_promote_a_word_are_those_whose_cards_say_so(tiny, prompts, family):
+    model = tiny(family)
+    found = lv.neurons_promoting(model, prompts, "b", top=10**6)
+    assert len(found) == np.prod(capabilities(model).shape)
+    assert (found["logit"].diff().dropna() <= 0).all()
+    (token,) = first_tokens(model, prompts[0], [prompts[0].separator + "b"])
+    assert found.attrs["token"] == token_text(model, token)
+    for row in (found.iloc[0], found.iloc[len(found) // 2], found.iloc[-1]):
+        own = Neuron(int(row["layer"]), int(row["neuron"]))
+        *_, change = read_neuron(model, prompts, own, [], 256)
+        assert change[token] == pytest.approx(row["logit"], rel=1e-3, abs=1e-5)
+
+
+def test_a_word_without_a_token_gets_one_sentence(tiny, prompts):
+    for word in ("", "  "):
+        with pytest.raises(ValueError, match=f"no token for '{word}'; give another word"):
+            lv.neurons_promoting(tiny("gpt2"), prompts, word)
 
 
 def test_tokens_of_the_last_layer_are_its_output_row_through_the_norm(embedded, france):

@@ -19,6 +19,26 @@ def test_neurons_of_a_fact(embedded, capitals):
 
 
 @pytest.mark.slow
+def test_a_word_lists_the_neurons_that_promote_it(embedded, capitals):
+    explorer = lv.NeuronExplorer(embedded, capitals)
+    explorer.wait()
+    explorer.wait()
+    panel, before = explorer.panel, explorer.panel.box.children[0]
+    panel.field.value = "Paris"
+    explorer.wait()
+    best = lv.neurons_promoting(embedded, explorer.scores.prompts, "Paris").iloc[0]
+    listed = panel.box.children[0].df
+    assert listed["neuron"].iloc[0] == f"{best['layer']:.0f}:{best['neuron']:.0f}"
+    assert listed["adds to logit"].iloc[0] == pytest.approx(best["logit"], abs=1e-4)
+    assert "promote" in panel.title.value
+    panel.box.children[0].selected_rows = [0]
+    explorer.wait()
+    assert panel.card.neuron == (best["layer"], best["neuron"])
+    panel.field.value = ""
+    assert panel.box.children[0].df.equals(before.df)
+
+
+@pytest.mark.slow
 def test_another_model_can_be_chosen(capitals):
     explorer = lv.NeuronExplorer("embedded", capitals)
     explorer.wait()
