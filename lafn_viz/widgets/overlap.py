@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 N_KEPT = 24  # facts whose scores are kept besides those that are shown
 ScoresKey = tuple[str, Method, str]  # the model's weights, method and fact
+# The completeness error allowed for a first look, which takes half the time: 98% of the neurons of
+# a fact and language are those of the exact scores.
+FIRST_LOOK = 0.2
+REFINED = ("integrated_gradients", "amig")  # the methods that take as many points as that needs
 KEEP_BY = {
     "best share of all neurons": "fraction",
     "scores above a share of its largest": "threshold",
@@ -48,9 +52,9 @@ VIEWS = {
 class OverlapExplorer(Explorer):
     """Heatmap, UpSet, layers and strip of one fact; a click on two languages lists what they share.
 
-    The scores of the fact are computed first, then those of `n_others` facts of its relation, the
-    control. Scores are kept, so that another threshold, view or choice of languages is drawn at
-    once.
+    The scores of the fact are computed first, roughly and then exactly, then those of `n_others`
+    facts of its relation, the control. Exact scores are kept, so that another threshold, view or
+    choice of languages is drawn at once.
 
     Attributes:
         overlap: the overlap that is shown, an `Overlap` of the one fact.
@@ -79,6 +83,7 @@ class OverlapExplorer(Explorer):
         self.overlap: Overlap | None = None
         self.shared: frozenset[Neuron] = frozenset()
         self._kept: dict[ScoresKey, NeuronScores] = {}
+        self._rough: dict[ScoresKey, NeuronScores] = {}  # of the first look at the last fact
         self._shown: list[ScoresKey] = []  # the fact that is chosen, then its control
         self._n_facts = 0  # how many these will be
         self._left_out = Skipped("fact")  # what could not be attributed for the control
@@ -174,6 +179,10 @@ class OverlapExplorer(Explorer):
         def compute(task: Task) -> None:
             if own not in self._kept:
                 task.step(0.0, f"Attributing {named(fact)}")
+                if method in REFINED and own not in self._rough:
+                    self._rough = {own: self._attribute(task, model, own, tolerance=FIRST_LOOK)}
+                    task.step(0.5 / n_facts, f"Attributing {named(fact)}, to the exact scores")
+                    self.guarded(self._draw)()
                 self._kept[own] = self._attribute(task, model, own)
                 task.step(1 / n_facts, "Attributing its control")
                 self.guarded(self._draw)()
@@ -191,10 +200,12 @@ class OverlapExplorer(Explorer):
                 del self._kept[key]
 
         self.submit("scores", compute, lambda _: self._draw())
-        if own in self._kept:
+        if own in self._kept or own in self._rough:
             self._draw()
 
-    def _attribute(self, task: Task, model: "TransformerBridge", key: ScoresKey) -> NeuronScores:
+    def _attribute(
+        self, task: Task, model: "TransformerBridge", key: ScoresKey, **options: Any
+    ) -> NeuronScores:
         """Attribute one fact. Raises ValueError for scores that are not numbers."""
         _, method, fact_id = key
         fact = self.facts[fact_id]
@@ -203,7 +214,7 @@ class OverlapExplorer(Explorer):
         prompts = facts.prompts(splits=["trained", "held-out pair"])
         corpus = corpus_of_others(model, self.facts, fact, prompts)
         with task.ends_in_passes_of(model):
-            scores = attribute(model, prompts, method=method, corpus=corpus)
+            scores = attribute(model, prompts, method=method, corpus=corpus, **options)
         require_finite(scores)
         return scores
 
@@ -216,8 +227,13 @@ class OverlapExplorer(Explorer):
         checked = set(self.languages.value)
         if len(checked) < 2:
             raise ValueError(f"{len(checked)} language is checked; an overlap needs two or more")
-        computed = [self._kept[key] for key in self._shown if key in self._kept]
+        computed = [self._own(), *(self._kept[key] for key in self._shown[1:])]
         return [scores.select(lambda prompt: prompt.language in checked) for scores in computed]
+
+    def _own(self) -> NeuronScores:
+        """The scores of the fact, rough ones until there are exact ones."""
+        own = self._shown[0]
+        return self._kept[own] if own in self._kept else self._rough[own]
 
     def _on_keep_by(self) -> None:
         """Show the slider that belongs to the way of selecting, and select anew."""
@@ -234,7 +250,7 @@ class OverlapExplorer(Explorer):
 
     def _draw(self) -> None:
         """Draw the view that is chosen, once the fact is attributed."""
-        if not self._shown or self._shown[0] not in self._kept:
+        if not any(key in self._kept or key in self._rough for key in self._shown[:1]):
             return
         self.outdate()
         scores = self._scores()
@@ -257,7 +273,9 @@ class OverlapExplorer(Explorer):
         self.figure.show(figure, what=self._described(fact))
         n_expected, n_others = self._n_facts - 1, len(scores) - 1
         control = f"Control: {counted(n_others, 'other fact')}."
-        if n_others < n_expected and self.waiting("scores"):
+        if self._shown[0] not in self._kept:
+            control = "This is a first look; the exact scores follow …"
+        elif n_others < n_expected and self.waiting("scores"):
             control = f"Its control, {n_expected} other facts, follows …"
         if self._left_out.reasons:
             left_out = [named(self.facts[name]) for name in self._left_out.reasons]
@@ -289,7 +307,7 @@ class OverlapExplorer(Explorer):
 
     def _lines(self) -> list[str]:
         """Attribute the fact and its control, select, compare, and draw the view."""
-        if self.overlap is None:
+        if self.overlap is None or self._shown[0] not in self._kept:
             return []
         keys = [key for key in self._shown if key in self._kept]
         fact, method = keys[0][2], keys[0][1]
@@ -371,7 +389,7 @@ class OverlapExplorer(Explorer):
         self.shared = frozenset.intersection(
             *(neurons.neurons for neurons in sets.values() if neurons)
         )
-        scores = self._kept[self._shown[0]]
+        scores = self._own()
         of_pair = scores.select(lambda prompt: prompt.language in codes)
         frame = neuron_table(of_pair, overlap=self.overlap, among=self.shared)
         languages = " and ".join(dict.fromkeys(language_name(code) for code in codes))

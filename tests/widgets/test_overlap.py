@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+import torch
 
 import lafn_viz as lv
 from lafn_viz.widgets import overlap as overlap_module
@@ -55,6 +56,25 @@ def test_a_click_lists_the_neurons_that_two_languages_share(overlap_explorer):
     assert [control.value for control in overlap_explorer.pair] == ["en", "zh"]
     overlap_explorer.figure.clicked = {"curve": 0, "row": 1, "column": 0, "click": 3}
     assert [control.value for control in overlap_explorer.pair] == ["fr", "en"]
+
+
+def test_a_first_look_is_said_to_be_one(embedded, capitals, monkeypatch):
+    said, wanted = [], []
+
+    def spied(model, prompts, **options):
+        wanted.append(options.get("tolerance"))
+        said.append(explorer.status.text)
+        return lv.attribute(model, prompts, **options)
+
+    monkeypatch.setattr(overlap_module, "attribute", spied)
+    explorer = lv.OverlapExplorer("embedded", capitals, n_others=1)
+    explorer.wait()
+    explorer.wait()
+    assert wanted == [overlap_module.FIRST_LOOK, None, None]
+    assert "the exact scores follow" in said[1]
+    assert "Control: 1 other fact." in explorer.status.text
+    exact = lv.attribute(embedded, explorer.panel.scores.prompts)
+    assert torch.equal(exact.values, explorer.panel.scores.values)
 
 
 def test_a_row_of_the_table_shows_its_card(overlap_explorer):
