@@ -4,6 +4,10 @@ A check is a function of the student's answer and of what the exercise works on.
 with an explanation, or returns a sentence about what the right answer shows. `@check` turns either
 into a `Verdict`, and does the same for a hole that is not filled yet and for an answer that raises
 an exception. So a notebook runs to its end whatever the student wrote.
+
+A verdict also says how many exercises of its unit the student has solved since Python started. The
+exercises of a unit are the checks in its module, `editing`, and in those that go on with its name,
+`editing_evaluation`.
 """
 
 import functools
@@ -23,25 +27,32 @@ TOLERANCE = 1e-4  # of a student's number
 UNFILLED = "Your code is still missing: write it where `...` stands."
 
 
+# Of each module, its checks, and whether the last answer to each was right.
+_SOLVED: dict[str, dict[str, bool]] = {}
+
+
 class Wrong(Exception):
     """An answer is wrong; the message tells the student why."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an answer is right, and a sentence about it for the student."""
+    """Whether an answer is right, a sentence about it for the student, and their progress."""
 
     passed: bool
     says: str
+    progress: str = ""
 
     def __repr__(self) -> str:
-        return f"{'✓ Right.' if self.passed else '✗ Not yet.'} {self.says}"
+        mark = "✓ Right." if self.passed else "✗ Not yet."
+        return " ".join(filter(None, (mark, self.says, self.progress)))
 
     def _repr_html_(self) -> str:
         mark, colour = ("✓ Right.", RIGHT) if self.passed else ("✗ Not yet.", WRONG)
         return (
             f'<div role="status" style="border-left: 4px solid {colour}; padding: 0.3em 0.8em">'
-            f'<b style="color: {colour}">{mark}</b> {_code(html.escape(self.says))}</div>'
+            f'<b style="color: {colour}">{mark}</b> {_code(html.escape(self.says))}'
+            f"<div><small>{html.escape(self.progress)}</small></div></div>"
         )
 
 
@@ -50,20 +61,35 @@ def check(
 ) -> Callable[Concatenate[Any, P], Verdict]:
     """Turn a function that raises `Wrong` or returns a sentence into one that gives a Verdict."""
 
+    module, name = judge.__module__, judge.__name__
+    _SOLVED.setdefault(module, {})[name] = False
+
     @functools.wraps(judge)
     def checked(answer: Any, *args: P.args, **kwargs: P.kwargs) -> Verdict:
+        passed = False
         try:
             if answer is ...:
                 raise Wrong(UNFILLED)
-            return Verdict(True, judge(answer, *args, **kwargs))
+            says = judge(answer, *args, **kwargs)
+            passed = True
         except Wrong as wrong:
-            return Verdict(False, str(wrong))
+            says = str(wrong)
         # An answer may return anything; whatever a check cannot handle must not stop the notebook.
         except Exception as error:
-            kind = type(error).__name__
-            return Verdict(False, f"The check cannot use what your code returns ({kind}: {error}).")
+            says = f"The check cannot use what your code returns ({type(error).__name__}: {error})."
+        _SOLVED[module][name] = passed
+        return Verdict(passed, says, progress_in(module))
 
     return checked
+
+
+def progress_in(module: str) -> str:
+    """Say how many exercises of a module's unit are solved."""
+    unit = min((name for name in _SOLVED if module.startswith(name)), key=len)
+    solved = [done for name in _SOLVED if name.startswith(unit) for done in _SOLVED[name].values()]
+    if all(solved):
+        return f"You have solved all {len(solved)} exercises of this unit."
+    return f"{sum(solved)} of {len(solved)} exercises of this unit solved."
 
 
 def run(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from loading import load_script
 
 import lafn_viz as lv
+from lafn_viz import course as lv_course
 from lafn_viz.course import grading
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +147,35 @@ def test_verdict_escapes_what_the_student_wrote():
     assert "<code>x</code> is &lt;script&gt;" in verdict._repr_html_()
     assert "<script>" not in verdict._repr_html_()
     assert repr(verdict).startswith("✗")
+
+
+def test_a_verdict_says_how_far_the_student_is(monkeypatch):
+    monkeypatch.setattr(grading, "_SOLVED", {})
+
+    def judge(answer):
+        if answer != 7:
+            raise grading.Wrong("It is 7.")
+        return "So it is."
+
+    def named(name, module):
+        one = type(judge)(judge.__code__, judge.__globals__, name)
+        one.__module__ = module
+        return grading.check(one)
+
+    first, second = named("first", "course.unit"), named("second", "course.unit_more")
+    named("third", "course.another")
+    assert first(7).progress == "1 of 2 exercises of this unit solved."
+    assert repr(second(8)) == "✗ Not yet. It is 7. 1 of 2 exercises of this unit solved."
+    assert second(7).progress == "You have solved all 2 exercises of this unit."
+    assert "You have solved all 2" in second(7)._repr_html_()
+    assert first(...).progress == "1 of 2 exercises of this unit solved."
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_exercise_of_a_unit_counts(name):
+    of_unit = [e for unit, e in EXERCISES if unit == name]
+    checks = {call for e in of_unit for call in re.findall(r"course\.(check_\w+)", e.check)}
+    modules = {vars(lv_course)[call].__wrapped__.__module__ for call in checks}
+    counted = {c for module, own in grading._SOLVED.items() if module in modules for c in own}
+    assert counted == checks
+    assert len({grading.progress_in(module).split(" of ")[-1] for module in modules}) <= 1
