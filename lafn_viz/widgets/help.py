@@ -5,6 +5,9 @@ from html import escape
 
 # By the control's CSS class.
 HELP: Mapping[str, str] = {
+    "lafn-guide-me": "See what the tabs show, with one fact and in five clicks.",
+    "lafn-next": "Go on to the next step.",
+    "lafn-end": "End the walk; what is chosen stays.",
     "lafn-open-yours": "Show another model, or facts of your own, in all tabs.",
     "lafn-open-model": "The folder of a model as save_pretrained() writes it, a .gguf file, or the "
     "name of an installed model.",

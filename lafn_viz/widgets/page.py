@@ -10,6 +10,7 @@ from lafn_viz.datasets.facts import FactSet
 from lafn_viz.widgets.editor import LiveEditor
 from lafn_viz.widgets.explorer import Explorer
 from lafn_viz.widgets.exported import Kept
+from lafn_viz.widgets.guide import Guide
 from lafn_viz.widgets.lens import LensExplorer
 from lafn_viz.widgets.neuron import NeuronExplorer
 from lafn_viz.widgets.overlap import OverlapExplorer
@@ -40,6 +41,7 @@ class Page(Kept, w.Tab):
 
     Attributes:
         state: what is chosen, for the address of a page of its own.
+        guide: leads a newcomer through one fact.
         study: opens another model or other facts.
         beside: whether each tab has a second explorer, for another fact or another model.
     """
@@ -65,7 +67,8 @@ class Page(Kept, w.Tab):
         self._entered: dict[str, Any] = {}  # what the open tab had when it was opened
         self._entering = False  # what a tab changes by itself is not a reader's choice
         self.state = PageState()
-        tools = w.VBox([self.beside, self.study]).add_class("lafn-tools")
+        self.guide = Guide(self._open_tab)
+        tools = w.VBox([self.guide, self.beside, self.study]).add_class("lafn-tools")
         places = [w.VBox([tools, columns]) for columns in self._columns]
         super().__init__(places, titles=list(EXPLORERS), selected_index=0)
         self.add_class("lafn-page")
@@ -90,6 +93,7 @@ class Page(Kept, w.Tab):
                 "the tab Edit holds edits that are saved nowhere; save them or take them back first"
             )
         before, last = (self._model, self._facts, self._built), self.explorers
+        self.guide.stop()
         self._model = self._model if model is None else model
         self._facts = self._facts if facts is None else facts
         self._built = [[] for _ in EXPLORERS]
@@ -134,6 +138,11 @@ class Page(Kept, w.Tab):
     def _on_beside(self, _: object) -> None:
         self._show()
         self._tell()
+
+    def _open_tab(self, name: str) -> Explorer:
+        """Open a tab, and return its first explorer."""
+        self.selected_index = list(EXPLORERS).index(name)
+        return self._explorer(self._open)
 
     def _on_tab(self, _: object) -> None:
         self._take()

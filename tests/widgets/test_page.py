@@ -303,3 +303,33 @@ def test_edits_that_are_saved_nowhere_are_known(tabs, few, embedded, tmp_path, m
     editor.remove_button.click()
     editor.wait()
     assert not tabs.state.unsaved
+
+
+@pytest.mark.slow
+def test_the_guide_leads_through_one_fact_in_five_clicks(capitals):
+    from lafn_viz.widgets.guide import STEPS
+
+    tabs = page("embedded", capitals)
+    guide, marked = tabs.guide, []
+    for number, step in enumerate(STEPS):
+        (guide.next if number else guide.button).click()
+        explorer = tabs.explorers[-1]
+        wait_for(tabs)
+        assert list(EXPLORERS)[tabs.selected_index] == step.tab
+        assert guide.status.text.startswith(f"{number + 1} of {len(STEPS)}. ")
+        marked.append(step.shown(explorer))
+        assert "lafn-marked" in marked[-1]._dom_classes
+        assert not any("lafn-marked" in w._dom_classes for w in marked[:-1] if w is not marked[-1])
+    assert len(STEPS) == 5
+    overlap = tabs.explorers[0]
+    assert [control.value for control in overlap.pair] == ["en", "zh"]
+    assert "of France – capital in English and Chinese" in overlap.panel.title.value
+    guide.next.click()
+    assert guide.line.layout.display == "none"
+    assert "lafn-marked" not in marked[-1]._dom_classes
+
+
+def wait_for(tabs):
+    """Wait until the open tab shows its result, which a model that is loaded begins."""
+    for _ in range(3):
+        tabs.explorers[-1].wait()
