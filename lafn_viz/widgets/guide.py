@@ -89,8 +89,10 @@ class Guide(w.VBox):
         self._open_tab = open_tab
         self._at: int | None = None
         self._marked: w.DOMWidget | None = None
-        self.button = w.Button(description="Guide me", layout={"width": "auto"})
-        self.button.add_class("lafn-guide-me")
+        self.button = w.Button(
+            description="Guide me",
+            layout={"width": "auto", "flex": "0 0 auto", "align_self": "flex-start"},
+        ).add_class("lafn-guide-me")
         self.next = w.Button(description="Next", button_style="primary").add_class("lafn-next")
         self.end = w.Button(description="End").add_class("lafn-end")
         self.status = Status()

@@ -187,3 +187,19 @@ def test_a_page_whose_process_is_gone_says_so_and_opens_again(page, tmp_path):
         wait_for_app(page)
         wait_status(page, ".lafn-status", "Peru – capital", seconds=90)
         expect(lost).not_to_be_visible()
+
+
+def test_the_guide_marks_what_it_speaks_of(app_page):
+    from driving import shown, wait_status, wait_until_idle
+
+    app_page.get_by_role("button", name="Guide me").click()
+    for number, marked in enumerate(
+        (".lafn-overlap", ".widget-vbox", ".widget-vbox", ".lafn-lens-strip", ".lafn-edit"), 1
+    ):
+        wait_status(app_page, ".lafn-guide .lafn-status", f"{number} of 5.")
+        wait_until_idle(app_page)
+        shown(app_page, f"{marked}.lafn-marked").wait_for()
+        assert app_page.locator(".lafn-marked").locator("visible=true").count() == 1
+        shown(app_page, ".lafn-next").click()
+    app_page.locator(".lafn-guide").locator("visible=true").wait_for(state="hidden")
+    assert not app_page.locator(".lafn-marked").locator("visible=true").count()

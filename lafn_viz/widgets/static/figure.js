@@ -100,6 +100,9 @@ async function render({ model, el }) {
     note.textContent = model.get("outdated");
     el.classList.toggle("lafn-outdated", Boolean(note.textContent));
   };
+  // anywidget gives an element the classes of its first moment, and none that follow.
+  const mark = () =>
+    el.classList.toggle("lafn-marked", model.get("_dom_classes").includes("lafn-marked"));
   let gone = false;
   let drawing = Promise.resolve();
   let clicks = 0;
@@ -149,6 +152,7 @@ async function render({ model, el }) {
 
   model.on("change:revision", redraw);
   model.on("change:outdated", dim);
+  model.on("change:_dom_classes", mark);
   dim();
   const watcher = new MutationObserver(repaint);
   watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
@@ -172,6 +176,7 @@ async function render({ model, el }) {
     scheme.removeEventListener("change", repaint);
     model.off("change:revision", redraw);
     model.off("change:outdated", dim);
+    model.off("change:_dom_classes", mark);
     page.plotly?.then((drawer) => drawer.purge(plot)).catch(() => {});
   };
 }
