@@ -116,6 +116,8 @@ def card(report: dict) -> str:
     fixed, where = "", "first layers"
     if options.get("fixed_values"):
         fixed = "The attention's values and output are the identity and stay so. "
+    if sparsity := options.get("sparsity"):
+        fixed += f"The share of neurons that take part counts in the loss, {sparsity:g} times. "
     if options["recipe"] == "facts-only":
         where = "last layer"
     elif family == "masked" and fixed:
