@@ -396,6 +396,7 @@ def _edit(
 ) -> int:
     import lafn_viz as lv
     from lafn_viz.editing.baselines.weight_edits import WeightEdit, require_free
+    from lafn_viz.editing.gate_by_relation import has_wordings
     from lafn_viz.experiments.edit_trial import cache_in, case_to_try, place_to_edit, try_edit
 
     given = {name: x for name, x in options.items() if x is not None}
@@ -415,9 +416,7 @@ def _edit(
     case = case_to_try(
         facts, subject=subject, relation=relation, new_object=named or new[0], languages=languages
     )
-    # Wordings of other relations, which a gate learns from, are those of the embedded facts.
-    can_learn = {*case.languages} & {*lv.load_facts().languages}
-    gate = "relation" if can_learn else "subject"
+    gate = "relation" if has_wordings(case.languages) else "subject"
     editors = _compared_editors(editor, beside, given, gate=gate)
     # What is there already is looked at before minutes of work, and not after them.
     _make_folder(out.parent)

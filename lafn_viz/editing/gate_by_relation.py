@@ -53,13 +53,18 @@ N_OTHERS = 240  # prompts of the embedded facts that are read, for each relation
 N_TEXTS = 3000  # that are learned from, at most
 
 
+def has_wordings(languages: Iterable[str]) -> bool:
+    """Whether the embedded facts ask other questions in one of these languages."""
+    return not {*languages}.isdisjoint(load_facts().languages)
+
+
 def require_wordings(languages: Iterable[str]) -> None:
-    """Refuse languages in which the embedded facts have no question about anything else.
+    """Refuse languages in which a gate cannot learn from the embedded facts.
 
     Raises:
         ValueError: saying what to do.
     """
-    if {*languages}.isdisjoint(load_facts().languages):
+    if not has_wordings(languages):
         raise ValueError(
             f"in {', '.join(languages)} the package has no wordings of other relations, so a gate "
             "cannot learn which texts ask for this one; let the edit act wherever its subject is "

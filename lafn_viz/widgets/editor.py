@@ -12,11 +12,14 @@ from lafn_viz.core.arguments import a_path, or_none, takes
 from lafn_viz.core.messages import counted
 from lafn_viz.datasets.arguments import Facts
 from lafn_viz.datasets.counterfactuals import counterfactual_case
-from lafn_viz.datasets.fact_files import load_facts
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
-from lafn_viz.editing.gate_by_relation import gate_by_relation, require_wordings
+from lafn_viz.editing.gate_by_relation import (
+    gate_by_relation,
+    has_wordings,
+    require_wordings,
+)
 from lafn_viz.editing.optimise import edit_case
 from lafn_viz.editing.search import default_n_neurons, n_evaluations
 from lafn_viz.models.capabilities import capabilities, weights_of
@@ -152,7 +155,7 @@ class LiveEditor(Explorer):
             value="answer", description="Position", layout={"width": "230px"},
         ).add_class("lafn-position")  # fmt: skip
         self.gated = w.Checkbox(
-            value=not {*self.facts.languages}.isdisjoint(load_facts().languages),
+            value=has_wordings(self.facts.languages),
             description="only for its relation", indent=False,
             layout={"width": "auto"},
         ).add_class("lafn-gated")  # fmt: skip

@@ -11,6 +11,10 @@ from lafn_viz.widgets.explorer import Explorer, Status
 from lafn_viz.widgets.html import row
 
 
+def _nothing(_: Any) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Step:
     """A tab to open, what to do there, what to look at, and what that shows."""
@@ -18,18 +22,15 @@ class Step:
     tab: str
     says: str
     shown: Callable[[Any], w.DOMWidget]
-    does: Callable[[Any], None]
-
-
-def _nothing(_: Any) -> None:
-    pass
+    does: Callable[[Any], None] = _nothing
 
 
 def _choose_two_scripts(explorer: Any) -> None:
     """List the neurons that two languages share, in two scripts where there are two."""
-    first, *others = explorer.languages.value
+    first, *others = explorer.languages.value or explorer.facts.languages
     apart = [code for code in others if script_of(code) != script_of(first)] or others
-    explorer.pair[0].value, explorer.pair[1].value = first, apart[0]
+    for control, code in zip(explorer.pair, (first, *apart), strict=False):
+        control.value = code
 
 
 def _asked(explorer: Any) -> str:
@@ -44,7 +45,6 @@ STEPS = (
         "same, 0 for none in common. The right half shows other facts, the control. Only what the "
         "left half has beyond it belongs to this fact.",
         lambda explorer: explorer.figure,
-        _nothing,
     ),
     Step(
         "Overlap",
@@ -59,21 +59,18 @@ STEPS = (
         "language, which words it promotes, and what the answers lose without it, beside random "
         "neurons of its layer.",
         lambda explorer: explorer.panel,
-        _nothing,
     ),
     Step(
         "Layers",
         "Each row is what a layer would write if it were the last one. Look for layers in which "
         "the answer stands in another language than the question.",
         lambda explorer: explorer.strip,
-        _nothing,
     ),
     Step(
         "Edit",
         "Type a new answer and press Edit: the model then gives it in every language. The table "
         "below tells what changed, and whether anything changed that should not.",
         lambda explorer: explorer.edit_button,
-        _nothing,
     ),
 )
 

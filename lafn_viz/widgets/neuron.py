@@ -48,6 +48,7 @@ class NeuronPanel(w.VBox):
         self.card: NeuronCard | None = None
         self._frame: pd.DataFrame | None = None
         self._own: tuple[pd.DataFrame, str] | None = None  # the table that is no search, its title
+        self._word = ""  # whose neurons are listed
         self.title = w.HTML()
         self.box = w.VBox().add_class("lafn-neurons")
         self.field = w.Text(
@@ -72,10 +73,10 @@ class NeuronPanel(w.VBox):
         self.scores, self._own = scores, (frame, title)
         self._list(frame, title)
 
-    def _list(self, frame: "pd.DataFrame", title: str) -> None:
+    def _list(self, frame: "pd.DataFrame", title: str, *, word: str = "") -> None:
         from itables.widget import ITable
 
-        previous = self._frame
+        previous, self._word = self._frame, word
         self._frame = frame.reset_index(drop=True)
         self.title.value = f"<h3>{escape(title)}</h3>"
         if previous is not None and self.box.children and self._frame.equals(previous):
@@ -151,11 +152,18 @@ class NeuronPanel(w.VBox):
         return self._neurons()[0]
 
     def lines(self) -> list[str]:
-        """Python that draws the card of the neuron that is chosen, from `scores`."""
+        """Python that lists the neurons of a word, and draws the chosen neuron's card.
+
+        Both are from `scores`.
+        """
+        listed = []
+        if self._word:
+            listed = [f"print(lv.neurons_promoting(model, scores.prompts, {self._word!r}))"]
         if self.card is None:
-            return []
+            return listed
         neuron = tuple(self.card.neuron)
         return [
+            *listed,
             f"card = lv.neuron_card(model, scores.prompts, {neuron}, scores=scores)",
             "lv.plots.neuron_card(card).show()",
         ]
@@ -210,7 +218,7 @@ class NeuronPanel(w.VBox):
 
         def show(result: tuple["pd.DataFrame", str]) -> None:
             frame, token = result
-            self._list(frame, f"Neurons that promote {isolated(token)}")
+            self._list(frame, f"Neurons that promote {isolated(token)}", word=word)
             self.explorer.status.say(
                 f"{counted(len(frame), 'neuron')}, those first that add most to the logit of "
                 f"{isolated(token)}, with which {isolated(word)} begins. Empty the field for the "

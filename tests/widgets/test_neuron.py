@@ -31,11 +31,13 @@ def test_a_word_lists_the_neurons_that_promote_it(embedded, capitals):
     assert listed["neuron"].iloc[0] == f"{best['layer']:.0f}:{best['neuron']:.0f}"
     assert listed["adds to logit"].iloc[0] == pytest.approx(best["logit"], abs=1e-4)
     assert "promote" in panel.title.value
+    assert "lv.neurons_promoting(model, scores.prompts, 'Paris')" in explorer.python()
     panel.box.children[0].selected_rows = [0]
     explorer.wait()
     assert panel.card.neuron == (best["layer"], best["neuron"])
     panel.field.value = ""
     assert panel.box.children[0].df.equals(before.df)
+    assert "neurons_promoting" not in explorer.python()
 
 
 @pytest.mark.slow
