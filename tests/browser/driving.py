@@ -235,7 +235,7 @@ def _click(page: Page, plot: str, where: list[int] | int, trace: int, seconds: f
         page.mouse.down()
         page.mouse.up()
         try:
-            page.wait_for_function("() => window.clicks > 0", timeout=2000)
+            page.wait_for_function("() => window.clicks > 0", timeout=4000)
             return
         except PlaywrightTimeoutError:
             continue
