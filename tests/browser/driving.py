@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nbformat
 from playwright.sync_api import (
     Browser,
     Locator,
@@ -18,6 +19,7 @@ from playwright.sync_api import (
     Playwright,
     TimeoutError as PlaywrightTimeoutError,
 )
+from servers import Server
 
 SIZE = {"width": 1280, "height": 1000}
 PROXY_NAME = "viz.example"  # leads to this computer, as the name of a proxy
@@ -321,6 +323,16 @@ def run_all_cells(page: Page, *, seconds: float = 300) -> bool:
     )
     assert done != "late", f"the notebook was not done after {seconds} s"
     return bool(done)
+
+
+def run_cell(page: Page, lab: Server, name: str, code: str) -> None:
+    """Write a notebook of one cell into the lab's folder, open it and run it."""
+    cell = nbformat.v4.new_code_cell(code)
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    book = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    nbformat.write(book, lab.folder / name)
+    open_notebook(page, lab.address, name)
+    assert run_all_cells(page)
 
 
 def end_session(page: Page, address: str) -> None:

@@ -9,10 +9,9 @@ expect = pytest.importorskip("playwright.sync_api").expect
 
 from driving import (  # noqa: E402
     click_cell,
-    open_notebook,
     plot_data,
     plot_title,
-    run_all_cells,
+    run_cell,
     shown,
     wait_for_app,
     wait_status,
@@ -30,15 +29,8 @@ def explorers(request, page) -> Callable[[str], None]:
         page.goto(request.getfixturevalue("app").address)
         wait_for_app(page)
     else:
-        import nbformat
-
         lab = request.getfixturevalue("lab")
-        cell = nbformat.v4.new_code_cell("from lafn_viz.widgets import page\npage()")
-        kernel = {"name": "python3", "display_name": "Python 3"}
-        book = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
-        nbformat.write(book, lab.folder / "explorers.ipynb")
-        open_notebook(page, lab.address, "explorers.ipynb")
-        assert run_all_cells(page)
+        run_cell(page, lab, "explorers.ipynb", "from lafn_viz.widgets import page\npage()")
 
     def open_tab(name: str) -> None:
         page.get_by_role("tab", name=name).click()

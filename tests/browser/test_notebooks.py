@@ -77,21 +77,9 @@ def run_bare(path: Path, folder: Path) -> list[dict]:
 
 
 def test_a_notebook_that_is_opened_again_shows_its_last_state(page, lab):
-    import nbformat
-    from driving import (
-        end_session,
-        notebook_outputs,
-        open_notebook,
-        run_all_cells,
-        wait_status,
-    )
+    from driving import end_session, notebook_outputs, open_notebook, run_cell, wait_status
 
-    cell = nbformat.v4.new_code_cell("import lafn_viz as lv\nlv.LensExplorer()")
-    kernel = {"name": "python3", "display_name": "Python 3"}
-    book = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
-    nbformat.write(book, lab.folder / "again.ipynb")
-    open_notebook(page, lab.address, "again.ipynb")
-    assert run_all_cells(page)
+    run_cell(page, lab, "again.ipynb", "import lafn_viz as lv\nlv.LensExplorer()")
     said = wait_status(page, ".lafn-explorer .lafn-status", re.compile("names lead"))
     # The copy is written once nothing changes any more.
     while not any(said in str(output) for output in notebook_outputs(page)):
