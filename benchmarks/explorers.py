@@ -1,7 +1,9 @@
 """How long a user waits after each action on the app's page, in Chromium.
 
-    python benchmarks/explorers.py [--repeat 5]
+    python benchmarks/explorers.py [--repeat 5] [--after 0]
 
+The page is opened `--after` seconds after the server is ready: 40 are enough for a page that is
+computed before it is asked for.
 Seconds from the click or key press until the page shows the result: the median and the longest.
 """
 
@@ -24,7 +26,9 @@ from servers import app_server, find_chromium
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeat", type=int, default=5)
-    repeat = parser.parse_args().repeat
+    parser.add_argument("--after", type=float, default=0, help="seconds before it is opened")
+    args = parser.parse_args()
+    repeat = args.repeat
     chromium = find_chromium()
     if chromium is None:
         parser.error("there is no Chromium; install it, or give its path in CHROMIUM")
@@ -35,6 +39,7 @@ def main() -> None:
     ):
         browser = launch(playwright, chromium)
         with watched_page(browser, Path(folder) / "page.png") as page:
+            time.sleep(args.after)
             start = time.perf_counter()
             page.goto(app.address)
             wait_for_app(page)

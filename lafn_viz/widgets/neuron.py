@@ -219,10 +219,10 @@ class NeuronPanel(w.VBox):
         def show(result: tuple["pd.DataFrame", str]) -> None:
             frame, token = result
             self._list(frame, f"Neurons that promote {isolated(token)}", word=word)
+            begun = "" if token.strip() == word else f", with which {isolated(word)} begins"
             self.explorer.status.say(
                 f"{counted(len(frame), 'neuron')}, those first that add most to the logit of "
-                f"{isolated(token)}, with which {isolated(word)} begins. Empty the field for the "
-                "table before."
+                f"{isolated(token)}{begun}. Empty the field for the table before."
             )
 
         self.explorer.submit("card", compute, show)
