@@ -15,11 +15,7 @@ from lafn_viz.datasets.counterfactuals import counterfactual_case
 from lafn_viz.editing.cache import EditCache
 from lafn_viz.editing.evaluation.before_after import Comparison
 from lafn_viz.editing.forward import EditPosition
-from lafn_viz.editing.gate_by_relation import (
-    gate_by_relation,
-    has_wordings,
-    require_wordings,
-)
+from lafn_viz.editing.gate_by_relation import gate_by_relation, has_wordings, require_wordings
 from lafn_viz.editing.optimise import edit_case
 from lafn_viz.editing.search import default_n_neurons, n_evaluations
 from lafn_viz.models.capabilities import capabilities, weights_of

@@ -200,8 +200,7 @@ class OverlapExplorer(Explorer):
                 del self._kept[key]
 
         self.submit("scores", compute, lambda _: self._draw())
-        if own in self._kept or own in self._rough:
-            self._draw()
+        self._draw()
 
     def _attribute(
         self, task: Task, model: "TransformerBridge", key: ScoresKey, **options: Any
@@ -232,8 +231,7 @@ class OverlapExplorer(Explorer):
 
     def _own(self) -> NeuronScores:
         """The scores of the fact, rough ones until there are exact ones."""
-        own = self._shown[0]
-        return self._kept[own] if own in self._kept else self._rough[own]
+        return (self._rough | self._kept)[self._shown[0]]
 
     def _on_keep_by(self) -> None:
         """Show the slider that belongs to the way of selecting, and select anew."""
@@ -250,7 +248,7 @@ class OverlapExplorer(Explorer):
 
     def _draw(self) -> None:
         """Draw the view that is chosen, once the fact is attributed."""
-        if not any(key in self._kept or key in self._rough for key in self._shown[:1]):
+        if not self._shown or self._shown[0] not in self._rough | self._kept:
             return
         self.outdate()
         scores = self._scores()
@@ -274,7 +272,8 @@ class OverlapExplorer(Explorer):
         n_expected, n_others = self._n_facts - 1, len(scores) - 1
         control = f"Control: {counted(n_others, 'other fact')}."
         if self._shown[0] not in self._kept:
-            control = "This is a first look; the exact scores follow …"
+            control = "This is a first look; the exact scores "
+            control += "follow …" if self.waiting("scores") else "were not waited for."
         elif n_others < n_expected and self.waiting("scores"):
             control = f"Its control, {n_expected} other facts, follows …"
         if self._left_out.reasons:
