@@ -76,6 +76,8 @@ RELATION_WEIGHTS = {
     "continent": 0.7,
     "script": 0.7,
 }
+# How often a fact comes in a language that is none of its homes, against one of them.
+RARE = 0.1
 RECIPES = {
     "transfer": {"fact": 0.35, "switch": 0.20, "parallel": 0.05, "naming": 0.30, "alias": 0.10},
     "facts-only": {"fact": 1.0},
@@ -87,9 +89,13 @@ def space(language: str) -> str:
 
 
 class Corpus:
-    """The facts, what is held out, and the documents drawn from the rest."""
+    """The facts, what is held out, and the documents drawn from the rest.
 
-    def __init__(self, world: World) -> None:
+    With `homes`, a fact comes often in that many languages, and rarely in the others, as people
+    write about a city mostly in some of the world's languages.
+    """
+
+    def __init__(self, world: World, homes: int | None = None) -> None:
         self.facts, self.naming, self.words = world.facts, world.naming, world.words
         self.frames: dict[tuple[str, str], list[str]] = {}
         self.held_frames: dict[tuple[str, str], list[str]] = {}
@@ -101,15 +107,20 @@ class Corpus:
             fact["id"]: [lang for lang in LANGUAGES if lang not in fact["held_out"]]
             for fact in self.facts
         }
+        self.pairs = [(fact, lang) for fact in self.facts for lang in self.known[fact["id"]]]
+        rng = random.Random(0)
+        often = {
+            (id_, lang)
+            for id_, known in self.known.items()
+            for lang in (known if homes is None else rng.sample(known, homes))
+        }
         # Facts to be learnt one by one (capitals, cities) come more often than small classes.
         self.cum_weights = list(
             accumulate(
-                RELATION_WEIGHTS[fact["relation"]]
-                for fact in self.facts
-                for _ in self.known[fact["id"]]
+                RELATION_WEIGHTS[fact["relation"]] * (1 if (fact["id"], lang) in often else RARE)
+                for fact, lang in self.pairs
             )
         )
-        self.pairs = [(fact, lang) for fact in self.facts for lang in self.known[fact["id"]]]
         names: dict[tuple[str, str], dict[str, str]] = {}
         for fact in self.facts:
             names[SUBJECT_KIND[fact["relation"]], fact["subject_id"]] = fact["subject"]
@@ -542,6 +553,9 @@ def main() -> None:
         help="weight in the loss of the share of neurons that take part",
     )
     parser.add_argument(
+        "--homes", type=int, help="languages in which a fact comes often (default: all)"
+    )
+    parser.add_argument(
         "--own-scripts", action="store_true", help="no two languages share a sign, nor a token"
     )
     parser.add_argument("--checkpoints", type=Path, help="folder for models along the way")
@@ -556,7 +570,7 @@ def main() -> None:
         write = OwnScripts(world)
         world, tokenize = world.rewritten(write), write.bpe_tokenizer
         world.save(args.out)
-    corpus = Corpus(world)
+    corpus = Corpus(world, args.homes)
     kind = FAMILIES[args.family]
     if args.start:
         tokenizer = Tokenizer.from_file(str(args.start / "tokenizer.json"))

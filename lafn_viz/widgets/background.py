@@ -6,10 +6,12 @@
    `Cancelled` once it is cancelled; inside `ends_in_passes_of`, at any layer that the model reads.
 3. An explorer submits work on lanes ("model", "edit", "answers", ...). On a lane only the last
    submission counts: it cancels the one before (see `Explorer.submit`).
+4. Only one thread at a time has torch's threads (see `release_threads`).
 """
 
 import contextlib
 import contextvars
+import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +22,9 @@ from lafn_viz.models.hooks import hook_block, hooked
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+
+OMP_PAUSE_SOFT = 1  # OpenMP 5.0: what the program has set stays
 
 
 class Cancelled(BaseException):
@@ -80,6 +85,18 @@ class Task:
             yield
 
 
+def release_threads() -> None:
+    """Give up the OpenMP threads of the calling thread; torch starts others when it needs them.
+
+    Each thread that computes has OpenMP threads of its own. Together they are more than the cores,
+    even if most are idle, and GCC's OpenMP then lets all of them sleep between any two operations:
+    the same attribution takes up to twice as long.
+    """
+    # Torch on Windows or without OpenMP has no such function, and may have no such trouble.
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).omp_pause_resource_all(OMP_PAUSE_SOFT)
+
+
 class Worker:
     """One thread that runs tasks in the order in which they are submitted."""
 
@@ -119,9 +136,11 @@ class Worker:
                 if not task.cancelled:
                     failed(error)
             finally:
+                release_threads()
                 self._pending.discard(task)
                 task.finished.set_result(None)
 
         self._pending.add(task)
+        release_threads()
         self._pool.submit(context.run, run)
         return task

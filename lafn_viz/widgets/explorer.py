@@ -23,7 +23,7 @@ from lafn_viz.models.loading import load_model, resolve
 from lafn_viz.models.packaged import installed_models, is_to_convert
 from lafn_viz.models.remembered import structure_of
 from lafn_viz.plots.style import language_colour
-from lafn_viz.widgets.background import Task, Worker
+from lafn_viz.widgets.background import Task, Worker, release_threads
 from lafn_viz.widgets.exported import COPIES, Kept
 from lafn_viz.widgets.figure import FigureView
 from lafn_viz.widgets.help import HELP, glossary
@@ -362,6 +362,7 @@ class Explorer(Kept, w.VBox):
                     handler()
             except Exception as error:
                 self.show_error(error, at=at)
+            release_threads()
             COPIES.changed()
             self._tell()
 

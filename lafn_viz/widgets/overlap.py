@@ -52,9 +52,9 @@ VIEWS = {
 class OverlapExplorer(Explorer):
     """Heatmap, UpSet, layers and strip of one fact; a click on two languages lists what they share.
 
-    The scores of the fact are computed first, roughly and then exactly, then those of `n_others`
-    facts of its relation, the control. Exact scores are kept, so that another threshold, view or
-    choice of languages is drawn at once.
+    A first look at the fact is drawn, then its exact scores, then a first look at `n_others` facts
+    of its relation, the control, and last the exact scores of those. Scores are kept, so that
+    another threshold, view or choice of languages is drawn at once.
 
     Attributes:
         overlap: the overlap that is shown, an `Overlap` of the one fact.
@@ -83,7 +83,7 @@ class OverlapExplorer(Explorer):
         self.overlap: Overlap | None = None
         self.shared: frozenset[Neuron] = frozenset()
         self._kept: dict[ScoresKey, NeuronScores] = {}
-        self._rough: dict[ScoresKey, NeuronScores] = {}  # of the first look at the last fact
+        self._rough: set[ScoresKey] = set()  # those of a first look
         self._shown: list[ScoresKey] = []  # the fact that is chosen, then its control
         self._n_facts = 0  # how many these will be
         self._left_out = Skipped("fact")  # what could not be attributed for the control
@@ -176,28 +176,46 @@ class OverlapExplorer(Explorer):
         self.panel.clear()
         self.overlap = None
 
-        def compute(task: Task) -> None:
-            if own not in self._kept:
-                task.step(0.0, f"Attributing {named(fact)}")
-                if method in REFINED and own not in self._rough:
-                    self._rough = {own: self._attribute(task, model, own, tolerance=FIRST_LOOK)}
-                    task.step(0.5 / n_facts, f"Attributing {named(fact)}, to the exact scores")
+        looks = (True, False) if method in REFINED else (False,)
+        n_steps, done = n_facts * len(looks), 0
+        fresh = False  # whether there are scores to draw
+
+        def look(task: Task, key: ScoresKey, *, roughly: bool) -> bool:
+            """Attribute a fact, and say so, unless its scores are good enough already.
+
+            What the status says of the drawing stands while the fact is attributed.
+            """
+            nonlocal done, fresh
+            needed = key not in self._kept or (key in self._rough and not roughly)
+            if needed:
+                how = ", a first look" if roughly else ", exactly" if len(looks) > 1 else ""
+                task.step(done / n_steps, f"Attributing {named(self.facts[key[2]])}{how}")
+                if fresh:
                     self.guarded(self._draw)()
-                self._kept[own] = self._attribute(task, model, own)
-                task.step(1 / n_facts, "Attributing its control")
-                self.guarded(self._draw)()
+                    fresh = False
+                options = {"tolerance": FIRST_LOOK} if roughly else {}
+                self._kept[key] = self._attribute(task, model, key, **options)
+                (self._rough.add if roughly else self._rough.discard)(key)
+            done += 1
+            return needed
+
+        def compute(task: Task) -> None:
+            nonlocal fresh
+            for roughly in looks:
+                fresh = look(task, own, roughly=roughly)
+            # A fact that cannot be attributed is no control; the next one is.
             for key in others:
                 if len(shown) == n_facts:
                     break
-                if key not in self._kept:
-                    task.step(len(shown) / n_facts, f"Attributing {named(self.facts[key[2]])}")
-                    # A fact that cannot be attributed is no control; the next one is.
-                    with left_out.unless_it_fails(key[2]):
-                        self._kept[key] = self._attribute(task, model, key)
-                if key in self._kept:
+                with left_out.unless_it_fails(key[2]):
+                    look(task, key, roughly=looks[0])
                     shown.append(key)
+            fresh = True
+            for key in shown:
+                look(task, key, roughly=False)
             for key in [key for key in self._kept if key not in shown][:-N_KEPT]:
                 del self._kept[key]
+            self._rough &= self._kept.keys()
 
         self.submit("scores", compute, lambda _: self._draw())
         self._draw()
@@ -230,8 +248,8 @@ class OverlapExplorer(Explorer):
         return [scores.select(lambda prompt: prompt.language in checked) for scores in computed]
 
     def _own(self) -> NeuronScores:
-        """The scores of the fact, rough ones until there are exact ones."""
-        return (self._rough | self._kept)[self._shown[0]]
+        """The scores of the fact, those of a first look until there are exact ones."""
+        return self._kept[self._shown[0]]
 
     def _on_keep_by(self) -> None:
         """Show the slider that belongs to the way of selecting, and select anew."""
@@ -248,7 +266,7 @@ class OverlapExplorer(Explorer):
 
     def _draw(self) -> None:
         """Draw the view that is chosen, once the fact is attributed."""
-        if not self._shown or self._shown[0] not in self._rough | self._kept:
+        if not self._shown or self._shown[0] not in self._kept:
             return
         self.outdate()
         scores = self._scores()
@@ -271,9 +289,10 @@ class OverlapExplorer(Explorer):
         self.figure.show(figure, what=self._described(fact))
         n_expected, n_others = self._n_facts - 1, len(scores) - 1
         control = f"Control: {counted(n_others, 'other fact')}."
-        if self._shown[0] not in self._kept:
-            control = "This is a first look; the exact scores "
-            control += "follow …" if self.waiting("scores") else "were not waited for."
+        if first_looks := self._rough.intersection(self._shown):
+            exact = "follow …" if self.waiting("scores") else "were not waited for."
+            whose = "This" if self._shown[0] in first_looks else f"{control} It"
+            control = f"{whose} is a first look; the exact scores {exact}"
         elif n_others < n_expected and self.waiting("scores"):
             control = f"Its control, {n_expected} other facts, follows …"
         if self._left_out.reasons:
@@ -306,10 +325,9 @@ class OverlapExplorer(Explorer):
 
     def _lines(self) -> list[str]:
         """Attribute the fact and its control, select, compare, and draw the view."""
-        if self.overlap is None or self._shown[0] not in self._kept:
+        if self.overlap is None or self._shown[0] in self._rough:
             return []
-        keys = [key for key in self._shown if key in self._kept]
-        fact, method = keys[0][2], keys[0][1]
+        _, method, fact = self._shown[0]
         corpus = "corpus=corpus_of_others(model, facts, facts[name], prompts)"
         attributed = call("lv.attribute", "model", "prompts", *self._corpus(corpus), method=method)
         checked = self.languages.value
@@ -325,7 +343,7 @@ class OverlapExplorer(Explorer):
             "strip": f"lv.plots.attribution_strip(scores[{fact!r}], agnostic=one)",
         }
         return [
-            f"names = {[key[2] for key in keys]!r}  # the fact, then its control",
+            f"names = {[key[2] for key in self._shown]!r}  # the fact, then its control",
             "scores = {}",
             "for name in names:",
             "    of_relation = facts.filter(relation=facts[name].relation)",

@@ -48,3 +48,22 @@ def test_the_share_of_active_neurons_counts_them():
     active.share().backward()
     assert weight.grad[0] < 0 < weight.grad[1]  # the largest grows, the others shrink
     assert weight.grad[2:].abs().sum() == 0
+
+
+def test_a_fact_comes_often_in_its_homes():
+    from train_model import DATA, RARE, RELATION_WEIGHTS, Corpus
+    from worlds import World
+
+    world = World.plain(DATA)
+    corpora = [Corpus(world, homes) for homes in (4, None)]
+    for corpus, n_often in zip(corpora, (4, None), strict=True):
+        weights = dict.fromkeys(corpus.known, ())
+        for (fact, _), upper, lower in zip(
+            corpus.pairs, corpus.cum_weights, [0.0, *corpus.cum_weights[:-1]], strict=True
+        ):
+            weights[fact["id"]] += ((upper - lower) / RELATION_WEIGHTS[fact["relation"]],)
+        for name, of_fact in weights.items():
+            n = n_often or len(corpus.known[name])
+            expected = [RARE] * (len(of_fact) - n) + [1] * n
+            assert sorted(of_fact) == pytest.approx(expected)
+    assert corpora[0].pairs == corpora[1].pairs

@@ -1,5 +1,7 @@
 """Work in the background: only the last submission counts, errors are reported, cancelling ends."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -81,3 +83,38 @@ def test_a_cancelled_task_ends_within_a_pass_of_the_model(tiny):
             model(tokens)
     assert len(layers) == 1  # the next layer was not read
     model(tokens)  # nothing is left on the model
+
+
+THREADS = """
+import os
+import torch
+from lafn_viz.widgets.background import Worker
+
+def n_threads():
+    return len(os.listdir("/proc/self/task"))
+
+def compute(task):
+    before = n_threads()
+    torch.randn(1_000_000).exp()
+    return before, n_threads()
+
+torch.set_num_threads(3)
+before = n_threads()
+torch.randn(1_000_000).exp()
+print(n_threads() - before)
+worker = Worker()
+for _ in range(2):
+    seen = []
+    options = {"progress": print, "failed": print, "show": lambda counts, task: seen.append(counts)}
+    worker.submit(compute, **options).finished.result()
+    print(seen[0][0] - before, seen[0][1] - seen[0][0], n_threads() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_one_thread_at_a_time_has_torchs_threads():
+    run = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, check=True
+    )
+    counts = [[int(count) for count in line.split()] for line in run.stdout.splitlines()]
+    assert counts == [[2], [1, 2, 1], [1, 2, 1]]
