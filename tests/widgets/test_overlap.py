@@ -210,9 +210,10 @@ def test_a_figure_of_something_else_says_so(overlap_explorer):
         choice.subject.value = "capital/PE"
         overlap_explorer.stop()
     assert "this is still Japan – capital" in figure.outdated
-    choice.subject.value = "capital/FR"  # its scores are kept, and drawn again with the control
+    with overlap_explorer.lock:  # its scores are kept: they are drawn before the thread can draw
+        choice.subject.value = "capital/FR"
+        assert figure.outdated == ""
     overlap_explorer.wait()
-    assert figure.outdated == ""
     boxes = list(overlap_explorer.languages.boxes.values())
     for box in boxes[1:]:
         box.value = False
