@@ -4,14 +4,19 @@ What is written goes under another name first, to the disk, and gets its final n
 half-written ever has its final name, and a process can be killed at any moment.
 """
 
+import ctypes
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+LOCK = "writing.lock"  # held by the process that writes a folder
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -49,29 +54,69 @@ def write_json(path: Path, value: Any) -> None:
 def whole_folder(folder: Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield an empty folder to write into, and give it its name at the end.
 
-    If the block raises, nothing has changed.
+    If the block raises or the process is killed, nothing has changed. What a killed process wrote
+    is removed when the folder is written again. Only where the system cannot exchange two names
+    (others than Linux), a kill between two renamings leaves the folder before as `old` in a hidden
+    folder beside it.
 
     Args:
         replace: whether the new folder takes the place of one that already has the name (True), or
             is dropped, because another process may be reading the other (False).
     """
+    from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}") as place:
+    _remove_leftovers(folder)
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}") as place,
+        FileLock(Path(place) / LOCK),
+    ):
         new, old = Path(place) / "new", Path(place) / "old"
         new.mkdir()
         yield new
         for path in new.rglob("*"):
             _to_disk(path)
-        if replace and folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            if replace or not folder.is_dir():
-                raise
+        if not (replace and folder.exists() and _exchange(new, folder)):
+            _rename(new, folder, old, replace=replace)
         _to_disk(folder.parent)
+
+
+def _rename(new: Path, folder: Path, old: Path, *, replace: bool) -> None:
+    """Give a new folder its name; one that has the name already becomes `old`, or stays."""
+    if replace and folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        if replace or not folder.is_dir():
+            raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders swap their names in one step. Returns whether the system can."""
+    try:
+        rename = ctypes.CDLL(None).renameat2  # of Linux's C library
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed had begun to write under this name."""
+    from filelock import FileLock, Timeout
+
+    name = re.compile(rf"\.{re.escape(folder.name)}\w{{8}}")  # as TemporaryDirectory makes it
+    for path in folder.parent.iterdir():
+        if name.fullmatch(path.name) and (path / LOCK).is_file():
+            try:
+                with FileLock(path / LOCK, timeout=0):
+                    pass  # its process has died
+            except Timeout:
+                continue
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:

@@ -8,7 +8,6 @@ that is killed leaves no such folder, and the next one removes what it had writt
 
 import contextlib
 import logging
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -95,7 +94,6 @@ def convert(
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if folder.is_dir():  # another process has written it meanwhile
                 return
-            _remove_leftovers(folder)
             joined = sum(file.stat().st_size for file in files) if len(files) > 1 else 0
             _require_room(folder, joined + header.n_numbers * dtype.itemsize + TOKENIZER_SIZE)
             log.info("converting %s to %s, once", files[0].name, folder)
@@ -116,15 +114,6 @@ def convert(
             f"{files[0].name} cannot be converted in {folder.parent} ({reason}); "
             "set HF_HOME to a folder that you can write, with enough room"
         ) from error
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed had written; the caller holds the folder's lock."""
-    # A hidden folder of this name and eight characters, as whole_folder makes it.
-    name = re.compile(rf"\.{re.escape(folder.name)}\w{{8}}")
-    for path in folder.parent.iterdir():
-        if name.fullmatch(path.name) and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _require_room(folder: Path, size: int) -> None:

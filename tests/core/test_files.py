@@ -3,8 +3,10 @@
 import hashlib
 import json
 
+import killing
 import pytest
 
+from lafn_viz.core import files
 from lafn_viz.core.files import (
     checksum,
     checksum_of,
@@ -101,6 +103,7 @@ def test_a_folder_that_cannot_be_renamed_keeps_the_one_before(tmp_path, monkeypa
             raise OSError("no more names")
         return rename(path, target)
 
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)  # as on other systems
     monkeypatch.setattr(type(folder), "rename", fail)
     with pytest.raises(OSError, match="no more names"), whole_folder(folder) as new:
         (new / "after").touch()
@@ -121,3 +124,26 @@ def test_checksums_are_sha256_of_files_texts_and_bytes(tmp_path):
     (tmp_path / "a").write_bytes(raw)
     expected = hashlib.sha256(raw).hexdigest()
     assert checksum(tmp_path / "a") == checksum_of(raw) == checksum_of("東京") == expected
+
+
+def test_what_a_killed_process_began_is_removed_and_what_another_writes_is_not(tmp_path):
+    folder, killed = tmp_path / "model", tmp_path / ".modelabcdefgh"
+    for place in (killed, tmp_path / ".modelzz"):
+        (place / "new").mkdir(parents=True)
+        (place / files.LOCK).touch()
+    with whole_folder(folder) as first:
+        assert not killed.exists()
+        with whole_folder(folder) as second:
+            (second / "second").touch()
+        (first / "first").touch()
+    assert names(tmp_path) == [".modelzz", "first", "model", "new", files.LOCK]
+
+
+@pytest.mark.slow
+def test_killed_at_line_after_line_it_leaves_a_whole_file_or_folder_or_none(tmp_path):
+    kinds = ["evaluation", "edits", "conversion", "report", "atlas"]
+    found = killing.killed("lines", tmp_path, *kinds, "--kills", 4, "--worn", 1)
+    for kind in kinds:
+        assert found[kind]["kills"] == 4
+        problems = [found[kind][name] for name in ("torn", "wrong", "again", "worn_equal")]
+        assert problems == [[], [], [], True], kind

@@ -21,18 +21,6 @@ from lafn_viz.experiments.store_writer import Shard, open_writer
 ITEMS = range(5)
 
 
-def killed(what: str, folder: Path) -> dict[str, object]:
-    """Run `killing.py` and return what it prints."""
-    run = subprocess.run(
-        [sys.executable, killing.__file__, what, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
-
-
 def written(folder: Path, order=ITEMS) -> dict[str, str]:
     """Write made-up results and return the files with their checksums."""
     with open_writer(folder, killing.HEAD, killing.SHARDS, lambda tables: tables) as writer:
@@ -43,7 +31,7 @@ def written(folder: Path, order=ITEMS) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_killed_at_line_after_line_it_loses_nothing_and_repeats_nothing(tmp_path):
-    report = killed("lines", tmp_path)
+    report = killing.killed("lines", tmp_path, "store")["store"]
     assert report["kills"] > 40
     assert report["worn"] > 3
     assert (report["wrong"], report["again"], report["worn_equal"]) == ([], [], True)
@@ -52,7 +40,7 @@ def test_killed_at_line_after_line_it_loses_nothing_and_repeats_nothing(tmp_path
 
 @pytest.mark.slow
 def test_a_sweep_killed_at_any_time_leaves_the_same_bytes(tmp_path):
-    report = killed("sweep", tmp_path)
+    report = killing.killed("sweep", tmp_path)
     assert report["kills"] > 3
     assert (report["again"], report["equal"]) == ([], True)
     # Each kill costs the item that was being computed, and no other.

@@ -1,88 +1,27 @@
 """GGUF files: a tiny model of every kind of mistake, converted and refused."""
 
-import json
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import made_up_gguf
 import numpy as np
 import pytest
 import torch
-import transformers as hf
-from families import GROUPED
+from made_up_gguf import a_gguf_file, gguf
 
 import lafn_viz as lv
 from lafn_viz.models import gguf_files, gguf_header
 from lafn_viz.models.gguf_header import read_header
 
-gguf = pytest.importorskip("gguf")
-
-# Names of Qwen2's tensors, as llama.cpp and as transformers have them.
-NAMES = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-    "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-TO_GGUF = {theirs: ours for ours, theirs in NAMES.items()}
-
-
-def write(file: Path, model, tokenizer, *, kind: str = "F16", architecture: str = "qwen2") -> Path:
-    """Write a Qwen2 as llama.cpp does."""
-    writer, config = gguf.GGUFWriter(str(file), architecture), model.config
-    writer.add_name("tiny")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    words = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([word for word, _ in words])
-    writer.add_token_types([1] * len(words))
-    merges = tokenizer.backend_tokenizer.to_str()
-    writer.add_token_merges([" ".join(pair) for pair in json.loads(merges)["model"]["merges"]])
-    writer.add_eos_token_id(tokenizer.eos_token_id)
-    writer.add_bos_token_id(tokenizer.eos_token_id)
-    quantised = gguf.GGMLQuantizationType[kind]
-    for name, weight in model.state_dict().items():
-        part, _, what = name.rpartition(".")
-        layer = re.fullmatch(r"model\.layers\.(\d+)\.(.*)", part)
-        place = f"blk.{layer[1]}.{TO_GGUF[layer[2]]}" if layer else TO_GGUF[part]
-        values = weight.float().numpy()
-        if values.ndim > 1:
-            packed = gguf.quants.quantize(values, quantised)
-            writer.add_tensor(f"{place}.{what}", packed, raw_dtype=quantised)
-        else:
-            writer.add_tensor(f"{place}.{what}", values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
-
 
 @pytest.fixture(scope="module")
 def tiny_qwen():
-    torch.manual_seed(0)
-    config = hf.Qwen2Config(**(GROUPED | {"intermediate_size": 64}))
-    return hf.Qwen2ForCausalLM(config).eval()
+    return made_up_gguf.tiny_qwen()
 
 
 @pytest.fixture
@@ -96,14 +35,14 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def file(tiny_qwen, tokenizer, tmp_path_factory):
-    return write(tmp_path_factory.mktemp("gguf") / "tiny.gguf", tiny_qwen, tokenizer)
+    return a_gguf_file(tmp_path_factory.mktemp("gguf") / "tiny.gguf", tiny_qwen, tokenizer)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("F32", "float32"), ("Q8_0", "float16")])
 def test_a_file_gives_the_logits_of_the_model_it_was_made_of(
     kind, dtype, tiny_qwen, tokenizer, home, tmp_path, prompts, monkeypatch
 ):
-    path = write(tmp_path / f"{kind}.gguf", tiny_qwen, tokenizer, kind=kind)
+    path = a_gguf_file(tmp_path / f"{kind}.gguf", tiny_qwen, tokenizer, kind=kind)
     model = lv.load_model(path)
     assert model.cfg.model_name == str(path)
     text = prompts[0].text
@@ -191,7 +130,7 @@ def test_a_part_of_several_is_refused(home, tmp_path):
 def test_an_architecture_that_transformers_does_not_read_is_refused(
     tiny_qwen, tokenizer, home, tmp_path
 ):
-    path = write(tmp_path / "a.gguf", tiny_qwen, tokenizer, architecture="fancy")
+    path = a_gguf_file(tmp_path / "a.gguf", tiny_qwen, tokenizer, architecture="fancy")
     with pytest.raises(ValueError, match=r"cannot read the GGUF file a.gguf .*fancy.* give a file"):
         lv.load_model(path)
     assert [path for path in home.iterdir() if path.is_dir()] == []
