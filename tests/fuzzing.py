@@ -1,7 +1,11 @@
-"""Damage for files, and what must hold of whoever reads them."""
+"""Damage for files, and what must hold of whoever reads them.
+
+`EXAMPLES=20 pytest tests/test_fuzz.py` draws twenty times as many examples.
+"""
 
 import copy
 import json
+import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,6 +29,11 @@ FUZZ = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+def examples(number: int) -> settings:
+    """Settings for a number of examples, or several times as many where that is asked for."""
+    return settings(FUZZ, max_examples=number * int(os.environ.get("EXAMPLES", "1")))
 
 
 @st.composite

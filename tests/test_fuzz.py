@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from fuzzing import FUZZ, LONG, changed, damaged, read_or_refused
-from hypothesis import given, settings, strategies as st
+from fuzzing import LONG, changed, damaged, examples, read_or_refused
+from hypothesis import given, strategies as st
+from made_up_passports import made_up_passport
 from safetensors.torch import load_file, save_file
 
 import lafn_viz as lv
@@ -77,7 +78,7 @@ def rows_changed(draw, rows):
     return lines([*rows[:number], row, *rows[number + 1 :]])
 
 
-@settings(FUZZ, max_examples=250)
+@examples(250)
 @given(raw=rows_changed(FACTS), asked=st.just(lines(TEXTS)) | rows_changed(TEXTS))
 def test_facts(tmp_path, raw, asked):
     path, texts = put(tmp_path / "facts.jsonl", raw), put(tmp_path / "texts.jsonl", asked)
@@ -120,7 +121,7 @@ HOPS = [{"question": "Who rules?", "e_answer": "Ida", "e_prompt": "Anna is"}]
 
 
 @pytest.mark.slow
-@settings(FUZZ, max_examples=250)
+@examples(250)
 @given(st.data(), st.sampled_from(["pairs", "cases", "mlake"]), st.booleans())
 def test_edit_cases(tmp_path, data, kind, array):
     rows = {"pairs": PAIRS, "cases": CASES, "mlake": SINGLE + HOPS}[kind]
@@ -149,7 +150,7 @@ TUPLES = [
 ]
 
 
-@settings(FUZZ, max_examples=150)
+@examples(150)
 @given(st.data(), st.sampled_from(["mlama", "mpararel"]))
 def test_public_facts(tmp_path, data, kind):
     patterns, tuples = lines(PATTERNS), lines(TUPLES)
@@ -210,7 +211,7 @@ def summed(whole):
 
 
 @pytest.mark.slow
-@settings(FUZZ, max_examples=250)
+@examples(250)
 @given(data=st.data())
 def test_a_cache(tmp_path, saved, data):
     folder = shutil.copytree(saved, tmp_path / "edits", dirs_exist_ok=True)
@@ -336,7 +337,7 @@ def test_an_evaluation_that_was_killed_within_a_letter_goes_on(evaluated, tmp_pa
 
 
 @pytest.mark.slow
-@settings(FUZZ, max_examples=120)
+@examples(120)
 @given(data=st.data())
 def test_an_evaluation(evaluated, tmp_path, data):
     model, cases, file = evaluated
@@ -367,8 +368,39 @@ def test_an_evaluation(evaluated, tmp_path, data):
         assert evaluate(model, NOTHING, cases, file=path, progress=False).answers == found.answers
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Files of results: how each is read and used."""
+    folder = tmp_path_factory.mktemp("results")
+    history = lv.load_history("embedded")
+    history.save(folder / "history.json")
+    shipped = data_folder() / "results" / "gemma-3-270m.json"
+    shutil.copy(shipped, folder / "evidence.json")
+    made_up_passport().save(folder / "passport.json")
+    return {
+        folder / "history.json": lambda path: lv.load_history(path).to_frame(),
+        folder / "evidence.json": lambda path: repr(lv.load_evidence(path)),
+        folder / "passport.json": lambda path: lv.Passport.load(path).to_html(),
+    }
+
+
 @pytest.mark.slow
-@settings(FUZZ, max_examples=80)
+@examples(120)
+@given(data=st.data())
+def test_a_result(results, tmp_path, data):
+    path = data.draw(st.sampled_from(sorted(results)))
+    raw = path.read_bytes()
+    bad = (
+        data.draw(damaged(raw))
+        if data.draw(st.booleans())
+        else json.dumps(data.draw(changed(json.loads(raw)))).encode()
+    )
+    copy = put(tmp_path / path.name, bad)
+    read_or_refused(lambda: results[path](copy), copy)
+
+
+@pytest.mark.slow
+@examples(80)
 @given(data=st.data())
 def test_a_model_folder(tmp_path, folder, data):
     place = shutil.copytree(folder("gpt2"), tmp_path / "model", dirs_exist_ok=True)

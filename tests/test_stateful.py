@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ STEPS = settings(
     derandomize=True,
     database=None,
     phases=[Phase.generate],  # shrinking what fails would take many minutes
-    max_examples=10,
+    max_examples=10 * int(os.environ.get("EXAMPLES", "1")),
     stateful_step_count=12,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Mapping
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +21,46 @@ def table_record(table: "pd.DataFrame", *, digits: int) -> dict[str, Any]:
 
 
 def table_of(
-    where: str, record: Mapping[str, Any], columns: Collection[str] = ()
+    where: str,
+    record: Mapping[str, Any],
+    columns: Collection[str] = (),
+    *,
+    texts: Collection[str] = (),
 ) -> "pd.DataFrame":
-    """The table of such a record. Raises FactError if it is none, or lacks a column."""
+    """The table of such a record.
+
+    Args:
+        columns: that it must have.
+        texts: those of them that hold texts; the others hold numbers.
+
+    Raises:
+        FactError: if it is no table, lacks a column, or one holds something else.
+    """
     import pandas as pd
 
-    try:
-        table = pd.read_json(StringIO(json.dumps(record)), orient="split")
-    except (ValueError, TypeError, AttributeError) as error:
-        raise FactError(f"{where}: a table cannot be read: {error}") from None
-    if missing := [column for column in columns if column not in table.columns]:
+    names, rows = record.get("columns"), record.get("data")
+    if (
+        not isinstance(rows, list)
+        or not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) < len(names)
+        or not all(isinstance(row, list) and len(row) == len(names) for row in rows)
+        or not all(isinstance(x, str | int | float | None) for row in rows for x in row)
+    ):
+        raise FactError(
+            f"{where}: a table cannot be read: it is not a list of columns and one of rows with a "
+            "text or a number for each"
+        )
+    table = pd.DataFrame(rows, columns=names)
+    if missing := [column for column in columns if column not in names]:
         raise FactError(
             f"{where}: a table has no column {quoted(missing[0])}; it needs {listed(columns)}"
         )
+    for column in columns:
+        holds_texts = all(isinstance(x, str) for x in table[column])
+        if not (holds_texts if column in texts else pd.api.types.is_numeric_dtype(table[column])):
+            wanted = "texts" if column in texts else "numbers"
+            raise FactError(f"{where}: column {quoted(column)} of a table holds not only {wanted}")
     return table
 
 

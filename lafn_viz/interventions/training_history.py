@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from lafn_viz.core.arguments import a_path, a_seed, bootstrap_draws, takes
 from lafn_viz.core.files import write_json
-from lafn_viz.core.json_records import read_as, value_of
+from lafn_viz.core.json_records import FactError, read_as, value_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.core.result_files import read_result, table_of, table_record
 from lafn_viz.core.stats import bootstrap, mean_of_finite, quantile_interval
@@ -32,6 +32,7 @@ OTHER_LANGUAGE, OWN_LANGUAGE = "another language leads", "own language leads"
 MEASURES = (KNOWING, TRANSFER, SHARING, EFFECT, OWN_EFFECT, OTHER_LANGUAGE, OWN_LANGUAGE)
 VALUES = ("step", "measure", "layer", "fact_id", "value", "control")
 PAIRS = ("step", "language", "other_language", "jaccard", "other_fact")
+TEXTS = ("measure", "fact_id", "language", "other_language")  # the other columns hold numbers
 OUTPUT = -1  # the layer of what no layer of its own has
 
 
@@ -170,12 +171,17 @@ def load_history(source: str | Path) -> TrainingHistory:
         source, folder="results/history", what="history", written_by="TrainingHistory.save"
     )
     tables = {
-        name: table_of(where, value_of(where, record, name, Mapping[str, Any]), columns)
+        name: table_of(
+            where, value_of(where, record, name, Mapping[str, Any]), columns, texts=TEXTS
+        )
         for name, columns in (("values", VALUES), ("pairs", PAIRS))
     }
+    steps = value_of(where, record, "steps", tuple[int, ...])
+    if not steps or set(steps) != set(tables["values"]["step"]):
+        raise FactError(f"{where}: its steps are not those of its values; make it anew")
     return TrainingHistory(
         model=value_of(where, record, "model", str),
-        steps=value_of(where, record, "steps", tuple[int, ...]),
+        steps=steps,
         provenance=read_as(where, record.get("provenance"), Provenance),
         **tables,
     )

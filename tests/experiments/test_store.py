@@ -11,8 +11,8 @@ import killing
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from fuzzing import FUZZ, changed, damaged, read_or_refused
-from hypothesis import given, settings, strategies as st
+from fuzzing import changed, damaged, examples, read_or_refused
+from hypothesis import given, strategies as st
 
 import lafn_viz as lv
 from lafn_viz.experiments.schema import SCHEMA, TABLES
@@ -157,7 +157,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(FUZZ, max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_files_with_any_content_are_read_or_refused(whole, data):
     """Damage to a small file is always found; in a table, Parquet may overlook it."""

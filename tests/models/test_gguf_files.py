@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import made_up_gguf
 import numpy as np
 import pytest
 import torch
+from fuzzing import examples, read_or_refused
+from hypothesis import given, strategies as st
 from made_up_gguf import a_gguf_file, gguf
 
 import lafn_viz as lv
@@ -114,6 +117,22 @@ def test_a_damaged_file_is_refused_in_a_sentence(kind, file, home, tmp_path):
         lv.load_model(path)
     assert "\n" not in str(caught.value)
     assert not home.exists()
+
+
+@pytest.mark.slow
+@examples(150)
+@given(data=st.data())
+def test_any_damage_is_refused_in_a_sentence_or_not_seen_in_the_header(file, tmp_path, data):
+    raw = file.read_bytes()
+    # Anywhere in the first fields, or at the length, the type or the value of a later one.
+    names = [found.end() for found in re.finditer(rb"(general|qwen2|tokenizer)\.[a-z_.]+", raw)]
+    at = data.draw(st.integers(0, 400) | st.sampled_from(names))
+    piece = data.draw(st.binary(min_size=1, max_size=12) | st.sampled_from([b"\xff" * 8, bytes(8)]))
+    before, after = raw[:at], raw[at:]
+    bad = [before, after, before + piece + after, before + piece + after[len(piece) :]]
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(data.draw(st.sampled_from(bad)))
+    read_or_refused(lambda: read_header([path]), path.name)
 
 
 def test_a_part_of_several_is_refused(home, tmp_path):
