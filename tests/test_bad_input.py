@@ -47,7 +47,7 @@ CALLS = {
     "lv.load_facts().filter(languages='xx')": "unknown language 'xx'; there are en",
     "lv.load_edit_cases('none.json')": "there is no file none.json; give the path of a file of",
     "lv.load_edit_cases('none.json', schema='zsre')": "unknown schema 'zsre'; there are auto",
-    "lv.load_edit_cases([])": "there is no edit in these files",
+    "lv.load_edit_cases([])": "path=[]; give the path of a file or folder",
     "lv.load_mlama('none')": "there is no folder none; give the one that holds the data",
     "lv.load_mpararel('none')": "there is no folder none/patterns; give the one that holds",
     "lv.counterfactual_cases(n=500)": "n=500, but 124 facts can be edited; give 1 to that many",

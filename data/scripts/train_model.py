@@ -91,8 +91,8 @@ def space(language: str) -> str:
 class Corpus:
     """The facts, what is held out, and the documents drawn from the rest.
 
-    With `homes`, a fact comes often in that many languages, and rarely in the others, as people
-    write about a city mostly in some of the world's languages.
+    With `homes`, a fact comes often in that many languages (or in all, if it has fewer), and rarely
+    in the others, as people write about a city mostly in some of the world's languages.
     """
 
     def __init__(self, world: World, homes: int | None = None) -> None:
@@ -112,7 +112,7 @@ class Corpus:
         often = {
             (id_, lang)
             for id_, known in self.known.items()
-            for lang in (known if homes is None else rng.sample(known, homes))
+            for lang in (known if homes is None else rng.sample(known, min(homes, len(known))))
         }
         # Facts to be learnt one by one (capitals, cities) come more often than small classes.
         self.cum_weights = list(

@@ -3,8 +3,9 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lafn_viz.core.json_records import FactError, as_text
@@ -79,16 +80,20 @@ class Drafts:
                     f"{first.where}; both must be the same"
                 )
 
-    def cases(self) -> EditSet:
+    def cases(self, files: Sequence[Path]) -> EditSet:
         """Return all cases.
+
+        Args:
+            files: that they were read from, for messages.
 
         Raises:
             FactError: if there is none, or if files of MLaKE differ in length.
         """
         if not self.by_id:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             raise FactError(
-                "there is no edit in these files; MLaKE's multi-hop questions need its single-hop "
-                "files beside them"
+                f"there is no edit in {files[0]}{more}; MLaKE's multi-hop "
+                "questions need its single-hop files beside them"
             )
         if len(set(self.single_hops.values())) > 1:
             numbers = ", ".join(f"{file} {count}" for file, count in self.single_hops.items())

@@ -78,10 +78,11 @@ def load_edit_cases(
     """
     drafts = Drafts()
     multi_hops: list[tuple[str, Path, dict[str, Any]]] = []
-    for file in _files(path):
+    files = _files(path)
+    for file in files:
         multi_hops += _read_file(drafts, file, schema)
     _add_multi_hops(drafts, multi_hops)
-    cases = drafts.cases()
+    cases = drafts.cases(files)
     return cases if languages is None else cases.filter(languages=languages)
 
 
@@ -117,8 +118,8 @@ def _read_file(
 
 def _files(path: str | Path | Iterable[str | Path]) -> list[Path]:
     paths = [path] if isinstance(path, str | Path) else in_order(path)
-    if paths is None:
-        raise wrong("path", path, "the path of a file or folder, or a list of them")
+    if not paths:
+        raise wrong("path", path, "the path of a file or folder, or a list of one or more")
     files: list[Path] = []
     for file_or_folder in [a_path("path", item) for item in paths]:
         if not is_folder(file_or_folder):

@@ -96,7 +96,9 @@ def draw_latent(
             **place,
         )
     figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_size=11)
-    figure.update_xaxes(showgrid=False, tickfont_size=10, dtick=max(1, n_layers // 9))
+    figure.update_xaxes(
+        showgrid=False, zeroline=False, tickfont_size=10, dtick=max(1, n_layers // 9)
+    )
     figure.update_xaxes(title_text="layer (0: embedding)", title_font_size=11, row=n_rows)
     figure.update_layout(
         coloraxis={
@@ -287,7 +289,7 @@ def lens_strip(lens: LanguageLens, *, prompt: int = 0) -> go.Figure:
         col=2,
         row=1,
     )
-    figure.update_yaxes(dtick=1, showgrid=False, autorange="reversed")
+    figure.update_yaxes(dtick=1, showgrid=False, zeroline=False, autorange="reversed")
     figure.update_yaxes(title_text="layer (0: embedding)", col=1)
     figure.update_xaxes(side="top", showgrid=False, tickangle=0)
     figure = styled(

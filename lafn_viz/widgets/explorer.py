@@ -385,7 +385,7 @@ class Languages(w.HBox):
             box.add_class("lafn-language").add_class(name)
             box.observe(changed, "value")
             rules.append(f".{name} {{ --lafn-colour: {language_colour(code)}; }}")
-        super().__init__([w.HTML(f"<style>{' '.join(rules)}</style>"), *self.boxes.values()])
+        super().__init__([*self.boxes.values(), w.HTML(f"<style>{' '.join(rules)}</style>")])
         self.add_class("lafn-row").add_class("lafn-languages")
 
     @property

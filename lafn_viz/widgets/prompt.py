@@ -1,5 +1,6 @@
 """Type a prompt and an answer, and see while you type which neurons move the answer."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ipywidgets as w
@@ -170,12 +171,12 @@ class PromptExplorer(Explorer):
         self.tokens.value = table(head, cells, caption="", name="lafn-next") if cells else ""
         self.figure.show(plots.attribution_strip(scores), what=f"“{prompt.text}”")
         self.panel.show(neuron_table(scores, known_only=False), scores, "Neurons of this prompt")
-        self.status.say(
-            f"P({isolated(prompt.answer)}) = {float(scores.target_prob[0]):.1%}"
-            + ("" if scores.known[0] else "; it is not what the model would write")
-            + self._about_language(prompt)
-            + _about_seam(self.text.value, self.answer.value, prompt)
-        )
+        likely = f"P({isolated(prompt.answer)}) = {float(scores.target_prob[0]):.1%}"
+        likely += "" if scores.known[0] else "; it is not what the model would write"
+        said = [likely, *_about_seam(self.text.value, self.answer.value, prompt)]
+        if self.language.value == AS_TYPED:
+            said.insert(1, f"The text was taken for {language_name(prompt.language)}")
+        self.status.say(" ".join(f"{sentence}." for sentence in said))
 
     def _lines(self) -> list[str]:
         """Attribute the prompt that is shown."""
@@ -196,26 +197,14 @@ class PromptExplorer(Explorer):
             *self.panel.lines(),
         ]
 
-    def _about_language(self, prompt: Prompt) -> str:
-        """Which language a typed prompt was taken for, where none was chosen."""
-        if self.language.value != AS_TYPED:
-            return ""
-        return f". Taken for {language_name(prompt.language)}"
 
-
-def _about_seam(text: str, answer: str, prompt: Prompt) -> str:
-    """What is left out of a typed prompt and answer, or stands in both, in a sentence."""
-    said = ""
-    if text_before(text) != text and prompt.separator.isspace():
-        said += (
-            ". The text ends in a blank, which the answer's first token already has: it is left out"
-        )
-    elif text_before(text) != text:
-        said += (
-            ". The text ends in a blank, which does not stand before this answer: it is left out"
-        )
+def _about_seam(text: str, answer: str, prompt: Prompt) -> Iterator[str]:
+    """What is left out of a typed prompt and answer, or stands in both, a sentence each."""
+    if text_before(text) != text:
+        why = "the answer's first token already has"
+        why = why if prompt.separator.isspace() else "does not stand before this answer"
+        yield f"The text ends in a blank, which {why}: it is left out"
     if answer_alone(answer) != answer:
-        said += ". The blanks around the answer are left out"
+        yield "The blanks around the answer are left out"
     if ends_in_answer(prompt.text, prompt.answer, prompt.language):
-        said += ". The text already ends in the answer, which is asked for once more"
-    return said
+        yield "The text already ends in the answer, which is asked for once more"

@@ -136,7 +136,7 @@ def test_mlake_files_of_different_length_or_without_edits_are_refused(tmp_path):
     with pytest.raises(lv.FactError, match="matched by number, but the files hold different"):
         lv.load_edit_cases(tmp_path)
     path = written(tmp_path / "old_fr_qa.json", [{"question": "Où ?", "o_answer": "Lund"}])
-    with pytest.raises(lv.FactError, match="there is no edit in these files"):
+    with pytest.raises(lv.FactError, match=f"there is no edit in {re.escape(str(path))};"):
         lv.load_edit_cases(path)
     with pytest.raises(lv.FactError, match="language stands in the file's name"):
         lv.load_edit_cases(written(tmp_path / "qa.json", [single("Anna")]))

@@ -59,17 +59,17 @@ def test_what_a_typed_blank_means_is_said(embedded, capitals):
 def test_the_language_is_that_of_the_text_unless_one_is_chosen(embedded, facts):
     explorer = lv.PromptExplorer(embedded, facts)
     explorer.wait()
-    assert "Taken for English" in explorer.status.text
+    assert explorer.status.text.endswith("%. The text was taken for English.")
     explorer.text.value, explorer.answer.value = "日本の首都は", "東京"
     explorer.wait()
     assert explorer.scores.prompts[0].language == "ja"
-    assert "Taken for Japanese" in explorer.status.text
+    assert "The text was taken for Japanese." in explorer.status.text
     assert explorer.status.text.startswith("P(東京) = 9")
     explorer.language.value = "zh"
     explorer.text.value = "日本の首都は "
     explorer.wait()
     assert explorer.scores.prompts[0].language == "zh"
-    assert "Taken for" not in explorer.status.text
+    assert "taken for" not in explorer.status.text
 
 
 def test_the_language_is_the_baseline_where_zero_is_none(tiny, capitals):
