@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings, strategies as st
 
 import lafn_viz as lv
+from lafn_viz.models.checkpoint import CheckpointError
 
 T = TypeVar("T")
 LONG = "ü" * 1_000_000
@@ -118,7 +119,8 @@ def read_or_refused(read: Callable[[], T], *told: object) -> T | None:
         return read()
     except (ValueError, FileNotFoundError) as caught:
         error = caught
-    kinds = lv.FactError, lv.EditError, lv.StoreError, ValueError, FileNotFoundError
+    kinds = lv.FactError, lv.EditError, lv.StoreError, CheckpointError
+    kinds += ValueError, FileNotFoundError
     assert type(error) in kinds, repr(error)
     said = str(error)
     assert len(said) < 1000

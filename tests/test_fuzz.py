@@ -438,6 +438,10 @@ def filled(name):
         ({"n_layer": 0}, "its config.json: 0 layers, but the weights hold"),
         ({"n_inner": 20}, "its weights: their shapes are not those that config.json says"),
         ({"n_head": "4"}, "its config.json: StrictDataclassFieldValidationError: Validation error"),
+        (
+            {"eos_token_id": 2**63},
+            "config.json, field 'eos_token_id': '9223372036854775808' is no n",
+        ),
         ({"architectures": [5]}, "config.json, field 'architectures': [5], but it must be a list"),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lafn_viz.core.json_records import FactError, as_object, is_file, parsed, read_text
+from lafn_viz.core.json_records import FactError, as_object, as_text, is_file, parsed, read_text
 from lafn_viz.core.messages import listed, quoted
 from lafn_viz.core.paths import data_folder
 
@@ -51,6 +51,8 @@ def table_of(
             f"{where}: a table cannot be read: it is not a list of columns and one of rows with a "
             "text or a number for each"
         )
+    for cell in (*names, *(x for row in rows for x in row if isinstance(x, str))):
+        as_text(f"{where}: a table", cell)
     table = pd.DataFrame(rows, columns=names)
     if missing := [column for column in columns if column not in names]:
         raise FactError(

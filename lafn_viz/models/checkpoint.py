@@ -14,9 +14,10 @@ from typing import Any
 import torch
 
 from lafn_viz.core.json_records import as_object, parsed, read_text, record_list
-from lafn_viz.core.messages import listed
+from lafn_viz.core.messages import listed, quoted
 
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
+_LARGEST = 2**31 - 1  # number of a token
 _JSON_FILES = ("config.json", "tokenizer_config.json", "generation_config.json")
 # Weights in other formats, and what is to be said of them.
 _OTHER_WEIGHTS = {
@@ -60,6 +61,7 @@ def check_files(folder: Path) -> int:
             if record.get("architectures") is not None:
                 names = record_list(str(path), record, "architectures", str)
                 _refuse_sentence_encoder(folder, names)
+            _refuse_large_ids(path, record)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise FileNotFoundError(
@@ -107,6 +109,19 @@ def _refuse_other_kinds(folder: Path) -> None:
         raise FileNotFoundError(
             f"{folder} holds a pipeline of diffusers (model_index.json); give a language model"
         )
+
+
+def _refuse_large_ids(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse numbers of tokens that no tensor holds; transformers reads them, and fails later."""
+    for name, value in record.items():
+        ids = value if isinstance(value, list) else [value]
+        if name.endswith("_token_id") and any(
+            isinstance(x, int) and abs(x) > _LARGEST for x in ids
+        ):
+            raise ValueError(
+                f"{path}, field {name!r}: {quoted(str(value))} is no number of a token; copy the "
+                "file again"
+            )
 
 
 def _refuse_sentence_encoder(folder: Path, architectures: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """An edit's passport as a value, as a file and as a page."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,21 @@ class Passport(PassportTables):
         return loaded
 
     def _require_whole(self, where: str) -> None:
-        """Refuse a file whose questions or texts lack the answers of an edit."""
-        given: list[tuple[str, int, Mapping[str, Any]]]
-        given = [("questions", i, x.after) for i, x in enumerate(self.questions, 1)]
-        given += [("damage", i, x.divergence) for i, x in enumerate(self.damage, 1)]
-        given += [("damage", i, x.changed) for i, x in enumerate(self.damage, 1)]
-        for name, number, by_edit in given:
-            if by_edit.keys() != self.edits.keys():
+        """Refuse a file whose questions or texts are not all of the same edits."""
+        acting = {edit for asked in self.questions for edit in asked.fires}
+        given: list[tuple[str, int, Mapping[str, Any], Collection[str]]] = []
+        for number, asked in enumerate(self.questions, 1):
+            given.append(("questions", number, asked.after, self.edits))
+            given.append(("questions", number, asked.fires, acting & set(self.edits)))
+        for number, text in enumerate(self.damage, 1):
+            given.append(("damage", number, text.divergence, self.edits))
+            given.append(("damage", number, text.changed, self.edits))
+        for name, number, by_edit, expected in given:
+            if set(by_edit) != set(expected):
+                found, wanted = listed(by_edit) or "none", listed(expected) or "none"
                 raise FactError(
-                    f"{where}, field {name!r}, item {number}: it is of the edits "
-                    f"{listed(by_edit)}, and the passport of {listed(self.edits)}; make it anew"
+                    f"{where}, field {name!r}, item {number}: it is of the edits {found}, and the "
+                    f"passport of {wanted}; make it anew"
                 )
 
     def to_html(self) -> str:

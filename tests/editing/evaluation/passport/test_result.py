@@ -104,6 +104,7 @@ def test_a_file_gives_the_passport_back(tmp_path):
         (lambda x: x["questions"][0].update(kind="no such"), "it must be one of edited wording"),
         (lambda x: x["questions"][1].update(control=1), "item 2, field 'control'.*true or false"),
         (lambda x: x["questions"][2].update(after={}), "'questions', item 3: it is of the edits"),
+        (lambda x: x["questions"][0].update(fires={}), "'questions', item 1: it is of the edits"),
         (lambda x: x["damage"][0].update(changed={"B": 1}), "'damage', item 1: it is of the"),
         (lambda x: x.update(more=1), "'more': not a field"),
     ],
