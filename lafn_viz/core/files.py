@@ -110,13 +110,16 @@ def _remove_leftovers(folder: Path) -> None:
 
     name = re.compile(rf"\.{re.escape(folder.name)}\w{{8}}")  # as TemporaryDirectory makes it
     for path in folder.parent.iterdir():
-        if name.fullmatch(path.name) and (path / LOCK).is_file():
-            try:
-                with FileLock(path / LOCK, timeout=0):
-                    pass  # its process has died
-            except Timeout:
+        if not name.fullmatch(path.name):
+            continue
+        try:
+            if not (path / LOCK).is_file():
                 continue
-            shutil.rmtree(path, ignore_errors=True)
+            with FileLock(path / LOCK, timeout=0):
+                pass  # its process has died
+        except (Timeout, OSError):  # it is being written, or is another user's
+            continue
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:

@@ -59,6 +59,8 @@ def table_of(
             f"{where}: a table has no column {quoted(missing[0])}; it needs {listed(columns)}"
         )
     for column in columns:
+        if column not in texts and table[column].isna().all():
+            table[column] = table[column].astype(float)
         holds_texts = all(isinstance(x, str) for x in table[column])
         if not (holds_texts if column in texts else pd.api.types.is_numeric_dtype(table[column])):
             wanted = "texts" if column in texts else "numbers"

@@ -142,8 +142,8 @@ def test_what_a_killed_process_began_is_removed_and_what_another_writes_is_not(t
 @pytest.mark.slow
 def test_killed_at_line_after_line_it_leaves_a_whole_file_or_folder_or_none(tmp_path):
     kinds = ["evaluation", "edits", "conversion", "report", "atlas"]
-    found = killing.killed("lines", tmp_path, *kinds, "--kills", 4, "--worn", 1)
+    found = killing.killed("lines", tmp_path, *kinds, "--kills", 2, "--worn", 1)
     for kind in kinds:
-        assert found[kind]["kills"] == 4
+        assert found[kind]["kills"] == 2
         problems = [found[kind][name] for name in ("torn", "wrong", "again", "worn_equal")]
         assert problems == [[], [], [], True], kind
