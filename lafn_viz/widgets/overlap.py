@@ -52,9 +52,9 @@ VIEWS = {
 class OverlapExplorer(Explorer):
     """Heatmap, UpSet, layers and strip of one fact; a click on two languages lists what they share.
 
-    A first look at the fact is drawn, then one at `n_others` facts of its relation, the control,
-    and then the exact scores of the fact and of those. Scores are kept, so that another threshold,
-    view or choice of languages is drawn at once.
+    A first look at the fact is drawn, then its exact scores, then a first look at `n_others` facts
+    of its relation, the control, and last the exact scores of those. Scores are kept, so that
+    another threshold, view or choice of languages is drawn at once.
 
     Attributes:
         overlap: the overlap that is shown, an `Overlap` of the one fact.
@@ -201,7 +201,8 @@ class OverlapExplorer(Explorer):
 
         def compute(task: Task) -> None:
             nonlocal fresh
-            fresh = look(task, own, roughly=looks[0])
+            for roughly in looks:
+                fresh = look(task, own, roughly=roughly)
             # A fact that cannot be attributed is no control; the next one is.
             for key in others:
                 if len(shown) == n_facts:
@@ -211,8 +212,7 @@ class OverlapExplorer(Explorer):
                     shown.append(key)
             fresh = True
             for key in shown:
-                if look(task, key, roughly=False) and key == own:
-                    fresh = True
+                look(task, key, roughly=False)
             for key in [key for key in self._kept if key not in shown][:-N_KEPT]:
                 del self._kept[key]
             self._rough &= self._kept.keys()
@@ -287,37 +287,23 @@ class OverlapExplorer(Explorer):
         else:
             figure = plots.attribution_strip(scores[0], agnostic=self.overlap)
         self.figure.show(figure, what=self._described(fact))
+        n_expected, n_others = self._n_facts - 1, len(scores) - 1
+        control = f"Control: {counted(n_others, 'other fact')}."
+        if first_looks := self._rough.intersection(self._shown):
+            exact = "follow …" if self.waiting("scores") else "were not waited for."
+            whose = "This" if self._shown[0] in first_looks else f"{control} It"
+            control = f"{whose} is a first look; the exact scores {exact}"
+        elif n_others < n_expected and self.waiting("scores"):
+            control = f"Its control, {n_expected} other facts, follows …"
+        if self._left_out.reasons:
+            left_out = [named(self.facts[name]) for name in self._left_out.reasons]
+            control += f" Facts that cannot be attributed: {listed(left_out)}."
         self.status.say(
             f"{named(self.facts[fact])}: {counted(len(agnostic), 'neuron')} in "
-            f"{self._criterion_met(located.criterion)}. {self._how_far()}"
+            f"{self._criterion_met(located.criterion)}. {control}"
         )
         self._check_pair()
         self._list_shared()
-
-    def _how_far(self) -> str:
-        """What the drawing is beside, what is only a first look, and what still follows."""
-        own, *others = self._shown
-        waiting, n_expected = self.waiting("scores"), self._n_facts - 1
-        complete = len(others) == n_expected or not waiting
-        control = f"Control: {counted(len(others), 'other fact')}."
-        later = f"its control, {counted(n_expected, 'other fact')}"
-        if rough := self._rough.intersection(self._shown):
-            exact = (
-                "the exact scores follow …" if waiting else "the exact scores were not waited for."
-            )
-            if not complete:
-                said = f"This is a first look; {later}, and {exact}"
-            elif rough == {own}:
-                said = f"{control} The fact is a first look; {exact}"
-            else:
-                whose = "Both are" if own in rough else "It is"
-                said = f"{control} {whose} a first look; {exact}"
-        else:
-            said = control if complete else f"{later[0].upper()}{later[1:]}, follows …"
-        if self._left_out.reasons:
-            left_out = [named(self.facts[name]) for name in self._left_out.reasons]
-            said += f" Facts that cannot be attributed: {listed(left_out)}."
-        return said
 
     def _criterion_met(self, criterion: Criterion) -> str:
         """What a neuron needs, where fewer languages than the criterion asks for are compared."""
