@@ -16,6 +16,7 @@ import lafn_viz as lv
 from lafn_viz.models.checkpoint import CheckpointError
 
 T = TypeVar("T")
+TIMES = int(os.environ.get("EXAMPLES", "1"))
 LONG = "ü" * 1_000_000
 HOSTILE: list[Any] = [
     None, True, 0, -1, 2**63, 10**400, 0.5, -1e308, float("nan"), float("inf"), "", " ", "x", "en",
@@ -34,7 +35,7 @@ FUZZ = settings(
 
 def examples(number: int) -> settings:
     """Settings for a number of examples, or several times as many where that is asked for."""
-    return settings(FUZZ, max_examples=number * int(os.environ.get("EXAMPLES", "1")))
+    return settings(FUZZ, max_examples=number * TIMES)
 
 
 @st.composite

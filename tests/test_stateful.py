@@ -2,10 +2,10 @@
 
 import contextlib
 import hashlib
-import os
 
 import pytest
 import torch
+from fuzzing import TIMES
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,7 +27,7 @@ STEPS = settings(
     derandomize=True,
     database=None,
     phases=[Phase.generate],  # shrinking what fails would take many minutes
-    max_examples=10 * int(os.environ.get("EXAMPLES", "1")),
+    max_examples=10 * TIMES,
     stateful_step_count=12,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -95,9 +95,11 @@ def convert(
             if folder.is_dir():  # another process has written it meanwhile
                 return
             joined = sum(file.stat().st_size for file in files) if len(files) > 1 else 0
-            _require_room(folder, joined + header.n_numbers * dtype.itemsize + TOKENIZER_SIZE)
-            log.info("converting %s to %s, once", files[0].name, folder)
+            size = joined + header.n_numbers * dtype.itemsize + TOKENIZER_SIZE
             with whole_folder(folder, replace=False) as new, _steps(folder.name) as step:
+                # Here, what a process that was killed had written takes no room any more.
+                _require_room(folder, size)
+                log.info("converting %s to %s, once", files[0].name, folder)
                 step("joining")
                 file = files[0] if len(files) == 1 else new / "joined.gguf"
                 if joined:
