@@ -6,14 +6,16 @@
    `Cancelled` once it is cancelled; inside `ends_in_passes_of`, at any layer that the model reads.
 3. An explorer submits work on lanes ("model", "edit", "answers", ...). On a lane only the last
    submission counts: it cancels the one before (see `Explorer.submit`).
-4. Only one thread at a time has torch's threads (see `release_threads`).
+4. Long work is a generator that yields between its parts. There other tasks go first, so that a
+   click waits for one part and not for the whole.
+5. Only one thread at a time has torch's threads (see `release_threads`).
 """
 
 import contextlib
 import contextvars
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +63,10 @@ class Task:
         """Whether the task was cancelled."""
         return self._cancelled.is_set()
 
-    def step(self, share: float, message: str) -> None:
+    def step(self, share: float, message: str = "") -> None:
         """Report the share of the work that is done, in [0, 1], and what is done next.
+
+        Without a message, what was said last stands.
 
         Raises:
             Cancelled: if the task was cancelled.
@@ -98,7 +102,10 @@ def release_threads() -> None:
 
 
 class Worker:
-    """One thread that runs tasks in the order in which they are submitted."""
+    """One thread that runs tasks in the order in which they are submitted.
+
+    A task that yields goes to the end of the queue.
+    """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lafn_viz")
@@ -121,24 +128,43 @@ class Worker:
 
         Both run in the thread, as does `failed`, which gets the exception of a task that fails.
         The task may be cancelled between `compute` and `show`: `show` has to check.
+
+        Args:
+            compute: returns the result, or is a generator that does. Wherever that yields, tasks
+                that wait run before it goes on.
         """
         task = Task(progress)
         # Messages from the thread belong to the cell or the click that submitted the work.
         context = contextvars.copy_context()
 
+        def parts() -> Generator[None]:
+            result = compute(task)
+            if isinstance(result, Generator):
+                result = yield from result
+            show(result, task)
+
+        left = parts()
+
         def run() -> None:
+            goes_on = False
             try:
-                if not task.cancelled:
-                    show(compute(task), task)
-            except Cancelled:
+                if task.cancelled:
+                    left.close()
+                else:
+                    next(left)
+                    goes_on = True
+            except (StopIteration, Cancelled):
                 pass
             except Exception as error:
                 if not task.cancelled:
                     failed(error)
             finally:
                 release_threads()
-                self._pending.discard(task)
-                task.finished.set_result(None)
+                if goes_on:
+                    self._pool.submit(context.run, run)
+                else:
+                    self._pending.discard(task)
+                    task.finished.set_result(None)
 
         self._pending.add(task)
         release_threads()

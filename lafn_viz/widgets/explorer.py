@@ -267,7 +267,8 @@ class Explorer(Kept, w.VBox):
     ) -> None:
         """Run `compute` in the background, then `show` its result, under the lock.
 
-        Cancels what was submitted before on this lane.
+        Cancels what was submitted before on this lane. Where `compute` is a generator that yields,
+        other tasks go first (see `Worker.submit`).
         """
         self.drop(lane)
 
@@ -331,7 +332,8 @@ class Explorer(Kept, w.VBox):
     def _show_progress(self, share: float, message: str) -> None:
         self.bar.layout.display = self.cancel.layout.display = ""
         self.bar.value = share
-        self.status.say(f"{message} …")
+        if message:
+            self.status.say(f"{message} …")
 
     def _hide_progress(self) -> None:
         self.bar.layout.display = self.cancel.layout.display = "none"

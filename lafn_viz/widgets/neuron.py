@@ -63,15 +63,22 @@ class NeuronPanel(w.VBox):
         under = row(self.field, self.file)
         super().__init__([self.title, self.box, under, self.figure, self.strongest])
 
-    def show(self, frame: "pd.DataFrame", scores: NeuronScores, title: str) -> None:
+    def show(
+        self, frame: "pd.DataFrame", scores: NeuronScores, title: str, *, refined: bool = False
+    ) -> None:
         """Show a table, whose columns `layer` and `neuron` name the neuron of each row.
 
-        Cards are drawn from `scores`; the card of other scores is removed.
+        Cards are drawn from `scores`. The card of other scores is removed, or drawn anew where the
+        scores are the others `refined`.
         """
-        if self.scores is not scores:
+        is_other = self.scores is not scores
+        if is_other and not refined:
             self.forget()
         self.scores, self._own = scores, (frame, title)
         self._list(frame, title)
+        if is_other and self.field.value:
+            said = self.explorer.status.text
+            self.explorer.guarded(lambda: self._on_field(saying=said))()
 
     def _list(self, frame: "pd.DataFrame", title: str, *, word: str = "") -> None:
         from itables.widget import ITable
@@ -179,7 +186,8 @@ class NeuronPanel(w.VBox):
         if rows:
             self.choose(self._neurons()[rows[0]])
 
-    def _on_field(self) -> None:
+    def _on_field(self, *, saying: str = "") -> None:
+        """Show what the field asks for, and say so, or say what is given."""
         text = self.field.value.strip()
         if self.scores is None or self._own is None:
             return
@@ -190,7 +198,7 @@ class NeuronPanel(w.VBox):
         if not (layer.strip().isdecimal() and neuron.strip().isdecimal()):
             if text.replace(":", "").isdecimal():
                 raise ValueError(f"{text!r} is no neuron; give layer:neuron, such as 0:123")
-            self._find(text)
+            self._find(text, saying)
             return
         _, n_layers, d_mlp = self.scores.values.shape
         (chosen,) = validate_neurons([(int(layer), int(neuron))], (n_layers, d_mlp))
@@ -200,9 +208,9 @@ class NeuronPanel(w.VBox):
             task.step(0.3, f"Reading neuron {text}")
             return neuron_card(model, scores.prompts, chosen, scores=scores)
 
-        self.explorer.submit("card", compute, self._show_card)
+        self.explorer.submit("card", compute, lambda card: self._show_card(card, saying))
 
-    def _find(self, word: str) -> None:
+    def _find(self, word: str, saying: str) -> None:
         """List the neurons that promote a word."""
         scores, model = self.scores, self.explorer.ready()
         assert scores is not None
@@ -221,13 +229,14 @@ class NeuronPanel(w.VBox):
             self._list(frame, f"Neurons that promote {isolated(token)}", word=word)
             begun = "" if token.strip() == word else f", with which {isolated(word)} begins"
             self.explorer.status.say(
-                f"{counted(len(frame), 'neuron')}, those first that add most to the logit of "
+                saying
+                or f"{counted(len(frame), 'neuron')}, those first that add most to the logit of "
                 f"{isolated(token)}{begun}. Empty the field for the table before."
             )
 
         self.explorer.submit("card", compute, show)
 
-    def _show_card(self, card: NeuronCard) -> None:
+    def _show_card(self, card: NeuronCard, saying: str) -> None:
         self.card = card
         self.figure.show(plots.neuron_card(card))
         rows: list[list[Cell | str]] = []
@@ -238,7 +247,7 @@ class NeuronPanel(w.VBox):
         self.strongest.value = table(
             head, rows, caption="Where it is strongest", name="lafn-strongest"
         )
-        self.explorer.status.say(f"Neuron {card.neuron.layer}:{card.neuron.neuron}.")
+        self.explorer.status.say(saying or f"Neuron {card.neuron.layer}:{card.neuron.neuron}.")
 
 
 def _rounded(frame: "pd.DataFrame") -> "pd.DataFrame":

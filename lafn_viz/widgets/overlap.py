@@ -1,5 +1,6 @@
 """Which neurons the languages of a fact share, beside other facts as the control."""
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -52,9 +53,9 @@ VIEWS = {
 class OverlapExplorer(Explorer):
     """Heatmap, UpSet, layers and strip of one fact; a click on two languages lists what they share.
 
-    A first look at the fact is drawn, then its exact scores, then a first look at `n_others` facts
-    of its relation, the control, and last the exact scores of those. Scores are kept, so that
-    another threshold, view or choice of languages is drawn at once.
+    A first look at the fact is drawn, then one at `n_others` facts of its relation, the control,
+    and then the exact scores of the fact and of those. Scores are kept, so that another threshold,
+    view or choice of languages is drawn at once.
 
     Attributes:
         overlap: the overlap that is shown, an `Overlap` of the one fact.
@@ -178,31 +179,35 @@ class OverlapExplorer(Explorer):
 
         looks = (True, False) if method in REFINED else (False,)
         n_steps, done = n_facts * len(looks), 0
-        fresh = False  # whether there are scores to draw
+        drawn = False  # whether the status says what was drawn last, and has to stand
 
         def look(task: Task, key: ScoresKey, *, roughly: bool) -> bool:
-            """Attribute a fact, and say so, unless its scores are good enough already.
+            """Attribute a fact, unless its scores are good enough already; return whether it was.
 
-            What the status says of the drawing stands while the fact is attributed.
+            What the status says of a drawing stands while the fact after it is attributed.
             """
-            nonlocal done, fresh
+            nonlocal done, drawn
             needed = key not in self._kept or (key in self._rough and not roughly)
             if needed:
                 how = ", a first look" if roughly else ", exactly" if len(looks) > 1 else ""
-                task.step(done / n_steps, f"Attributing {named(self.facts[key[2]])}{how}")
-                if fresh:
-                    self.guarded(self._draw)()
-                    fresh = False
+                saying = "" if drawn else f"Attributing {named(self.facts[key[2]])}{how}"
+                task.step(done / n_steps, saying)
+                drawn = False
                 options = {"tolerance": FIRST_LOOK} if roughly else {}
                 self._kept[key] = self._attribute(task, model, key, **options)
                 (self._rough.add if roughly else self._rough.discard)(key)
             done += 1
             return needed
 
-        def compute(task: Task) -> None:
-            nonlocal fresh
-            for roughly in looks:
-                fresh = look(task, own, roughly=roughly)
+        def draw() -> None:
+            nonlocal drawn
+            self.guarded(self._draw)()
+            drawn = True
+
+        def compute(task: Task) -> Generator[None]:
+            if look(task, own, roughly=looks[0]):
+                draw()
+                yield
             # A fact that cannot be attributed is no control; the next one is.
             for key in others:
                 if len(shown) == n_facts:
@@ -210,9 +215,16 @@ class OverlapExplorer(Explorer):
                 with left_out.unless_it_fails(key[2]):
                     look(task, key, roughly=looks[0])
                     shown.append(key)
-            fresh = True
+                yield
+            if shown is self._shown:  # else another fact has been chosen
+                self._n_facts = len(shown)
+            if self._rough.intersection(shown):
+                draw()
             for key in shown:
-                look(task, key, roughly=False)
+                if look(task, key, roughly=False):
+                    if key == own:
+                        draw()
+                    yield
             for key in [key for key in self._kept if key not in shown][:-N_KEPT]:
                 del self._kept[key]
             self._rough &= self._kept.keys()
@@ -287,23 +299,39 @@ class OverlapExplorer(Explorer):
         else:
             figure = plots.attribution_strip(scores[0], agnostic=self.overlap)
         self.figure.show(figure, what=self._described(fact))
-        n_expected, n_others = self._n_facts - 1, len(scores) - 1
-        control = f"Control: {counted(n_others, 'other fact')}."
-        if first_looks := self._rough.intersection(self._shown):
-            exact = "follow …" if self.waiting("scores") else "were not waited for."
-            whose = "This" if self._shown[0] in first_looks else f"{control} It"
-            control = f"{whose} is a first look; the exact scores {exact}"
-        elif n_others < n_expected and self.waiting("scores"):
-            control = f"Its control, {n_expected} other facts, follows …"
-        if self._left_out.reasons:
-            left_out = [named(self.facts[name]) for name in self._left_out.reasons]
-            control += f" Facts that cannot be attributed: {listed(left_out)}."
         self.status.say(
             f"{named(self.facts[fact])}: {counted(len(agnostic), 'neuron')} in "
-            f"{self._criterion_met(located.criterion)}. {control}"
+            f"{self._criterion_met(located.criterion)}. {self._how_far()}"
         )
         self._check_pair()
         self._list_shared()
+
+    def _how_far(self) -> str:
+        """What the drawing is beside, what is only a first look, and what still follows."""
+        own, *others = self._shown
+        waiting, n_expected = self.waiting("scores"), self._n_facts - 1
+        complete = len(others) == n_expected or not waiting
+        control = f"Control: {counted(len(others), 'other fact')}."
+        later = f"its control, {counted(n_expected, 'other fact')}"
+        if rough := self._rough.intersection(self._shown):
+            exact = (
+                "the exact scores follow …" if waiting else "the exact scores were not waited for."
+            )
+            if not complete:
+                said = f"This is a first look; {later}, and {exact}"
+            elif not others:
+                said = f"{control} This is a first look; {exact}"
+            elif rough == {own}:
+                said = f"{control} The fact is a first look; {exact}"
+            else:
+                whose = "Both are" if own in rough else "It is"
+                said = f"{control} {whose} a first look; {exact}"
+        else:
+            said = control if complete else f"{later[0].upper()}{later[1:]}, follows …"
+        if self._left_out.reasons:
+            left_out = [named(self.facts[name]) for name in self._left_out.reasons]
+            said += f" Facts that cannot be attributed: {listed(left_out)}."
+        return said
 
     def _criterion_met(self, criterion: Criterion) -> str:
         """What a neuron needs, where fewer languages than the criterion asks for are compared."""
@@ -411,4 +439,5 @@ class OverlapExplorer(Explorer):
         frame = neuron_table(of_pair, overlap=self.overlap, among=self.shared)
         languages = " and ".join(dict.fromkeys(language_name(code) for code in codes))
         title = f"{counted(len(self.shared), 'neuron')} of {name} in {languages}"
-        self.panel.show(frame, scores, title)
+        # Another fact or method has cleared the panel before.
+        self.panel.show(frame, scores, title, refined=True)

@@ -38,6 +38,72 @@ def test_only_the_last_submission_is_shown():
         old.step(1.0, "done")
 
 
+def test_where_a_task_yields_others_go_first():
+    worker, shown, started, go_on = Worker(), [], threading.Event(), threading.Event()
+
+    def long(task: Task):
+        started.set()
+        assert go_on.wait(10)
+        yield
+        shown.append("a part")
+        yield
+        return "all"
+
+    def show(result: str, task: Task) -> None:
+        shown.append(result)
+
+    options = {"show": show, "progress": lambda *_: None, "failed": shown.append}
+    tasks = [worker.submit(long, **options)]
+    assert started.wait(10)
+    tasks += [worker.submit(lambda task, name=name: name, **options) for name in ("b", "c")]
+    go_on.set()
+    tasks[1].finished.result(10)
+    assert worker.busy
+    for task in tasks:
+        task.finished.result(10)
+    assert shown == ["b", "c", "a part", "all"]
+    assert not worker.busy
+
+
+def test_a_task_that_is_cancelled_between_its_parts_is_closed():
+    worker, ended, started, go_on = Worker(), [], threading.Event(), threading.Event()
+
+    def long(task: Task):
+        try:
+            started.set()
+            assert go_on.wait(10)
+            yield
+            ended.append("went on")
+        finally:
+            ended.append("closed")
+
+    def cancel(task: Task) -> None:
+        assert not first.finished.done()
+        first.cancel()
+
+    options = {"show": lambda *_: None, "progress": lambda *_: None, "failed": ended.append}
+    first = worker.submit(long, **options)
+    assert started.wait(10)
+    second = worker.submit(cancel, **options)
+    go_on.set()
+    for task in (second, first):
+        task.finished.result(10)
+    assert ended == ["closed"]
+
+
+def test_an_exception_in_a_later_part_is_reported():
+    def long(task: Task):
+        yield
+        raise ValueError("no such fact")
+
+    errors = []
+    task = Worker().submit(
+        long, show=lambda *_: None, progress=lambda *_: None, failed=errors.append
+    )
+    task.finished.result(10)
+    assert str(errors[0]) == "no such fact"
+
+
 def test_an_exception_in_the_background_is_reported():
     errors = []
     task = Worker().submit(

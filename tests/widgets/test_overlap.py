@@ -3,6 +3,7 @@
 import inspect
 import json
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -70,12 +71,44 @@ def test_a_first_look_is_said_to_be_one(embedded, capitals, monkeypatch):
     explorer = lv.OverlapExplorer("embedded", capitals, n_others=1)
     explorer.wait()
     explorer.wait()
-    assert wanted == [overlap_module.FIRST_LOOK, None] * 2  # the fact, then its control
-    assert said[1].endswith("This is a first look; the exact scores follow …")
+    assert wanted == [overlap_module.FIRST_LOOK] * 2 + [None] * 2  # the fact, then its control
+    follows = "; its control, 1 other fact, and the exact scores follow …"
+    assert said[1].endswith(f"This is a first look{follows}")
+    assert said[2].endswith(
+        "Control: 1 other fact. Both are a first look; the exact scores follow …"
+    )
     assert said[3].endswith("Control: 1 other fact. It is a first look; the exact scores follow …")
     assert explorer.status.text.endswith("Control: 1 other fact.")
     exact = lv.attribute(embedded, explorer.panel.scores.prompts)
     assert torch.equal(exact.values, explorer.panel.scores.values)
+
+
+def test_a_click_on_a_neuron_waits_for_one_fact_only(embedded, capitals, monkeypatch):
+    """Its card comes between the facts, and follows the exact scores when they are there."""
+    attributed, go_on = [], threading.Event()
+
+    def held(model, prompts, **options):
+        attributed.append(prompts[0].subject)
+        if len(attributed) > 1:
+            assert go_on.wait(60)
+        return lv.attribute(model, prompts, **options)
+
+    monkeypatch.setattr(overlap_module, "attribute", held)
+    explorer = lv.OverlapExplorer("embedded", capitals, n_others=2)
+    while len(attributed) < 2:  # the fact is drawn, and its control is attributed
+        time.sleep(0.01)
+    cards, panel = [], explorer.panel
+    panel.figure.observe(lambda _: cards.append((len(attributed), panel.card)), "revision")
+    explorer.guarded(lambda: panel.choose(panel.first))()
+    go_on.set()
+    explorer.wait()
+    (at, rough), (at_end, exact) = cards
+    assert (at, at_end) == (2, 4)  # after the first fact of the control; after the exact scores
+    assert exact.neuron == rough.neuron
+    assert not torch.equal(exact.attribution, rough.attribution)
+    again = lv.neuron_card(embedded, panel.scores.prompts, exact.neuron, scores=panel.scores)
+    assert torch.equal(exact.attribution, again.attribution)
+    assert explorer.status.text.endswith("Control: 2 other facts.")
 
 
 def test_a_row_of_the_table_shows_its_card(overlap_explorer):
