@@ -15,7 +15,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lafn_viz.core.arguments import (
     a_flag,
@@ -40,6 +40,8 @@ from lafn_viz.datasets.text import nfc
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -135,16 +137,14 @@ class FactSet:
     @takes(n=whole(), seed=a_seed)
     def sample(self, n: int, *, seed: int = 0) -> "FactSet":
         """Draw `n` facts without replacement, the same ones for the same seed."""
-        if not 0 < n <= len(self):
-            raise ValueError(f"cannot draw {n} of {len(self)} facts; give 1 to {len(self)}")
-        chosen = set(random.Random(seed).sample(range(len(self)), n))
-        return replace(self, facts=tuple(fact for i, fact in enumerate(self.facts) if i in chosen))
+        return replace(self, facts=tuple(drawn(self.facts, n, seed=seed, name="facts")))
 
-    @takes(shots=whole(0), seed=a_seed)
+    @takes(n=or_none(whole(1)), shots=whole(0), seed=a_seed)
     def prompts(
         self,
         *,
         splits: Split | Iterable[Split] | None = None,
+        n: int | None = None,
         shots: int = 0,
         seed: int = 0,
         examples: "FactSet | None" = None,
@@ -153,30 +153,42 @@ class FactSet:
 
         Args:
             splits: leave out the prompts of other splits.
+            n: draw so many of them, without replacement.
             shots: number of other facts that stand answered before each question, in its language
                 and wording (see `shots`). Base models answer better after two or three.
-            seed: of the choice of these facts; the same facts come first for every question.
+            seed: of the draw, and of the choice of these facts; the same facts come first for
+                every question.
             examples: the facts that they are chosen from; by default these.
 
         Raises:
             FactError: for a fact that has no paraphrases, or no object, in one of its languages, or
                 for one with too few others to stand before it.
-            ValueError: for an unknown split.
+            ValueError: for an unknown split, or for fewer prompts than `n`.
         """
         wanted = SPLITS if splits is None else require_one_of("split", splits, SPLITS)
         if not isinstance(examples, FactSet | None):
             raise wrong("examples", examples, "facts, as load_facts() returns them, or None")
         others = self if examples is None else examples
         before = Shots(others.facts, shots, write=self._answered, seed=seed)
-        prompts = (
-            prompt
+        asked = [
+            (fact, language, number, split)
             for fact in self.facts
             for language in fact.languages
-            for prompt in self._prompts_of(fact, language, before)
-        )
-        return [prompt for prompt in prompts if prompt.split in wanted]
+            for number, split in self._splits(fact, language)
+            if split in wanted
+        ]
+        if n is not None:
+            asked = drawn(asked, n, seed=seed, name="prompts")
+        return [
+            _fill(
+                fact, language, number, self.paraphrases[fact.relation, language].texts[number],
+                split=split, examples=before.before(fact, language, number),
+            )
+            for fact, language, number, split in asked
+        ]  # fmt: skip
 
-    def _prompts_of(self, fact: Fact, language: str, before: Shots) -> Iterator[Prompt]:
+    def _splits(self, fact: Fact, language: str) -> Iterator[tuple[int, Split]]:
+        """The number and the split of each paraphrase of a fact in a language."""
         paraphrases = self.paraphrases.get((fact.relation, language))
         if paraphrases is None:
             raise FactError(
@@ -188,14 +200,13 @@ class FactSet:
                 f"fact {quoted(fact.id)}: its object has no name in language {quoted(language)}, "
                 "which its subject has; give both names in the same languages"
             )
-        for number, text in enumerate(paraphrases.texts):
+        for number in range(len(paraphrases.texts)):
             split: Split = "trained"
             if language in fact.held_out:
                 split = "held-out pair"
             elif number in paraphrases.held_out:
                 split = "held-out paraphrase"
-            examples = before.before(fact, language, number)
-            yield _fill(fact, language, number, text, split=split, examples=examples)
+            yield number, split
 
     def _answered(self, fact: Fact, language: str, number: int) -> str:
         """A paraphrase of a fact with its answer."""
@@ -221,6 +232,18 @@ class FactSet:
             for fact in self.facts
             for language in fact.languages
         )
+
+
+def drawn(items: Sequence[T], n: int, *, seed: int, name: str) -> list[T]:
+    """Draw `n` of some items without replacement; they keep their order.
+
+    Raises:
+        ValueError: if there are fewer, calling them by `name`.
+    """
+    if not 0 < n <= len(items):
+        raise ValueError(f"cannot draw {n} of {len(items)} {name}; give 1 to {len(items)}")
+    chosen = sorted(random.Random(seed).sample(range(len(items)), n))
+    return [items[i] for i in chosen]
 
 
 def _of_subjects(facts: Sequence[Fact], subjects: Sequence[str]) -> tuple[Fact, ...]:

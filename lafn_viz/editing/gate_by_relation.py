@@ -155,8 +155,7 @@ def _drawn(facts: FactSet, relations: set[str], languages: set[str]) -> list[Pro
     known, shared = relations & {*facts.relations}, languages & {*facts.languages}
     if not known or not shared:
         return []
-    prompts = facts.filter(languages=sorted(shared)).prompts(splits="trained")
-    return random.Random(0).sample(prompts, min(len(prompts), N_OTHERS * len(known)))
+    return facts.filter(languages=sorted(shared)).prompts(splits="trained", n=N_OTHERS * len(known))
 
 
 def _of_other_relations(facts: FactSet, edit: Edit) -> Iterator[tuple[str, str]]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 N_SLIDERS = 5  # the neurons with the largest values get a slider each
+CURVE_EVERY = 1.0  # seconds; a drawing of the loss takes as long as an evaluation
 WIDE = {"width": "420px"}
 
 
@@ -267,17 +268,20 @@ class LiveEditor(Explorer):
         name = next(iter(case.edit.values()))[0].answer
 
         def compute(task: Task) -> StagedEdit:
-            begun = time.monotonic()
+            begun = drawn = time.monotonic()
 
             def on_step(number: int, loss: float) -> None:
+                nonlocal drawn
                 losses.append(loss)
-                left = (time.monotonic() - begun) * max(0, n_expected / number - 1)
+                now = time.monotonic()
+                left = (now - begun) * max(0, n_expected / number - 1)
                 task.step(
                     min(0.95, number / n_expected),
                     f"Evaluation {number} of at most {n_expected}, loss {loss:.2f}, "
                     f"{left:.0f} s left",
                 )
-                if number % 4 == 0:
+                if now - drawn > CURVE_EVERY:
+                    drawn = now
                     self.curve.show(plots.edit_curves({name: losses}), what=f"{name}, cancelled")
 
             task.step(0.0, "Reading the prompts")

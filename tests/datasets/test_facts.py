@@ -63,6 +63,22 @@ def test_sample_is_the_same_for_a_seed(facts):
         facts.sample(9999)
 
 
+def test_drawn_prompts_are_some_of_all_in_their_order(facts):
+    every = facts.prompts(splits="held-out paraphrase", shots=2)
+    options = {"splits": "held-out paraphrase", "shots": 2}
+    some = facts.prompts(**options, n=40)
+    places = [every.index(prompt) for prompt in some]
+    assert places == sorted({*places})
+    assert len(places) == 40
+    assert facts.prompts(**options, n=40) == some
+    assert [x.fact_id for x in facts.prompts(n=40, seed=1)] != [x.fact_id for x in some]
+    assert facts.prompts(splits=options["splits"], n=len(every)) == facts.prompts(
+        splits=options["splits"]
+    )
+    with pytest.raises(ValueError, match="cannot draw 999999 of .* prompts; give 1 to"):
+        facts.prompts(n=999_999)
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
