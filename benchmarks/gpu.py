@@ -4,7 +4,7 @@
     python benchmarks/gpu.py --made-up 7B --dtypes bfloat16 --parts speed   # random weights
     python benchmarks/gpu.py --parts cost --sizes 30M 135M 350M
     python benchmarks/gpu.py --device cpu                   # the same without a GPU
-    python benchmarks/gpu.py --device cpu --parts memory --target 7B --dtypes float32
+    python benchmarks/gpu.py --device cpu --parts memory --target 7B 27B 70B --layers 1 2
 
 - `speed`: prompts per second, beside the plain loop of `attribution.py` (one prompt and one layer
   at a time), the peak memory, and the rate of the necessary matrix products as a share of what
@@ -15,8 +15,8 @@
 - `cost`: seconds and FLOP of a prompt against the size of a model with random weights, and an
   estimate for many prompts through a larger model. Every assumption is printed.
 - `memory`: of a model as wide as `--target` with few layers (`--layers`): its weights, and what one
-  prompt's attribution adds to them, by the number of layers and of rows. What both add each time is
-  the estimate for all layers.
+  prompt's attribution adds to them, by the number of layers and of rows. What the last layers add
+  is the estimate for all layers, beside the weights of all of them.
 
 **FLOP of one prompt** (a multiplication and an addition count 2). Weights are frozen, so the
 backward pass costs as much as the forward pass, not twice as much. Let a layer have P weights in
@@ -35,6 +35,7 @@ formula leaves out.
 
 import argparse
 import itertools
+import shutil
 import sys
 import tempfile
 import time
@@ -58,14 +59,51 @@ from lafn_viz.models.loading import resolve
 from lafn_viz.models.quiet import quiet
 from lafn_viz.models.tokens import encode
 
-# d_model, layers, d_mlp, key and value heads. Heads are 64 wide (7B: 128).
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a model. Tied: one matrix embeds and un-embeds the `d_vocab` words."""
+
+    d_model: int
+    n_layers: int
+    d_mlp: int
+    n_heads: int
+    kv_heads: int
+    d_head: int = 64
+    d_vocab: int = 32_000
+    tied: bool = True
+
+    @property
+    def attention(self) -> int:
+        """The weights of a layer's attention."""
+        return 2 * self.d_model * self.d_head * (self.n_heads + self.kv_heads)
+
+    @property
+    def layer(self) -> int:
+        """The weights in the matrices of a layer."""
+        return self.attention + 3 * self.d_model * self.d_mlp
+
+    @property
+    def unembedding(self) -> int:
+        """The weights of the un-embedding."""
+        return self.d_model * self.d_vocab
+
+    @property
+    def weights(self) -> int:
+        """The weights in all matrices."""
+        return self.n_layers * self.layer + (1 if self.tied else 2) * self.unembedding
+
+
 MADE_UP = {
-    "30M": (512, 8, 1376, 8),
-    "135M": (576, 30, 1536, 3),
-    "350M": (960, 32, 2560, 5),
-    "1.1B": (2048, 22, 5632, 4),
-    "7B": (4096, 32, 11008, 32),
+    "30M": Size(512, 8, 1376, 8, 8),
+    "135M": Size(576, 30, 1536, 9, 3),
+    "350M": Size(960, 32, 2560, 15, 5),
+    "1.1B": Size(2048, 22, 5632, 32, 4),
+    "7B": Size(4096, 32, 11008, 32, 32, d_head=128, tied=False),  # as Llama
+    "27B": Size(5376, 62, 21504, 32, 16, d_head=128, d_vocab=262_208),  # as Gemma 3
+    "70B": Size(8192, 80, 28672, 64, 8, d_head=128, d_vocab=128_256, tied=False),  # as Llama 3
 }
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "8 bits": 1.0, "4 bits": 0.5}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LANGUAGES = ("en", "ru", "zh", "ar")
 TOP = 100
@@ -85,13 +123,14 @@ class Shape:
 
 
 def config_of(size: str, d_vocab: int, layers: int | None = None) -> LlamaConfig:
-    d_model, n_layers, d_mlp, kv_heads = MADE_UP[size]
+    made_up = MADE_UP[size]
     return LlamaConfig(
-        hidden_size=d_model,
-        num_hidden_layers=layers or n_layers,
-        intermediate_size=d_mlp,
-        num_attention_heads=d_model // (128 if size == "7B" else 64),
-        num_key_value_heads=kv_heads,
+        hidden_size=made_up.d_model,
+        num_hidden_layers=layers or made_up.n_layers,
+        intermediate_size=made_up.d_mlp,
+        num_attention_heads=made_up.n_heads,
+        num_key_value_heads=made_up.kv_heads,
+        head_dim=made_up.d_head,
         vocab_size=d_vocab,
         max_position_embeddings=256,
         tie_word_embeddings=True,
@@ -125,13 +164,17 @@ def shape_of(model) -> Shape:
     )
 
 
-def shape_of_size(size: str, d_vocab: int) -> Shape:
+def shape_of_size(size: str, d_vocab: int | None = None) -> Shape:
     """The shape of a made-up model of this size, without building it."""
-    config = config_of(size, d_vocab)
-    d, mlp = config.hidden_size, config.intermediate_size
-    keys = config.num_key_value_heads * d // config.num_attention_heads
-    weights = 2 * d * d + 2 * d * keys + 3 * d * mlp
-    return Shape(config.num_hidden_layers, weights, d * mlp, d, d, d_vocab)
+    made_up = MADE_UP[size]
+    return Shape(
+        n_layers=made_up.n_layers,
+        weights=made_up.layer,
+        down=made_up.d_model * made_up.d_mlp,
+        d_attention=made_up.n_heads * made_up.d_head,
+        d_model=made_up.d_model,
+        d_vocab=d_vocab or made_up.d_vocab,
+    )
 
 
 def flop(
@@ -352,24 +395,24 @@ def cost(args: argparse.Namespace, device: str, place: Path) -> None:
         power, _ = np.polyfit(np.log(products), np.log(times), 1)
         print(f"seconds grow as (parameters x tokens)^{power:.2f}; deeper models cost more")
     tokens = args.tokens or float(np.mean(n_tokens))
-    estimate(args, rate, shares[-1], tokens, args.sizes[-1])
+    for target in args.target:
+        estimate(args, target, rate, shares[-1], tokens, args.sizes[-1])
 
 
 def estimate(
-    args: argparse.Namespace, rate: float, share: float, tokens: float, measured: str
+    args: argparse.Namespace, target: str, rate: float, share: float, tokens: float, measured: str
 ) -> None:
     """Print an estimate of the time for many prompts through a larger model."""
     rate = args.rate * 1e12 if args.rate else rate
     n_prompts = args.facts * args.languages * args.paraphrases
-    vocabulary = 32_000
-    shape = shape_of_size(args.target, vocabulary)
+    shape = shape_of_size(target)
     work = flop(shape, [args.points + 1] * shape.n_layers, tokens, tokens)
     seconds = work * n_prompts / (rate * share)
     print(
         f"\nEstimate, not measured: {args.facts:,} facts x {args.languages} languages x "
-        f"{args.paraphrases} paraphrases through {args.target}\n"
+        f"{args.paraphrases} paraphrases through {target}\n"
         f"  {shape.n_layers} layers, {shape.n_layers * shape.weights / 1e9:.2f} billion weights "
-        f"in their matrices, a vocabulary of {vocabulary:,}\n"
+        f"in their matrices, a vocabulary of {shape.d_vocab:,}\n"
         f"  {tokens:.1f} tokens per prompt, answers of one token, all positions, {args.points} "
         f"points and the start in every layer\n"
         f"  {work / 1e12:.3g} TFLOP per prompt, {work * n_prompts:.3g} FLOP in all\n"
@@ -383,20 +426,65 @@ def estimate(
 
 
 def memory(args: argparse.Namespace, device: str, place: Path) -> None:
-    """Print the memory of a few layers of a large model, and what attribution adds to it."""
-    print(f"\n{args.target} with few layers, one prompt, all positions; MiB")
-    print(f"{'':10}{'layers':>8}{'rows':>8}{'tokens':>8}{'weights':>10}{'attribution':>13}")
-    for name in args.dtypes:
-        for layers in args.layers:
-            source = str(make_up(args.target, place, device, layers))
-            model = lv.load_model(source, device=device, dtype=DTYPES[name])
-            weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
-            prompts = some_prompts(model, 1)
-            for rows in args.rows:
-                options = {"n_steps": args.points, "max_rows": rows, "position": "all"}
-                added = added_mib(lambda m=model, p=prompts, o=options: lv.attribute(m, p, **o))
+    """Print the memory of a few layers of large models, and an estimate for all their layers."""
+    for target in args.target:
+        print(f"\n{target} with few layers, one prompt, all positions; MiB")
+        print(f"{'':10}{'layers':>8}{'rows':>8}{'tokens':>8}{'weights':>10}{'attribution':>13}")
+        for name in args.dtypes:
+            added: dict[int, float] = {}
+            for layers in args.layers:
+                source = make_up(target, place, device, layers)
+                model = lv.load_model(str(source), device=device, dtype=DTYPES[name])
+                weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
+                prompts = some_prompts(model, 1)
                 tokens = len(encode(model, prompts[0]).read)
-                print(f"{name:10}{layers:8}{rows:8}{tokens:8}{weights:10.0f}{added:13.0f}")
+                found: list[lv.NeuronScores] = []
+                for rows in args.rows:
+                    options = {"n_steps": args.points, "max_rows": rows, "position": "all"}
+                    added[layers] = added_mib(
+                        lambda m=model, p=prompts, o=options, f=found: f.append(
+                            lv.attribute(m, p, **o)
+                        )
+                    )
+                    print(
+                        f"{name:10}{layers:8}{rows:8}{tokens:8}{weights:10.0f}{added[layers]:13.0f}"
+                    )
+                del model
+                shutil.rmtree(source)
+            all_layers(args, target, name, added, found[-1].n_points[0].tolist(), tokens)
+
+
+def all_layers(
+    args: argparse.Namespace,
+    target: str,
+    dtype: str,
+    added: dict[int, float],
+    points: Sequence[int],
+    tokens: int,
+) -> None:
+    """Print what all layers need, by what the last of a few layers added (MiB).
+
+    Args:
+        points: those of each of the layers that were read.
+    """
+    size, few, more = MADE_UP[target], *sorted(added)[-2:]
+    rows_of_layers = [1 + taken for taken in itertools.accumulate(points)]
+    n_rows = sum(rows_of_layers[few:more])
+    row = (added[more] - added[few]) / n_rows / tokens
+    print(f"Estimate for {size.n_layers} layers, {size.weights / 1e9:.1f} billion weights; GB")
+    for name, width in BYTES.items():
+        print(
+            f"  {name:10} weights {size.weights * width / 1e9:6.1f}, of them "
+            f"a layer {size.layer * width / 1e9:.2f}, "
+            f"the un-embedding {size.unembedding * width / 1e9:.2f}"
+        )
+    wanted = args.tokens or tokens
+    for rows in args.max_rows_of_all:
+        need = row * size.n_layers * rows * wanted * 2**20 / 1e9
+        print(
+            f"  {dtype}, {rows} rows of {wanted:g} tokens: {need:.1f} "
+            f"({row:.3f} MiB for each row, layer and token)"
+        )
 
 
 def main() -> None:
@@ -420,7 +508,10 @@ def main() -> None:
     parser.add_argument("--cost-prompts", type=int, default=4)
     parser.add_argument("--points", type=int, default=8, help="points per layer, for the cost")
     parser.add_argument(
-        "--target", choices=MADE_UP, default="7B", help="size of the model to estimate for"
+        "--target", choices=MADE_UP, nargs="+", default=["7B"], help="sizes to estimate for"
+    )
+    parser.add_argument(
+        "--max-rows-of-all", type=int, nargs="+", default=[32, 256], help="for the memory"
     )
     parser.add_argument("--layers", type=int, nargs="+", default=[2, 4], help="for the memory")
     parser.add_argument("--rows", type=int, nargs="+", default=[16, 64], help="for the memory")

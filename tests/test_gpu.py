@@ -50,17 +50,21 @@ def test_flop_formula_counts_what_auto_took(embedded):
 
 
 def test_made_up_model_has_the_shape_that_the_estimate_takes(tmp_path, monkeypatch):
-    monkeypatch.setitem(gpu.MADE_UP, "30M", (128, 2, 192, 1))
+    monkeypatch.setitem(gpu.MADE_UP, "30M", gpu.Size(128, 2, 192, 4, 1, d_head=16))
     model = lv.load_model(gpu.make_up("30M", tmp_path, "cpu"))
     assert gpu.shape_of(model) == gpu.shape_of_size("30M", gpu.shape_of(model).d_vocab)
 
 
 @pytest.mark.parametrize("size", gpu.MADE_UP)
 def test_sizes_are_what_they_are_called(size):
-    shape = gpu.shape_of_size(size, 32_000)
-    parameters = shape.n_layers * shape.weights + shape.d_vocab * shape.d_model
     called = float(size[:-1]) * {"M": 1e6, "B": 1e9}[size[-1]]
-    assert 0.9 < parameters / called < 1.5
+    assert 0.9 < gpu.MADE_UP[size].weights / called < 1.5
+
+
+@pytest.mark.parametrize(("size", "published"), [("7B", 6.74e9), ("27B", 27.0e9), ("70B", 70.6e9)])
+def test_sizes_have_the_weights_of_published_models(size, published):
+    """As their authors count them: Llama, Gemma 3 (without its vision encoder), Llama 3."""
+    assert gpu.MADE_UP[size].weights == pytest.approx(published, rel=0.002)
 
 
 def test_agreement_looks_at_the_best_of_the_reference():
@@ -86,11 +90,11 @@ def test_prompts_are_of_different_facts_and_a_control_shares_the_language(embedd
 
 def test_estimate_is_work_over_rate_and_names_what_it_assumes(capsys):
     args = argparse.Namespace(
-        rate=100.0, facts=1000, languages=2, paraphrases=3, target="7B", points=8, gpus=[1, 10]
+        rate=100.0, facts=1000, languages=2, paraphrases=3, points=8, gpus=[1, 10]
     )
-    gpu.estimate(args, rate=1.0, share=0.5, tokens=10, measured="1.1B")
+    gpu.estimate(args, "7B", rate=1.0, share=0.5, tokens=10, measured="1.1B")
     said = capsys.readouterr().out
-    shape = gpu.shape_of_size("7B", 32_000)
+    shape = gpu.shape_of_size("7B")
     hours = 6000 * gpu.flop(shape, [9] * 32, 10, 10) / (100e12 * 0.5) / 3600
     assert f"   1 GPUs: {hours:12,.1f} hours" in said
     assert f"  10 GPUs: {hours / 10:12,.1f} hours" in said
@@ -104,7 +108,7 @@ def test_estimate_is_work_over_rate_and_names_what_it_assumes(capsys):
 def test_without_a_gpu_the_benchmark_says_so_and_runs(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(gpu, "matmul_rate", lambda *_: 1e11)
-    monkeypatch.setitem(gpu.MADE_UP, "30M", (128, 2, 192, 1))
+    monkeypatch.setitem(gpu.MADE_UP, "30M", gpu.Size(128, 2, 192, 2, 1))
     monkeypatch.setattr(
         sys, "argv",
         ["gpu.py", "--prompts", "5", "--loop", "1", "--repeat", "1", "--sizes", "30M",

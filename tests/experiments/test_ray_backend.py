@@ -136,6 +136,42 @@ def test_workers_and_nodes_may_die(nodes, local_files, some, cases, editor, tmp_
     assert killing.tree(tmp_path) == local_files
 
 
+@pytest.mark.gemma
+def test_a_public_model_on_workers_that_die_gives_the_bytes_of_one_process(
+    nodes, facts, tmp_path, monkeypatch
+):
+    some = facts.filter(
+        relation="capital", languages=["en", "fr"], subjects=["FR", "IT", "JP"], leaking=False
+    )
+    options = {
+        **QUICK, "examples": facts, "shots": 3, "known_only": True, "select_on": [2],
+        "position": "answer", "min_languages": 2, "min_scripts": 1, "how": "mean", "lens": False,
+    }  # fmt: skip
+    lv.sweep("gemma-3-270m", some, tmp_path / "local", **options)
+    done, usual = [], StoreWriter.add
+
+    def add(self, number, result):
+        usual(self, number, result)
+        done.append(number)
+
+    def harm():
+        wait_until(lambda: len(workers()) == 2)
+        os.kill(workers()[0].pid, signal.SIGKILL)  # while it loads the model
+        wait_until(lambda: done and workers())
+        os.kill(workers()[0].pid, signal.SIGKILL)  # while it attributes, if anything is left
+
+    monkeypatch.setattr(StoreWriter, "add", add)
+    second = nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    try:
+        with meanwhile(harm):
+            store = lv.sweep("gemma-3-270m", some, tmp_path / "ray", backend="ray", **options)
+    finally:
+        nodes.remove_node(second)
+    assert store.read("neurons")["agnostic"].any()
+    assert len(store.failures) == 0
+    assert killing.tree(tmp_path / "ray") == killing.tree(tmp_path / "local")
+
+
 def test_an_item_that_kills_every_worker_is_recorded_and_the_rest_is_done(
     nodes, cases, facts, tmp_path
 ):
