@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import killing
 import psutil
 import pytest
+import torch
 
 import lafn_viz as lv
 from lafn_viz.experiments.ray_backend import CHUNK, Cluster, ClusterError, _Queue
@@ -141,13 +142,16 @@ def test_a_public_model_on_workers_that_die_gives_the_bytes_of_one_process(
     nodes, facts, tmp_path, monkeypatch
 ):
     some = facts.filter(
-        relation="capital", languages=["en", "fr"], subjects=["FR", "IT", "JP"], leaking=False
+        relation="capital", languages=["en", "fr"], subjects=["FR", "IT"], leaking=False
     )
     options = {
         **QUICK, "examples": facts, "shots": 3, "known_only": True, "select_on": [2],
         "position": "answer", "min_languages": 2, "min_scripts": 1, "how": "mean", "lens": False,
     }  # fmt: skip
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each worker has
     lv.sweep("gemma-3-270m", some, tmp_path / "local", **options)
+    torch.set_num_threads(threads)
     done, usual = [], StoreWriter.add
 
     def add(self, number, result):
