@@ -93,6 +93,12 @@ class Size:
         """The weights in all matrices."""
         return self.n_layers * self.layer + (1 if self.tied else 2) * self.unembedding
 
+    def gigabytes(self, kind: str) -> float:
+        """What all weights take; those of words are not packed into fewer bits than bfloat16."""
+        words = self.weights - self.n_layers * self.layer
+        layers = self.n_layers * self.layer * BYTES[kind]
+        return (layers + words * max(BYTES[kind], BYTES["bfloat16"])) / 1e9
+
 
 MADE_UP = {
     "30M": Size(512, 8, 1376, 8, 8),
@@ -473,11 +479,8 @@ def all_layers(
     row = (added[more] - added[few]) / n_rows / tokens
     print(f"Estimate for {size.n_layers} layers, {size.weights / 1e9:.1f} billion weights; GB")
     for name, width in BYTES.items():
-        print(
-            f"  {name:10} weights {size.weights * width / 1e9:6.1f}, of them "
-            f"a layer {size.layer * width / 1e9:.2f}, "
-            f"the un-embedding {size.unembedding * width / 1e9:.2f}"
-        )
+        a_layer = size.layer * width / 1e9
+        print(f"  {name:10}{size.gigabytes(name):6.1f}, of them a layer {a_layer:.2f}")
     wanted = args.tokens or tokens
     for rows in args.max_rows_of_all:
         need = row * size.n_layers * rows * wanted * 2**20 / 1e9

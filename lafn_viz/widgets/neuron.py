@@ -77,7 +77,7 @@ class NeuronPanel(w.VBox):
         self.scores, self._own = scores, (frame, title)
         self._list(frame, title)
         if is_other and self.field.value:
-            said = self.explorer.status.text
+            said = "" if self.explorer.waiting("card") else self.explorer.status.text
             self.explorer.guarded(lambda: self._on_field(saying=said))()
 
     def _list(self, frame: "pd.DataFrame", title: str, *, word: str = "") -> None:

@@ -87,6 +87,7 @@ class OverlapExplorer(Explorer):
         self._rough: set[ScoresKey] = set()  # those of a first look
         self._shown: list[ScoresKey] = []  # the fact that is chosen, then its control
         self._n_facts = 0  # how many these will be
+        self._said = ""  # of what is drawn
         self._left_out = Skipped("fact")  # what could not be attributed for the control
         self._updating_pair = False  # a click sets both lists; the neurons are listed once
         self._make_controls()
@@ -179,20 +180,19 @@ class OverlapExplorer(Explorer):
 
         looks = (True, False) if method in REFINED else (False,)
         n_steps, done = n_facts * len(looks), 0
-        drawn = False  # whether the status says what was drawn last, and has to stand
+        is_drawn = own in self._kept
 
         def look(task: Task, key: ScoresKey, *, roughly: bool) -> bool:
             """Attribute a fact, unless its scores are good enough already; return whether it was.
 
-            What the status says of a drawing stands while the fact after it is attributed.
+            Once something is drawn, the bar alone tells how far this is.
             """
-            nonlocal done, drawn
+            nonlocal done
             needed = key not in self._kept or (key in self._rough and not roughly)
             if needed:
-                how = ", a first look" if roughly else ", exactly" if len(looks) > 1 else ""
-                saying = "" if drawn else f"Attributing {named(self.facts[key[2]])}{how}"
-                task.step(done / n_steps, saying)
-                drawn = False
+                how = ", a first look" if roughly else ""
+                message = "" if is_drawn else f"Attributing {named(self.facts[key[2]])}{how}"
+                task.step(done / n_steps, message)
                 options = {"tolerance": FIRST_LOOK} if roughly else {}
                 self._kept[key] = self._attribute(task, model, key, **options)
                 (self._rough.add if roughly else self._rough.discard)(key)
@@ -200,13 +200,13 @@ class OverlapExplorer(Explorer):
             return needed
 
         def draw() -> None:
-            nonlocal drawn
-            self.guarded(self._draw)()
-            drawn = True
+            self.guarded(lambda: self._draw(further=is_drawn))()
 
         def compute(task: Task) -> Generator[None]:
+            nonlocal is_drawn
             if look(task, own, roughly=looks[0]):
                 draw()
+                is_drawn = True
                 yield
             # A fact that cannot be attributed is no control; the next one is.
             for key in others:
@@ -229,7 +229,7 @@ class OverlapExplorer(Explorer):
                 del self._kept[key]
             self._rough &= self._kept.keys()
 
-        self.submit("scores", compute, lambda _: self._draw())
+        self.submit("scores", compute, lambda _: self._draw(further=True))
         self._draw()
 
     def _attribute(
@@ -276,8 +276,13 @@ class OverlapExplorer(Explorer):
             return {"fraction": self.fraction.value}
         return {"threshold": self.threshold.value}
 
-    def _draw(self) -> None:
-        """Draw the view that is chosen, once the fact is attributed."""
+    def _draw(self, *, further: bool = False) -> None:
+        """Draw the view that is chosen, once the fact is attributed.
+
+        Args:
+            further: what was drawn before is computed further. What the status says of anything
+                else, such as a neuron that is looked at meanwhile, stands.
+        """
         if not self._shown or self._shown[0] not in self._kept:
             return
         self.outdate()
@@ -299,10 +304,13 @@ class OverlapExplorer(Explorer):
         else:
             figure = plots.attribution_strip(scores[0], agnostic=self.overlap)
         self.figure.show(figure, what=self._described(fact))
-        self.status.say(
+        stands = further and self.status.text != self._said
+        self._said = (
             f"{named(self.facts[fact])}: {counted(len(agnostic), 'neuron')} in "
             f"{self._criterion_met(located.criterion)}. {self._how_far()}"
         )
+        if not stands:
+            self.status.say(self._said)
         self._check_pair()
         self._list_shared()
 
@@ -353,9 +361,10 @@ class OverlapExplorer(Explorer):
 
     def _lines(self) -> list[str]:
         """Attribute the fact and its control, select, compare, and draw the view."""
-        if self.overlap is None or self._shown[0] in self._rough:
+        if self.overlap is None:
             return []
         _, method, fact = self._shown[0]
+        note = ["# A first look is shown; these are the exact scores."]
         corpus = "corpus=corpus_of_others(model, facts, facts[name], prompts)"
         attributed = call("lv.attribute", "model", "prompts", *self._corpus(corpus), method=method)
         checked = self.languages.value
@@ -371,6 +380,7 @@ class OverlapExplorer(Explorer):
             "strip": f"lv.plots.attribution_strip(scores[{fact!r}], agnostic=one)",
         }
         return [
+            *(note if self._rough.intersection(self._shown) else []),
             f"names = {[key[2] for key in self._shown]!r}  # the fact, then its control",
             "scores = {}",
             "for name in names:",

@@ -31,12 +31,12 @@ def token_of(address: str) -> str:
 
 @pytest.mark.parametrize("keep_host", [True, False])
 def test_an_explorer_works_through_a_proxy(proxied, page, keep_host):
-    from driving import click_cell, wait_for_app, wait_status, wait_until_idle
+    from driving import click_cell, wait_for_app, wait_status
 
     with proxy(urlsplit(proxied.address).netloc, keep_host=keep_host) as port:
         page.goto(f"http://{PROXY_NAME}:{port}{PREFIX}?token={token_of(proxied.address)}")
         wait_for_app(page, plots=1)
-        wait_until_idle(page)
+        wait_status(page, ".lafn-page .lafn-status", "Control: 5 other facts")
         click_cell(page, ".lafn-overlap", 0, 1, trace=1)  # the control: the answer is a sentence
         wait_status(page, ".lafn-page .lafn-status", "click in the left half")
 

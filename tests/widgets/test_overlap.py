@@ -60,11 +60,12 @@ def test_a_click_lists_the_neurons_that_two_languages_share(overlap_explorer):
 
 
 def test_a_first_look_is_said_to_be_one(embedded, capitals, monkeypatch):
-    said, wanted = [], []
+    said, wanted, code = [], [], []
 
     def spied(model, prompts, **options):
         wanted.append(options.get("tolerance"))
         said.append(explorer.status.text)
+        code.append(explorer.python() if len(wanted) > 1 else "")
         return lv.attribute(model, prompts, **options)
 
     monkeypatch.setattr(overlap_module, "attribute", spied)
@@ -81,6 +82,9 @@ def test_a_first_look_is_said_to_be_one(embedded, capitals, monkeypatch):
     assert explorer.status.text.endswith("Control: 1 other fact.")
     exact = lv.attribute(embedded, explorer.panel.scores.prompts)
     assert torch.equal(exact.values, explorer.panel.scores.values)
+    note = "# A first look is shown; these are the exact scores.\n"
+    assert note in code[2]
+    assert code[2].replace(note, "") == explorer.python()
 
 
 def test_a_click_on_a_neuron_waits_for_one_fact_only(embedded, capitals, monkeypatch):
@@ -108,6 +112,9 @@ def test_a_click_on_a_neuron_waits_for_one_fact_only(embedded, capitals, monkeyp
     assert not torch.equal(exact.attribution, rough.attribution)
     again = lv.neuron_card(embedded, panel.scores.prompts, exact.neuron, scores=panel.scores)
     assert torch.equal(exact.attribution, again.attribution)
+    # What the click asked for stands; the next choice is told again.
+    assert explorer.status.text == f"Neuron {exact.neuron.layer}:{exact.neuron.neuron}."
+    explorer.fraction.value = 0.05
     assert explorer.status.text.endswith("Control: 2 other facts.")
 
 
