@@ -81,13 +81,18 @@ class NeuronPanel(w.VBox):
             self.explorer.guarded(lambda: self._on_field(saying=said))()
 
     def _list(self, frame: "pd.DataFrame", title: str, *, word: str = "") -> None:
-        from itables.widget import ITable
-
         previous, self._word = self._frame, word
         self._frame = frame.reset_index(drop=True)
-        self.title.value = f"<h3>{escape(title)}</h3>"
-        if previous is not None and self.box.children and self._frame.equals(previous):
-            return  # the same table keeps its search text and its selected row
+        # The same table keeps its search text and its selected row.
+        if previous is None or not self.box.children or not self._frame.equals(previous):
+            self._put(self._table())
+        self.title.value = f"<h3>{escape(title)}</h3>"  # last: whoever reads it finds the rows
+
+    def _table(self) -> w.Widget:
+        """The neurons that are listed, to be searched, sorted and chosen from."""
+        from itables.widget import ITable
+
+        assert self._frame is not None
         shown = self._frame.drop(columns=["layer", "neuron"])
         shown.insert(0, "neuron", [f"{n.layer}:{n.neuron}" for n in self._neurons()])
         shown = shown.rename(columns={"in_top": "languages (top 2%)"})
@@ -99,7 +104,7 @@ class NeuronPanel(w.VBox):
             columnDefs=[{"targets": numbers, "orderSequence": ["desc", "asc", ""]}],
         )  # fmt: skip
         view.observe(self.explorer.guarded(self._on_row), "selected_rows")
-        self._put(view)
+        return view
 
     def clear(self) -> None:
         """Remove the table and the card."""

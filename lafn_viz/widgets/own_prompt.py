@@ -50,14 +50,17 @@ class OwnPromptPanel(w.VBox):
             description="Ask", placeholder="the beginning of a sentence, in any language",
             continuous_update=False, layout={"width": "520px"},
         ).add_class("lafn-own-prompt")  # fmt: skip
-        self.text.observe(explorer.guarded(self.ask), "value")
+        self.text.observe(explorer.guarded(self._on_text), "value")
         self.answers = w.HTML()
         self._drawn = ""  # the table without a note over it
         heading = w.HTML("<h3>A prompt of your own, before and after</h3>")
         super().__init__([heading, row(self.text), self.answers])
 
-    def ask(self) -> None:
-        """Let the model continue the prompt that is typed, if there is one."""
+    def _on_text(self) -> None:
+        self.ask(saying="What the model writes after your prompt is below.")
+
+    def ask(self, *, saying: str = "") -> None:
+        """Let the model continue the prompt that is typed, if there is one, and say so."""
         text = self.text.value.strip()
         if not text:
             self.drop()
@@ -68,6 +71,7 @@ class OwnPromptPanel(w.VBox):
         self.answers.value = outdated(self._drawn, still("what it wrote before"))
 
         def compute(task: Task) -> tuple[Continued, ...]:
+            task.step(0.3)
             key = weights_of(model), text
             if self._before is None or self._before[0] != key:
                 self._before = key, continued(model, prompt, EditCache())
@@ -76,6 +80,8 @@ class OwnPromptPanel(w.VBox):
         def show(written: tuple[Continued, ...]) -> None:
             self.written = written
             self.answers.value = self._drawn = _table(prompt, written)
+            if saying:
+                self._explorer.status.say(saying)
 
         self._explorer.submit("own prompt", compute, show)
 

@@ -1,6 +1,7 @@
 """Files that a reader takes along: edits, answers, tables of neurons."""
 
 import io
+import threading
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from lafn_viz.editing.cache_files import EDITS, VALUES
 from lafn_viz.widgets.download import Download
 from lafn_viz.widgets.edit_files import packed, unpacked
 from lafn_viz.widgets.edit_stack import StagedEdit
+from lafn_viz.widgets.explorer import WORKER
 
 
 def click(download: Download) -> bytes:
@@ -159,8 +161,17 @@ def test_only_failures_are_shown(editor):
 @pytest.mark.slow
 def test_an_own_prompt_is_asked_before_and_after(editor, embedded):
     panel = editor.own_prompt
+    holds_the_model = threading.Event()
+    held = WORKER.submit(
+        lambda task: holds_the_model.wait(30),
+        show=lambda *_: None, progress=lambda *_: None, failed=lambda error: None,
+    )  # fmt: skip
     panel.text.value = "The capital of Japan is "
+    assert editor.status.text == "Waiting …"
+    holds_the_model.set()
+    held.finished.result(30)
     editor.wait()
+    assert editor.status.text == "What the model writes after your prompt is below."
     before, after = panel.written
     assert (before.text, before.likeliest[0][0]) == ("Tokyo", " Tokyo")
     with editor.cache.applied(embedded):
@@ -170,6 +181,7 @@ def test_an_own_prompt_is_asked_before_and_after(editor, embedded):
     editor.scale.value = 0.0
     editor.wait()
     assert panel.written[1] == before
+    assert editor.status.text.startswith("1 edit applied.")
     panel.text.value = "<b>日本の首都は"
     editor.wait()
     assert panel.written[0].text
