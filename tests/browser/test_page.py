@@ -12,13 +12,7 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
-from driving import (  # noqa: E402
-    shown,
-    wait_for_app,
-    wait_for_plots,
-    wait_status,
-    wait_until_idle,
-)
+from driving import shown, wait_for_app, wait_for_plots, wait_status  # noqa: E402
 from servers import app_server  # noqa: E402
 
 from lafn_viz.core.paths import data_folder  # noqa: E402
@@ -101,7 +95,7 @@ def test_what_is_shown_is_taken_along(app_page):
     own = shown(page, ".lafn-own-prompt input")
     own.fill("The capital of France is")
     page.keyboard.press("Enter")
-    wait_until_idle(page)  # the control of the first tab may be under way
+    wait_status(page, ".lafn-status", "What the model writes after your prompt is below.")
     rows = page.locator(".lafn-own-answers tbody tr")
     expect(rows).to_have_count(2)
     expect(rows.nth(0)).to_contain_text("Paris")
