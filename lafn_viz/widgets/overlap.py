@@ -303,6 +303,8 @@ class OverlapExplorer(Explorer):
             figure = plots.layer_distribution(self.overlap)
         else:
             figure = plots.attribution_strip(scores[0], agnostic=self.overlap)
+        if self._rough.intersection(self._shown):  # a saved figure says so, too
+            figure.layout.title.subtitle.text += " · a first look"
         self.figure.show(figure, what=self._described(fact))
         stands = further and self.status.text != self._said
         self._said = (

@@ -60,12 +60,16 @@ def test_a_click_lists_the_neurons_that_two_languages_share(overlap_explorer):
 
 
 def test_a_first_look_is_said_to_be_one(embedded, capitals, monkeypatch):
-    said, wanted, code = [], [], []
+    said, wanted, code, captions = [], [], [], []
+
+    def caption():
+        return json.loads(explorer.figure.figure)["layout"]["title"]["subtitle"]["text"]
 
     def spied(model, prompts, **options):
         wanted.append(options.get("tolerance"))
         said.append(explorer.status.text)
         code.append(explorer.python() if len(wanted) > 1 else "")
+        captions.append(caption() if len(wanted) > 1 else "")
         return lv.attribute(model, prompts, **options)
 
     monkeypatch.setattr(overlap_module, "attribute", spied)
@@ -82,6 +86,7 @@ def test_a_first_look_is_said_to_be_one(embedded, capitals, monkeypatch):
     assert explorer.status.text.endswith("Control: 1 other fact.")
     exact = lv.attribute(embedded, explorer.panel.scores.prompts)
     assert torch.equal(exact.values, explorer.panel.scores.values)
+    assert captions[2] == f"{caption()} · a first look"
     note = "# A first look is shown; these are the exact scores.\n"
     assert note in code[2]
     assert code[2].replace(note, "") == explorer.python()
