@@ -26,6 +26,16 @@ def shown(text: str) -> str:
     return quoted(text)[1:-1]
 
 
+def in_one_line(error: BaseException, *, most: int = 150) -> str:
+    """Return what another library says, in one line, unseen characters escaped, and cut.
+
+    It may quote a damaged file, whose characters could steer the terminal.
+    """
+    text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text.rstrip(".") if len(text) <= most else f"{text[:most]}…"
+
+
 def told(name: str, value: Any) -> str:
     """Return what was given for an argument: `top=0`, or `top is an Overlap`."""
     return f"{name}{'=' if _is_plain(value) else ' is '}{described(value)}"

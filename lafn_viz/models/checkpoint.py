@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lafn_viz.core.json_records import as_object, parsed, read_text, record_list
-from lafn_viz.core.messages import listed, quoted
+from lafn_viz.core.messages import in_one_line, listed, quoted
 
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
 _LARGEST = 2**31 - 1  # number of a token
@@ -82,7 +82,8 @@ def check_files(folder: Path) -> int:
                         "git lfs pull"
                     ) from None
             raise ValueError(
-                f"{path} is damaged or cut short ({error}); copy it again, or train or save it anew"
+                f"{path} is damaged or cut short ({in_one_line(error)}); copy it again, or "
+                "train or save it anew"
             ) from None
     # In place of missing files, transformers makes a tokenizer without words for some families.
     if not any(path for pattern in _TOKENIZERS for path in folder.glob(pattern)):

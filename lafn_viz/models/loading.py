@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lafn_viz.core.json_records import is_file, is_folder
-from lafn_viz.core.messages import quoted, with_article
+from lafn_viz.core.messages import in_one_line, quoted, with_article
 from lafn_viz.models.capabilities import capabilities, special_tokens
 from lafn_viz.models.checkpoint import (
     CheckpointError,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 # name or owner/name, as the hub gives them.
 _HUB_NAME = re.compile(r"(?=.{1,96}\Z)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
-_LONGEST_REASON = 150  # characters quoted of an error of another library
 
 
 def load_model(
@@ -285,8 +284,7 @@ def _boot(
 
 
 def _reason(error: Exception) -> str:
-    """An error of another library in one line, cut to the length of a sentence."""
-    text = " ".join(str(error).split())
-    if not isinstance(error, ValueError | OSError) or not text:
-        text = f"{type(error).__name__}: {text}"
-    return text.rstrip(".") if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+    """An error of another library in one line, with its kind where that says more."""
+    text = in_one_line(error)
+    explains_itself = isinstance(error, ValueError | OSError) and text
+    return text if explains_itself else f"{type(error).__name__}: {text}"

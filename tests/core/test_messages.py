@@ -3,7 +3,7 @@
 import pytest
 
 import lafn_viz as lv
-from lafn_viz.core.messages import listed, quoted, shown
+from lafn_viz.core.messages import in_one_line, listed, quoted, shown
 
 
 def test_values_are_quoted_as_python_writes_them_and_cut():
@@ -36,3 +36,9 @@ def test_a_warning_names_the_line_that_called_the_package():
     with pytest.warns(UserWarning, match="names its answer") as told:
         lv.Prompt.of("Japan has Tokyo, and its capital is", "Tokyo", subject="Japan")
     assert [warning.filename for warning in told] == [__file__]
+
+
+def test_an_error_of_another_library_is_one_line_that_steers_no_terminal():
+    said = in_one_line(ValueError("bad\n  value \x1b[2J\u202e."))
+    assert said == r"bad value \x1b[2J\u202e"
+    assert in_one_line(OSError("x" * 999), most=10) == "x" * 10 + "…"
