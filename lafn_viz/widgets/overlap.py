@@ -323,21 +323,18 @@ class OverlapExplorer(Explorer):
         complete = len(others) == n_expected or not waiting
         control = f"Control: {counted(len(others), 'other fact')}."
         later = f"its control, {counted(n_expected, 'other fact')}"
-        if rough := self._rough.intersection(self._shown):
-            exact = (
-                "the exact scores follow …" if waiting else "the exact scores were not waited for."
-            )
-            if not complete:
-                said = f"This is a first look; {later}, and {exact}"
-            elif not others:
-                said = f"{control} This is a first look; {exact}"
-            elif rough == {own}:
-                said = f"{control} The fact is a first look; {exact}"
-            else:
-                whose = "Both are" if own in rough else "It is"
-                said = f"{control} {whose} a first look; {exact}"
+        rough = self._rough.intersection(self._shown)
+        exact = f"the exact scores {'follow …' if waiting else 'were not waited for.'}"
+        if not complete:
+            first = f"This is a first look; {later}, and {exact}"
+            said = first if rough else f"{later[0].upper()}{later[1:]}, follows …"
+        elif not rough:
+            said = control
         else:
-            said = control if complete else f"{later[0].upper()}{later[1:]}, follows …"
+            whose = "Both are" if own in rough else "It is"
+            if rough == {own}:
+                whose = "The fact is" if others else "This is"
+            said = f"{control} {whose} a first look; {exact}"
         if self._left_out.reasons:
             left_out = [named(self.facts[name]) for name in self._left_out.reasons]
             said += f" Facts that cannot be attributed: {listed(left_out)}."
