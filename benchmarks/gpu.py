@@ -445,7 +445,7 @@ def memory(args: argparse.Namespace, device: str, place: Path) -> None:
                 prompts = some_prompts(model, 1)
                 tokens = len(encode(model, prompts[0]).read)
                 found: list[lv.NeuronScores] = []
-                for rows in args.rows:
+                for rows in sorted(args.rows):  # the estimate takes the most
                     options = {"n_steps": args.points, "max_rows": rows, "position": "all"}
                     added[layers] = added_mib(
                         lambda m=model, p=prompts, o=options, f=found: f.append(
@@ -457,7 +457,8 @@ def memory(args: argparse.Namespace, device: str, place: Path) -> None:
                     )
                 del model
                 shutil.rmtree(source)
-            all_layers(args, target, name, added, found[-1].n_points[0].tolist(), tokens)
+            if len(added) > 1:  # one number of layers says nothing of what a layer adds
+                all_layers(args, target, name, added, found[-1].n_points[0].tolist(), tokens)
 
 
 def all_layers(
