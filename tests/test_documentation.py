@@ -16,7 +16,7 @@ from documentation import ROOT, SHELLS, SHOWN, blocks, commands, pages, shell_li
 from traitlets.config import Config
 
 import lafn_viz as lv
-from lafn_viz import cli
+from lafn_viz.cli.main import main
 
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in pages()}
 EMBEDDED = ROOT / "data" / "models" / "embedded"
@@ -41,7 +41,7 @@ def only_parsed(monkeypatch):
 def of_the_package(words: list[str]) -> None:
     """`lafn-viz`: it has this command with these options."""
     with pytest.raises((Parsed, SystemExit)) as ended:
-        cli.main(words[1:])
+        main(words[1:])
     assert getattr(ended.value, "code", 0) == 0  # --help ends with 0, an unknown option does not
 
 
@@ -195,7 +195,7 @@ def run_line(line: str) -> None:
         return
     words = shlex.split(line)
     assert words[0] == "lafn-viz", f"no test can run this line: {line}"
-    assert cli.main(words[1:]) == 0
+    assert main(words[1:]) == 0
 
 
 def run_python(text: str, names: dict[str, object]) -> None:

@@ -26,7 +26,7 @@ sys.addaudithook(watch)
 WORK = """
 import pathlib
 import lafn_viz as lv
-from lafn_viz.cli import main
+from lafn_viz.cli.main import main
 local, out = sys.argv[1:]
 facts = lv.load_facts().filter(relation="capital", subjects=["FR", "JP"], languages=["en", "zh"])
 prompts = facts.prompts()

@@ -13,7 +13,7 @@ from lafn_viz.app import gallery as module
 from lafn_viz.app.gallery import FIGURES, Gallery, gallery
 from lafn_viz.app.gallery_pages import BROWSERS, write_pictures
 from lafn_viz.app.results import Results
-from lafn_viz.cli import main
+from lafn_viz.cli.main import main
 from lafn_viz.experiments.examination import Examination
 
 

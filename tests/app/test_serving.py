@@ -13,7 +13,7 @@ import pytest
 import lafn_viz as lv
 from lafn_viz.app import serving, voila_page
 from lafn_viz.app.addresses import bind
-from lafn_viz.cli import main
+from lafn_viz.cli.main import main
 from lafn_viz.core import paths
 
 ROOT = Path(__file__).parents[2]
@@ -144,9 +144,9 @@ def test_lab_answers_the_names_and_the_path_of_a_proxy(served, tmp_path):
 
 
 def test_lab_prints_no_token_where_others_read_it(served, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lafn_viz.cli.others_can_read", lambda stream: True)
+    monkeypatch.setattr("lafn_viz.cli.serve.others_can_read", lambda stream: True)
     said = []
-    monkeypatch.setattr("lafn_viz.cli._say", lambda line: said.append((line, read(line))))
+    monkeypatch.setattr("lafn_viz.cli.serve._say", lambda line: said.append((line, read(line))))
 
     def read(line: str) -> str:
         return Path(line.split(" is in ")[1].split(":")[0]).read_text()

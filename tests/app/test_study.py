@@ -5,7 +5,7 @@ import pytest
 import lafn_viz as lv
 from lafn_viz.app import serving
 from lafn_viz.app.study import Study
-from lafn_viz.cli import main
+from lafn_viz.cli.main import main
 from lafn_viz.core.paths import data_folder
 
 FACT = (

@@ -170,7 +170,7 @@ def body(address: str, **headers: str) -> Answer:
 @contextlib.contextmanager
 def app_server(folder: Path, *options: str, readable: bool = False) -> Iterator[Server]:
     """Run the app by its command, on a free port."""
-    command = [sys.executable, "-m", "lafn_viz.cli", "app", "--no-browser"]
+    command = [sys.executable, "-m", "lafn_viz.cli.main", "app", "--no-browser"]
     command += [f"--port={free_port()}", *options]
     with running(command, folder, readable=readable) as (process, log):
         wait_until_it_says("Stop it with Ctrl-C", process, log)

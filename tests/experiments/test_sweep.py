@@ -412,7 +412,7 @@ def test_two_items_of_one_name_are_refused(embedded, some, cases, tmp_path):
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "lafn_viz.cli", "sweep", *map(str, arguments)],
+        [sys.executable, "-m", "lafn_viz.cli.main", "sweep", *map(str, arguments)],
         capture_output=True, text=True,
     )  # fmt: skip
 

@@ -1,105 +1,14 @@
-import json
-import re
-
 import pytest
 import torch
 from made_up_edits import an_edit
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lafn_viz as lv
-from lafn_viz.cli import _compared_editors, main
+from lafn_viz.cli.edit import compared_editors
+from lafn_viz.cli.main import main
 from lafn_viz.experiments.edit_trial import place_to_edit
 from lafn_viz.interventions.activation_patching import Place
 from lafn_viz.models.hooks import down_weight
-
-
-@pytest.mark.slow
-def test_demo_prints_both_models_and_writes_figures(tmp_path, capsys, no_network):
-    assert main(["demo", "--out", str(tmp_path / "out"), "--facts", "2"]) == 0
-    output = capsys.readouterr().out
-    lines = output.splitlines()
-    start = lines.index("Jaccard index across scripts") + 1
-    # Without the intervals, which two facts are too few for.
-    same, other = (
-        [float(x) for x in re.findall(r"\d\.\d+", re.sub(r"\[.*?\]", "", row))]
-        for row in lines[start : start + 2]
-    )
-    assert lines[start].split()[:2] == ["same", "fact"]
-    assert lines[start + 1].split()[:2] == ["other", "fact"]
-    embedded, control = (mine - others for mine, others in zip(same, other, strict=True))
-    assert embedded > max(control, 0)
-    for name in ("overlap", "overlap-control", "models", "layers", "fact"):
-        page = (tmp_path / "out" / f"{name}.html").read_text("utf-8")
-        assert "Plotly.newPlot" in page
-        assert '<script charset="utf-8" src="plotly.min.js"' in page
-        assert "cdn.plot.ly" not in page
-        assert f'"filename": "{name}"' in page
-    # The model and its control are told apart, and their colours can be compared.
-    pages = [
-        (tmp_path / "out" / f"{x}.html").read_text("utf-8") for x in ("overlap", "overlap-control")
-    ]
-    tops = [set(re.findall(r'"zmax":([\d.]+)', page)) for page in pages]
-    assert tops[0] == tops[1]
-    assert len(tops[0]) == 1
-    assert '"text":"embedded: does it' in pages[0]
-    assert '"text":"embedded-control: does it' in pages[1]
-    assert (tmp_path / "out" / "plotly.min.js").exists()
-    assert str(tmp_path / "out") in output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--relation", "mayor"], "unknown relation 'mayor'; there are capital"),
-        (["--facts", "9999"], "cannot draw 9999"),
-    ],
-)
-def test_bad_input_gets_one_sentence(arguments, says, capsys):
-    assert main(["demo", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert says in error
-    assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize("command", ["demo", "gallery"])
-def test_a_path_that_cannot_be_a_folder_is_refused_before_the_work(
-    command, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr("lafn_viz.models.loading.load_model", None)  # nothing is computed
-    (tmp_path / "file").write_text("mine")
-    assert main([command, "--out", str(tmp_path / "file")]) == 2
-    output = capsys.readouterr().err
-    assert output.startswith(f"lafn-viz: {tmp_path / 'file'} cannot be a folder for results (")
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_sweep_reads_facts_from_two_files(tmp_path, capsys):
-    fact = {
-        "id": "capital/X", "relation": "capital", "subject_id": "X", "object_id": "Y",
-        "subject": {"en": "France"}, "object": {"en": "Paris"},
-    }  # fmt: skip
-    texts = {"relation": "capital", "language": "en", "texts": ["The capital of {subject} is",
-             "{subject} has the capital"]}  # fmt: skip
-    files = []
-    for name, record in (("facts", fact), ("paraphrases", texts)):
-        files.append(tmp_path / f"{name}.jsonl")
-        files[-1].write_text(json.dumps(record) + "\n")
-    out = tmp_path / "out"
-    given = ["--file", *map(str, files), "--methods", "activation", "--fraction", "0.05"]
-    given += ["--position", "answer"]
-    assert main(["sweep", "--out", str(out), *given]) == 0
-    store = lv.Store(out)
-    assert list(store.read("prompts")["text"]) == ["The capital of France is"]
-    assert store.head["options"]["select"] == {"fraction": 0.05}
-    assert store.head["options"]["position"] == "answer"
-    assert store.head["options"]["top"] == 100
-    assert "1 of 1 items of embedded" in capsys.readouterr().out
-
-
-def test_the_version_is_that_of_the_package(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main(["--version"])
-    assert capsys.readouterr().out == f"lafn-viz {lv.__version__}\n"
 
 
 @pytest.mark.slow
@@ -159,15 +68,15 @@ def test_the_editor_beside_takes_the_traced_place_too():
     given, place = {"n_neurons": 5, "position": "answer"}, Place(2, "subject_last")
     options = {
         name: dict(made.options)
-        for name, made in _compared_editors("language_agnostic", "rome", given, place).items()
+        for name, made in compared_editors("language_agnostic", "rome", given, place).items()
     }
     assert options["language_agnostic"]["position"] == options["rome"]["position"] == "subject_last"
     assert options["language_agnostic"]["n_neurons"] == 5
     assert options["rome"]["layer"] == 2
     assert options["language_agnostic"]["gate"] == "relation"
-    chosen = _compared_editors("language_agnostic", None, {"gate": "subject"})
+    chosen = compared_editors("language_agnostic", None, {"gate": "subject"})
     assert chosen["language_agnostic"].options["gate"] == "subject"
-    own = _compared_editors("memit", None, {"position": "answer", "layers": [1]}, place)
+    own = compared_editors("memit", None, {"position": "answer", "layers": [1]}, place)
     assert own["memit"].options["layers"] == (1,)
 
 
