@@ -10,7 +10,7 @@ from lafn_viz.experiments.compared_sets import WITHOUT
 from lafn_viz.experiments.store import Store
 from lafn_viz.interventions.language_lens import ANY
 from lafn_viz.neurons.neuron_sets import Neuron
-from lafn_viz.reports.sweep_report import SweepResults
+from lafn_viz.reports.sweep_results import SweepResults
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,8 @@ from lafn_viz.experiments.store import Store
 from lafn_viz.reports.edit_report import evaluation_report
 from lafn_viz.reports.parts import page, unused_name
 from lafn_viz.reports.passport_report import passport_report
-from lafn_viz.reports.sweep_report import SweepResults, sweep_report
+from lafn_viz.reports.sweep_report import sweep_report
+from lafn_viz.reports.sweep_results import SweepResults
 
 Result = Store | Evaluation | Passport
 WANTED = (

@@ -1,20 +1,15 @@
 """The report of a sweep: what a model knows, what its languages share, and what that does."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lafn_viz.core.html_parts import Section, paragraph
 from lafn_viz.core.messages import counted
-from lafn_viz.core.stats import share_interval
-from lafn_viz.datasets.fact import fact_name
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.experiments.compared_sets import OWN_SET, WITHOUT
-from lafn_viz.experiments.figures import VALUES, Interval, mean_interval, script_groups
-from lafn_viz.experiments.store import Store
-from lafn_viz.interventions.effects import Effects
+from lafn_viz.experiments.figures import VALUES, mean_interval, script_groups
 from lafn_viz.interventions.language_lens import ANY, TOP
 from lafn_viz.neurons.overlap_result import Overlap
 from lafn_viz.plots.effects import effects_by_language
@@ -24,7 +19,6 @@ from lafn_viz.plots.overlaps import layer_distribution, overlap_heatmap
 from lafn_viz.reports.edit_report import edit_parts
 from lafn_viz.reports.methods import methods_html
 from lafn_viz.reports.parts import (
-    decimal,
     figure_part,
     lead,
     numbers_table,
@@ -34,121 +28,8 @@ from lafn_viz.reports.parts import (
     words,
 )
 from lafn_viz.reports.provenance import call_text, provenance_html
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-class SweepResults:
-    """What a report says of a store; each part is read when it is asked for."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.options = store.head["options"]
-        self.model = str(store.head["model"]["name"])
-        self.method = str(self.options["methods"][0]) if self.options["methods"] else ""
-
-    @cached_property
-    def sets(self) -> "pd.DataFrame":
-        """The table `sets` of the first method."""
-        sets = self.store.read("sets")
-        return sets[sets["method"] == self.method]
-
-    @cached_property
-    def overlap(self) -> Overlap | None:
-        """How the languages share the neurons; None if no fact is known in two languages."""
-        several = self.sets[self.sets["known"]].groupby("fact_id").size() > 1
-        return self.store.overlap(self.method) if several.any() else None
-
-    @cached_property
-    def effects(self) -> dict[str, Effects]:
-        """What ablation changes, by its way, where it was measured."""
-        there = self.store.read("effects", columns=["method", "how"])
-        there = there[there["method"] == self.method]
-        ways = [how for how in self.options["how"] if (there["how"] == how).any()]
-        return {how: self.store.effects(how, method=self.method) for how in ways}
-
-    @property
-    def how(self) -> str:
-        """The first way of ablation that was measured, the cautious one; "" without any."""
-        return next(iter(self.effects), "")
-
-    @cached_property
-    def lens(self) -> "pd.DataFrame":
-        """The table `lens`."""
-        return self.store.read("lens")
-
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """The subject of each fact, in English where it has such a name."""
-        named: dict[str, str] = {}
-        for row in self.sets.to_dict("records"):
-            if row["fact_id"] not in named or row["language"] == "en":
-                named[row["fact_id"]] = row["subject"] or row["fact_id"]
-        return named
-
-    def known_table(self) -> "pd.DataFrame":
-        """The share known, as `KnownShare.to_frame` gives it."""
-        import pandas as pd
-
-        sets = self.sets.assign(share=self.sets["n_known"] / self.sets["n_prompts"])
-        rows = []
-        for (relation, language), of in sets.groupby(["relation", "language"], sort=False):
-            low, high = share_interval(of["share"].to_numpy(dtype=float))
-            rows.append(
-                {
-                    "shots": self.options["shots"], "relation": relation, "language": language,
-                    "share": of["share"].mean(), "low": low, "high": high, "n_facts": len(of),
-                    "n_prompts": int(of["n_prompts"].sum()),
-                }
-            )  # fmt: skip
-        return pd.DataFrame(rows)
-
-    @cached_property
-    def fact_table(self) -> "pd.DataFrame":
-        """One row per fact: where it is known, what is shared of it, and what that does."""
-        import pandas as pd
-
-        known = self.sets[self.sets["known"]].groupby("fact_id")["language"].agg(list).to_dict()
-        first = self.sets.groupby("fact_id")[["relation", "n_agnostic"]].first()
-        shared, other = {}, {}
-        if self.overlap is not None:
-            by_fact = self.overlap.by_fact()
-            shared, other = (
-                dict(zip(self.overlap.facts, by_fact[name], strict=True))
-                for name in ("same fact", "other fact")
-            )
-        effects = self.effects.get(self.how)
-        changes: dict[str, float] = {}
-        if effects is not None and WITHOUT in effects.sets:
-            own = effects.changes(mean_of=effects.languages)["own fact"]
-            changes = dict(zip(effects.facts, own[effects.sets.index(WITHOUT), :, 0], strict=True))
-        return pd.DataFrame(
-            {
-                "fact_id": fact,
-                "relation": first["relation"][fact],
-                "fact": fact_name(name, first["relation"][fact]),
-                "known_in": " ".join(known.get(fact, ())) or "–",
-                "agnostic_neurons": int(first["n_agnostic"][fact]),
-                "Jaccard": shared.get(fact, np.nan),
-                "of_another_fact": other.get(fact, np.nan),
-                "change_of_P": changes.get(fact, np.nan),
-            }
-            for fact, name in self.names.items()
-        )
-
-    def effect(self, how: str, name: str, kind: str) -> tuple[str, Interval] | None:
-        """The change of P outside Latin script or, without such languages, in it.
-
-        Returns:
-            Where it is, and its mean over facts with the 95% interval; None if not measured.
-        """
-        effects = self.effects.get(how)
-        if effects is None or name not in effects.sets:
-            return None
-        where, codes = script_groups(effects.languages)[0]
-        changes = effects.changes(mean_of=codes)[kind][effects.sets.index(name), :, 0]
-        return where, mean_interval(changes)
+from lafn_viz.reports.sweep_lead import lead_sentences
+from lafn_viz.reports.sweep_results import SweepResults
 
 
 def sweep_report(found: SweepResults) -> tuple[str, str, list[Section]]:
@@ -157,75 +38,6 @@ def sweep_report(found: SweepResults) -> tuple[str, str, list[Section]]:
     if not found.store.head["facts"]["count"]:
         title = f"Edits of the model {found.model}"
     return title, lead(lead_sentences(found)), list(_parts(found))
-
-
-def lead_sentences(found: SweepResults) -> Iterator[str]:
-    """What was found, as a sceptic would say it: the cautious figures, each with its control."""
-    if len(found.sets):
-        known = found.sets["known"]
-        languages = found.sets["language"].nunique()
-        yield (
-            f"The model {found.model} knows {known.sum():,} of {len(known):,} pairs of fact and "
-            f"language ({counted(found.sets['fact_id'].nunique(), 'fact')}, "
-            f"{counted(languages, 'language')})."
-        )
-    if found.overlap is not None:
-        yield shared_sentence(found.overlap)
-    yield from effect_sentences(found)
-    if not found.store.complete:
-        yield "The sweep is not finished: this report has the shards that are written."
-
-
-def shared_sentence(overlap: Overlap) -> str:
-    """Whether languages share more of one fact than of two."""
-    rows: dict[str, Interval] = {
-        row["comparison"]: (row["jaccard"], row["low"], row["high"])
-        for row in overlap.summary().to_dict("records")
-    }
-    same, other, difference = (
-        with_interval(*rows[name]) for name in ("same fact", "other fact", "same minus other fact")
-    )
-    low = rows["same minus other fact"][1]
-    n_facts = counted(len(overlap.facts), "fact")
-    if not np.isfinite(rows["other fact"][0]):
-        return (
-            f"Its languages share neurons of a fact with a Jaccard index of {same} ({n_facts}); "
-            "no other fact of a relation is there to compare with."
-        )
-    if np.isfinite(low) and low > 0:
-        said = "Its languages share more neurons of one fact than of two different facts"
-    else:
-        said = (
-            "It is not shown that its languages share more neurons of one fact than of two "
-            "different facts"
-        )
-    chance = decimal(rows["chance"][0])
-    return (
-        f"{said}: the Jaccard index is {same} for the same fact and {other} for another one of "
-        f"the relation, a difference of {difference}; chance gives {chance} ({n_facts})."
-    )
-
-
-def effect_sentences(found: SweepResults) -> Iterator[str]:
-    """What the shared neurons do, in the first way of ablation that was measured."""
-    how = found.how
-    own = found.effect(how, WITHOUT, "own fact")
-    if own is None:
-        return
-    where, (value, low, high) = own
-    random = found.effect(how, WITHOUT, "random neurons")
-    most = found.effect(how, OWN_SET, "own fact")
-    beside = []
-    if random is not None and np.isfinite(random[1][0]):
-        beside.append(f"as many random neurons by {signed_share(random[1][0])}")
-    if most is not None:
-        beside.append(f"a language's own neurons by {signed_share(most[1][0])}")
-    doubt = "" if low > 0 or high < 0 else " The interval holds zero: no effect is shown."
-    yield (
-        f"Neurons that are agnostic without a language, {VALUES[how]}, change the probability "
-        f"of its answers by {with_interval(value, low, high, signed_share)} {where}"
-        f"{', ' if beside else ''}{', '.join(beside)}.{doubt}"
-    )
 
 
 def _parts(found: SweepResults) -> Iterator[Section]:

@@ -11,7 +11,8 @@ from made_up_passports import made_up_passport
 import lafn_viz as lv
 from lafn_viz.editing.evaluation.answers import Answered
 from lafn_viz.reports.parts import decimal, share, signed_share, with_interval
-from lafn_viz.reports.sweep_report import SweepResults, lead_sentences
+from lafn_viz.reports.sweep_lead import lead_sentences, shared_sentence
+from lafn_viz.reports.sweep_results import SweepResults
 
 pytestmark = pytest.mark.slow
 
@@ -77,13 +78,11 @@ def test_the_lead_says_what_the_tables_hold(store, page):
 
 @pytest.mark.parametrize(("low", "said"), [(0.01, "share more neurons"), (-0.01, "not shown that")])
 def test_no_difference_is_claimed_whose_interval_holds_zero(store, monkeypatch, low, said):
-    from lafn_viz.reports import sweep_report
-
     overlap = store.overlap("activation")
     names = ["same fact", "other fact", "chance", "same minus other fact"]
     rows = pd.DataFrame({"comparison": names, "jaccard": 0.1, "low": low, "high": 0.2})
     monkeypatch.setattr(type(overlap), "summary", lambda self: rows)
-    assert said in sweep_report.shared_sentence(overlap)
+    assert said in shared_sentence(overlap)
 
 
 def test_each_fact_has_a_row_with_its_own_numbers(store):
