@@ -36,6 +36,11 @@ def in_one_line(error: BaseException, *, most: int = 150) -> str:
     return text.rstrip(".") if len(text) <= most else f"{text[:most]}…"
 
 
+def with_kind(error: BaseException, *, most: int = 150) -> str:
+    """Return `in_one_line` after the kind of the error, which often says more than its text."""
+    return f"{type(error).__name__}: {in_one_line(error, most=most)}"
+
+
 def told(name: str, value: Any) -> str:
     """Return what was given for an argument: `top=0`, or `top is an Overlap`."""
     return f"{name}{'=' if _is_plain(value) else ' is '}{described(value)}"

@@ -296,7 +296,7 @@ class EditCache:
             cache = cls(edits, rules=rules, find=find)
             cache.find("")  # refuses names that cannot be searched for
         except ValueError as error:
-            raise unusable(Path(folder), error) from None
+            raise unusable(Path(folder), str(error)) from None
         return cache
 
 

@@ -28,7 +28,7 @@ from lafn_viz.core.json_records import (
     read_bytes,
     value_of,
 )
-from lafn_viz.core.messages import quoted
+from lafn_viz.core.messages import in_one_line, quoted, with_kind
 from lafn_viz.datasets.prompts import Prompt
 from lafn_viz.editing.edit import Edit, EditError
 from lafn_viz.editing.gate import RelationGate
@@ -87,13 +87,15 @@ def load_edits(folder: Path) -> list[Edit]:
             _from_record(places[i], record, values[str(i)], values.get(f"{i}.gate"))
             for i, record in enumerate(records)
         ]
-    except (SafetensorError, ValueError) as error:
-        raise unusable(folder, error) from None
+    except SafetensorError as error:
+        raise unusable(folder, in_one_line(error)) from None
+    except ValueError as error:
+        raise unusable(folder, str(error)) from None
 
 
-def unusable(folder: Path, error: Exception) -> EditError:
+def unusable(folder: Path, reason: str) -> EditError:
     """The error to raise for a folder whose files are whole but do not hold a cache."""
-    return EditError(f"{folder} does not hold what a cache holds ({error}); make the edits anew")
+    return EditError(f"{folder} does not hold what a cache holds ({reason}); make the edits anew")
 
 
 def canonical(records: Any) -> str:
@@ -126,9 +128,7 @@ def _checked(folder: Path) -> tuple[list[Any], bytes]:
             ),
         }
     except (ValueError, RecursionError) as error:
-        raise EditError(
-            f"{path} is damaged ({type(error).__name__}: {error}); save the cache again"
-        ) from None
+        raise EditError(f"{path} is damaged ({with_kind(error)}); save the cache again") from None
     for name, (now, saved) in checksums.items():
         if now != saved:
             raise EditError(

@@ -30,7 +30,7 @@ from lafn_viz.core.arguments import (
 )
 from lafn_viz.core.files import checksum
 from lafn_viz.core.json_records import FactError, as_object, parsed, read_text, value_of
-from lafn_viz.core.messages import quoted, shown
+from lafn_viz.core.messages import in_one_line, quoted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.core.provenance import Provenance
 from lafn_viz.editing.evaluation.answers import Answered, Evaluation
@@ -183,10 +183,7 @@ class Store:
             try:
                 part = pq.read_table(file, columns=chosen, schema=schema(table))
             except (OSError, ValueError) as error:
-                raise StoreError(
-                    f"{file} cannot be read ({shown(str(error))}); delete {shard} "
-                    "and sweep again: its items are then done anew"
-                ) from None
+                raise _unreadable(file, error, shard) from None
             yield part.to_pandas()
 
     @takes(fact_id=a_text)
@@ -197,13 +194,20 @@ class Store:
 
         Raises:
             ValueError: if the store has no dense scores of this fact.
+            StoreError: if their file is missing or damaged.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         for part in self.parts("prompts", columns=["fact_id", "dense"]):
             files = part.loc[part["fact_id"] == fact_id, "dense"].dropna()
             if len(files):
-                return load_file(self.folder / files.iloc[0])
+                name = str(files.iloc[0])
+                try:
+                    return load_file(self.folder / name)
+                except (OSError, SafetensorError) as error:
+                    shard = next(x for x in self.shards if name in self._shard(x)["files"])
+                    raise _unreadable(self.folder / name, error, shard) from None
         raise ValueError(
             f"{self.folder} has no dense scores of {fact_id!r}; sweep with dense=True, and name a "
             "fact that it holds"
@@ -341,6 +345,13 @@ class Store:
     def _method(self, method: str | None) -> str:
         methods = tuple(self.head["options"]["methods"])
         return require_one_of("method", _only("method", method, methods), methods)[0]
+
+
+def _unreadable(file: Path, error: Exception, shard: Path) -> StoreError:
+    return StoreError(
+        f"{file} cannot be read ({in_one_line(error)}); delete {shard} and sweep again: its items "
+        "are then done anew"
+    )
 
 
 def _only(kind: str, given: str | None, names: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from lafn_viz.core.files import checksum, whole_folder
-from lafn_viz.core.messages import in_one_line
+from lafn_viz.core.messages import in_one_line, with_kind
 from lafn_viz.models.checkpoint import CheckpointError, check_weights
 from lafn_viz.models.gguf_header import GGUFHeader, read_header
 from lafn_viz.models.quiet import quiet
@@ -182,9 +182,8 @@ def _write(file: Path, new: Path, dtype: torch.dtype, step: Any) -> None:
             check_weights(quantised, loading_info)
         # Damaged and foreign files make transformers and gguf raise errors of any kind.
         except Exception as error:
-            reason = in_one_line(error)
-            if not isinstance(error, CheckpointError):
-                reason = f"{type(error).__name__}: {reason}"
+            explained = isinstance(error, CheckpointError)
+            reason = in_one_line(error) if explained else with_kind(error)
             raise ValueError(
                 f"transformers {hf.__version__} cannot read the GGUF file {file.name} ({reason}); "
                 "give a file of another architecture, or the model in Hugging Face format"

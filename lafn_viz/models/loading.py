@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lafn_viz.core.json_records import is_file, is_folder
-from lafn_viz.core.messages import in_one_line, quoted, with_article
+from lafn_viz.core.messages import in_one_line, quoted, with_article, with_kind
 from lafn_viz.models.capabilities import capabilities, special_tokens
 from lafn_viz.models.checkpoint import (
     CheckpointError,
@@ -285,6 +285,5 @@ def _boot(
 
 def _reason(error: Exception) -> str:
     """An error of another library in one line, with its kind where that says more."""
-    text = in_one_line(error)
-    explains_itself = isinstance(error, ValueError | OSError) and text
-    return text if explains_itself else f"{type(error).__name__}: {text}"
+    explains_itself = isinstance(error, ValueError | OSError) and str(error).strip()
+    return in_one_line(error) if explains_itself else with_kind(error)

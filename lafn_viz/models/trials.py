@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lafn_viz.core.messages import in_one_line
+from lafn_viz.core.messages import with_kind
 from lafn_viz.models.checkpoint import CheckpointError
 from lafn_viz.models.hooks import Hooks, hook_attended, hook_post, hooked
 from lafn_viz.models.weights import device_of
@@ -76,7 +76,7 @@ def check_reading(model: "TransformerBridge", expected: Logits, *, masked: bool)
                 reason = "its logits are not finite"
         # Whatever an architecture raises here, it would raise in the middle of a call.
         except Exception as error:
-            reason = f"{type(error).__name__}: {in_one_line(error, most=100)}"
+            reason = with_kind(error, most=100)
         # Llama masks whole rows where a text is padded; in float64, these are no numbers.
         instead = "" if dtype == torch.float32 else 'load it with dtype="float32", or '
         raise CheckpointError(

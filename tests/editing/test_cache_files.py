@@ -75,16 +75,25 @@ def test_files_that_cannot_be_used(tiny, tmp_path):
         del whole["edits"][0]["gate"]
         whole["edits_checksum"] = checksum_of(canonical(whole["edits"]))
 
+    def adopt_values(whole):
+        whole["values"] = checksum(place / "values.safetensors")
+
     def shorten_gate(folder):
         values = load_file(folder / "values.safetensors")
-        whole = json.loads((folder / "edits.json").read_text("utf-8"))
         save_file(values | {"0.gate": values["0.gate"][None]}, folder / "values.safetensors")
-        whole["values"] = checksum(folder / "values.safetensors")
-        (folder / "edits.json").write_text(json.dumps(whole), "utf-8")
+        rewrite(adopt_values)(folder)
+
+    def clear_the_terminal(folder):
+        header = {"0": {"dtype": "\x1b[2J", "shape": [1], "data_offsets": [0, 4]}}
+        text = json.dumps(header).encode()
+        length = len(text).to_bytes(8, "little")
+        (folder / "values.safetensors").write_bytes(length + text + bytes(4))
+        rewrite(adopt_values)(folder)
 
     ungated, cache = cache, lv.gate_by_relation(model, list(cache), n_neurons=8)
     assert "values of 1 edits and gates should be there, and are of 2" in spoilt(rewrite(lose_gate))
     assert "not a one-dimensional float tensor" in spoilt(shorten_gate)
+    assert r"unknown variant `\x1b[2J`" in spoilt(clear_the_terminal)
     cache = ungated
     by_hand = spoilt(rewrite(lambda whole: whole["edits"][0]["new"].update(en="Paris")))
     assert "edits.json was changed or damaged" in by_hand

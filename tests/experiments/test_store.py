@@ -250,6 +250,30 @@ def test_check_finds_a_changed_file(store):
         file.write_bytes(whole)
 
 
+def test_a_file_that_cannot_be_read_is_named_with_what_to_do(embedded, facts, tmp_path):
+    some = facts.filter(relation="capital", languages=["en", "fr"]).sample(1)
+    quick = {"methods": "activation", "changed": [], "lens": False, "progress": False}
+    store = lv.sweep(embedded, some, tmp_path, dense=True, **quick)
+    dense = next((tmp_path / "dense").iterdir())
+    table = next((tmp_path / "scores").iterdir())
+    shard = next((tmp_path / "shards").iterdir())
+    for file, read in (
+        (dense, lambda: store.dense(some.facts[0].id)),
+        (table, lambda: store.read("scores")),
+    ):
+        whole = file.read_bytes()
+        for left in (whole[:9], None):
+            file.unlink()
+            if left is not None:
+                file.write_bytes(left)
+            with pytest.raises(lv.StoreError, match=r"cannot be read \(.+\); delete") as told:
+                read()
+            assert str(file) in str(told.value)
+            assert str(shard) in str(told.value)
+        file.write_bytes(whole)
+        read()
+
+
 def test_names_that_do_not_exist(store):
     with pytest.raises(ValueError, match="unknown table 'rows'; there are prompts, scores"):
         store.read("rows")
