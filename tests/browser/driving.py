@@ -24,6 +24,9 @@ from servers import Server
 SIZE = {"width": 1280, "height": 1000}
 PROXY_NAME = "viz.example"  # leads to this computer, as the name of a proxy
 HERE = ("127.0.0.1", "localhost", PROXY_NAME)
+# Seconds to wait for what is computed. The exact scores of a fact and its control take 20 alone on
+# two cores, and more than a minute beside another test.
+COMPUTED = 180
 FLAGS = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -139,7 +142,7 @@ def wait_for_plots(page: Page, n: int, *, seconds: float = 60) -> None:
 
 
 def wait_status(
-    page: Page, selector: str, text: str | re.Pattern[str], *, seconds: float = 60
+    page: Page, selector: str, text: str | re.Pattern[str], *, seconds: float = COMPUTED
 ) -> str:
     """Wait until the element's text contains `text` (or matches the pattern); return all of it.
 
@@ -159,7 +162,7 @@ def wait_status(
     raise AssertionError(f"{selector} says {last!r}, not {pattern.pattern!r}, after {seconds} s")
 
 
-def wait_until_idle(page: Page, *, seconds: float = 60) -> str:
+def wait_until_idle(page: Page, *, seconds: float = COMPUTED) -> str:
     """Wait until no status line that is visible reports work under way; return their texts.
 
     A line that ends in "…" reports work. Lines in tabs that are not open do not count.

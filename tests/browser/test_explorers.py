@@ -38,8 +38,8 @@ def explorers(request, page) -> Callable[[str], None]:
     return open_tab
 
 
-def status(page, text: str | re.Pattern[str], seconds: float = 90) -> str:
-    return wait_status(page, ".lafn-status", text, seconds=seconds)
+def status(page, text: str | re.Pattern[str]) -> str:
+    return wait_status(page, ".lafn-status", text)
 
 
 def test_every_view_gives_its_python(explorers, page):

@@ -12,7 +12,7 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
-from driving import shown, wait_for_app, wait_for_plots, wait_status  # noqa: E402
+from driving import COMPUTED, shown, wait_for_app, wait_for_plots, wait_status  # noqa: E402
 from servers import app_server  # noqa: E402
 
 from lafn_viz.core.paths import data_folder  # noqa: E402
@@ -41,21 +41,21 @@ def test_the_address_opens_the_same_view_again(page, app):
     asked = "#tab=neurons&model=embedded&fact=capital%2FJP&method=activation&languages=en%2Czh"
     page.goto(app.address + asked)
     wait_for_app(page)
-    wait_status(page, ".lafn-status", "Neuron ", seconds=90)
+    wait_status(page, ".lafn-status", "Neuron ")
     assert selected(page, ".lafn-subject") == "Japan"
     assert selected(page, ".lafn-method") == "activation"
     assert chosen(page)["fact"] == "capital/JP"
     shown(page, ".lafn-subject select").select_option("Peru")
     page.wait_for_function("() => location.hash.includes('capital%2FPE')")
     page.get_by_role("tab", name="Overlap").click()
-    wait_status(page, ".lafn-status", re.compile("Peru – capital: .* Control: "), seconds=90)
+    wait_status(page, ".lafn-status", re.compile("Peru – capital: .* Control: "))
     assert chosen(page) == {
         "tab": "overlap", "model": "embedded", "fact": "capital/PE", "method": "activation",
         "languages": "en,zh",
     }  # fmt: skip
     page.reload()
     wait_for_app(page)
-    wait_status(page, ".lafn-status", re.compile("Peru – capital: .* Control: "), seconds=90)
+    wait_status(page, ".lafn-status", re.compile("Peru – capital: .* Control: "))
     assert selected(page, ".lafn-method") == "activation"
     # What is not there is said, and what is shown stays.
     page.evaluate("() => { location.hash = 'fact=capital/XX'; }")
@@ -91,7 +91,7 @@ def test_what_is_shown_is_taken_along(app_page):
     shown(page, ".lafn-object input").fill("Rome")
     page.keyboard.press("Tab")
     shown(page, "button.lafn-edit").click()
-    wait_status(page, ".lafn-status", "1 edit applied.", seconds=120)
+    wait_status(page, ".lafn-status", "1 edit applied.")
     own = shown(page, ".lafn-own-prompt input")
     own.fill("The capital of France is")
     page.keyboard.press("Enter")
@@ -146,7 +146,7 @@ def test_facts_of_ones_own_are_opened_and_stand_side_by_side(app_page, tmp_path)
     expect(said).to_contain_text("Opened 3 facts")
     explorers = page.locator(".lafn-explorer:visible")
     expect(explorers.locator(".lafn-status")).to_contain_text(
-        "Control: 2 other facts", timeout=90_000
+        "Control: 2 other facts", timeout=COMPUTED * 1000
     )
     assert selected(page, ".lafn-subject") == "Germany"
 
@@ -154,7 +154,9 @@ def test_facts_of_ones_own_are_opened_and_stand_side_by_side(app_page, tmp_path)
     expect(explorers).to_have_count(2)
     second = explorers.nth(1)
     second.locator(".lafn-subject select").select_option("Peru")
-    expect(second.locator(".lafn-status")).to_contain_text("Peru – capital", timeout=90_000)
+    expect(second.locator(".lafn-status")).to_contain_text(
+        "Peru – capital", timeout=COMPUTED * 1000
+    )
     wait_for_plots(page, 2)
     expect(explorers.nth(0).locator(".lafn-status")).to_contain_text("Germany – capital")
     page.set_viewport_size({"width": 1920, "height": 1000})
@@ -172,7 +174,7 @@ def test_a_page_whose_process_is_gone_says_so_and_opens_again(page, tmp_path):
         wait_for_app(page)
         # All is exact, so that no table is on its way when the process ends.
         done = re.compile(r"Control: 5 other facts\.$")
-        wait_status(page, ".lafn-status", done, seconds=90)
+        wait_status(page, ".lafn-status", done)
         shown(page, ".lafn-subject select").select_option("Peru")
         page.wait_for_function("() => location.hash.includes('capital%2FPE')")
         config = json.loads(page.locator("#jupyter-config-data").text_content())
@@ -188,7 +190,7 @@ def test_a_page_whose_process_is_gone_says_so_and_opens_again(page, tmp_path):
         expect(lost).to_contain_text("has ended", timeout=30_000)
         lost.get_by_role("button", name="Start again").click()
         wait_for_app(page)
-        wait_status(page, ".lafn-status", "Peru – capital", seconds=90)
+        wait_status(page, ".lafn-status", "Peru – capital")
         expect(lost).not_to_be_visible()
 
 
