@@ -181,13 +181,8 @@ def exercises_page() -> str:
 
 
 def linked(text: str) -> str:
-    """Turn the names of notebooks into links to their pages."""
-    names = {path.stem for path in notebooks()}
-
-    def link(match: re.Match[str]) -> str:
-        return f"[{match[0]}]({match[1]}.md)" if match[1] in names else match[0]
-
-    return re.sub(r"(?<!\[)`([0-9]{2}_\w+)`", link, text)
+    """Turn links to notebooks into links to their pages."""
+    return re.sub(r"\]\(([0-9]{2}_\w+)\.ipynb\)", r"](\1.md)", text)
 
 
 def output(one: NotebookNode) -> str:

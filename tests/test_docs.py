@@ -124,10 +124,10 @@ def test_a_widget_becomes_a_sentence_and_a_figure_its_data():
     assert page.count("</script>") == 1
 
 
-def test_names_of_notebooks_become_links_where_there_is_one():
+def test_links_to_notebooks_lead_to_their_pages():
     first = prepare.notebooks()[0].stem
-    assert prepare.linked(f"See `{first}`.") == f"See [`{first}`]({first}.md)."
-    assert prepare.linked("See `99_nothing`.") == "See `99_nothing`."
+    assert prepare.linked(f"See [`{first}`]({first}.ipynb).") == f"See [`{first}`]({first}.md)."
+    assert prepare.linked("See [it](mine.ipynb).") == "See [it](mine.ipynb)."
 
 
 def test_results_are_made_anew_when_code_changes_but_not_for_a_docstring(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 
 from lafn_viz.attribution.scores import NeuronScores
 from lafn_viz.core.arguments import or_none, some_results, some_texts, takes, whole, wrong
+from lafn_viz.core.messages import counted
+from lafn_viz.core.stats import mean_of_finite
 from lafn_viz.datasets.languages import language_name
 from lafn_viz.neurons.neuron_sets import Neuron, Neurons, as_neurons
 from lafn_viz.neurons.overlap_result import Overlap
@@ -37,6 +39,7 @@ RULES = {
 }
 
 
+ROW, CONTROL_ROW = 34, 22  # pixels of a language in a strip and in its control
 PALE = 1e-3  # the smallest range of colours, in the unit of the target: less is no effect to show
 
 
@@ -75,9 +78,13 @@ def _edges(width: int, bins: int) -> Int[np.ndarray, " edge"]:
 
 
 @draws(NeuronScores)
-@takes(bins=whole(1))
+@takes(bins=whole(1), control=some_results(NeuronScores))
 def attribution_strip(
-    scores: NeuronScores, *, agnostic: Neurons | Overlap = (), bins: int = 48
+    scores: NeuronScores,
+    *,
+    agnostic: Neurons | Overlap = (),
+    control: NeuronScores | Iterable[NeuronScores] = (),
+    bins: int = 48,
 ) -> go.Figure:
     """Draw the attribution of one fact in every layer and language, a neuron for each bin.
 
@@ -85,6 +92,10 @@ def attribution_strip(
     all languages: the one whose score, averaged over paraphrases, has the largest magnitude in any
     language. In bins with `agnostic` neurons it is the strongest of these, under a marker; of an
     overlap with the fact, the caption says how its agnostic neurons were found.
+
+    With `control`, the scores of other facts, a second strip shows what the same neurons do there,
+    in the same colours: a mean over prompts and then over these results. A column that is as
+    strong in it belongs to the relation, not to the fact.
     """
     facts = list(dict.fromkeys(prompt.fact_id for prompt in scores.prompts))
     if len(facts) != 1:
@@ -96,6 +107,9 @@ def attribution_strip(
     if isinstance(agnostic, Overlap):
         found = f" (in {agnostic.criterion}{selected_by(agnostic.provenance.options)})"
         agnostic = agnostic.agnostic.get(facts[0], ())
+    others: tuple[NeuronScores, ...] = some_results(NeuronScores)("control", control)
+    if any(other.values.shape[1:] != scores.values.shape[1:] for other in others):
+        raise ValueError("control= is of another model; give scores of other facts in the same one")
     shared = set(as_neurons(agnostic, "agnostic"))
     strongest = strongest_in_bins(scores, bins, shared)
     _, n_layers, width = scores.values.shape
@@ -111,7 +125,9 @@ def attribution_strip(
     languages = strongest.languages
     if marked:
         _mark_bins(figure, marked, label=language_name(languages[0]))
-    _lay_out_strip(figure, n_layers, bins)
+    if others:
+        _add_control(figure, strongest, others)
+    _lay_out_strip(figure, n_layers, bins, ("y", "y3") if others else ("y",))
     mean = "Mean over paraphrases. " if len(scores.prompts) > len(languages) else ""
     return styled(
         figure,
@@ -119,8 +135,52 @@ def attribution_strip(
         caption=f"{mean}A column is one neuron in all languages: of {-(-width // bins)} the one "
         f"strongest in any{f';<br>▾: of the language-agnostic ones{found}' if marked else ''}."
         f"{_if_pale(strongest, target)}" + made_of_scores(scores),
-        height=max(280, 200 + 34 * len(languages)),
+        height=max(280, 200 + ROW * len(languages))
+        + (50 + CONTROL_ROW * len(languages)) * bool(others),
     )
+
+
+def _add_control(figure: go.Figure, strongest: Strongest, control: Sequence[NeuronScores]) -> None:
+    """Put what the same neurons do in other facts under a strip, in the colours of the strip."""
+    cells = go.Heatmap(figure.data[0])
+    cells.update(z=_in_others(strongest, control), yaxis="y3", showscale=False)
+    figure.add_trace(cells)
+    # In pixels, from below: the control, its title, the strip, and the markers above it.
+    rows = len(strongest.languages)
+    edges = np.cumsum([0, CONTROL_ROW * rows, 50, ROW * rows, 8, 26])
+    bottom, below_title, base, top, markers, _ = (edges / edges[-1]).tolist()
+    figure.update_layout(
+        xaxis={"anchor": "y3"},
+        yaxis={"domain": [base, top]},
+        yaxis2={"domain": [markers, 1]},
+        yaxis3={
+            "domain": [bottom, below_title],
+            "anchor": "x",
+            "autorange": "reversed",
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )
+    said = f"Control: the same neurons in {counted(len(control), 'other fact')}"
+    figure.add_annotation(
+        text=f"{said}{' (mean)' if len(control) > 1 else ''}", showarrow=False,
+        x=0, xref="paper", xanchor="left", y=below_title, yref="paper", yanchor="bottom",
+    )  # fmt: skip
+
+
+def _in_others(
+    strongest: Strongest, control: Sequence[NeuronScores]
+) -> Float[np.ndarray, "language bin"]:
+    """The scores of a strip's neurons in other facts; NaN in a language that none has."""
+    layers, numbers = np.array(strongest.neurons).T
+    of_facts = np.full((len(control), *strongest.scores.shape), np.nan)
+    for of_fact, scores in zip(of_facts, control, strict=True):
+        values = scores.values.numpy()[:, layers, numbers]
+        for row, language in enumerate(strongest.languages):
+            asked = [prompt.language == language for prompt in scores.prompts]
+            if any(asked):
+                of_fact[row] = values[asked].mean(0)
+    return mean_of_finite(of_facts, 0)
 
 
 def _if_pale(strongest: Strongest, target: str) -> str:
@@ -152,7 +212,7 @@ def _strip_cells(strongest: Strongest, target: str) -> go.Heatmap:
         colorbar={
             "title": {"text": f"score<br>({unit})" if unit else "score"},
             "lenmode": "pixels",
-            "len": max(130, 34 * len(languages)),
+            "len": max(130, ROW * len(languages)),
             "nticks": 5,
         },
         hovertemplate="%{y}, neuron %{customdata}: %{z:.3~g}<extra></extra>",
@@ -177,10 +237,14 @@ def _mark_bins(figure: go.Figure, bins: Sequence[int], *, label: str) -> None:
     )
 
 
-def _lay_out_strip(figure: go.Figure, n_layers: int, bins: int) -> None:
-    """Divide the strip into its layers, and put the first language on top."""
+def _lay_out_strip(figure: go.Figure, n_layers: int, bins: int, axes: Sequence[str]) -> None:
+    """Divide the strips on these y axes into layers, and put the first language on top."""
     for layer in range(1, n_layers):
-        figure.add_vline(x=layer * bins - 0.5, line={"color": "#333333", "width": 1})
+        for axis in axes:
+            figure.add_shape(
+                type="line", x0=layer * bins - 0.5, x1=layer * bins - 0.5, y0=0, y1=1,
+                yref=f"{axis} domain", line={"color": "#333333", "width": 1},
+            )  # fmt: skip
     figure.update_xaxes(
         tickvals=[(layer + 0.5) * bins for layer in range(n_layers)],
         ticktext=[f"layer {layer}" for layer in range(n_layers)],

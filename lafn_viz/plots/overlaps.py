@@ -7,7 +7,17 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lafn_viz.core.arguments import a_mapping, a_text, or_none, real, takes, whole, wrong
+from lafn_viz.core.arguments import (
+    a_mapping,
+    a_result,
+    a_text,
+    or_none,
+    real,
+    takes,
+    whole,
+    wrong,
+)
+from lafn_viz.core.messages import counted
 from lafn_viz.core.options import require_one_of
 from lafn_viz.datasets.languages import language_name, script_of
 from lafn_viz.neurons.overlap_result import Overlap
@@ -160,9 +170,16 @@ def sharing_by_pair(pairs: "pd.DataFrame") -> go.Figure:
 
 
 @draws(Overlap)
-def layer_distribution(overlap: Overlap) -> go.Figure:
-    """Draw the numbers of agnostic and specific neurons of a fact, layer by layer."""
+@takes(control=or_none(a_result(Overlap)))
+def layer_distribution(overlap: Overlap, *, control: Overlap | None = None) -> go.Figure:
+    """Draw the numbers of agnostic and specific neurons of a fact, layer by layer.
+
+    With `control`, the overlap of other facts, a grey bar beside each shows theirs.
+    """
     frame = overlap.per_layer()
+    if control is not None and control.shape != overlap.shape:
+        raise ValueError("control= is of another model; give other facts in the same one")
+    others = None if control is None else control.per_layer()
     figure = make_subplots(
         rows=1,
         cols=2,
@@ -188,18 +205,38 @@ def layer_distribution(overlap: Overlap) -> go.Figure:
             row=1,
             col=column,
         )
+        if others is not None:
+            figure.add_trace(
+                go.Bar(
+                    x=others["layer"],
+                    y=others[name],
+                    marker_color=CONTROL,
+                    showlegend=False,
+                    hovertemplate="layer %{x}: %{y:.2f} neurons<extra>other facts</extra>",
+                ),
+                row=1,
+                col=column,
+            )
     figure.update_xaxes(title_text="layer", dtick=max(1, len(frame) // 12), zeroline=False)
     # One axis, as the two are compared, with room for the numbers above the bars.
-    top = max(1.15 * float(frame[["agnostic", "specific"]].to_numpy().max()), 1e-9)
+    counts = [x[["agnostic", "specific"]].to_numpy() for x in (frame, others) if x is not None]
+    top = max(1.15 * float(np.max(counts)), 1e-9)
     figure.update_yaxes(range=[0, top])
     figure.update_yaxes(title_text="neurons (mean over facts)", col=1)
     return styled(
         figure,
         title="Where do shared and separate neurons sit?",
         caption=f"Agnostic: in the sets of {overlap.criterion}. "
-        "Specific: in exactly one language's set." + _made_of(overlap),
+        "Specific: in exactly one language's set."
+        + ("" if control is None else f"<br>Grey: the control, {_n_others(control)}.")
+        + _made_of(overlap),
         height=420,
     )
+
+
+def _n_others(control: Overlap) -> str:
+    n_facts = len(control.facts)
+    return f"{'mean of ' if n_facts > 1 else ''}{counted(n_facts, 'other fact')}"
 
 
 def _summaries_by_name(name: str, given: Any) -> dict[str, Any]:

@@ -29,6 +29,8 @@ HELP: Mapping[str, str] = {
     "lafn-min-scripts": "In how many scripts these languages are written, at least.",
     "lafn-language": "Take part in what is shown, or in the edit.",
     "lafn-view": "What is drawn of the overlap.",
+    "lafn-one-scale": "Give a colour the same meaning for every fact, from 0 to 1; otherwise the "
+    "brightest colour is the highest value that is drawn.",
     "lafn-between": "The first of two languages whose shared neurons are listed.",
     "lafn-and": "The second of two languages whose shared neurons are listed.",
     "lafn-neuron": "Type layer:neuron, such as 0:123, for the card of a neuron, or a word, such as "

@@ -153,9 +153,9 @@ class NeuronPanel(w.VBox):
     def choose_cell(self, strip: FigureView) -> None:
         """Show the card of the neuron whose cell of an attribution strip was clicked."""
         place = strip.clicked
-        if place["curve"] == 0:
-            cells = json.loads(strip.figure)["data"][0]["customdata"]
-            layer, neuron = cells[place["row"]][place["column"]].split(":")
+        trace = json.loads(strip.figure)["data"][place["curve"]]
+        if "customdata" in trace:  # a marker has none
+            layer, neuron = trace["customdata"][place["row"]][place["column"]].split(":")
             self.choose(Neuron(int(layer), int(neuron)))
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
+import plotly.graph_objects as go
 
 from lafn_viz import plots
 from lafn_viz.attribution.attribute import attribute
@@ -87,6 +88,7 @@ class OverlapExplorer(Explorer):
         self._rough: set[ScoresKey] = set()  # those of a first look
         self._shown: list[ScoresKey] = []  # the fact that is chosen, then its control
         self._n_facts = 0  # how many these will be
+        self._control: list[str] = []  # the facts of the control that some language knows
         self._said = ""  # of what is drawn
         self._left_out = Skipped("fact")  # what could not be attributed for the control
         self._updating_pair = False  # a click sets both lists; the neurons are listed once
@@ -97,7 +99,7 @@ class OverlapExplorer(Explorer):
             row(self.keep_by, self.fraction, self.threshold),
             row(self.min_languages, self.min_scripts),
             self.languages,
-            self.view,
+            row(self.view, self.one_scale),
             self.progress,
             self.figure,
             self.python_code,
@@ -135,12 +137,17 @@ class OverlapExplorer(Explorer):
         ).add_class("lafn-min-scripts")  # fmt: skip
         self.languages = Languages(self.facts.languages, redraw)
         self.view = w.ToggleButtons(options=VIEWS, description="View").add_class("lafn-view")
+        self.one_scale = w.Checkbox(
+            value=True, description="same colours for all facts", indent=False,
+            layout={"width": "auto"},
+        ).add_class("lafn-one-scale")  # fmt: skip
         for control in (
             self.fraction,
             self.threshold,
             self.min_languages,
             self.min_scripts,
             self.view,
+            self.one_scale,
         ):
             control.observe(redraw, "value")
         self.figure = FigureView().add_class("lafn-overlap")
@@ -294,15 +301,8 @@ class OverlapExplorer(Explorer):
         )  # fmt: skip
         self.overlap = located.overlap.of(facts=[fact])
         agnostic = self.overlap.agnostic[fact]
-        view = self.view.value
-        if view == "heatmap":
-            figure = plots.overlap_heatmap(self.overlap)
-        elif view == "upset":
-            figure = plots.upset(located.overlap, facts=[fact])
-        elif view == "layers":
-            figure = plots.layer_distribution(self.overlap)
-        else:
-            figure = plots.attribution_strip(scores[0], agnostic=self.overlap)
+        self._control = [key[2] for key in self._shown[1:] if key[2] in located.overlap.facts]
+        figure = self._drawn(scores, located.overlap)
         if self._rough.intersection(self._shown):  # a saved figure says so, too
             figure.layout.title.subtitle.text += " · a first look"
         self.figure.show(figure, what=self._described(fact))
@@ -315,6 +315,20 @@ class OverlapExplorer(Explorer):
             self.status.say(self._said)
         self._check_pair()
         self._list_shared()
+
+    def _drawn(self, scores: list[NeuronScores], overlap: Overlap) -> go.Figure:
+        """The view that is chosen, of the fact beside its control."""
+        assert self.overlap is not None
+        view, shows_heatmap = self.view.value, self.view.value == "heatmap"
+        self.one_scale.layout.display = "" if shows_heatmap else "none"
+        if shows_heatmap:
+            return plots.overlap_heatmap(self.overlap, top=1 if self.one_scale.value else None)
+        if view == "upset":
+            return plots.upset(overlap, facts=list(self.overlap.facts))
+        if view == "layers":
+            control = overlap.of(facts=self._control) if self._control else None
+            return plots.layer_distribution(self.overlap, control=control)
+        return plots.attribution_strip(scores[0], agnostic=self.overlap, control=scores[1:])
 
     def _how_far(self) -> str:
         """What the drawing is beside, what is only a first look, and what still follows."""
@@ -372,11 +386,13 @@ class OverlapExplorer(Explorer):
         criterion = {
             "min_languages": self.min_languages.value, "min_scripts": self.min_scripts.value
         }  # fmt: skip
+        beside = f", control=shared.of(facts={self._control!r})" if self._control else ""
         drawn = {
-            "heatmap": "lv.plots.overlap_heatmap(one)",
+            "heatmap": f"lv.plots.overlap_heatmap(one{', top=1' * self.one_scale.value})",
             "upset": f"lv.plots.upset(shared, facts=[{fact!r}])",
-            "layers": "lv.plots.layer_distribution(one)",
-            "strip": f"lv.plots.attribution_strip(scores[{fact!r}], agnostic=one)",
+            "layers": f"lv.plots.layer_distribution(one{beside})",
+            "strip": "lv.plots.attribution_strip("
+            "scores[names[0]], agnostic=one, control=[scores[x] for x in names[1:]])",
         }
         return [
             *(note if self._rough.intersection(self._shown) else []),

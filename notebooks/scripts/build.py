@@ -61,8 +61,20 @@ def read(path: Path) -> NotebookNode:
     notebook.metadata = NotebookNode(kernelspec=kernel, language_info={"name": "python"})
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"
+        if cell.cell_type == "markdown":
+            cell.source = linked(cell.source)
         cell.metadata = NotebookNode({"tags": tags} if (tags := _tags(cell)) else {})
     return notebook
+
+
+def linked(text: str) -> str:
+    """Turn the names of notebooks into links to them."""
+    names = {path.stem for path in scripts()}
+
+    def link(match: re.Match[str]) -> str:
+        return f"[{match[0]}]({match[1]}.ipynb)" if match[1] in names else match[0]
+
+    return re.sub(r"(?<!\[)`([0-9]{2}_\w+)`", link, text)
 
 
 def exercises(notebook: NotebookNode) -> list[Exercise]:
@@ -118,6 +130,8 @@ def for_teachers(notebook: NotebookNode) -> NotebookNode:
         if _part(cell) == "exercise" and cell.cell_type == "code":
             cell.source = solutions[cell.source]
             cell.metadata["tags"] = ["solution"]
+        if cell.cell_type == "markdown":  # solutions lie in a folder below
+            cell.source = re.sub(r"\]\((\w+\.ipynb)\)", r"](../\1)", cell.source)
     return teacher
 
 

@@ -43,7 +43,10 @@ def status(page, text: str | re.Pattern[str]) -> str:
 
 
 def test_every_view_gives_its_python(explorers, page):
-    told = {"Overlap": "lv.plots.overlap_heatmap(one).show()", "Layers": "lv.plots.lens_strip(lens"}
+    told = {
+        "Overlap": "lv.plots.overlap_heatmap(one, top=1).show()",
+        "Layers": "lv.plots.lens_strip(lens",
+    }
     for tab, line in told.items():
         explorers(tab)
         status(page, re.compile("control|names lead|Control"))

@@ -41,6 +41,30 @@ def test_a_column_of_the_strip_is_one_neuron_and_a_marked_one_is_agnostic():
     np.testing.assert_allclose(marked.data[0].z, [[0.4, 3.0], [0.5, 0.3]], rtol=1e-6)
 
 
+def test_a_strip_stands_above_the_same_neurons_in_other_facts():
+    values = np.zeros((2, 2, 4))
+    values[0, 0], values[1, 1] = [1.0, 0.4, 3.0, 0.2], [0.1, 0.5, 0.3, 0.6]
+    scores = scores_of(values, languages=["en", "ru"])
+    one = scores_of(np.arange(24.0).reshape(3, 2, 4), languages=["en", "en", "fr"])
+    other = scores_of(np.full((1, 2, 4), 2.0), languages=["en"])
+    figure = plots.attribution_strip(scores, bins=2, agnostic=[(0, 1)], control=[one, other])
+    own, marks, control = figure.data
+    assert control.customdata[0] == own.customdata[0] == ["0:1", "0:2", "1:1", "1:3"]
+    assert (control.zmin, control.zmax) == (own.zmin, own.zmax)
+    # In one, the English prompts have the values n and n + 8 at place n, so n + 4 in the mean.
+    np.testing.assert_allclose(control.z[0], [(n + 4 + 2) / 2 for n in (1, 2, 5, 7)])
+    assert np.isnan(control.z[1]).all()  # no Russian prompt
+    assert "the same neurons in 2 other facts (mean)" in figure.layout.annotations[-1].text
+    tops = [figure.layout[name].domain[1] for name in ("yaxis3", "yaxis", "yaxis2")]
+    assert tops == sorted(tops)
+    assert len(figure.layout.shapes) == 2  # between the layers, once in each strip
+    alone = plots.attribution_strip(scores, bins=2, control=other)
+    assert "in 1 other fact" in alone.layout.annotations[-1].text
+    assert marks.yaxis == "y2"
+    with pytest.raises(ValueError, match="is of another model"):
+        plots.attribution_strip(scores, control=scores_of(np.zeros((1, 2, 5))))
+
+
 def test_completeness_curve_joins_a_rule_and_marks_auto():
     def scores_with(error, n, rule="riemann_left"):
         scores = scores_of(torch.rand(2, 3, 5))

@@ -1,5 +1,7 @@
 """Figures of overlaps: claim beside control, the same order in both, counts over languages."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +80,22 @@ def test_layers_show_agnostic_and_specific_neurons(overlap):
     assert list(agnostic.y) == [0.5, 0.0]
     assert list(agnostic.x) == [0, 1]
     assert specific.marker.color != agnostic.marker.color
+
+
+def test_layers_stand_beside_those_of_other_facts(overlap):
+    own, control = (overlap.of(facts=[fact]) for fact in overlap.facts[:2])
+    figure = plots.layer_distribution(own, control=control)
+    for bars, beside, name in zip(
+        figure.data[::2], figure.data[1::2], ("agnostic", "specific"), strict=True
+    ):
+        assert list(bars.y) == list(own.per_layer()[name])
+        assert list(beside.y) == list(control.per_layer()[name])
+        assert beside.marker.color not in {x.marker.color for x in figure.data[::2]}
+    assert "Grey: the control, 1 other fact." in figure.layout.title.subtitle.text
+    both = plots.layer_distribution(own, control=overlap).layout.title.subtitle.text
+    assert f"mean of {len(overlap.facts)} other facts" in both
+    with pytest.raises(ValueError, match="is of another model"):
+        plots.layer_distribution(own, control=dataclasses.replace(control, shape=(9, 9)))
 
 
 def test_models_side_by_side_have_intervals():

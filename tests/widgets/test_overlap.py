@@ -156,6 +156,36 @@ def test_a_click_on_the_strip_shows_the_card_of_its_neuron(overlap_explorer):
     overlap_explorer.view.value = "heatmap"
 
 
+@pytest.mark.parametrize("view", ["layers", "strip"])
+def test_layers_and_strip_stand_beside_their_control(overlap_explorer, view):
+    overlap_explorer.view.value = view
+    figure = json.loads(overlap_explorer.figure.figure)
+    overlap_explorer.view.value = "heatmap"
+    own, control = {"layers": (0, 1), "strip": (0, -1)}[view]
+    key = "y" if view == "layers" else "customdata"
+    assert len(figure["data"][own][key]) == len(figure["data"][control][key])
+    text = json.dumps(figure["layout"])
+    assert f"{len(overlap_explorer._shown) - 1} other facts" in text
+
+
+def test_a_colour_means_the_same_for_every_fact_unless_switched_off(overlap_explorer):
+    def top() -> float:
+        return json.loads(overlap_explorer.figure.figure)["data"][0]["zmax"]
+
+    assert overlap_explorer.one_scale.value
+    assert top() == 1
+    assert "top=1" in overlap_explorer.python()
+    overlap_explorer.one_scale.value = False
+    assert top() == pytest.approx(lv.plots.overlap_heatmap(overlap_explorer.overlap).data[0].zmax)
+    assert "top=1" not in overlap_explorer.python()
+    overlap_explorer.one_scale.value = True
+    assert top() == 1
+    overlap_explorer.view.value = "layers"
+    assert overlap_explorer.one_scale.layout.display == "none"
+    overlap_explorer.view.value = "heatmap"
+    assert overlap_explorer.one_scale.layout.display == ""
+
+
 def test_one_language_has_no_overlap(overlap_explorer):
     boxes = overlap_explorer.languages.boxes
     shown = overlap_explorer.figure.figure

@@ -47,15 +47,14 @@ def same_figure(figure: go.Figure, shown: str) -> bool:
 def test_the_overlap_is_found_and_drawn_again(overlap_explorer, run, view):
     overlap_explorer.view.value = view
     made = run(overlap_explorer)
+    figure, shown = overlap_explorer.figure.figure, overlap_explorer.overlap
     overlap_explorer.view.value = "heatmap"
-    shown = overlap_explorer.overlap
     assert {key: found.neurons for key, found in made["one"].sets.items()} == {
         key: found.neurons for key, found in shown.sets.items()
     }
     assert made["one"].agnostic == shown.agnostic
     np.testing.assert_allclose(made["one"].other_fact, shown.other_fact)
-    if view == "heatmap":
-        assert same_figure(made["drawn"][0], overlap_explorer.figure.figure)
+    assert same_figure(made["drawn"][0], figure)
 
 
 def test_what_is_chosen_is_in_the_code(overlap_explorer, run):
