@@ -302,6 +302,7 @@ class OverlapExplorer(Explorer):
         self.overlap = located.overlap.of(facts=[fact])
         agnostic = self.overlap.agnostic[fact]
         self._control = [key[2] for key in self._shown[1:] if key[2] in located.overlap.facts]
+        self.one_scale.layout.display = "" if self.view.value == "heatmap" else "none"
         figure = self._drawn(scores, located.overlap)
         if self._rough.intersection(self._shown):  # a saved figure says so, too
             figure.layout.title.subtitle.text += " · a first look"
@@ -319,9 +320,8 @@ class OverlapExplorer(Explorer):
     def _drawn(self, scores: list[NeuronScores], overlap: Overlap) -> go.Figure:
         """The view that is chosen, of the fact beside its control."""
         assert self.overlap is not None
-        view, shows_heatmap = self.view.value, self.view.value == "heatmap"
-        self.one_scale.layout.display = "" if shows_heatmap else "none"
-        if shows_heatmap:
+        view = self.view.value
+        if view == "heatmap":
             return plots.overlap_heatmap(self.overlap, top=1 if self.one_scale.value else None)
         if view == "upset":
             return plots.upset(overlap, facts=list(self.overlap.facts))

@@ -19,6 +19,16 @@ EXERCISES = [(name, e) for name, script in SCRIPTS.items() for e in build.exerci
 IDS = [exercise.number for _, exercise in EXERCISES]
 
 
+def test_names_of_notebooks_are_links_where_there_is_one():
+    first = build.scripts()[0].stem
+    assert build.linked(f"See `{first}`.") == f"See [`{first}`]({first}.ipynb)."
+    assert build.linked("See `99_nothing`.") == "See `99_nothing`."
+    for path in build.scripts():
+        for notebook, text in build.built(path).items():
+            for target in re.findall(r"\]\(([\w./]+\.ipynb)\)", text):
+                assert (notebook.parent / target).resolve().is_file(), f"{notebook}: {target}"
+
+
 @pytest.mark.parametrize("path", build.scripts(), ids=lambda path: path.stem)
 def test_notebooks_are_what_their_script_makes(path):
     for notebook, text in build.built(path).items():
